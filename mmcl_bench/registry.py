@@ -1,0 +1,89 @@
+"""Named things of one kind, found by name and imported only when they are used."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from importlib import metadata
+from typing import Any, Generic, TypeVar
+
+from mmcl_bench.errors import UserError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """A lookup from a name to an object, with built-in entries and entry-point plugins.
+
+    Entries are ``"module:attribute"`` strings, so that listing names imports nothing. A plugin package adds an
+    entry under the entry-point group ``group`` of its own metadata; a built-in name cannot be taken over.
+
+    >>> shapes = Registry[type]("shape", "my_package.shapes", {"fraction": "fractions:Fraction"})
+    >>> shapes.get("fraction")
+    <class 'fractions.Fraction'>
+    """
+
+    def __init__(self, kind: str, group: str, builtin: Mapping[str, str]) -> None:
+        self.kind = kind
+        self.group = group
+        self._builtin = dict(builtin)
+        self._registered: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that adds an object under ``name`` for the life of the process (notebooks and tests)."""
+
+        def add(thing: T) -> T:
+            if name in self:
+                raise ValueError(f"a {self.kind} named {name!r} exists already")
+            self._registered[name] = thing
+            return thing
+
+        return add
+
+    def unregister(self, name: str) -> None:
+        """Removes what :meth:`register` added under ``name``."""
+        del self._registered[name]
+
+    def names(self, pattern: str = "*") -> list[str]:
+        """Sorted names that match a shell glob. Imports nothing."""
+        return sorted(name for name in self if fnmatch.fnmatchcase(name, pattern))
+
+    def get(self, name: str) -> T:
+        """The object called ``name``. Raises :class:`UserError` with the nearest names when there is none."""
+        if name in self._registered:
+            return self._registered[name]
+        entry = self._builtin.get(name) or self._plugins().get(name)
+        if entry is None:
+            raise UserError(unknown(self.kind, name, self.names()))
+        module, _, attribute = entry.partition(":")
+        try:
+            loaded: Any = importlib.import_module(module)
+            for part in attribute.split("."):
+                loaded = getattr(loaded, part)
+        except (ImportError, AttributeError) as error:
+            if name in self._builtin:
+                raise
+            raise UserError(
+                f"{self.kind} {name!r}: its plugin {entry!r} cannot be loaded ({error}); mend or uninstall that package"
+            ) from error
+        thing: T = loaded
+        return thing
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._registered or name in self._builtin or name in self._plugins()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._builtin, **self._plugins(), **self._registered})
+
+    def _plugins(self) -> dict[str, str]:
+        found = metadata.entry_points(group=self.group)
+        return {entry.name: entry.value for entry in found if entry.name not in self._builtin}
+
+
+def unknown(kind: str, name: str, known: list[str]) -> str:
+    """One line for a name that is not there: the nearest names first, then all of them."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    guess = f" Did you mean {' or '.join(near)}?" if near else ""
+    return f"unknown {kind} {name!r}.{guess} Known: {', '.join(known) or 'none'}."

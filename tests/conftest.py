@@ -1,0 +1,33 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def _folder(variable: str, what: str) -> Path:
+    value = os.environ.get(variable)
+    if not value:
+        pytest.skip(f"{variable} is not set: it names the folder with {what}")
+    return Path(value)
+
+
+@pytest.fixture(scope="session")
+def sources_dir() -> Path:
+    """The folder of raw zips of the real data sets."""
+    return _folder("MMCL_BENCH_SOURCES", "the raw zips of the real data sets")
+
+
+@pytest.fixture(scope="session")
+def parity_dir() -> Path:
+    """The folder of weights, inputs and outputs of the reference networks."""
+    return _folder("MMCL_BENCH_PARITY", "the reference networks' vectors")
+
+
+@pytest.fixture(scope="session")
+def reference_dir() -> Path:
+    """The folder of published splits and class maps."""
+    return _folder("MMCL_BENCH_REFERENCE", "the published splits and class maps")
