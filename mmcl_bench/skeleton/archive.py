@@ -1,0 +1,159 @@
+"""Reading the published files of a data set where they lie: in a zip or in a folder. Nothing is unpacked to disk.
+
+Both kinds of source are untrusted: a member that climbs out of the source, a link, a member of absurd size and a
+damaged one are refused by name.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from mmcl_bench.errors import UserError
+
+MAX_MEMBER_BYTES = 64 << 20
+"""Published skeleton files are below 10 MB; more than this is a mistake or a decompression bomb."""
+
+_DAMAGED_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    RuntimeError,
+    OSError,
+    ValueError,
+    OverflowError,
+    MemoryError,
+)
+"""What :mod:`zipfile` raises on bytes that no honest writer made."""
+
+
+class BadFile(Exception):
+    """One file of a source cannot be used; the message is the reason, without the file's name."""
+
+
+class Archive(ABC):
+    """The files of a source. Names are POSIX paths below it."""
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Sorted names of all files."""
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """The bytes of one file. Raises :class:`BadFile` when they cannot be had or should not be trusted."""
+
+
+class FolderArchive(Archive):
+    """A folder and all below it. Links are listed, so that they can be refused by name, but never followed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def names(self) -> list[str]:
+        def refuse(error: OSError) -> None:
+            raise UserError(f"{error.filename}: cannot be listed ({error.strerror}); mend its permissions")
+
+        return sorted(
+            (Path(parent) / file).relative_to(self.folder).as_posix()
+            for parent, _, files in os.walk(self.folder, onerror=refuse, followlinks=False)
+            for file in files
+        )
+
+    def read(self, name: str) -> bytes:
+        path = self.folder / name
+        try:
+            status = path.lstat()
+            _require_plain_file(status.st_mode)
+            _require_sane_size(status.st_size)
+            return path.read_bytes()
+        except OSError as error:
+            raise BadFile(f"cannot be read ({error.strerror})") from error
+
+
+class ZipArchive(Archive):
+    """An open zip. Raises :class:`UserError` when a member climbs out of it or has another's or no readable name."""
+
+    def __init__(self, zipped: zipfile.ZipFile, source: Path) -> None:
+        self.zip = zipped
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        for member in zipped.infolist():
+            if _climbs_out(member.filename):
+                raise UserError(f"{source}: member {member.filename!r} climbs out of the zip; do not trust this file")
+            if not member.filename.isprintable():
+                raise UserError(f"{source}: member {member.filename!r} has control characters; do not trust this file")
+            if member.filename in self._members:
+                raise UserError(f"{source}: holds {member.filename!r} twice; download it again")
+            if not member.is_dir():
+                self._members[member.filename] = member
+
+    def names(self) -> list[str]:
+        return sorted(self._members)
+
+    def read(self, name: str) -> bytes:
+        member = self._members[name]
+        _require_plain_file(member.external_attr >> 16)
+        _require_sane_size(member.file_size)
+        if member.flag_bits & 0x1:
+            raise BadFile("is encrypted")
+        # bzip2 and LZMA members are inflated without a bound on the output.
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise BadFile("is packed by another method than deflate")
+        try:
+            return self.zip.read(member)
+        except _DAMAGED_ZIP as error:
+            raise BadFile(f"is damaged ({_reason(error)})") from error
+
+
+@contextmanager
+def open_archive(source: Path) -> Iterator[Archive]:
+    """Opens a zip or a folder. Raises :class:`UserError` when ``source`` is neither."""
+    if source.is_dir():
+        yield FolderArchive(source)
+        return
+    if not source.exists():
+        raise UserError(f"{source}: no such file or folder; give the zip as published or the folder unpacked from it")
+    try:
+        zipped = zipfile.ZipFile(source)
+    except PermissionError as error:
+        raise UserError(f"{source}: cannot be read ({error.strerror}); mend its permissions") from error
+    except _DAMAGED_ZIP as error:
+        raise UserError(f"{source}: not a zip, or cut short ({_reason(error)}); download it again") from error
+    with zipped:
+        yield ZipArchive(zipped, source)
+
+
+def base_name(name: str) -> str:
+    """The last part of a member's name."""
+    return PurePosixPath(name).name
+
+
+def _climbs_out(name: str) -> bool:
+    # Windows paths know both separators and drives, so one check serves every platform that the zip may reach.
+    path = PureWindowsPath(name)
+    return bool(path.anchor) or ".." in path.parts
+
+
+def _require_plain_file(mode: int) -> None:
+    if stat.S_ISLNK(mode):
+        raise BadFile("is a link; put the file itself there")
+    # Zips made without Unix modes have none at all.
+    if stat.S_IFMT(mode) and not stat.S_ISREG(mode):
+        raise BadFile("is not a plain file")
+
+
+def _require_sane_size(size: int) -> None:
+    if size > MAX_MEMBER_BYTES:
+        raise BadFile(f"is {size / 2**20:,.0f} MiB large; more than {MAX_MEMBER_BYTES >> 20} MiB is refused")
+
+
+def _reason(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
