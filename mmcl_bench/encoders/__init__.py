@@ -1,0 +1,99 @@
+"""Frozen feature extractors for text and images, and the cache of what they gave.
+
+An encoder is named by a spec, ``family[:model][:weights path]``: ``minilm``, ``clip:ViT-B-32:/path/file.safetensors``,
+``hf:<name or folder>``, ``efficientnet-lite0``, ``timm:resnet34``. A family is one file with an
+:class:`EncoderFamily` in it. Nothing is ever downloaded, and random weights are never used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from mmcl_bench.errors import UserError
+from mmcl_bench.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+
+class TextEncoder(Protocol):
+    """A frozen sentence encoder. Name and hash are known before the weights are loaded."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def weight_hash(self) -> str:
+        """sha256 of the weights, in hex."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 (N, D), not normalised unless the model's own pooling does so."""
+        ...
+
+
+class ImageEncoder(Protocol):
+    """A frozen image encoder. Name and hash are known before the weights are loaded."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def weight_hash(self) -> str:
+        """sha256 of the weights, in hex."""
+        ...
+
+    def encode(self, images: Iterable[Image.Image]) -> np.ndarray:
+        """float32 (N, D) pooled features of RGB images of any size, in their order."""
+        ...
+
+
+@dataclass(frozen=True)
+class EncoderFamily:
+    """What a file of this package offers: one way to make encoders, for text, for images or for both."""
+
+    summary: str
+    usage: str
+    """How a spec of this family is written."""
+    text: Callable[[str], TextEncoder] | None = None
+    """Makes a text encoder from what follows ``family:`` in the spec; raises :class:`UserError`."""
+    image: Callable[[str], ImageEncoder] | None = None
+    """Makes an image encoder from what follows ``family:`` in the spec; raises :class:`UserError`."""
+
+
+ENCODERS: Registry[EncoderFamily] = Registry(
+    "encoder",
+    "mmcl_bench.encoders",
+    {
+        "clip": "mmcl_bench.encoders.clip:FAMILY",
+        "efficientnet-lite0": "mmcl_bench.encoders.efficientnet_lite0:FAMILY",
+        "hf": "mmcl_bench.encoders.hf:FAMILY",
+        "minilm": "mmcl_bench.encoders.minilm:FAMILY",
+        "timm": "mmcl_bench.encoders.timm:FAMILY",
+    },
+)
+
+
+def text_encoder(spec: str) -> TextEncoder:
+    """The text encoder that ``spec`` names. Raises :class:`UserError` when there is none."""
+    family, _, argument = spec.partition(":")
+    make = ENCODERS.get(family).text
+    if make is None:
+        raise UserError(f"encoder {spec!r}: {family} encodes images, not text; choose one of {_with_side('text')}")
+    return make(argument)
+
+
+def image_encoder(spec: str) -> ImageEncoder:
+    """The image encoder that ``spec`` names. Raises :class:`UserError` when there is none."""
+    family, _, argument = spec.partition(":")
+    make = ENCODERS.get(family).image
+    if make is None:
+        raise UserError(f"encoder {spec!r}: {family} encodes text, not images; choose one of {_with_side('image')}")
+    return make(argument)
+
+
+def _with_side(side: str) -> str:
+    return ", ".join(name for name in ENCODERS.names() if getattr(ENCODERS.get(name), side) is not None)

@@ -1,0 +1,162 @@
+"""What frozen encoders gave, kept on disk: a second run reads it and loads neither weights nor torch.
+
+Every file is written beside its place and then moved there, and says in its header whose it is and what its bytes
+hash to. A file that is cut short, damaged or another's is computed again. Two processes that need the same file
+both compute it and write the same bytes, so nothing is locked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from mmcl_bench.encoders import text_encoder
+
+FORMAT = "2"
+"""Raised when an encoder's preparation of its input changes, so that older features are computed again."""
+BLOCK = 128
+"""Clips in one file of features."""
+ARRAY, ROWS = "features", "rows"
+
+Progress = Callable[[int, int], None]
+"""Called with the clips done and the clips in all."""
+
+
+def cached_text(spec: str, texts: Sequence[str], cache_dir: Path) -> tuple[np.ndarray, str]:
+    """Embeddings of ``texts`` by the encoder ``spec``: float32 (N, D) and the sha256 of the weights.
+
+    Kept under encoder, weights and the sha256 of all texts in their order.
+    """
+    if not texts:
+        raise ValueError("no text to encode")
+    encoder = text_encoder(spec)
+    digest = hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()
+    identity = {"encoder": encoder.name, "weights": encoder.weight_hash, "texts": digest}
+    path = cache_dir / "texts" / folder_name(encoder.name, encoder.weight_hash) / f"{digest[:32]}.safetensors"
+    stored = read_arrays(path, identity)
+    if stored is None:
+        stored = {ARRAY: np.asarray(encoder.encode(texts), dtype=np.float32)}
+        write_arrays(path, stored, identity)
+    return stored[ARRAY], encoder.weight_hash
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """Features of a data set's clips by one encoder, one row a clip, filled as they are asked for.
+
+    Rows lie in files of 128 clips each; a file holds those of its clips that were asked for so far. Numbers must not
+    depend on which task asked first or how often a run was killed, so a clip's features must not depend on the clips
+    beside it: encoders take every input by itself.
+    """
+
+    cache_dir: Path
+    fingerprint: str
+    """Of the data set."""
+    modality: str
+    """``rgb`` or ``instruct``: one encoder may serve both."""
+    encoder: str
+    weight_hash: str
+
+    @property
+    def folder(self) -> Path:
+        return self.cache_dir / self.fingerprint[:16] / self.modality / folder_name(self.encoder, self.weight_hash)
+
+    def features(
+        self,
+        rows: Sequence[int],
+        compute: Callable[[list[int]], np.ndarray],
+        progress: Progress | None = None,
+    ) -> np.ndarray:
+        """float32 (len(rows), D), in the order of ``rows``.
+
+        ``compute`` gives the features (n, D) of n rows that are not there yet. ``progress`` counts distinct rows.
+        """
+        if not len(rows):
+            raise ValueError("no clip to encode")
+        distinct, position = np.unique(np.asarray(rows, dtype=np.int64), return_inverse=True)
+        parts: list[np.ndarray] = []
+        done = 0
+        for block in np.unique(distinct // BLOCK).tolist():
+            wanted = distinct[distinct // BLOCK == block]
+            parts.append(self._block(block, wanted, compute))
+            done += len(wanted)
+            if progress is not None:
+                progress(done, len(distinct))
+        return np.concatenate(parts)[position]
+
+    def _block(self, block: int, wanted: np.ndarray, compute: Callable[[list[int]], np.ndarray]) -> np.ndarray:
+        path = self.folder / f"{block:06d}.safetensors"
+        identity = {
+            "data": self.fingerprint,
+            "modality": self.modality,
+            "encoder": self.encoder,
+            "weights": self.weight_hash,
+        }
+        stored = read_arrays(path, identity) or {ROWS: wanted[:0]}
+        missing = np.setdiff1d(wanted, stored[ROWS])
+        if len(missing):
+            computed = np.asarray(compute(missing.tolist()), dtype=np.float32)
+            if computed.ndim != 2 or len(computed) != len(missing):
+                raise ValueError(f"{self.encoder} gave {computed.shape} for {len(missing)} clips")
+            stored = _merged(stored, {ROWS: missing, ARRAY: computed})
+            write_arrays(path, stored, identity)
+        chosen: np.ndarray = stored[ARRAY][np.searchsorted(stored[ROWS], wanted)]
+        return chosen
+
+
+def _merged(stored: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Both, sorted by row."""
+    both = {name: np.concatenate([stored.get(name, added[:0]), added]) for name, added in new.items()}
+    order = np.argsort(both[ROWS])
+    return {name: array[order] for name, array in both.items()}
+
+
+def folder_name(encoder: str, weight_hash: str) -> str:
+    """A folder name that any file system takes: ``clip_ViT-B-32-40d365715913``."""
+    return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', encoder)[:80]}-{weight_hash[:12]}"
+
+
+def read_arrays(path: Path, identity: Mapping[str, str]) -> dict[str, np.ndarray] | None:
+    """What :func:`write_arrays` wrote at ``path``; None when absent, damaged or another's."""
+    try:
+        with safe_open(path, framework="np") as file:
+            header = file.metadata() or {}
+            arrays: dict[str, np.ndarray] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, KeyError):
+        return None
+    return arrays if header == {**identity, "format": FORMAT, "sha256": _digest(arrays)} else None
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], identity: Mapping[str, str]) -> None:
+    """Writes ``arrays`` at ``path`` in one step, with ``identity`` and their sha256 in the header."""
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    header = {**identity, "format": FORMAT, "sha256": _digest(whole)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(prefix=".draft-", suffix=".safetensors", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(save(whole, metadata=header))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name}:{arrays[name].shape}:{arrays[name].dtype}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()

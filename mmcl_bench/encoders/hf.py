@@ -1,0 +1,246 @@
+"""Any text model of transformers that lies on this machine: a folder, or a name in the local Hugging Face cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mmcl_bench.encoders import EncoderFamily
+from mmcl_bench.encoders.weights import cached_hub_file, file_hash
+from mmcl_bench.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+BATCH = 32
+LONGEST = 512
+"""Tokens after which a text is cut, unless its model takes fewer."""
+
+PoolingMode = Literal["mean", "cls", "lasttoken"]
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """How token states become one vector, as a folder of sentence-transformers says it."""
+
+    mode: PoolingMode = "mean"
+    normalise: bool = False
+    max_tokens: int = LONGEST
+
+
+class TransformersTextEncoder:
+    """Last hidden states pooled to one vector a text.
+
+    A sentence-transformers folder is pooled as its own files say. Any other model is averaged over the tokens that
+    are not padding. Decoders are too: the last state of one that was not tuned for embedding is trained to foretell
+    the next token, not to sum up the text.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name = name
+        self._folder = folder
+
+    @cached_property
+    def weight_hash(self) -> str:
+        """sha256 of the weights file, or of the list of its shards' names and sha256, in hex."""
+        files = weight_files(self._folder)
+        if len(files) == 1:
+            return file_hash(files[0])
+        listing = "".join(f"{path.name}:{file_hash(path)}\n" for path in files)
+        return hashlib.sha256(listing.encode()).hexdigest()
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 (N, D), unit rows where the model's own files ask for it."""
+        import torch
+
+        order = sorted(range(len(texts)), key=lambda position: len(texts[position]))
+        rows: dict[int, np.ndarray] = {}
+        with torch.inference_mode():
+            for start in range(0, len(order), BATCH):
+                chosen = order[start : start + BATCH]
+                rows.update(zip(chosen, self._embed([texts[position] for position in chosen]), strict=True))
+        return np.stack([rows[position] for position in range(len(texts))])
+
+    def _embed(self, texts: list[str]) -> np.ndarray:
+        import torch
+
+        tokens = self._tokenizer(texts, padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt")
+        hidden = self._model(
+            input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
+        ).last_hidden_state.float()
+        pooled = pool(hidden, tokens["attention_mask"], self._pooling.mode)
+        if self._pooling.normalise:
+            pooled = torch.nn.functional.normalize(pooled, dim=1)
+        features: np.ndarray = pooled.numpy()
+        return features
+
+    @cached_property
+    def _pooling(self) -> Pooling:
+        return read_pooling(self._folder)
+
+    @cached_property
+    def _max_tokens(self) -> int:
+        positions = getattr(self._model.config, "max_position_embeddings", None) or LONGEST
+        return int(min(self._pooling.max_tokens, self._tokenizer.model_max_length, positions))
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self._folder, local_files_only=True, trust_remote_code=False)
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise UserError(_unloadable(self.name, self._folder, "tokenizer", error)) from error
+        # On the right, padding moves no position and a causal model never sees it.
+        tokenizer.padding_side = "right"
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        return tokenizer
+
+    @cached_property
+    def _model(self) -> Any:
+        from transformers import AutoModel
+
+        try:
+            with _no_progress_bar():
+                model, report = AutoModel.from_pretrained(
+                    self._folder,
+                    local_files_only=True,
+                    use_safetensors=True,
+                    trust_remote_code=False,
+                    output_loading_info=True,
+                )
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+            raise UserError(_unloadable(self.name, self._folder, "model", error)) from error
+        absent = [key for key in report["missing_keys"] if not key.startswith("pooler.")]
+        if absent or report["mismatched_keys"]:
+            raise UserError(f"{self.name}: {self._folder} lacks trained weights of its own model; copy it again")
+        encoder = model.get_encoder() if model.config.is_encoder_decoder else model
+        return encoder.float().eval()
+
+
+def pool(hidden: torch.Tensor, mask: torch.Tensor, mode: PoolingMode) -> torch.Tensor:
+    """(N, D) from token states (N, L, D) and a mask (N, L) of ones over right-padded tokens."""
+    import torch
+
+    if mode == "cls":
+        return hidden[:, 0]
+    if mode == "lasttoken":
+        return hidden[torch.arange(len(hidden)), mask.sum(dim=1) - 1]
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
+
+
+def read_pooling(folder: Path) -> Pooling:
+    """What the files of sentence-transformers in ``folder`` say, else the mean of up to 512 tokens.
+
+    Raises :class:`UserError` for a module or a pooling beyond mean, cls and lasttoken.
+    """
+    if not (folder / "modules.json").is_file():
+        return Pooling()
+    modules = {str(module["type"]).rpartition(".")[2]: str(module["path"]) for module in _json(folder / "modules.json")}
+    if further := modules.keys() - {"Transformer", "Pooling", "Normalize"}:
+        raise UserError(f"{folder}: module {', '.join(sorted(further))} is not supported; choose a model without it")
+    settings = _json(folder / modules["Pooling"] / "config.json") if "Pooling" in modules else {}
+    limits = folder / "sentence_bert_config.json"
+    max_tokens = (_json(limits).get("max_seq_length") if limits.is_file() else None) or LONGEST
+    return Pooling(_pooling_mode(settings, folder), "Normalize" in modules, int(max_tokens))
+
+
+def _pooling_mode(settings: dict[str, Any], folder: Path) -> PoolingMode:
+    legacy = {
+        "pooling_mode_mean_tokens": "mean",
+        "pooling_mode_cls_token": "cls",
+        "pooling_mode_lasttoken": "lasttoken",
+    }
+    flags = [key for key, value in settings.items() if key.startswith("pooling_mode_") and value is True]
+    modes = [settings["pooling_mode"]] if "pooling_mode" in settings else [legacy.get(key, key) for key in flags]
+    match modes:
+        case [] | ["mean"]:
+            return "mean"
+        case ["cls"]:
+            return "cls"
+        case ["lasttoken"]:
+            return "lasttoken"
+    raise UserError(f"{folder}: pooling {modes} is not supported; choose a model that pools by mean, cls or lasttoken")
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors file of a transformers folder, or its shards. Raises :class:`UserError` when there is none."""
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.is_file():
+        return [single]
+    if index.is_file():
+        return [folder / name for name in sorted(set(_json(index)["weight_map"].values()))]
+    raise UserError(f"{folder}: holds no model.safetensors; convert the model to safetensors")
+
+
+def model_folder(argument: str) -> Path:
+    """The folder that ``argument`` names: itself, or a snapshot in the local Hugging Face cache."""
+    if not argument:
+        raise UserError("encoder 'hf' needs a model: hf:<name or folder>")
+    folder = Path(argument).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise UserError(f"encoder 'hf:{argument}': no config.json in that folder; give a transformers folder")
+        return folder
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        config = cached_hub_file(argument, ["config.json"])
+    except HFValidationError as error:
+        raise UserError(f"encoder 'hf:{argument}': neither a folder nor a model name; check the path") from error
+    if config is None:
+        raise UserError(
+            f"encoder 'hf:{argument}': not on this machine and nothing is downloaded; run hf download {argument} "
+            "first, or give the model's folder"
+        )
+    return config.parent
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """transformers draws a bar for every model it loads, in the midst of our own."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not readable as JSON; copy the model again") from error
+
+
+def _unloadable(name: str, folder: Path, part: str, error: BaseException) -> str:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f"{name}: the {part} in {folder} cannot be loaded ({reason}); copy it again or choose another"
+
+
+def hf_text_encoder(argument: str) -> TransformersTextEncoder:
+    """The encoder ``hf:<name or folder>``. Raises :class:`UserError` when it is not on this machine."""
+    folder = model_folder(argument)
+    local = Path(argument).expanduser().is_dir()
+    return TransformersTextEncoder(folder, f"hf:{folder.resolve().name if local else argument}")
+
+
+FAMILY = EncoderFamily(
+    summary="any text model of transformers on this machine, mean-pooled unless its own files say otherwise",
+    usage="hf:<name or folder>",
+    text=hf_text_encoder,
+)

