@@ -1,0 +1,63 @@
+"""The losses of MMCL (Liu, Chen, Liu, ACM MM 2024, arXiv 2407.15706) and of text alignment."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CONTRASTIVE_WEIGHT = 0.1
+"""Weight of L_c in the total loss of MMCL."""
+REFINEMENT_WEIGHT = 0.2
+"""Weight of L_R in the total loss of MMCL."""
+
+
+def contrastive_loss(skeleton: Tensor, rgb: Tensor, temperature: float = 0.4) -> Tensor:
+    """L_c between the features g and c, both (N, D), of the same N clips; the mean of both directions.
+
+    For clip i, -log(e^{s(g_i,c_i)/tau} / (sum_k e^{s(g_i,c_k)/tau} + sum_{k!=i} e^{s(g_i,g_k)/tau})) and the same
+    with g and c exchanged; s is the cosine.
+    """
+    skeleton, rgb = F.normalize(skeleton, dim=1), F.normalize(rgb, dim=1)
+    across = skeleton @ rgb.T
+    return (_one_direction(across, skeleton, temperature) + _one_direction(across.T, rgb, temperature)) / 2
+
+
+def _one_direction(across: Tensor, anchors: Tensor, temperature: float) -> Tensor:
+    itself = torch.eye(len(anchors), dtype=torch.bool, device=anchors.device)
+    within = (anchors @ anchors.T).masked_fill(itself, -torch.inf)
+    candidates = torch.cat([across, within], dim=1) / temperature
+    return F.cross_entropy(candidates, torch.arange(len(anchors), device=anchors.device))
+
+
+def mmcl_loss(
+    classification: Tensor,
+    contrastive: Tensor | None = None,
+    refinement: Tensor | None = None,
+    contrastive_weight: float = CONTRASTIVE_WEIGHT,
+    refinement_weight: float = REFINEMENT_WEIGHT,
+) -> Tensor:
+    """L = L_cls + 0.1 L_c + 0.2 L_R, where L_cls and L_R are cross-entropies of the scores and the refined scores.
+
+    A term whose modality the data lack is None.
+    """
+    total = classification
+    if contrastive is not None:
+        total = total + contrastive_weight * contrastive
+    if refinement is not None:
+        total = total + refinement_weight * refinement
+    return total
+
+
+def text_similarity(features: Tensor, class_embeddings: Tensor) -> Tensor:
+    """Cosines (N, K) of features (N, D) and class embeddings (K, D)."""
+    return F.normalize(features, dim=1) @ F.normalize(class_embeddings, dim=1).T
+
+
+def text_alignment_loss(features: Tensor, class_embeddings: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
+    """Cross-entropy over cosines to class texts divided by ``temperature``.
+
+    ``features`` are (N, D), already projected to the text space; ``class_embeddings`` are (S, D), one row for each
+    *seen* class and none other; ``labels`` (N,) int64 are rows of it.
+    """
+    return F.cross_entropy(text_similarity(features, class_embeddings) / temperature, labels)

@@ -1,0 +1,256 @@
+"""From body tracks to network input: normalisation once per clip, augmentation once per batch.
+
+Numpy functions work on the bodies of one clip, (T, V, 3) each; torch functions on a batch of tracks (R, 3, T, V)
+in the host's memory.
+Everything random comes from the generator that is passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmcl_bench.skeleton.layouts import Layout, get_layout
+from mmcl_bench.skeleton.store import BodyTrack
+
+Bodies = tuple[BodyTrack, ...]
+"""The body tracks of one clip; the first is the one that normalisation goes by."""
+
+
+def _each(bodies: Bodies, change: Callable[[np.ndarray], np.ndarray]) -> Bodies:
+    return tuple(replace(body, positions=change(body.positions).astype(np.float32)) for body in bodies)
+
+
+def centre(bodies: Bodies, layout: Layout) -> Bodies:
+    """Moves the hip of the first body in its first frame to the origin."""
+    origin = bodies[0].positions[0, layout.index(layout.hip)]
+    return _each(bodies, lambda positions: positions - origin)
+
+
+def align_yaw(bodies: Bodies, layout: Layout, first_frames: int = 8) -> Bodies:
+    """Turns the clip about the vertical (y) until the first body's left-to-right direction lies along +x.
+
+    The direction is that of shoulder line plus hip line, seen from above; every one of the ``first_frames`` counts
+    alike, however wide the body is in it. A body without a direction (collapsed to a point) leaves the clip as it is.
+    """
+    opening = bodies[0].positions[:first_frames]
+    across = (_across(opening, layout, "shoulder") + _across(opening, layout, "hip"))[:, [0, 2]]
+    # Unit vectors bound the pull of a mistracked frame and, unlike a median per axis, turn along with the clip.
+    x, z = (across / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-6)).mean(0)
+    length = np.hypot(x, z)
+    if length < 1e-6:
+        return bodies
+    cos, sin = x / length, z / length
+    turn = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
+    return _each(bodies, lambda positions: positions @ turn.T)
+
+
+def _across(positions: np.ndarray, layout: Layout, pair: str) -> np.ndarray:
+    right, left = layout.index(f"right_{pair}"), layout.index(f"left_{pair}")
+    difference: np.ndarray = positions[:, right] - positions[:, left]
+    return difference
+
+
+def scale_by_torso(bodies: Bodies, layout: Layout) -> Bodies:
+    """Divides the clip by the first body's torso length, the median distance of hip and mid-shoulder over frames.
+
+    A body collapsed to a point leaves the clip as it is.
+    """
+    first = bodies[0].positions
+    shoulders = (first[:, layout.index("left_shoulder")] + first[:, layout.index("right_shoulder")]) / 2
+    torso = np.median(np.linalg.norm(shoulders - first[:, layout.index(layout.hip)], axis=-1))
+    return _each(bodies, lambda positions: positions / torso) if torso > 1e-6 else bodies
+
+
+def normalise_clip(bodies: Bodies, layout: Layout) -> Bodies:
+    """Centred, turned to face along z, and in torso lengths instead of metres."""
+    return scale_by_torso(align_yaw(centre(bodies, layout), layout), layout)
+
+
+def resample(positions: np.ndarray, n_frames: int) -> np.ndarray:
+    """(T, V, 3) -> (n_frames, V, 3) by linear interpolation; the first and the last frame stay."""
+    return sample_at(positions, np.linspace(0, len(positions) - 1, n_frames))
+
+
+def sample_at(positions: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """(T, V, 3) at fractional ``frames`` (F,) -> float32 (F, V, 3); before and after the track its end poses hold."""
+    frames = np.clip(frames, 0, len(positions) - 1)
+    lower = np.floor(frames).astype(np.int64)
+    upper = np.minimum(lower + 1, len(positions) - 1)
+    weight = (frames - lower).astype(np.float32)[:, None, None]
+    return np.asarray((1 - weight) * positions[lower] + weight * positions[upper], dtype=np.float32)
+
+
+def _clip_frames(bodies: Bodies, n_frames: int) -> np.ndarray:
+    """(n_frames,) fractional frames, evenly from the first to the last frame in which any body was seen."""
+    first = min(body.start for body in bodies)
+    last = max(body.start + len(body.positions) for body in bodies) - 1
+    return np.linspace(first, last, n_frames)
+
+
+def clip_tensor(
+    bodies: Bodies, layout: Layout, n_frames: int = 64, n_bodies: int = 2, normalise: bool = True
+) -> np.ndarray:
+    """One clip as float32 (3, n_frames, V, n_bodies), zero where a body is absent; further bodies are left out.
+
+    Frames are spread evenly over those in which any body was seen. Without ``normalise`` the clip is only centred.
+    """
+    slots = np.zeros((n_bodies, n_frames, len(layout), 3), dtype=np.float32)
+    if bodies:
+        frames = _clip_frames(bodies, n_frames)
+        placed = (normalise_clip if normalise else centre)(bodies, layout)
+        for slot, body in zip(slots, placed, strict=False):
+            own = frames - body.start
+            seen = (own >= 0) & (own <= len(body.positions) - 1)
+            slot[seen] = sample_at(body.positions, own[seen])
+    return np.ascontiguousarray(slots.transpose(3, 1, 2, 0))
+
+
+class Clips(Protocol):
+    """What :func:`prepare_clips` needs of a view of clips."""
+
+    @property
+    def layout(self) -> str: ...
+    def __len__(self) -> int: ...
+    def bodies(self, clip: int) -> Bodies: ...
+
+
+@dataclass(frozen=True)
+class PreparedTracks:
+    """All body tracks of some clips, ready for :func:`augment`, in the order of the clips."""
+
+    tracks: Tensor
+    """float32 (R, 3, T, V)."""
+    clip: Tensor
+    """(R,) int64, ascending: the clip of each track. A clip has as many tracks as bodies, which may be none."""
+    n_clips: int
+
+    def batch(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        """The tracks of the chosen ``clips`` (B,), and for each track its place (0 to B - 1) in that choice."""
+        at = torch.searchsorted(self.clip, clips)
+        counts = torch.searchsorted(self.clip, clips, right=True) - at
+        place = torch.arange(len(clips)).repeat_interleave(counts)
+        nth_body = torch.arange(len(place)) - (counts.cumsum(0) - counts)[place]
+        return self.tracks[at[place] + nth_body], place
+
+
+def prepare_clips(view: Clips, n_frames: int = 64, normalise: bool = True) -> PreparedTracks:
+    """Normalises every clip once and spreads it over ``n_frames``, with all bodies of a clip on one clock.
+
+    A body's end poses hold where the clip goes on without it. Without ``normalise`` clips are only centred.
+    """
+    layout = get_layout(view.layout)
+    place = normalise_clip if normalise else centre
+    tracks: list[np.ndarray] = []
+    clip: list[int] = []
+    for number in range(len(view)):
+        if bodies := view.bodies(number):
+            frames = _clip_frames(bodies, n_frames)
+            tracks.extend(sample_at(body.positions, frames - body.start) for body in place(bodies, layout))
+            clip.extend([number] * len(bodies))
+    stacked = np.stack(tracks) if tracks else np.empty((0, n_frames, len(layout), 3), dtype=np.float32)
+    channels_first = torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
+    return PreparedTracks(channels_first, torch.tensor(clip, dtype=torch.int64), len(view))
+
+
+def bodies_last(tracks: Tensor, clip: Tensor, n_clips: int, n_bodies: int = 2) -> Tensor:
+    """Tracks (R, C, T, V) and their clips (R,), ascending -> (n_clips, C, T, V, n_bodies), absent bodies zero."""
+    nth_body = torch.arange(len(clip)) - torch.searchsorted(clip, clip)
+    kept = nth_body < n_bodies
+    out = tracks.new_zeros(n_clips, n_bodies, *tracks.shape[1:])
+    out[clip[kept], nth_body[kept]] = tracks[kept]
+    return out.permute(0, 2, 3, 4, 1).contiguous()
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How :func:`augment` varies clips; the bodies of one clip are varied alike, but for the jitter."""
+
+    n_frames: int = 32
+    """Frames of the result."""
+    crop: tuple[float, float] = (0.5, 1.0)
+    """Range of the share of the clip that is kept (CTR-GCN: 0.5 to 1)."""
+    tilt: float = 0.3
+    """Rotation about each of x, y and z by up to this many radians (CTR-GCN: 0.3)."""
+    yaw: float = 0.0
+    """Further rotation about the vertical by up to this many radians."""
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Range of the factor on all positions."""
+    jitter: float = 0.0
+    """Standard deviation of the noise on each coordinate, in the unit of the tracks."""
+    flip: float = 0.0
+    """Probability that left and right change places."""
+
+
+def augment(
+    tracks: Tensor, clip: Tensor, generator: torch.Generator, settings: Augmentation, layout: Layout | None = None
+) -> Tensor:
+    """Tracks (R, 3, T0, V) and their clips (R,) int64 -> varied tracks (R, 3, settings.n_frames, V).
+
+    ``layout`` is needed for flips alone.
+    """
+    numbers, of_clip = torch.unique(clip, return_inverse=True)
+    n_clips = len(numbers)
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(n_clips, *shape, generator=generator)
+
+    share, where = uniform(*settings.crop), uniform(0, 1)
+    start = where * (1 - share)
+    out = crop_resize(tracks, start[of_clip], (start + share)[of_clip], settings.n_frames)
+
+    angles = uniform(-settings.tilt, settings.tilt, 3)
+    angles[:, 1] += uniform(-settings.yaw, settings.yaw)
+    linear = rotation_matrices(angles) * uniform(*settings.scale, 1, 1)
+    out = (linear[of_clip] @ out.flatten(2)).view_as(out)
+
+    if settings.flip:
+        if layout is None:
+            raise ValueError("flips need the joint layout")
+        flipped = (uniform(0, 1) < settings.flip)[of_clip]
+        out[flipped] = flip(out[flipped], layout)
+    return jitter(out, settings.jitter, generator) if settings.jitter else out
+
+
+def crop_resize(tracks: Tensor, start: Tensor, stop: Tensor, n_frames: int) -> Tensor:
+    """(R, C, T0, V) -> (R, C, n_frames, V), linearly interpolated between ``start`` and ``stop`` of each track.
+
+    Both are (R,) shares of the track, 0 its first frame and 1 its last.
+    """
+    last = tracks.shape[2] - 1
+    at = last * torch.lerp(start.unsqueeze(1), stop.unsqueeze(1), torch.linspace(0, 1, n_frames))
+    # A row of hat functions picks the two frames beside it, so that interpolation is one matrix product.
+    hats = torch.relu(1 - (at.unsqueeze(2) - torch.arange(last + 1)).abs())
+    return hats.unsqueeze(1) @ tracks
+
+
+def centre_crop(tracks: Tensor, n_frames: int, share: float = 1.0) -> Tensor:
+    """The middle ``share`` of every track, in ``n_frames``: what to score (CTR-GCN: 0.95)."""
+    margin = torch.full((len(tracks),), (1 - share) / 2)
+    return crop_resize(tracks, margin, 1 - margin, n_frames)
+
+
+def rotation_matrices(angles: Tensor) -> Tensor:
+    """(N, 3) radians about x, y and z -> (N, 3, 3), turning about x first and z last."""
+    cos, sin = angles.cos().unbind(1), angles.sin().unbind(1)
+    one, zero = torch.ones_like(cos[0]), torch.zeros_like(cos[0])
+    about_x = torch.stack([one, zero, zero, zero, cos[0], -sin[0], zero, sin[0], cos[0]], dim=1)
+    about_y = torch.stack([cos[1], zero, sin[1], zero, one, zero, -sin[1], zero, cos[1]], dim=1)
+    about_z = torch.stack([cos[2], -sin[2], zero, sin[2], cos[2], zero, zero, zero, one], dim=1)
+    return about_z.view(-1, 3, 3) @ about_y.view(-1, 3, 3) @ about_x.view(-1, 3, 3)
+
+
+def flip(tracks: Tensor, layout: Layout) -> Tensor:
+    """(R, 3, T, V) seen in a mirror: x negated, left and right joints exchanged."""
+    mirrored = tracks[..., torch.from_numpy(layout.swap)]
+    return mirrored * torch.tensor([-1.0, 1.0, 1.0]).view(3, 1, 1)
+
+
+def jitter(tracks: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
+    """``tracks`` with Gaussian noise on every coordinate."""
+    return tracks + deviation * torch.randn(tracks.shape, generator=generator)

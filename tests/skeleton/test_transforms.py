@@ -1,0 +1,233 @@
+"""Normalisation is invariant to what it removes; augmentation keeps what it must and follows its generator."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from mmcl_bench.protocols.base import ClipView
+from mmcl_bench.skeleton import transforms
+from mmcl_bench.skeleton.layouts import KINECT_V1, KINECT_V2, Layout
+from mmcl_bench.skeleton.store import BodyTrack
+from mmcl_bench.skeleton.transforms import Augmentation, Bodies, PreparedTracks, augment, normalise_clip, prepare_clips
+
+STILL = Augmentation(n_frames=16, crop=(1.0, 1.0), tilt=0.0)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def walker(layout: Layout = KINECT_V1, start: int = 0, n_frames: int = 12, seed: int = 0) -> BodyTrack:
+    """A synthetic body: a fixed random pose, wide at shoulders and hips, drifting with noise."""
+    rng = np.random.default_rng(seed)
+    pose = rng.normal(scale=0.3, size=(len(layout), 3))
+    for side, x in (("left", -0.2), ("right", 0.2)):
+        pose[layout.index(f"{side}_shoulder")] = (x, 0.5, 0.05)
+        pose[layout.index(f"{side}_hip")] = (x / 2, 0.0, -0.02)
+    drift = np.linspace(0, 0.5, n_frames)[:, None, None] * rng.normal(size=3)
+    positions = pose + drift + rng.normal(scale=0.02, size=(n_frames, len(layout), 3)) + (0.4, 0.1, 3.0)
+    return BodyTrack(start, positions.astype(np.float32))
+
+
+def moved(bodies: Bodies, yaw: float = 0.0, by: tuple[float, float, float] = (0, 0, 0), scale: float = 1.0) -> Bodies:
+    turn = Rotation.from_euler("y", yaw).as_matrix()
+    return tuple(BodyTrack(b.start, (scale * (b.positions @ turn.T) + by).astype(np.float32)) for b in bodies)
+
+
+def view_of(*clips: Bodies, layout: Layout = KINECT_V1) -> ClipView:
+    return ClipView(clips, [max(b.start + len(b.positions) for b in clip) for clip in clips], layout.name)
+
+
+def bone_lengths(tracks: Tensor, layout: Layout) -> Tensor:
+    return (tracks - tracks[..., torch.from_numpy(layout.parents)]).norm(dim=1)
+
+
+@pytest.mark.parametrize("yaw", [0.3, -2.0, np.pi])
+def test_normalised_clips_do_not_depend_on_place_heading_or_size(yaw: float) -> None:
+    bodies = (walker(), walker(start=3, seed=1))
+    expected = normalise_clip(bodies, KINECT_V1)
+    found = normalise_clip(moved(bodies, yaw, by=(1.0, -0.5, 2.0), scale=1.7), KINECT_V1)
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(other.positions, one.positions, atol=1e-4)
+
+
+def test_a_normalised_body_stands_at_the_origin_across_x_with_a_torso_of_one() -> None:
+    (body,) = normalise_clip(moved((walker(),), yaw=1.0), KINECT_V1)
+    joint = {name: body.positions[:, KINECT_V1.index(name)] for name in KINECT_V1.joints}
+    np.testing.assert_allclose(joint["hip_center"][0], 0, atol=1e-6)
+    across = (joint["right_shoulder"] - joint["left_shoulder"] + joint["right_hip"] - joint["left_hip"])[:8]
+    headings = across[:, [0, 2]] / np.linalg.norm(across[:, [0, 2]], axis=1, keepdims=True)
+    assert headings[:, 0].mean() > 0.9
+    assert headings[:, 1].mean() == pytest.approx(0, abs=1e-5)
+    torso = np.linalg.norm((joint["right_shoulder"] + joint["left_shoulder"]) / 2 - joint["hip_center"], axis=-1)
+    assert np.median(torso) == pytest.approx(1, abs=1e-5)
+
+
+def test_one_mistracked_frame_hardly_turns_a_clip() -> None:
+    body = walker()
+    wild = body.positions.copy()
+    wild[2, KINECT_V1.index("left_shoulder")] = (50, 0, 80)
+    (good,), (bad,) = (normalise_clip((BodyTrack(0, p),), KINECT_V1) for p in (body.positions, wild))
+    head = KINECT_V1.index("head")
+    heading = [np.arctan2(*(track.positions[-1, head] - track.positions[0, head])[[2, 0]]) for track in (good, bad)]
+    assert abs(heading[0] - heading[1]) < np.deg2rad(20)
+
+
+def test_bodies_keep_their_places_relative_to_each_other() -> None:
+    bodies = (walker(), walker(seed=1))
+    gap = np.linalg.norm(bodies[0].positions[:, 3] - bodies[1].positions[:, 3], axis=-1)
+    first, second = transforms.align_yaw(transforms.centre(bodies, KINECT_V1), KINECT_V1)
+    np.testing.assert_allclose(np.linalg.norm(first.positions[:, 3] - second.positions[:, 3], axis=-1), gap, rtol=1e-4)
+
+
+def test_a_body_collapsed_to_a_point_stays_finite() -> None:
+    point = BodyTrack(0, np.ones((4, 20, 3), dtype=np.float32))
+    assert np.isfinite(normalise_clip((point,), KINECT_V1)[0].positions).all()
+
+
+@pytest.mark.parametrize("n_frames", [5, 12, 31])
+def test_resampling_keeps_the_ends_and_equals_linear_interpolation(n_frames: int) -> None:
+    positions = walker().positions
+    found = transforms.resample(positions, n_frames)
+    np.testing.assert_array_equal(found[[0, -1]], positions[[0, -1]])
+    at = np.linspace(0, len(positions) - 1, n_frames)
+    np.testing.assert_allclose(found[:, 7, 2], np.interp(at, np.arange(len(positions)), positions[:, 7, 2]), rtol=1e-5)
+
+
+def test_a_single_frame_resamples_to_itself() -> None:
+    positions = walker(n_frames=1).positions
+    np.testing.assert_array_equal(transforms.resample(positions, 3), np.repeat(positions, 3, axis=0))
+
+
+def test_clip_tensors_are_zero_where_a_body_is_absent() -> None:
+    bodies = (walker(n_frames=11), walker(start=5, n_frames=3, seed=1))
+    tensor = transforms.clip_tensor(bodies, KINECT_V1, n_frames=11, n_bodies=3, normalise=False)
+    assert tensor.shape == (3, 11, 20, 3)
+    assert tensor.dtype == np.float32
+    present = np.abs(tensor).sum((0, 2)) > 0
+    assert present[:, 0].all()
+    assert np.flatnonzero(present[:, 1]).tolist() == [5, 6, 7]
+    assert not present[:, 2].any()
+    hip = bodies[0].positions[0, KINECT_V1.index("hip_center")]
+    np.testing.assert_allclose(tensor[:, 5, :, 1].T, bodies[1].positions[0] - hip, atol=1e-6)
+
+
+def test_a_clip_without_bodies_is_all_zeros() -> None:
+    assert not transforms.clip_tensor((), KINECT_V2).any()
+
+
+def test_preparing_keeps_the_bodies_of_a_clip_on_one_clock() -> None:
+    late = walker(start=6, n_frames=6, seed=1)
+    prepared = prepare_clips(view_of((walker(),), (walker(n_frames=12), late)), n_frames=12, normalise=False)
+    assert prepared.tracks.shape == (3, 3, 12, 20)
+    assert prepared.clip.tolist() == [0, 1, 1]
+    hip = walker(n_frames=12).positions[0, KINECT_V1.index("hip_center")]
+    np.testing.assert_allclose(prepared.tracks[2, :, 6:].permute(1, 2, 0), late.positions - hip, atol=1e-5)
+    # Before it comes in, a body holds its first pose.
+    torch.testing.assert_close(prepared.tracks[2, :, 0], prepared.tracks[2, :, 6])
+
+
+def test_frames_before_any_body_was_seen_are_dropped() -> None:
+    early, late = prepare_clips(view_of((walker(),), (walker(start=40),))).tracks
+    torch.testing.assert_close(early, late)
+
+
+def test_a_batch_holds_the_tracks_of_the_chosen_clips_in_their_order() -> None:
+    clip = torch.tensor([0, 1, 1, 3])
+    prepared = PreparedTracks(torch.arange(4.0).view(4, 1, 1, 1), clip, n_clips=4)
+    tracks, place = prepared.batch(torch.tensor([3, 2, 1, 3]))
+    assert tracks.flatten().tolist() == [3, 1, 2, 3]
+    assert place.tolist() == [0, 2, 2, 3]
+
+
+def test_tracks_go_back_to_bodies_last() -> None:
+    tracks = torch.randn(4, 3, 2, 20, generator=seeded())
+    clips = transforms.bodies_last(tracks, torch.tensor([0, 2, 2, 2]), n_clips=3, n_bodies=2)
+    assert clips.shape == (3, 3, 2, 20, 2)
+    torch.testing.assert_close(clips[0, ..., 0], tracks[0])
+    torch.testing.assert_close(clips[2, ..., 1], tracks[2])
+    assert not clips[1].any()
+    assert not clips[0, ..., 1].any()
+
+
+@pytest.fixture(scope="module")
+def prepared() -> PreparedTracks:
+    return prepare_clips(view_of((walker(), walker(seed=1)), (walker(seed=2),), (walker(seed=3),)), n_frames=16)
+
+
+def test_augmentation_follows_its_generator(prepared: PreparedTracks) -> None:
+    settings = Augmentation(n_frames=8, yaw=1.0, scale=(0.8, 1.2), jitter=0.01, flip=0.5)
+    one, again, other = (
+        augment(prepared.tracks, prepared.clip, seeded(seed), settings, KINECT_V1) for seed in (1, 1, 2)
+    )
+    assert one.shape == (4, 3, 8, 20)
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_bodies_of_one_clip_are_varied_alike_and_clips_apart(prepared: PreparedTracks) -> None:
+    twice = prepared.tracks[[0, 0, 0]]
+    settings = Augmentation(n_frames=8, yaw=1.0, scale=(0.8, 1.2))
+    first, second, alone = augment(twice, torch.tensor([5, 5, 9]), seeded(), settings)
+    torch.testing.assert_close(first, second)
+    assert not torch.allclose(first, alone)
+
+
+def test_rotation_keeps_bone_lengths(prepared: PreparedTracks) -> None:
+    settings = Augmentation(n_frames=16, crop=(1.0, 1.0), tilt=0.3, yaw=3.0)
+    turned = augment(prepared.tracks, prepared.clip, seeded(), settings)
+    assert not torch.allclose(turned, prepared.tracks, atol=0.01)
+    torch.testing.assert_close(bone_lengths(turned, KINECT_V1), bone_lengths(prepared.tracks, KINECT_V1))
+
+
+def test_scaling_stays_within_its_range(prepared: PreparedTracks) -> None:
+    settings = Augmentation(n_frames=16, crop=(1.0, 1.0), scale=(0.5, 0.6))
+    varied = augment(prepared.tracks, prepared.clip, seeded(), settings)
+    ratio = (bone_lengths(varied, KINECT_V1) / bone_lengths(prepared.tracks, KINECT_V1)).nan_to_num(0.55)
+    assert ratio.min() >= 0.5 - 1e-4
+    assert ratio.max() <= 0.6 + 1e-4
+
+
+def test_augmentation_without_variation_changes_nothing(prepared: PreparedTracks) -> None:
+    torch.testing.assert_close(augment(prepared.tracks, prepared.clip, seeded(), STILL), prepared.tracks)
+
+
+def test_flipping_twice_is_the_identity_and_once_exchanges_sides(prepared: PreparedTracks) -> None:
+    flipped = transforms.flip(prepared.tracks, KINECT_V1)
+    left, right = KINECT_V1.index("left_hand"), KINECT_V1.index("right_hand")
+    torch.testing.assert_close(flipped[:, 0, :, left], -prepared.tracks[:, 0, :, right])
+    torch.testing.assert_close(flipped[:, 1:, :, left], prepared.tracks[:, 1:, :, right])
+    torch.testing.assert_close(transforms.flip(flipped, KINECT_V1), prepared.tracks)
+
+
+def test_flips_without_a_layout_are_refused(prepared: PreparedTracks) -> None:
+    with pytest.raises(ValueError, match="layout"):
+        augment(prepared.tracks, prepared.clip, seeded(), Augmentation(flip=1.0))
+
+
+def test_jitter_has_the_deviation_it_is_given() -> None:
+    noise = transforms.jitter(torch.zeros(50, 3, 16, 20), 0.05, seeded())
+    assert float(noise.std()) == pytest.approx(0.05, rel=0.02)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0.0, 1.0), (0.25, 0.8)])
+def test_crops_equal_interpolation_by_numpy(prepared: PreparedTracks, start: float, stop: float) -> None:
+    track = prepared.tracks[:1]
+    found = transforms.crop_resize(track, torch.tensor([start]), torch.tensor([stop]), 9)
+    expected = np.interp(np.linspace(15 * start, 15 * stop, 9), np.arange(16), track[0, 1, :, 4].numpy())
+    np.testing.assert_allclose(found[0, 1, :, 4].numpy(), expected, atol=1e-5)
+
+
+def test_the_centre_crop_drops_as_much_on_either_side() -> None:
+    ramp = torch.arange(11.0).view(1, 1, 11, 1)
+    assert transforms.centre_crop(ramp, 3, share=0.8).flatten().tolist() == pytest.approx([1, 5, 9], abs=1e-5)
+
+
+def test_rotation_matrices_equal_scipys(prepared: PreparedTracks) -> None:
+    angles = torch.randn(5, 3, generator=seeded())
+    expected = Rotation.from_euler("xyz", angles.numpy()).as_matrix()
+    np.testing.assert_allclose(transforms.rotation_matrices(angles).numpy(), expected, atol=1e-6)
