@@ -1,0 +1,60 @@
+"""The command line. One file for each group of verbs; heavy packages are imported inside the verbs that use them."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from typing import Annotated
+
+import typer
+
+from mmcl_bench.cli import data, listing, report, run
+from mmcl_bench.errors import UserError
+
+app = typer.Typer(
+    name="mmcl-bench",
+    help="Evaluation benchmark suite for skeleton-based action recognition.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run.run)
+app.command()(report.report)
+app.add_typer(data.app, name="data")
+app.add_typer(listing.app, name="list")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import mmcl_bench
+
+        typer.echo(mmcl_bench.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Evaluation benchmark suite for skeleton-based action recognition."""
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake becomes one line and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"mmcl-bench: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("mmcl-bench: stopped; the same command continues where it was", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        print(f"mmcl-bench: the disk is full{where}; make room, then the same command continues", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,116 @@
+"""``mmcl-bench list``: what there is to run."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="List tasks, methods, data sets, encoders or splits.", no_args_is_help=True)
+
+Pattern = Annotated[str, typer.Argument(help="A shell glob over names, such as 'zero-shot/*'.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command()
+def tasks(pattern: Pattern = "*", as_json: AsJson = False) -> None:
+    """List the tasks, at the default of their parameters."""
+    from mmcl_bench.tasks import list_tasks
+
+    rows = [
+        {
+            "task": task.identity,
+            "title": task.card.title,
+            "data": " to ".join(task.datasets),
+            "splits": ", ".join(task.card.split_names()) or "-",
+            "main metric": task.card.main_metric,
+        }
+        for task in list_tasks(pattern)
+    ]
+    _print("tasks", rows, as_json)
+
+
+@app.command()
+def methods(pattern: Pattern = "*", as_json: AsJson = False) -> None:
+    """List the methods."""
+    from mmcl_bench.methods import METHODS
+
+    rows = []
+    for name in METHODS.names(pattern):
+        method = METHODS.get(name)
+        rows.append(
+            {
+                "method": name,
+                "version": str(method.version),
+                "families": ", ".join(sorted(method.families)),
+                "setting": "transductive" if method.transductive else "inductive",
+                "summary": method.summary,
+            }
+        )
+    _print("methods", rows, as_json)
+
+
+@app.command()
+def datasets(pattern: Pattern = "*", as_json: AsJson = False) -> None:
+    """List the data sets that can be read."""
+    from mmcl_bench.skeleton.readers import READERS
+
+    rows = []
+    for name in READERS.names(pattern):
+        reader = READERS.get(name)
+        rows.append(
+            {
+                "data set": name,
+                "title": reader.title,
+                "layout": reader.layout,
+                "sides": ", ".join(reader.sides),
+                "modalities": ", ".join(reader.modalities),
+                "source": "made on first use" if reader.embedded else reader.homepage,
+            }
+        )
+    _print("data sets", rows, as_json)
+
+
+@app.command()
+def encoders(pattern: Pattern = "*", as_json: AsJson = False) -> None:
+    """List the families of frozen text and image encoders."""
+    from mmcl_bench.encoders import ENCODERS
+
+    _print("encoders", [{"encoder": name} for name in ENCODERS.names(pattern)], as_json)
+
+
+@app.command()
+def splits(pattern: Pattern = "*", as_json: AsJson = False) -> None:
+    """List the zero-shot splits of every class table, as table/split."""
+    from mmcl_bench import facts
+
+    found = [split for table in facts.split_tables() for split in facts.splits(table).values()]
+    rows = [
+        {
+            "split": f"{split.table}/{split.name}",
+            "family": split.family,
+            "unseen": ", ".join(map(str, split.unseen)),
+            "source": split.source,
+        }
+        for split in found
+        if fnmatch.fnmatchcase(f"{split.table}/{split.name}", pattern)
+    ]
+    _print("splits", rows, as_json)
+
+
+def _print(title: str, rows: Sequence[dict[str, str]], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(list(rows), indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for column in rows[0] if rows else ():
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row.values())
+    Console().print(table if rows else f"no {title} match")

@@ -1,0 +1,105 @@
+"""A job: one task, one method, one seed, and what was overridden. Its hash names the folder of its result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mmcl_bench.errors import UserError
+from mmcl_bench.methods.base import Method
+from mmcl_bench.registry import unknown
+from mmcl_bench.tasks import Task
+
+PRESETS = ("quick", "paper")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What decides a result. Two jobs that differ in anything that can change a number have different hashes."""
+
+    task: Task
+    method: str
+    method_version: int
+    preset: str
+    settings: Mapping[str, Any]
+    """The method's settings in full: its preset with overrides applied."""
+    seed: int
+    limit: int | None = None
+
+    def canonical(self) -> dict[str, Any]:
+        """The job as plain JSON values."""
+        return {
+            "task": self.task.identity,
+            "task_hash": self.task.hash,
+            "method": self.method,
+            "method_version": self.method_version,
+            "preset": self.preset,
+            "settings": dict(self.settings),
+            "seed": self.seed,
+            "limit": self.limit,
+        }
+
+    @property
+    def hash(self) -> str:
+        """sha256 of the canonical JSON, in hex."""
+        return hashlib.sha256(json.dumps(self.canonical(), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def folder(self) -> str:
+        """Name of the result's folder: readable first, unique by its hash."""
+        readable = re.sub(r"[^a-z0-9]+", "-", f"{self.task.identity}-{self.method}-s{self.seed}".lower()).strip("-")
+        return f"{readable}-{self.hash[:12]}"
+
+    def derived_seed(self, purpose: str) -> int:
+        """A seed below 2**63 that follows from the job and the purpose."""
+        return derive_seed(self.hash, purpose)
+
+
+def derive_seed(*parts: object) -> int:
+    """A seed below 2**63 from the hash of its parts, so that no two uses share random numbers by accident."""
+    digest = hashlib.sha256(":".join(str(part) for part in parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def make_job(
+    task: Task,
+    method: type[Method],
+    seed: int,
+    preset: str = "quick",
+    overrides: Mapping[str, str] | None = None,
+    limit: int | None = None,
+) -> Job:
+    """A job with the method's preset and overrides merged. Raises :class:`UserError` for what does not fit."""
+    if preset not in method.presets:
+        raise UserError(unknown("preset", preset, sorted(method.presets)))
+    if task.card.family not in method.families:
+        raise UserError(
+            f"method {method.name} works on other tasks than {task.card.family}: {', '.join(sorted(method.families))}"
+        )
+    if seed < 0:
+        raise UserError(f"seed {seed} is negative; seeds start at 0")
+    if limit is not None and limit < 1:
+        raise UserError(f"--limit {limit}: at least 1 clip a side is needed")
+    settings = dict(method.presets[preset])
+    for key, text in (overrides or {}).items():
+        if key not in settings:
+            raise UserError(f"method {method.name}: {unknown('setting', key, sorted(settings))}")
+        settings[key] = _parse_setting(method.name, key, text, settings[key])
+    return Job(task, method.name, method.version, preset, settings, seed, limit)
+
+
+def _parse_setting(method: str, key: str, text: str, default: Any) -> Any:
+    """Reads an override as JSON, or as a bare word where the setting is text, and keeps the default's type."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if default is not None and type(value) is not type(default):
+        raise UserError(f"method {method}: setting {key}={text} should be {type(default).__name__}, like {default!r}")
+    return value

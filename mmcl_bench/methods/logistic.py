@@ -1,0 +1,36 @@
+"""Logistic regression on raw joints: the floor that a network must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mmcl_bench.methods.base import Context, FitReport, Method
+from mmcl_bench.methods.joints import joint_features, most_bodies
+from mmcl_bench.protocols.base import ClipView, Problem
+
+
+class Logistic(Method):
+    """Multinomial logistic regression on normalised joint positions."""
+
+    name: ClassVar[str] = "logistic"
+    summary: ClassVar[str] = "logistic regression on yaw-normalised joint positions"
+    families: ClassVar[frozenset[str]] = frozenset({"supervised", "transfer"})
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"C": 0.01}, "paper": {"C": 0.01}}
+
+    def fit(self, problem: Problem, context: Context) -> FitReport:
+        self._n_classes = len(problem.classes)
+        self._n_bodies = most_bodies(problem.train.clips)
+        self._model = make_pipeline(StandardScaler(), LogisticRegression(C=self.settings["C"], max_iter=500))
+        self._model.fit(joint_features(problem.train.clips, self._n_bodies), problem.train.labels)
+        return FitReport()
+
+    def score(self, clips: ClipView) -> np.ndarray:
+        scores = np.full((len(clips), self._n_classes), -1e9, dtype=np.float32)
+        scores[:, self._model.classes_] = self._model.predict_log_proba(joint_features(clips, self._n_bodies))
+        return scores

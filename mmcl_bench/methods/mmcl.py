@@ -1,0 +1,312 @@
+"""MMCL: multi-modality co-learning (Liu, Chen, Liu, ACM MM 2024, arXiv 2407.15706).
+
+A skeleton network learns beside frozen features of the other modalities: RGB person crops pull its global feature
+(FAM), answers of a multimodal LLM reweigh its scores (FRM). Scoring runs on the skeleton alone. For zero-shot tasks
+the global feature is also aligned with the text embeddings of the seen classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmcl_bench.jobs import derive_seed
+from mmcl_bench.methods.base import Context, FitReport, Method
+from mmcl_bench.metrics import METRICS, Scored
+from mmcl_bench.nn.ctr_gcn import CTRGCN, PAPER_BLOCKS, TINY_BLOCKS
+from mmcl_bench.nn.fam import FeatureAlignment
+from mmcl_bench.nn.frm import FeatureRefinement
+from mmcl_bench.nn.losses import mmcl_loss, text_alignment_loss, text_similarity
+from mmcl_bench.nn.pooling import mean_by_clip
+from mmcl_bench.protocols.base import ClassTable, ClipView, LabelledClips, Problem
+from mmcl_bench.skeleton.layouts import Layout, get_layout
+from mmcl_bench.skeleton.store import Modality
+from mmcl_bench.skeleton.streams import stack
+from mmcl_bench.skeleton.transforms import (
+    Augmentation,
+    PreparedTracks,
+    augment,
+    bodies_last,
+    centre_crop,
+    prepare_clips,
+)
+from mmcl_bench.training import Losses, Schedule, Trainer
+
+PREPARED_FRAMES = 64
+SCORED_SHARE = 0.95
+"""The middle share of a clip that is scored, as in CTR-GCN."""
+_SCORE_BATCH = 256
+_BLOCKS = {"paper": PAPER_BLOCKS, "tiny": TINY_BLOCKS}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting of the method; the defaults are the paper's."""
+
+    blocks: Literal["paper", "tiny"] = "paper"
+    streams: tuple[str, ...] = ("joint",)
+    """Streams of the skeleton, stacked as input channels."""
+    n_frames: int = 64
+    """Frames of the network's input."""
+    normalise: bool = True
+    """Centre on the hip, turn to face the sensor, scale by the torso."""
+    n_bodies: int = 2
+    """Bodies of the network's input, absent ones zero; 1: every track is a sample, and a clip is the mean of them."""
+    dropout: float = 0.0
+    tilt: float = 0.3
+    """Random rotation about each axis, radians at most."""
+    crop: float = 0.5
+    """Smallest share of a clip that a random crop keeps."""
+    scale: float = 0.0
+    """Random change of size, as a share at most."""
+    jitter: float = 0.0
+    """Deviation of random noise on each coordinate, in torso lengths."""
+    flip: float = 0.0
+    """Probability that left and right change places."""
+    fam: bool = True
+    frm: bool = True
+    contrastive_weight: float = 0.1
+    refinement_weight: float = 0.2
+    temperature: float = 0.4
+    """Of the contrastive loss."""
+    alignment_weight: float = 1.0
+    """Of the alignment with class texts, zero-shot only."""
+    text_temperature: float = 0.1
+    rgb_encoder: str = "efficientnet-lite0"
+    instruct_encoder: str = "minilm"
+    epochs: int = 110
+    batch_size: int = 200
+    base_rate: float = 0.1
+    warmup_epochs: int = 5
+    decay: Literal["cosine", "steps"] = "steps"
+    steps: tuple[int, ...] = (90, 100)
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    weight_decay: float = 4e-4
+
+    def augmentation(self) -> Augmentation:
+        return Augmentation(
+            n_frames=self.n_frames,
+            crop=(self.crop, 1.0),
+            tilt=self.tilt,
+            scale=(1 - self.scale, 1 + self.scale),
+            jitter=self.jitter,
+            flip=self.flip,
+        )
+
+    def prepare(self, clips: ClipView) -> PreparedTracks:
+        """Tracks at a frame rate that leaves room for crops."""
+        return prepare_clips(clips, max(self.n_frames, PREPARED_FRAMES), self.normalise)
+
+    def schedule(self) -> Schedule:
+        return Schedule(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            base_rate=self.base_rate,
+            warmup_epochs=self.warmup_epochs,
+            decay=self.decay,
+            steps=tuple(self.steps),
+            optimizer=self.optimizer,
+            weight_decay=self.weight_decay,
+        )
+
+
+PAPER = Settings()
+QUICK = Settings(
+    blocks="tiny",
+    streams=("joint", "bone"),
+    n_frames=32,
+    n_bodies=1,
+    epochs=25,
+    batch_size=64,
+    base_rate=2e-3,
+    warmup_epochs=2,
+    decay="cosine",
+    steps=(),
+    optimizer="adamw",
+    weight_decay=1e-2,
+)
+
+
+def _presets(**changes: Any) -> Mapping[str, Mapping[str, Any]]:
+    return {name: _as_json({**asdict(chosen), **changes}) for name, chosen in (("quick", QUICK), ("paper", PAPER))}
+
+
+def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
+
+
+class MMCL(Method):
+    """Co-learning with every modality that the data has; the result's notes say which losses were on."""
+
+    name: ClassVar[str] = "mmcl"
+    summary: ClassVar[str] = "CTR-GCN taught by RGB and multimodal-LLM features (FAM and FRM)"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = _presets()
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._chosen = Settings(**settings)
+
+    @classmethod
+    def encoders(cls, settings: Mapping[str, Any]) -> Mapping[Modality, str]:
+        wanted = {Modality.RGB: ("fam", "rgb_encoder"), Modality.INSTRUCT: ("frm", "instruct_encoder")}
+        return {modality: settings[encoder] for modality, (on, encoder) in wanted.items() if settings[on]}
+
+    def fit(self, problem: Problem, context: Context) -> FitReport:
+        self._device = context.device
+        self._layout = get_layout(problem.train.clips.layout)
+        self._network = _network(self._chosen, self._layout, problem, context).to(self._device)
+        data = _TrainingSet(self._chosen, problem)
+        self._trainer = Trainer(self._network, self._chosen.schedule(), context)
+        validate = None if problem.validation is None else self._validation(problem, problem.validation)
+        report = self._trainer.run(len(problem.train), lambda at, generator: self._step(data, at, generator), validate)
+        report.notes["losses"] = self._network.losses()
+        return report
+
+    def score(self, clips: ClipView) -> np.ndarray:
+        return self._score(self._chosen.prepare(clips))
+
+    def snapshots(self) -> list[int]:
+        return self._trainer.snapshots()
+
+    def restore(self, epoch: int) -> None:
+        self._trainer.restore(epoch)
+
+    def _validation(self, problem: Problem, held_out: LabelledClips) -> Callable[[], float]:
+        prepared = self._chosen.prepare(held_out.clips)
+        metric = METRICS.get(problem.metric)
+        return lambda: metric(Scored(self._score(prepared), held_out.labels, problem.classes.seen))
+
+    @torch.inference_mode()
+    def _score(self, prepared: PreparedTracks) -> np.ndarray:
+        self._network.eval()
+        scores = []
+        for clips in torch.arange(prepared.n_clips).split(_SCORE_BATCH):
+            tracks, clip = prepared.batch(clips)
+            features = self._features(centre_crop(tracks, self._chosen.n_frames, SCORED_SHARE), clip, len(clips))
+            scores.append(self._network.score(features).float().cpu())
+        return torch.cat(scores).numpy()
+
+    def _step(self, data: _TrainingSet, at: Tensor, generator: torch.Generator) -> Losses:
+        tracks, clip = data.prepared.batch(at)
+        varied = augment(tracks, clip, generator, self._chosen.augmentation(), self._layout)
+        features = self._features(varied, clip, len(at))
+        return self._network.training_losses(
+            features, data.labels[at].to(self._device), data.teachers(at, self._device)
+        )
+
+    def _features(self, tracks: Tensor, clip: Tensor, n_clips: int) -> Tensor:
+        streams = stack(tracks, self._chosen.streams, self._layout)
+        return self._network.global_feature(streams.to(self._device), clip.to(self._device), n_clips)
+
+
+class SkeletonOnly(MMCL):
+    """MMCL's network and schedule without its teachers: what co-learning is compared with."""
+
+    name: ClassVar[str] = "skeleton-only"
+    summary: ClassVar[str] = "CTR-GCN alone: MMCL without FAM and FRM"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = _presets(fam=False, frm=False)
+
+
+class CoLearningNetwork(nn.Module):
+    """The skeleton network with the modules that teach it. Only backbone and text head are used for scoring."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        layout: Layout,
+        classes: ClassTable,
+        feature_dims: Mapping[Modality, int],
+        text_aligned: bool,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        n_seen = int(classes.seen.sum())
+        self.backbone = CTRGCN(
+            layout,
+            n_classes=n_seen,
+            n_bodies=settings.n_bodies,
+            in_channels=3 * len(settings.streams),
+            blocks=_BLOCKS[settings.blocks],
+            dropout=settings.dropout,
+            generator=generator,
+        )
+        dim = self.backbone.feature_channels
+        rgb, instruct = feature_dims.get(Modality.RGB), feature_dims.get(Modality.INSTRUCT)
+        self.fam = FeatureAlignment(rgb, dim, settings.temperature) if rgb else None
+        self.frm = FeatureRefinement(instruct, n_seen) if instruct else None
+        self.text_head: nn.Linear | None = None
+        if text_aligned and classes.embeddings is not None:
+            self.text_head = nn.Linear(dim, classes.embeddings.shape[1])
+            self.register_buffer("texts", torch.from_numpy(classes.embeddings), persistent=False)
+            self.register_buffer("seen", torch.from_numpy(classes.seen), persistent=False)
+
+    def losses(self) -> list[str]:
+        """Names of the losses that are on."""
+        on = {"classification": True, "contrastive": self.fam, "refinement": self.frm, "alignment": self.text_head}
+        return [name for name, module in on.items() if module is not None]
+
+    def global_feature(self, tracks: Tensor, clip: Tensor, n_clips: int) -> Tensor:
+        """Body tracks (R, C, T, V) and their clips (R,) -> F_g (n_clips, D)."""
+        if self.settings.n_bodies == 1:
+            pooled = self.backbone.pool(self.backbone.features(tracks.unsqueeze(-1)))
+            return mean_by_clip(pooled, clip, n_clips)
+        return self.backbone.pool(self.backbone.features(bodies_last(tracks, clip, n_clips, self.settings.n_bodies)))
+
+    def score(self, features: Tensor) -> Tensor:
+        """F_g (N, D) -> (N, K): similarities to all class texts, or logits where there are none."""
+        if self.text_head is None:
+            return self.backbone.classify(features)
+        return text_similarity(self.text_head(features), self.texts) / self.settings.text_temperature
+
+    def training_losses(self, features: Tensor, labels: Tensor, teachers: Mapping[Modality, Tensor]) -> Losses:
+        """All losses that are on, and their weighted sum ``loss``. ``labels`` number the seen classes."""
+        logits = self.backbone.classify(features)
+        losses = {"classification": F.cross_entropy(logits, labels)}
+        if self.fam is not None:
+            losses["contrastive"] = self.fam.loss(features, teachers[Modality.RGB])
+        if self.frm is not None:
+            losses["refinement"] = F.cross_entropy(self.frm(logits, teachers[Modality.INSTRUCT]), labels)
+        total = mmcl_loss(
+            losses["classification"],
+            losses.get("contrastive"),
+            losses.get("refinement"),
+            self.settings.contrastive_weight,
+            self.settings.refinement_weight,
+        )
+        if self.text_head is not None:
+            losses["alignment"] = text_alignment_loss(
+                self.text_head(features), self.texts[self.seen], labels, self.settings.text_temperature
+            )
+            total = total + self.settings.alignment_weight * losses["alignment"]
+        return {"loss": total, **losses}
+
+
+def _network(settings: Settings, layout: Layout, problem: Problem, context: Context) -> CoLearningNetwork:
+    """A network with initial weights that follow from the seed alone."""
+    seed = derive_seed(context.seed, "weights")
+    dims = {modality: features.shape[1] for modality, features in problem.train.features.items()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
+        return CoLearningNetwork(settings, layout, problem.classes, dims, problem.family == "zero-shot", generator)
+
+
+class _TrainingSet:
+    """Training clips, their classes among the seen ones, and the features that teach."""
+
+    def __init__(self, settings: Settings, problem: Problem) -> None:
+        self.prepared = settings.prepare(problem.train.clips)
+        rank_among_seen = np.cumsum(problem.classes.seen) - 1
+        self.labels = torch.from_numpy(rank_among_seen[problem.train.labels])
+        self._features = {name: torch.from_numpy(values) for name, values in problem.train.features.items()}
+
+    def teachers(self, at: Tensor, device: str) -> dict[Modality, Tensor]:
+        """Features of the other modalities for some clips."""
+        return {name: values[at].to(device) for name, values in self._features.items()}

@@ -1,0 +1,63 @@
+"""DeViSE: a linear map from skeletons into the space of class texts.
+
+Frome et al., "DeViSE: A Deep Visual-Semantic Embedding Model", NeurIPS 2013. Here the visual features are normalised
+joint positions and the map is fitted by ridge regression, so that the baseline has one hyper-parameter and no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mmcl_bench.methods.base import Context, FitReport, Method
+from mmcl_bench.methods.joints import joint_features, most_bodies
+from mmcl_bench.metrics import METRICS, Scored
+from mmcl_bench.protocols.base import ClipView, Problem
+
+
+class DeViSE(Method):
+    """Ridge regression onto class embeddings; the penalty is chosen on validation."""
+
+    name: ClassVar[str] = "devise"
+    summary: ClassVar[str] = "linear map from joint positions into the space of class texts"
+    families: ClassVar[frozenset[str]] = frozenset({"zero-shot"})
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        preset: {"penalties": [1e2, 1e3, 1e4, 1e5]} for preset in ("quick", "paper")
+    }
+
+    def fit(self, problem: Problem, context: Context) -> FitReport:
+        if problem.classes.embeddings is None:
+            raise ValueError(f"{problem.task} has no class embeddings")
+        self._embeddings = problem.classes.embeddings
+        self._n_bodies = most_bodies(problem.train.clips)
+        features = joint_features(problem.train.clips, self._n_bodies)
+        targets = self._embeddings[problem.train.labels]
+        if context.chosen is not None:
+            self._map = _fit_map(context.chosen["penalty"], features, targets)
+            return FitReport(chosen=dict(context.chosen))
+        if problem.validation is None:
+            raise ValueError(f"{problem.task} has no validation clips to choose the penalty on")
+        figures = {}
+        for penalty in self.settings["penalties"]:
+            self._map = _fit_map(penalty, features, targets)
+            scored = Scored(self.score(problem.validation.clips), problem.validation.labels, problem.classes.seen)
+            figures[penalty] = METRICS.get(problem.metric)(scored)
+        best = max(figures, key=lambda penalty: figures[penalty])
+        self._map = _fit_map(best, features, targets)
+        return FitReport(
+            chosen={"penalty": best}, notes={"validation by penalty": {str(p): f for p, f in figures.items()}}
+        )
+
+    def score(self, clips: ClipView) -> np.ndarray:
+        mapped = self._map.predict(joint_features(clips, self._n_bodies))
+        unit = mapped / np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), 1e-12)
+        return np.asarray(unit @ self._embeddings.T, dtype=np.float32)
+
+
+def _fit_map(penalty: float, features: np.ndarray, targets: np.ndarray) -> Any:
+    return make_pipeline(StandardScaler(), Ridge(alpha=penalty)).fit(features, targets)

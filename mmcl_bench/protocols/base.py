@@ -1,0 +1,323 @@
+"""What a method may see, and the rules that decide it.
+
+A :class:`Protocol` turns a task and its data into :class:`Problem` objects and alone holds the test labels. Whatever
+it hands out is a private copy without a way back to the data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+
+from mmcl_bench import facts
+from mmcl_bench.errors import UserError
+from mmcl_bench.metrics import Scored
+from mmcl_bench.registry import unknown
+from mmcl_bench.skeleton.layouts import get_layout
+from mmcl_bench.skeleton.store import BodyTrack, Modality, SkeletonDataset
+from mmcl_bench.tasks import Task
+
+VALIDATION_SHARE = 0.2
+"""Share of the training subjects that a selection fit holds out."""
+
+
+class ClipView:
+    """Skeleton clips and nothing else: no label, no sample id, no way back to the data set.
+
+    Positions are a private copy of just these clips, so that nothing beside them can be reached through the view.
+    """
+
+    def __init__(self, clips: Sequence[Sequence[BodyTrack]], n_frames: Sequence[int], layout: str) -> None:
+        self.layout = layout
+        """Name of the joint layout."""
+        self.n_frames = np.array(n_frames, dtype=np.int64)
+        """(N,) frames of each clip."""
+        tracks = [body for clip in clips for body in clip]
+        self._positions = np.concatenate([np.asarray(body.positions, np.float32) for body in tracks])
+        self._track_at = np.cumsum([0, *(len(body.positions) for body in tracks)], dtype=np.int64)
+        self._track_start = np.array([body.start for body in tracks], dtype=np.int64)
+        self._clip_at = np.cumsum([0, *(len(clip) for clip in clips)], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.n_frames)
+
+    def bodies(self, clip: int) -> tuple[BodyTrack, ...]:
+        """The body tracks of one clip: float32 (T, V, 3), metres, y up."""
+        return tuple(
+            BodyTrack(int(self._track_start[t]), self._positions[self._track_at[t] : self._track_at[t + 1]])
+            for t in range(self._clip_at[clip], self._clip_at[clip + 1])
+        )
+
+
+@dataclass(frozen=True)
+class LabelledClips:
+    """Clips with labels, and the frozen features of their other modalities."""
+
+    clips: ClipView
+    labels: np.ndarray
+    """(N,) int64, positions in ``problem.classes``."""
+    subjects: np.ndarray
+    """(N,) int64, an arbitrary number for each subject, for splits by person."""
+    features: Mapping[Modality, np.ndarray]
+    """float32 (N, D) by modality; a modality that the data set lacks is absent."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """The candidate classes, in score-column order."""
+
+    names: tuple[str, ...]
+    seen: np.ndarray
+    """(K,) bool: True for classes with training clips."""
+    texts: tuple[str, ...] | None = None
+    """What was embedded for each class; None where the task uses no text."""
+    embeddings: np.ndarray | None = None
+    """float32 (K, D) unit rows; None where the task uses no text."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, columns: np.ndarray, seen: np.ndarray) -> ClassTable:
+        """The table of some of the classes, with its own seen mask."""
+        return ClassTable(
+            tuple(self.names[c] for c in columns),
+            seen,
+            None if self.texts is None else tuple(self.texts[c] for c in columns),
+            None if self.embeddings is None else self.embeddings[columns],
+        )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All that a method may see of a task. No test label, no test sample id, ever."""
+
+    task: str
+    family: str
+    metric: str
+    """Name of the task's main metric, for choosing on validation."""
+    classes: ClassTable
+    train: LabelledClips
+    validation: LabelledClips | None
+    """Held-out training-side clips; in zero-shot they include clips of classes that ``train`` lacks."""
+    target_unlabelled: ClipView | None = None
+    """None unless the method is transductive."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some clips of a data set, with their columns in the table of candidate classes. Never leaves the protocol."""
+
+    dataset: SkeletonDataset
+    rows: np.ndarray
+    columns: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def where(self, mask: np.ndarray) -> Rows:
+        return replace(self, rows=self.rows[mask], columns=self.columns[mask])
+
+    def of_index(self, column: str) -> np.ndarray:
+        """A column of the index table, for these clips."""
+        return self.dataset.index[column].to_numpy()[self.rows]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method is given beside skeletons."""
+
+    encoders: Mapping[Modality, str] = field(default_factory=dict)
+    """The frozen encoder by modality."""
+    transductive: bool = False
+
+
+class Protocol(ABC):
+    """The rules of one task on opened data.
+
+    Subclasses say which classes are candidates, which clips train and which test, and what is held out for choosing.
+    ``limit`` keeps that many clips a side, spread over the classes, for a smoke run.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        data: Mapping[str, SkeletonDataset],
+        needs: Needs,
+        cache: Path,
+        limit: int | None = None,
+        advance: Callable[[str, int, int], None] = lambda what, done, total: None,
+    ) -> None:
+        self.task = task
+        self.data = data
+        self.needs = needs
+        self.cache = cache
+        self.limit = limit
+        self.advance = advance
+        self.weight_hashes: dict[str, str] = {}
+        """Weight hash of every encoder that was used, by its name."""
+
+    @property
+    @abstractmethod
+    def classes(self) -> ClassTable:
+        """The candidate classes of the test."""
+
+    @abstractmethod
+    def _train(self) -> Rows:
+        """Training clips of the seen classes."""
+
+    @abstractmethod
+    def _test(self) -> Rows:
+        """Test clips."""
+
+    @abstractmethod
+    def _hold_out(self, train: Rows) -> tuple[Rows, Rows, np.ndarray]:
+        """Parts training clips for a selection fit: (train, validation, columns that are pseudo-unseen)."""
+
+    def selection_problem(self) -> Problem:
+        """The problem of the first fit, which chooses on held-out training-side clips."""
+        train, validation, pseudo_unseen = self._hold_out(self.train_rows)
+        columns = np.flatnonzero(self.classes.seen)
+        classes = self.classes.take(columns, ~np.isin(columns, pseudo_unseen))
+        return self._problem(classes, self._labelled(train, columns), self._labelled(validation, columns))
+
+    def final_problem(self) -> Problem:
+        """The problem of the fit whose scores count: all training clips, nothing held out."""
+        return self._problem(self.classes, self._labelled(self.train_rows, np.arange(len(self.classes))), None)
+
+    def test_clips(self, mask: np.ndarray | None = None) -> ClipView:
+        """The test clips, or those of a bool (N,) mask, in an order that says nothing of their labels."""
+        return self._view(self.test_rows if mask is None else self.test_rows.where(mask))
+
+    def test_scored(self, scores: np.ndarray, calibration: float) -> Scored:
+        """A method's test scores joined with the labels. The result belongs to the runner, never to a method."""
+        return Scored(scores, self.test_rows.columns, self.classes.seen, calibration)
+
+    def test_sample_ids(self) -> list[str]:
+        """Sample ids of :meth:`test_clips`, in their order. For the runner's records."""
+        return [str(sample_id) for sample_id in self.test_rows.of_index("sample_id")]
+
+    @cached_property
+    def train_rows(self) -> Rows:
+        return self._limited(self._shuffled(self._train(), "train"))
+
+    @cached_property
+    def test_rows(self) -> Rows:
+        return self._limited(self._shuffled(self._test(), "test"))
+
+    def generator(self, purpose: str) -> np.random.Generator:
+        """Random numbers that follow from the task and the purpose alone, the same for every method and seed."""
+        digest = hashlib.sha256(f"{self.task.hash}:{purpose}".encode()).digest()
+        return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+
+    def _problem(self, classes: ClassTable, train: LabelledClips, validation: LabelledClips | None) -> Problem:
+        if len(train) == 0:
+            raise UserError(f"{self.task.identity}: no training clip is left; raise --limit or prepare the data again")
+        return Problem(
+            task=self.task.identity,
+            family=self.task.card.family,
+            metric=self.task.card.main_metric,
+            classes=classes,
+            train=train,
+            validation=validation,
+            target_unlabelled=self.test_clips() if self.needs.transductive else None,
+        )
+
+    def _labelled(self, rows: Rows, columns: np.ndarray) -> LabelledClips:
+        """Clips with labels renumbered to positions in ``columns``."""
+        _, subjects = np.unique(rows.of_index("subject"), return_inverse=True)
+        return LabelledClips(
+            clips=self._view(rows),
+            labels=np.searchsorted(columns, rows.columns).astype(np.int64),
+            subjects=subjects.astype(np.int64),
+            features=self._features(rows),
+        )
+
+    def _view(self, rows: Rows) -> ClipView:
+        clips = [rows.dataset.bodies(int(row)) for row in rows.rows]
+        return ClipView(clips, rows.of_index("n_frames").tolist(), rows.dataset.card.layout)
+
+    def _features(self, rows: Rows) -> dict[Modality, np.ndarray]:
+        from mmcl_bench.encoders import features, image_encoder, text_encoder
+
+        sources = {
+            Modality.RGB: (image_encoder, features.rgb_features),
+            Modality.INSTRUCT: (text_encoder, features.instruct_features),
+        }
+        found = {}
+        for modality, spec in self.needs.encoders.items():
+            if modality not in rows.dataset.card.modalities:
+                continue
+            encoder_of, extract = sources[modality]
+            advance = partial(self.advance, f"{modality} features")
+            found[modality] = extract(rows.dataset, rows.rows.tolist(), spec, self.cache, advance)
+            self.weight_hashes[spec] = encoder_of(spec).weight_hash
+        return found
+
+    def _embed(self, texts: Sequence[str], encoder: str) -> np.ndarray:
+        """float32 (K, D) unit rows."""
+        from mmcl_bench.encoders.cache import cached_text
+
+        embeddings, self.weight_hashes[encoder] = cached_text(encoder, texts, self.cache)
+        unit: np.ndarray = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+        return unit
+
+    def _shuffled(self, rows: Rows, purpose: str) -> Rows:
+        order = self.generator(f"order of {purpose}").permutation(len(rows))
+        return replace(rows, rows=rows.rows[order], columns=rows.columns[order])
+
+    def _limited(self, rows: Rows) -> Rows:
+        if self.limit is None or len(rows) <= self.limit:
+            return rows
+        rank = np.zeros(len(rows), dtype=np.int64)
+        for column in np.unique(rows.columns):
+            of_class = np.flatnonzero(rows.columns == column)
+            rank[of_class] = np.arange(len(of_class))
+        kept = np.zeros(len(rows), dtype=bool)
+        kept[np.lexsort((rows.columns, rank))[: self.limit]] = True
+        return rows.where(kept)
+
+    def _held_out_subjects(self, rows: Rows) -> np.ndarray:
+        """(N,) bool: clips of the subjects that a selection fit holds out; a fifth of the clips where there is one."""
+        generator = self.generator("held-out subjects")
+        subjects = np.unique(rows.of_index("subject"))
+        if len(subjects) < 2:
+            mask: np.ndarray = generator.random(len(rows)) < VALIDATION_SHARE
+            return mask
+        n_held_out = max(1, round(VALIDATION_SHARE * len(subjects)))
+        held_out = generator.choice(subjects, size=n_held_out, replace=False)
+        return np.isin(rows.of_index("subject"), held_out)
+
+
+def side_rows(dataset: SkeletonDataset, side_name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Index rows of the train and the test side. Raises :class:`UserError` for a side that the set lacks."""
+    sides = dataset.card.sides
+    if side_name not in sides:
+        raise UserError(f"{dataset.card.name}: {unknown('side', side_name, sorted(sides))}")
+    side = sides[side_name]
+    values = dataset.index[side.column].to_numpy()
+    return np.flatnonzero(np.isin(values, side.train)), np.flatnonzero(np.isin(values, side.test))
+
+
+def mapped_to_layout(view: ClipView, target: str) -> ClipView:
+    """A view with every joint of layout ``target`` computed from the view's own layout, by ``protocols/joint_maps``."""
+    if view.layout == target:
+        return view
+    source_layout, target_layout = get_layout(view.layout), get_layout(target)
+    weights = np.zeros((len(target_layout), len(source_layout)), dtype=np.float32)
+    for joint in facts.joint_map(view.layout, target).joints:
+        for source, weight in zip(joint.sources, joint.weights, strict=True):
+            weights[target_layout.index(joint.target), source_layout.index(source)] += weight
+    clips = [
+        [replace(body, positions=np.einsum("uv,tvc->tuc", weights, body.positions)) for body in view.bodies(clip)]
+        for clip in range(len(view))
+    ]
+    return ClipView(clips, view.n_frames.tolist(), target)

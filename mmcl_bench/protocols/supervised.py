@@ -1,0 +1,37 @@
+"""Supervised recognition: train on one side of a data set, test on the other, all classes known."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from mmcl_bench.protocols.base import ClassTable, Protocol, Rows, side_rows
+from mmcl_bench.skeleton.store import SkeletonDataset
+
+
+class Supervised(Protocol):
+    """The card's split names the side: x-sub, x-view and the like."""
+
+    @cached_property
+    def classes(self) -> ClassTable:
+        names = self._dataset.card.classes
+        return ClassTable(names, seen=np.ones(len(names), dtype=bool))
+
+    def _train(self) -> Rows:
+        return self._side(0)
+
+    def _test(self) -> Rows:
+        return self._side(1)
+
+    def _hold_out(self, train: Rows) -> tuple[Rows, Rows, np.ndarray]:
+        held_out = self._held_out_subjects(train)
+        return train.where(~held_out), train.where(held_out), np.array([], dtype=np.int64)
+
+    @property
+    def _dataset(self) -> SkeletonDataset:
+        return self.data[self.task.card.dataset]
+
+    def _side(self, which: int) -> Rows:
+        rows = side_rows(self._dataset, self.task.parameters["split"])[which]
+        return Rows(self._dataset, rows, self._dataset.index["label"].to_numpy()[rows].astype(np.int64))

@@ -1,0 +1,54 @@
+"""Cross-dataset transfer: train on a source set, test on the classes that a target set shares with it.
+
+Both sets are used whole: no clip of the target is ever trained on. Target skeletons are mapped to the source's joint
+layout. Which class corresponds to which is a fact of ``protocols/class_maps``.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from mmcl_bench import facts
+from mmcl_bench.protocols.base import ClassTable, ClipView, Protocol, Rows, mapped_to_layout
+from mmcl_bench.skeleton.store import SkeletonDataset
+
+
+class Transfer(Protocol):
+    """Candidate classes are the shared ones; a data set may have several classes for one of them."""
+
+    @cached_property
+    def classes(self) -> ClassTable:
+        names = tuple(shared.name for shared in self._map.shared)
+        return ClassTable(names, seen=np.ones(len(names), dtype=bool))
+
+    def test_clips(self, mask: np.ndarray | None = None) -> ClipView:
+        return mapped_to_layout(super().test_clips(mask), self._source.card.layout)
+
+    def _train(self) -> Rows:
+        return self._rows(self._source, [shared.source for shared in self._map.shared])
+
+    def _test(self) -> Rows:
+        target = self.data[self.task.card.dataset]
+        return self._rows(target, [shared.target for shared in self._map.shared])
+
+    def _hold_out(self, train: Rows) -> tuple[Rows, Rows, np.ndarray]:
+        held_out = self._held_out_subjects(train)
+        return train.where(~held_out), train.where(held_out), np.array([], dtype=np.int64)
+
+    @property
+    def _source(self) -> SkeletonDataset:
+        return self.data[str(self.task.card.source)]
+
+    @cached_property
+    def _map(self) -> facts.ClassMap:
+        tables = (self._source.card.class_table, self.data[self.task.card.dataset].card.class_table)
+        return facts.class_map(*tables)
+
+    def _rows(self, dataset: SkeletonDataset, labels_of_class: list[tuple[int, ...]]) -> Rows:
+        column_of = {label: column for column, labels in enumerate(labels_of_class) for label in labels}
+        labels = dataset.index["label"].to_numpy()
+        rows = np.flatnonzero(np.isin(labels, list(column_of)))
+        columns = np.array([column_of[int(label)] for label in labels[rows]], dtype=np.int64)
+        return Rows(dataset, rows, columns)

@@ -1,0 +1,72 @@
+"""Zero-shot recognition: some classes have no training clip and are known by their descriptions alone.
+
+Roles: training clips are those of the seen classes on the training side. The test holds every clip of the test side,
+so that one job gives both settings: among unseen classes only (ZSL) and among all classes (GZSL). Choosing happens
+on pseudo-unseen classes, which are held out of the seen ones on the training side: SynSE's own lists where they
+exist, else drawn by hashing the task. Clips of held-out subjects stand for the seen classes there.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from mmcl_bench import facts
+from mmcl_bench.errors import UserError
+from mmcl_bench.protocols.base import ClassTable, Protocol, Rows, side_rows
+from mmcl_bench.skeleton.store import SkeletonDataset
+
+
+class ZeroShot(Protocol):
+    """The card's split names the unseen classes; its parameters name the text encoder and what it reads."""
+
+    @cached_property
+    def classes(self) -> ClassTable:
+        texts_of = facts.class_texts(self._split.table).classes
+        fields = self.task.parameters["fields"].split("+")
+        texts = tuple(text_of.text(fields) for text_of in texts_of)
+        seen = np.ones(len(texts), dtype=bool)
+        seen[list(self._split.unseen)] = False
+        return ClassTable(self._dataset.card.classes, seen, texts, self._embed(texts, self.task.parameters["text"]))
+
+    @cached_property
+    def pseudo_unseen(self) -> np.ndarray:
+        """Columns of the seen classes that stand for unseen ones while choosing."""
+        if self._split.validation_unseen is not None:
+            return np.array(self._split.validation_unseen, dtype=np.int64)
+        seen = np.array(self._split.seen, dtype=np.int64)
+        size = min(len(self._split.unseen), max(2, len(seen) // 2))
+        return np.sort(self.generator("pseudo-unseen classes").choice(seen, size=size, replace=False))
+
+    def _train(self) -> Rows:
+        train, _ = self._sides
+        return train.where(self.classes.seen[train.columns])
+
+    def _test(self) -> Rows:
+        return self._sides[1]
+
+    def _hold_out(self, train: Rows) -> tuple[Rows, Rows, np.ndarray]:
+        pseudo = np.isin(train.columns, self.pseudo_unseen)
+        held_out = pseudo | self._held_out_subjects(train)
+        return train.where(~held_out), train.where(held_out), self.pseudo_unseen
+
+    @property
+    def _dataset(self) -> SkeletonDataset:
+        return self.data[self.task.card.dataset]
+
+    @cached_property
+    def _split(self) -> facts.Split:
+        split = facts.split(str(self.task.card.table), self.task.parameters["split"])
+        if split.n_classes != len(self._dataset.card.classes):
+            raise UserError(
+                f"{self.task.identity}: the split is over {split.n_classes} classes and {self._dataset.card.name} has "
+                f"{len(self._dataset.card.classes)}; mend the card's table"
+            )
+        return split
+
+    @cached_property
+    def _sides(self) -> tuple[Rows, Rows]:
+        labels = self._dataset.index["label"].to_numpy().astype(np.int64)
+        train, test = side_rows(self._dataset, self.task.parameters["side"])
+        return Rows(self._dataset, train, labels[train]), Rows(self._dataset, test, labels[test])

@@ -1,0 +1,287 @@
+"""What a job leaves, how it is written, and how results are read again.
+
+A result is a folder with ``result.json``, ``scores.safetensors`` and ``samples.parquet``. Every metric follows from
+the last two. ``result.json`` is written last, so a folder with a valid one is a finished job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mmcl_bench.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mmcl_bench.metrics import Scored
+
+SCHEMA = 1
+RESULT, SCORES, SAMPLES = "result.json", "scores.safetensors", "samples.parquet"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class Figure(_Record):
+    """One metric with its bootstrap interval over test samples. None: undefined on this test."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    level: float
+
+
+class TaskRecord(_Record):
+    identity: str
+    hash: str
+    family: str
+    name: str
+    version: int
+    title: str
+    datasets: tuple[str, ...]
+    split: str | None
+    parameters: dict[str, str]
+    metrics: tuple[str, ...]
+    main_metric: str
+    synthetic: bool
+    """True when any of its data is synthetic."""
+    citation: str
+
+
+class MethodRecord(_Record):
+    name: str
+    version: int
+    summary: str
+    preset: str
+    settings: dict[str, Any]
+    transductive: bool
+
+
+class Selection(_Record):
+    """How epoch, hyper-parameters and calibration were chosen."""
+
+    rule: str
+    """``validation``: on held-out training-side classes or clips. ``fixed``: by the preset, nothing was chosen."""
+    chosen: dict[str, Any]
+    calibration: float
+    validation: dict[str, float | None]
+    """Metrics of the first fit on validation."""
+    n_validation: int
+
+
+class Oracle(_Record):
+    """The best test figure over the epochs that were kept. What an honest choice cannot reach; never ranked."""
+
+    metric: str
+    value: float
+    epoch: int
+    epochs_tried: tuple[int, ...]
+
+
+class Provenance(_Record):
+    mmcl_bench: str
+    commit: str | None
+    dirty: bool | None
+    python: str
+    platform: str
+    packages: dict[str, str]
+    device: str
+    threads: int
+    data_fingerprints: dict[str, str]
+    weight_hashes: dict[str, str]
+    started: str
+    """UTC, ISO 8601."""
+    wall_seconds: float
+    """Of the whole job, over all its starts."""
+    peak_memory_bytes: int
+
+
+class Result(_Record):
+    """The content of ``result.json``."""
+
+    schema_version: int = Field(default=SCHEMA)
+    job: dict[str, Any]
+    job_hash: str
+    task: TaskRecord
+    method: MethodRecord
+    seed: int
+    limit: int | None
+    classes: tuple[str, ...]
+    seen: tuple[bool, ...]
+    n_train: int
+    n_test: int
+    selection: Selection
+    metrics: dict[str, Figure]
+    per_class: dict[str, float | None]
+    """Accuracy by class among all candidate classes, calibrated; None for a class without test clips."""
+    oracle: Oracle | None
+    history: dict[str, list[dict[str, float]]]
+    """Training curves by phase: ``selection`` and ``final``."""
+    notes: dict[str, Any]
+    """What the method says of its fit, such as which losses were on."""
+    provenance: Provenance
+    files: dict[str, str]
+    """sha256 of the other files."""
+
+
+class Stored:
+    """A finished job in a folder."""
+
+    def __init__(self, folder: Path, result: Result) -> None:
+        self.folder = folder
+        self.result = result
+
+    @classmethod
+    def read(cls, folder: Path) -> Stored | None:
+        """The finished job in ``folder``; None where there is none, of another schema, or damaged."""
+        try:
+            result = Result.model_validate_json((folder / RESULT).read_bytes())
+            whole = all(_sha256(folder / name) == expected for name, expected in result.files.items())
+        except (OSError, ValidationError):
+            return None
+        return cls(folder, result) if whole and result.schema_version == SCHEMA else None
+
+    @property
+    def scores(self) -> np.ndarray:
+        """float32 (N, K) test scores."""
+        from safetensors.numpy import load_file
+
+        scores: np.ndarray = load_file(self.folder / SCORES)["scores"]
+        return scores
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """One row a test clip: sample_id, column (of the true class), in the order of :attr:`scores`."""
+        import pandas as pd
+
+        return pd.read_parquet(self.folder / SAMPLES)
+
+    def scored(self) -> Scored:
+        """Scores joined with labels: what every metric is computed from."""
+        from mmcl_bench.metrics import Scored
+
+        return Scored(
+            self.scores,
+            self.samples["column"].to_numpy(dtype=np.int64),
+            np.array(self.result.seen, dtype=bool),
+            self.result.selection.calibration,
+        )
+
+
+def write_scores(folder: Path, scores: np.ndarray, sample_ids: list[str], columns: np.ndarray) -> dict[str, str]:
+    """Writes the score matrix and its samples atomically; returns sha256 by file name."""
+    import pandas as pd
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    samples = pd.DataFrame({"sample_id": sample_ids, "column": columns.astype(np.int64)})
+    write_atomically(folder / SCORES, lambda path: save_file({"scores": np.ascontiguousarray(scores)}, path))
+    write_atomically(folder / SAMPLES, lambda path: samples.to_parquet(path, index=False))
+    return {name: _sha256(folder / name) for name in (SCORES, SAMPLES)}
+
+
+def write_result(folder: Path, result: Result) -> Stored:
+    """Writes ``result.json`` atomically, which finishes the job."""
+    text = result.model_dump_json(indent=1) + "\n"
+    write_atomically(folder / RESULT, lambda path: path.write_text(text, encoding="utf-8"))
+    return Stored(folder, result)
+
+
+def stored_results(root: Path) -> Iterator[Stored]:
+    """The finished jobs under ``root/jobs``, by folder name."""
+    for path in sorted((root / "jobs").glob(f"*/{RESULT}")):
+        stored = Stored.read(path.parent)
+        if stored is not None:
+            yield stored
+
+
+def damaged_results(root: Path) -> list[Path]:
+    """Folders whose result.json is there but cannot be trusted."""
+    return [p.parent for p in sorted((root / "jobs").glob(f"*/{RESULT}")) if Stored.read(p.parent) is None]
+
+
+def read_results(root: Path | str = "results") -> pd.DataFrame:
+    """One row a metric of every finished job under ``root``.
+
+    Columns: task, family, dataset, split, synthetic, method, transductive, preset, seed, limit, selection, metric,
+    main (whether it is the task's main metric), value, low, high, n, oracle, job, folder. Figures are shares of 1.
+    """
+    import pandas as pd
+
+    rows = [_rows_of(stored) for stored in stored_results(Path(root))]
+    return pd.DataFrame([row for of_job in rows for row in of_job], columns=_COLUMNS)
+
+
+_COLUMNS = [
+    *("task", "family", "dataset", "split", "synthetic", "method", "transductive", "preset", "seed", "limit"),
+    *("selection", "metric", "main", "value", "low", "high", "n", "oracle", "job", "folder"),
+]
+
+
+def _rows_of(stored: Stored) -> list[dict[str, Any]]:
+    result = stored.result
+    shared = {
+        "task": result.task.identity,
+        "family": result.task.family,
+        "dataset": " to ".join(result.task.datasets),
+        "split": result.task.split,
+        "synthetic": result.task.synthetic,
+        "method": result.method.name,
+        "transductive": result.method.transductive,
+        "preset": result.method.preset,
+        "seed": result.seed,
+        "limit": result.limit,
+        "selection": result.selection.rule,
+        "job": result.job_hash,
+        "folder": str(stored.folder),
+    }
+    oracle = {result.oracle.metric: result.oracle.value} if result.oracle else {}
+    return [
+        {
+            **shared,
+            "metric": name,
+            "main": name == result.task.main_metric,
+            "value": figure.value,
+            "low": figure.low,
+            "high": figure.high,
+            "n": figure.n,
+            "oracle": oracle.get(name),
+        }
+        for name, figure in result.metrics.items()
+    ]
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Calls ``write`` with a new file beside ``path`` and moves it into place, so that no reader sees a half of it."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    os.close(handle)
+    draft = Path(name)
+    try:
+        write(draft)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_results(root: Path) -> list[Stored]:
+    """The finished jobs under ``root``. Raises :class:`UserError` when there is none."""
+    found = list(stored_results(root))
+    if not found:
+        raise UserError(f"{root / 'jobs'}: no finished job; run one first, e.g. mmcl-bench run zero-shot --split 55/5")
+    return found

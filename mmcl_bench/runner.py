@@ -1,0 +1,257 @@
+"""Runs a job: choose on validation where asked, fit, score, judge, write."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmcl_bench import provenance, results, stats
+from mmcl_bench.jobs import Job
+from mmcl_bench.methods import METHODS
+from mmcl_bench.methods.base import Context, Method, Progress, silent
+from mmcl_bench.metrics import METRICS, Scored, fit_calibration, per_class_accuracy
+from mmcl_bench.protocols import PROTOCOLS
+from mmcl_bench.protocols.base import Needs, Protocol
+from mmcl_bench.results import Figure, MethodRecord, Oracle, Result, Selection, Stored, TaskRecord
+from mmcl_bench.skeleton.prepare import open_dataset
+from mmcl_bench.skeleton.store import SkeletonDataset
+
+LEVEL = 0.95
+RESAMPLES = 2000
+_FINGERPRINTS = "fingerprints.json"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a job runs. Nothing here changes a number on one machine."""
+
+    data_root: Path
+    results_root: Path
+    device: str = "cpu"
+    progress: Progress = silent
+
+
+def run_job(job: Job, where: Surroundings, fresh: bool = False) -> tuple[Stored, bool]:
+    """The job's stored result if there is one for the same data, else a new one; and whether it is new.
+
+    ``fresh`` forgets what is stored. A job that was stopped continues from its last checkpoint.
+    """
+    folder = where.results_root / "jobs" / job.folder
+    if fresh and folder.exists():
+        shutil.rmtree(folder)
+    data = {name: open_dataset(name, where.data_root, _preparing(where.progress, name)) for name in job.task.datasets}
+    fingerprints = {name: dataset.card.fingerprint for name, dataset in data.items()}
+    stored = Stored.read(folder)
+    if stored is not None and stored.result.provenance.data_fingerprints == fingerprints:
+        return stored, False
+    if stored is not None or _work_is_stale(folder, fingerprints):
+        shutil.rmtree(folder)
+    return _Run(job, where, folder).result(data, fingerprints), True
+
+
+class _Run:
+    """One job on its way to a result."""
+
+    def __init__(self, job: Job, where: Surroundings, folder: Path) -> None:
+        self.job = job
+        self.where = where
+        self.folder = folder
+        self.work = folder / "work"
+        self.started = provenance.start()
+
+    def result(self, data: Mapping[str, SkeletonDataset], fingerprints: dict[str, str]) -> Stored:
+        self.work.mkdir(parents=True, exist_ok=True)
+        results.write_atomically(self.work / _FINGERPRINTS, lambda path: path.write_text(json.dumps(fingerprints)))
+        method_class = METHODS.get(self.job.method)
+        needs = Needs(method_class.encoders(self.job.settings), method_class.transductive)
+        protocol = PROTOCOLS.get(self.job.task.card.family)(
+            self.job.task, data, needs, self.where.data_root / "cache", self.job.limit, self._advance
+        )
+        history: dict[str, list[dict[str, float]]] = {}
+        with _deterministic(self.where.device):
+            selection = self._select(method_class, protocol, history)
+            method = method_class(**self.job.settings)
+            report = method.fit(
+                protocol.final_problem(),
+                self._context("final", selection.chosen if selection.rule == "validation" else None),
+            )
+            history["final"] = report.history
+            clips = protocol.test_clips()
+            scores = _checked(method.score(clips), len(clips), len(protocol.classes), method.name)
+            scored = protocol.test_scored(scores, selection.calibration)
+            oracle = self._oracle(method, protocol, scored)
+        return self._write(protocol, method, scored, selection, oracle, history, report.notes, fingerprints)
+
+    def _select(
+        self, method_class: type[Method], protocol: Protocol, history: dict[str, list[dict[str, float]]]
+    ) -> Selection:
+        """The first fit: on validation it chooses epoch, settings and calibration."""
+        if not method_class.selects(self.job.settings, self.job.task.card.family):
+            return Selection(rule="fixed", chosen={}, calibration=0.0, validation={}, n_validation=0)
+        problem = protocol.selection_problem()
+        if problem.validation is None:
+            raise ValueError(f"{self.job.task.card.family}: a selection problem has no validation clips")
+        method = method_class(**self.job.settings)
+        report = method.fit(problem, self._context("selection", None))
+        history["selection"] = report.history
+        scores = _checked(
+            method.score(problem.validation.clips), len(problem.validation), len(problem.classes), method.name
+        )
+        seen, labels = problem.classes.seen, problem.validation.labels
+        calibration = 0.0 if seen.all() else fit_calibration(scores, labels, seen)
+        scored = Scored(scores, labels, seen, calibration)
+        return Selection(
+            rule="validation",
+            chosen=report.chosen,
+            calibration=calibration,
+            validation={name: _number(METRICS.get(name)(scored)) for name in self.job.task.card.metrics},
+            n_validation=len(labels),
+        )
+
+    def _oracle(self, method: Method, protocol: Protocol, scored: Scored) -> Oracle | None:
+        """The best test figure over the kept epochs, of the clips that the main metric looks at."""
+        epochs = method.snapshots()
+        metric = METRICS.get(self.job.task.card.main_metric)
+        if not epochs:
+            return None
+        counted = metric.counted(scored)
+        clips, labels = protocol.test_clips(counted), scored.labels[counted]
+        figures = []
+        for done, epoch in enumerate(epochs):
+            self.where.progress("oracle", done, len(epochs), {})
+            method.restore(epoch)
+            figures.append(metric(Scored(method.score(clips), labels, scored.seen, scored.calibration)))
+        best = int(np.argmax(figures))
+        return Oracle(metric=metric.name, value=figures[best], epoch=epochs[best], epochs_tried=tuple(epochs))
+
+    def _write(
+        self,
+        protocol: Protocol,
+        method: Method,
+        scored: Scored,
+        selection: Selection,
+        oracle: Oracle | None,
+        history: dict[str, list[dict[str, float]]],
+        notes: dict[str, Any],
+        fingerprints: dict[str, str],
+    ) -> Stored:
+        task = self.job.task
+        files = results.write_scores(self.folder, scored.scores, protocol.test_sample_ids(), scored.labels)
+        accuracy = per_class_accuracy(scored)
+        result = Result(
+            job=self.job.canonical(),
+            job_hash=self.job.hash,
+            task=TaskRecord(
+                identity=task.identity,
+                hash=task.hash,
+                family=task.card.family,
+                name=task.card.name,
+                version=task.card.version,
+                title=task.card.title,
+                datasets=task.datasets,
+                split=task.split,
+                parameters=task.parameters,
+                metrics=task.card.metrics,
+                main_metric=task.card.main_metric,
+                synthetic=any(dataset.card.synthetic for dataset in protocol.data.values()),
+                citation=task.card.citation,
+            ),
+            method=MethodRecord(
+                name=method.name,
+                version=method.version,
+                summary=method.summary,
+                preset=self.job.preset,
+                settings=dict(self.job.settings),
+                transductive=method.transductive,
+            ),
+            seed=self.job.seed,
+            limit=self.job.limit,
+            classes=protocol.classes.names,
+            seen=tuple(bool(seen) for seen in protocol.classes.seen),
+            n_train=len(protocol.train_rows),
+            n_test=len(protocol.test_rows),
+            selection=selection,
+            metrics={name: self._figure(name, scored) for name in task.card.metrics},
+            per_class={name: _number(value) for name, value in zip(protocol.classes.names, accuracy, strict=True)},
+            oracle=oracle,
+            history=history,
+            notes=notes,
+            provenance=provenance.collect(self.started, self.where.device, fingerprints, protocol.weight_hashes),
+            files=files,
+        )
+        stored = results.write_result(self.folder, result)
+        shutil.rmtree(self.work, ignore_errors=True)
+        return stored
+
+    def _figure(self, name: str, scored: Scored) -> Figure:
+        generator = np.random.default_rng(self.job.derived_seed(f"bootstrap {name}"))
+        interval = stats.bootstrap_interval(METRICS.get(name), [scored], RESAMPLES, LEVEL, generator=generator)
+        return Figure(
+            value=_number(interval.value),
+            low=_number(interval.low),
+            high=_number(interval.high),
+            n=interval.n,
+            level=interval.level,
+        )
+
+    def _context(self, phase: str, chosen: Mapping[str, Any] | None) -> Context:
+        def progress(what: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+            self.where.progress(f"{phase}: {what}", done, total, figures)
+
+        return Context(
+            seed=self.job.derived_seed(phase),
+            folder=self.work / phase,
+            device=self.where.device,
+            progress=progress,
+            chosen=chosen,
+        )
+
+    def _advance(self, what: str, done: int, total: int) -> None:
+        self.where.progress(what, done, total, {})
+
+
+def _work_is_stale(folder: Path, fingerprints: dict[str, str]) -> bool:
+    """Whether a stopped run's checkpoints are of other data than there is now."""
+    try:
+        return bool(json.loads((folder / "work" / _FINGERPRINTS).read_text()) != fingerprints)
+    except (OSError, ValueError):
+        return folder.exists()
+
+
+def _preparing(progress: Progress, name: str) -> Callable[[int, int], None]:
+    return lambda done, total: progress(f"preparing {name}", done, total, {})
+
+
+def _checked(scores: np.ndarray, n_clips: int, n_classes: int, method: str) -> np.ndarray:
+    """Scores as float32. Raises :class:`ValueError` when they are not finite numbers (n_clips, n_classes)."""
+    scores = np.asarray(scores, dtype=np.float32)
+    if scores.shape != (n_clips, n_classes):
+        raise ValueError(f"method {method} gave scores of shape {scores.shape}, not {(n_clips, n_classes)}")
+    if not np.isfinite(scores).all():
+        raise ValueError(f"method {method} gave scores that are not finite")
+    return scores
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+@contextlib.contextmanager
+def _deterministic(device: str) -> Iterator[None]:
+    """Makes torch repeat itself; costs nothing where torch is not used."""
+    import torch
+
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
