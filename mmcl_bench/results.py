@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,8 @@ class MethodRecord(_Record):
     summary: str
     preset: str
     settings: dict[str, Any]
+    overrides: dict[str, Any]
+    """The settings that differ from the preset."""
     transductive: bool
 
 
@@ -126,7 +128,7 @@ class Result(_Record):
     """Accuracy by class among all candidate classes, calibrated; None for a class without test clips."""
     oracle: Oracle | None
     history: dict[str, list[dict[str, float]]]
-    """Training curves by phase: ``selection`` and ``final``."""
+    """Training curves by phase: ``selection`` and ``final``; a figure that was not a number is absent."""
     notes: dict[str, Any]
     """What the method says of its fit, such as which losses were on."""
     provenance: Provenance
@@ -216,10 +218,14 @@ def read_results(root: Path | str = "results") -> pd.DataFrame:
     Columns: task, family, dataset, split, synthetic, method, transductive, preset, seed, limit, selection, metric,
     main (whether it is the task's main metric), value, low, high, n, oracle, job, folder. Figures are shares of 1.
     """
+    return table_of(stored_results(Path(root)))
+
+
+def table_of(stored: Iterable[Stored]) -> pd.DataFrame:
+    """One row a metric of every given job; columns as in :func:`read_results`."""
     import pandas as pd
 
-    rows = [_rows_of(stored) for stored in stored_results(Path(root))]
-    return pd.DataFrame([row for of_job in rows for row in of_job], columns=_COLUMNS)
+    return pd.DataFrame([row for job in stored for row in _rows_of(job)], columns=_COLUMNS)
 
 
 _COLUMNS = [
@@ -268,10 +274,18 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     draft = Path(name)
     try:
         write(draft)
+        draft.chmod(0o666 & ~_umask())
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def _umask() -> int:
+    """The process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _sha256(path: Path) -> str:

@@ -9,12 +9,13 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmcl_bench import provenance, results, stats
-from mmcl_bench.jobs import Job
+import mmcl_bench
+from mmcl_bench import paths, provenance, results, stats
+from mmcl_bench.jobs import Job, make_job
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Context, Method, Progress, silent
 from mmcl_bench.metrics import METRICS, Scored, fit_calibration, per_class_accuracy
@@ -23,10 +24,16 @@ from mmcl_bench.protocols.base import Needs, Protocol
 from mmcl_bench.results import Figure, MethodRecord, Oracle, Result, Selection, Stored, TaskRecord
 from mmcl_bench.skeleton.prepare import open_dataset
 from mmcl_bench.skeleton.store import SkeletonDataset
+from mmcl_bench.tasks import load_task
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEVEL = 0.95
 RESAMPLES = 2000
 _FINGERPRINTS = "fingerprints.json"
+History = dict[str, list[dict[str, float]]]
+"""Training curves by phase."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,32 @@ def run_job(job: Job, where: Surroundings, fresh: bool = False) -> tuple[Stored,
     return _Run(job, where, folder).result(data, fingerprints), True
 
 
+def run(
+    task: str,
+    method: str = "mmcl",
+    seeds: int = 1,
+    *,
+    preset: str = "quick",
+    settings: Mapping[str, str] | None = None,
+    limit: int | None = None,
+    fresh: bool = False,
+    device: str = "cpu",
+    data_root: Path | None = None,
+    results_root: Path | None = None,
+) -> pd.DataFrame:
+    """Runs a task with a method over seeds 0, 1, ... and returns one row a metric and seed.
+
+    Columns are those of :func:`mmcl_bench.read_results`. ``settings`` overrides the preset's, as text, like ``--set``.
+    Jobs that are stored are not run again. Raises :class:`UserError` for names and values that do not exist.
+
+    >>> run("zero-shot/synth60[split=55/5]", method="chance", seeds=3)  # doctest: +SKIP
+    """
+    where = Surroundings(paths.data_root(data_root), paths.results_root(results_root), device)
+    bound, chosen = load_task(task), METHODS.get(method)
+    jobs = [make_job(bound, chosen, seed, preset, settings, limit) for seed in range(seeds)]
+    return results.table_of(run_job(job, where, fresh)[0] for job in jobs)
+
+
 class _Run:
     """One job on its way to a result."""
 
@@ -69,13 +102,15 @@ class _Run:
 
     def result(self, data: Mapping[str, SkeletonDataset], fingerprints: dict[str, str]) -> Stored:
         self.work.mkdir(parents=True, exist_ok=True)
-        results.write_atomically(self.work / _FINGERPRINTS, lambda path: path.write_text(json.dumps(fingerprints)))
+        results.write_atomically(
+            self.work / _FINGERPRINTS, lambda path: path.write_text(json.dumps(_of_work(fingerprints)))
+        )
         method_class = METHODS.get(self.job.method)
         needs = Needs(method_class.encoders(self.job.settings), method_class.transductive)
         protocol = PROTOCOLS.get(self.job.task.card.family)(
             self.job.task, data, needs, self.where.data_root / "cache", self.job.limit, self._advance
         )
-        history: dict[str, list[dict[str, float]]] = {}
+        history: History = {}
         with _deterministic(self.where.device):
             selection = self._select(method_class, protocol, history)
             method = method_class(**self.job.settings)
@@ -90,9 +125,7 @@ class _Run:
             oracle = self._oracle(method, protocol, scored)
         return self._write(protocol, method, scored, selection, oracle, history, report.notes, fingerprints)
 
-    def _select(
-        self, method_class: type[Method], protocol: Protocol, history: dict[str, list[dict[str, float]]]
-    ) -> Selection:
+    def _select(self, method_class: type[Method], protocol: Protocol, history: History) -> Selection:
         """The first fit: on validation it chooses epoch, settings and calibration."""
         if not method_class.selects(self.job.settings, self.job.task.card.family):
             return Selection(rule="fixed", chosen={}, calibration=0.0, validation={}, n_validation=0)
@@ -129,7 +162,9 @@ class _Run:
             self.where.progress("oracle", done, len(epochs), {})
             method.restore(epoch)
             figures.append(metric(Scored(method.score(clips), labels, scored.seen, scored.calibration)))
-        best = int(np.argmax(figures))
+        if np.isnan(figures).all():
+            return None
+        best = int(np.nanargmax(figures))
         return Oracle(metric=metric.name, value=figures[best], epoch=epochs[best], epochs_tried=tuple(epochs))
 
     def _write(
@@ -139,7 +174,7 @@ class _Run:
         scored: Scored,
         selection: Selection,
         oracle: Oracle | None,
-        history: dict[str, list[dict[str, float]]],
+        history: History,
         notes: dict[str, Any],
         fingerprints: dict[str, str],
     ) -> Stored:
@@ -170,6 +205,7 @@ class _Run:
                 summary=method.summary,
                 preset=self.job.preset,
                 settings=dict(self.job.settings),
+                overrides=_overrides(method, self.job),
                 transductive=method.transductive,
             ),
             seed=self.job.seed,
@@ -182,7 +218,7 @@ class _Run:
             metrics={name: self._figure(name, scored) for name in task.card.metrics},
             per_class={name: _number(value) for name, value in zip(protocol.classes.names, accuracy, strict=True)},
             oracle=oracle,
-            history=history,
+            history={phase: [_finite(row) for row in rows] for phase, rows in history.items()},
             notes=notes,
             provenance=provenance.collect(self.started, self.where.device, fingerprints, protocol.weight_hashes),
             files=files,
@@ -219,11 +255,16 @@ class _Run:
 
 
 def _work_is_stale(folder: Path, fingerprints: dict[str, str]) -> bool:
-    """Whether a stopped run's checkpoints are of other data than there is now."""
+    """Whether a stopped run's checkpoints are of other data, or another version, than there is now."""
     try:
-        return bool(json.loads((folder / "work" / _FINGERPRINTS).read_text()) != fingerprints)
+        return bool(json.loads((folder / "work" / _FINGERPRINTS).read_text()) != _of_work(fingerprints))
     except (OSError, ValueError):
         return folder.exists()
+
+
+def _of_work(fingerprints: dict[str, str]) -> dict[str, str]:
+    """What checkpoints depend on beside the job."""
+    return {"mmcl_bench": mmcl_bench.__version__, **fingerprints}
 
 
 def _preparing(progress: Progress, name: str) -> Callable[[int, int], None]:
@@ -238,6 +279,15 @@ def _checked(scores: np.ndarray, n_clips: int, n_classes: int, method: str) -> n
     if not np.isfinite(scores).all():
         raise ValueError(f"method {method} gave scores that are not finite")
     return scores
+
+
+def _overrides(method: Method, job: Job) -> dict[str, Any]:
+    preset = method.presets[job.preset]
+    return {key: value for key, value in job.settings.items() if value != preset[key]}
+
+
+def _finite(row: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in row.items() if math.isfinite(value)}
 
 
 def _number(value: float) -> float | None:

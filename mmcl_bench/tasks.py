@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mmcl_bench import facts, paths
 from mmcl_bench.errors import UserError
@@ -59,6 +59,16 @@ class TaskCard(BaseModel):
     @property
     def path(self) -> str:
         return f"{self.family}/{self.name}"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TaskCard:
+        if self.main_metric not in self.metrics:
+            raise ValueError(f"main_metric {self.main_metric} is not among metrics")
+        if (self.family == "zero-shot") != (self.table is not None):
+            raise ValueError("a zero-shot card names a table of splits, and no other card does")
+        if (self.family == "transfer") != (self.source is not None):
+            raise ValueError("a transfer card names a source, and no other card does")
+        return self
 
     def split_names(self) -> list[str]:
         """Every value that ``split`` may take."""

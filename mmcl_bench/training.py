@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 import torch
@@ -33,6 +34,8 @@ class Schedule:
     epochs: int
     batch_size: int
     base_rate: float
+    min_steps: int = 0
+    """A set with few batches gets as many epochs as give it this many steps."""
     warmup_epochs: int = 0
     decay: Literal["cosine", "steps"] = "cosine"
     steps: tuple[int, ...] = ()
@@ -41,6 +44,11 @@ class Schedule:
     weight_decay: float = 4e-4
     momentum: float = 0.9
     clip_norm: float | None = None
+
+    def for_clips(self, n_clips: int) -> Schedule:
+        """The schedule with the number of epochs that a training set of ``n_clips`` gets."""
+        steps = math.ceil(n_clips / self.batch_size)
+        return replace(self, epochs=max(self.epochs, math.ceil(self.min_steps / steps)))
 
     def rate(self, epoch: float) -> float:
         """The learning rate at a moment, in epochs since the start."""
@@ -63,8 +71,9 @@ class Schedule:
 class Trainer:
     """Trains a module and keeps what is needed to go on after a kill and to go back to an epoch.
 
-    ``validate`` gives the figure by which the best epoch is chosen (the later of equals). Without it every epoch up to
-    ``context.chosen["epoch"]``, or the whole schedule, is run and the last one stays.
+    ``validate`` gives the figure by which the best epoch is chosen, which ``chosen`` then states as an epoch ``of`` so
+    many. Without it the schedule is run to the end, or to the same share of it as ``context.chosen`` says, and the
+    last epoch stays.
     """
 
     def __init__(self, module: nn.Module, schedule: Schedule, context: Context) -> None:
@@ -76,7 +85,10 @@ class Trainer:
 
     def run(self, n_clips: int, step: Step, validate: Callable[[], float] | None) -> FitReport:
         """Runs what is left of the schedule. Raises :class:`DivergedError` with the batch when a loss is not finite."""
-        last = int((self.context.chosen or {}).get("epoch", self.schedule.epochs))
+        self.schedule = self.schedule.for_clips(n_clips)
+        total = self.schedule.epochs
+        chosen = self.context.chosen
+        last = total if chosen is None else max(1, round(total * chosen["epoch"] / chosen["of"]))
         self._resume()
         for epoch in range(len(self.history) + 1, last + 1):
             row = self._epoch(epoch, last, n_clips, step)
@@ -86,7 +98,7 @@ class Trainer:
             self._checkpoint(epoch, last)
         best = self._best_epoch() if validate is not None else last
         self.restore(best)
-        return FitReport(chosen={"epoch": best}, history=self.history)
+        return FitReport(chosen={"epoch": best, "of": total}, history=self.history)
 
     def snapshots(self) -> list[int]:
         """Epochs whose weights are kept, in order."""
@@ -121,7 +133,7 @@ class Trainer:
     def _descend(self, losses: Losses, epoch: int, batch: int) -> None:
         loss = losses["loss"]
         if not torch.isfinite(loss):
-            figures = ", ".join(f"{name} {float(value):g}" for name, value in losses.items())
+            figures = ", ".join(f"{name} {float(value.detach()):g}" for name, value in losses.items())
             raise DivergedError(f"training diverged in epoch {epoch}, batch {batch}: {figures}")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -134,9 +146,13 @@ class Trainer:
             group["lr"] = rate
 
     def _best_epoch(self) -> int:
-        kept = set(self.snapshots())
-        rows = [row for row in self.history if int(row["epoch"]) in kept]
-        return int(max(rows, key=lambda row: (row["validation"], row["epoch"]))["epoch"])
+        """The kept epoch whose validation figure, averaged with its neighbours', is best; the later of equals.
+
+        Validation sets are small, and a single epoch's figure on one is mostly luck.
+        """
+        figures = [row["validation"] for row in self.history]
+        smooth = {at + 1: fmean(figures[max(0, at - 1) : at + 2]) for at in range(len(figures))}
+        return max(self.snapshots(), key=lambda epoch: (smooth[epoch], epoch))
 
     def _checkpoint(self, epoch: int, last: int) -> None:
         every = math.ceil(self.schedule.epochs / MAX_SNAPSHOTS)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from mmcl_bench import facts
+from mmcl_bench.skeleton.readers import READERS
+from mmcl_bench.skeleton.store import BodyTrack, Clip, DatasetCard, Modality, write_dataset
 
 
 def _folder(variable: str, what: str) -> Path:
@@ -31,3 +37,57 @@ def parity_dir() -> Path:
 def reference_dir() -> Path:
     """The folder of published splits and class maps."""
     return _folder("MMCL_BENCH_REFERENCE", "the published splits and class maps")
+
+
+def toy_clip(salt: int, label: int, subject: int, camera: int, joints: int) -> Clip:
+    """A synthetic clip whose right side swings at a rate and height that tell its class."""
+    generator = np.random.default_rng([salt, label, subject, camera])
+    stance = np.random.default_rng(7).normal(size=(joints, 3)).astype(np.float32)
+    frames = np.arange(14)
+    swing = np.sin(frames * (0.2 + 0.07 * label))[:, None] * np.linspace(0, 1, joints)[None, :]
+    positions = np.repeat(stance[None], len(frames), axis=0)
+    positions[..., 1] += swing * (1 + label % 3)
+    positions += generator.normal(scale=0.05, size=positions.shape)
+    return Clip(
+        sample_id=f"a{label:02d}_s{subject:02d}_v{camera:02d}",
+        label=label,
+        subject=subject,
+        camera=camera,
+        n_frames=len(frames),
+        bodies=(BodyTrack(0, positions),),
+    )
+
+
+def write_toy(root: Path, name: str, n_classes: int, subjects: int, cameras: int) -> None:
+    """A prepared synthetic stand-in for a real set: its name, layout, classes and sides, none of its data."""
+    reader = READERS.get(name)
+    clips = [
+        toy_clip(len(name), label, subject, camera, 20)
+        for label, subject, camera in product(range(n_classes), range(1, subjects + 1), range(1, cameras + 1))
+    ]
+    card = DatasetCard(
+        name=name,
+        title=f"{name} stand-in (synthetic)",
+        synthetic=True,
+        layout=reader.layout,
+        class_table=reader.class_table,
+        classes=facts.class_texts(reader.class_table).names,
+        sides=dict(reader.sides),
+        default_side=reader.default_side,
+        frame_rate=None,
+        modalities=(Modality.SKELETON,),
+        homepage="made by the tests",
+        citation="synthetic",
+        fingerprint="",
+        n_clips=0,
+    )
+    write_dataset(root / name, clips, 20, card)
+
+
+@pytest.fixture(scope="session")
+def toy_data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with synthetic stand-ins for NW-UCLA (10 classes, 3 views) and UTD-MHAD (27 classes)."""
+    root = tmp_path_factory.mktemp("toy-data")
+    write_toy(root, "nw-ucla", 10, 6, 3)
+    write_toy(root, "utd-mhad", 27, 4, 1)
+    return root

@@ -11,6 +11,8 @@ import typer
 from mmcl_bench.cli import data, listing, report, run
 from mmcl_bench.errors import UserError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="mmcl-bench",
     help="Evaluation benchmark suite for skeleton-based action recognition.",
@@ -49,9 +51,10 @@ def main() -> None:
     except UserError as error:
         print(f"mmcl-bench: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("mmcl-bench: stopped; the same command continues where it was", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # typer has turned Ctrl-C into this
+            print("mmcl-bench: stopped; the same command continues where it was", file=sys.stderr)
+        raise
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

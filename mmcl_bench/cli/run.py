@@ -116,17 +116,19 @@ def _device(name: str) -> str:
 
 @contextmanager
 def _progress(label: str) -> Iterator[Progress]:
-    """A live line a phase on standard error."""
+    """A live line a phase on standard error, where that is a terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        TaskID,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
+    console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -134,15 +136,16 @@ def _progress(label: str) -> Iterator[Progress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[figures]}"),
-        console=Console(stderr=True),
+        console=console,
+        disable=not console.is_terminal,
     )
-    lines: dict[str, int] = {}
+    lines: dict[str, TaskID] = {}
 
     def show(phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         text = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
         if phase not in lines:
-            lines[phase] = bar.add_task(f"{label}  {phase}", total=total, figures=text)  # type: ignore[assignment]
-        bar.update(lines[phase], completed=done, total=total, figures=text)  # type: ignore[arg-type]
+            lines[phase] = bar.add_task(f"{label}  {phase}", total=total, figures=text)
+        bar.update(lines[phase], completed=done, total=total, figures=text)
 
     with bar:
         yield show

@@ -161,7 +161,7 @@ def _state_dict(weights: ClipWeights) -> dict[str, torch.Tensor]:
         import torch
 
         # Its sha256 is the one that OpenAI publishes, so the code inside is theirs.
-        archive = torch.jit.load(weights.path, map_location="cpu")  # type: ignore[no-untyped-call]
+        archive = torch.jit.load(weights.path, map_location="cpu")
         return dict(archive.state_dict())
     return read_state_dict(weights.path)
 

@@ -25,8 +25,8 @@ LONGEST_SIDE = 8192
 
 def rgb_features(
     dataset: SkeletonDataset, rows: Sequence[int], spec: str, cache_dir: Path, progress: Progress | None = None
-) -> np.ndarray:
-    """float32 (len(rows), D): the image encoder ``spec`` over the person-crop strips of the given index rows.
+) -> tuple[np.ndarray, str]:
+    """float32 (len(rows), D) and the sha256 of the weights: the image encoder over the strips of the given index rows.
 
     Raises :class:`UserError` for a data set without images, and for a clip whose image is missing or bad.
     """
@@ -40,13 +40,13 @@ def rgb_features(
         return np.concatenate([encoder.encode([decode(encoded, whose)]) for encoded, whose in named])
 
     cached = FeatureCache(cache_dir, dataset.card.fingerprint, Modality.RGB, encoder.name, encoder.weight_hash)
-    return cached.features(rows, compute, progress)
+    return cached.features(rows, compute, progress), encoder.weight_hash
 
 
 def instruct_features(
     dataset: SkeletonDataset, rows: Sequence[int], spec: str, cache_dir: Path, progress: Progress | None = None
-) -> np.ndarray:
-    """float32 (len(rows), D): for each of the given index rows, the mean of the text encoder ``spec`` over its answers.
+) -> tuple[np.ndarray, str]:
+    """float32 (len(rows), D) and the sha256 of the weights: by row, the mean of the text encoder over its answers.
 
     An answer is encoded together with its instruction, and one that several clips share is encoded once.
     Raises :class:`UserError` for a data set without answers, and for a clip that has none.
@@ -72,7 +72,11 @@ def instruct_features(
         return np.concatenate([mean(sample_id) for sample_id in sample_ids.iloc[missing]])
 
     cached = FeatureCache(cache_dir, dataset.card.fingerprint, Modality.INSTRUCT, encoder.name, encoder.weight_hash)
-    return cached.features(rows, compute, progress)
+    return cached.features(rows, compute, progress), encoder.weight_hash
+
+
+EXTRACTORS = {Modality.RGB: rgb_features, Modality.INSTRUCT: instruct_features}
+"""How features are extracted, by modality."""
 
 
 def sentences_by_clip(answers: pd.DataFrame) -> dict[str, list[str]]:

@@ -81,6 +81,8 @@ class Settings:
     rgb_encoder: str = "efficientnet-lite0"
     instruct_encoder: str = "minilm"
     epochs: int = 110
+    min_steps: int = 0
+    """Small sets get as many epochs as give them this many steps."""
     batch_size: int = 200
     base_rate: float = 0.1
     warmup_epochs: int = 5
@@ -108,6 +110,7 @@ class Settings:
             epochs=self.epochs,
             batch_size=self.batch_size,
             base_rate=self.base_rate,
+            min_steps=self.min_steps,
             warmup_epochs=self.warmup_epochs,
             decay=self.decay,
             steps=tuple(self.steps),
@@ -120,11 +123,12 @@ PAPER = Settings()
 QUICK = Settings(
     blocks="tiny",
     streams=("joint", "bone"),
-    n_frames=32,
+    n_frames=24,
     n_bodies=1,
     epochs=25,
-    batch_size=64,
-    base_rate=2e-3,
+    min_steps=1000,
+    batch_size=32,
+    base_rate=3e-3,
     warmup_epochs=2,
     decay="cosine",
     steps=(),
@@ -242,6 +246,8 @@ class CoLearningNetwork(nn.Module):
         self.fam = FeatureAlignment(rgb, dim, settings.temperature) if rgb else None
         self.frm = FeatureRefinement(instruct, n_seen) if instruct else None
         self.text_head: nn.Linear | None = None
+        self.texts: Tensor
+        self.seen: Tensor
         if text_aligned and classes.embeddings is not None:
             self.text_head = nn.Linear(dim, classes.embeddings.shape[1])
             self.register_buffer("texts", torch.from_numpy(classes.embeddings), persistent=False)

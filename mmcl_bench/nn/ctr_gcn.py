@@ -35,7 +35,12 @@ class Block:
 PAPER_BLOCKS = (*[Block(64)] * 4, Block(128, stride=2), *[Block(128)] * 2, Block(256, stride=2), *[Block(256)] * 2)
 """The ten blocks of the paper."""
 
-TINY_BLOCKS = (Block(32, stride=2), Block(64, stride=2), Block(64), Block(96))
+TINY_BLOCKS = (
+    Block(32, stride=2, topologies=8),
+    Block(64, stride=2, topologies=8),
+    Block(64, topologies=8),
+    Block(96, topologies=8),
+)
 """For training on two CPU cores; the early strides leave a quarter of the frames to the wide blocks."""
 
 

@@ -128,7 +128,8 @@ class Rows:
 
     def of_index(self, column: str) -> np.ndarray:
         """A column of the index table, for these clips."""
-        return self.dataset.index[column].to_numpy()[self.rows]
+        values: np.ndarray = self.dataset.index[column].to_numpy()[self.rows]
+        return values
 
 
 @dataclass(frozen=True)
@@ -246,20 +247,15 @@ class Protocol(ABC):
         return ClipView(clips, rows.of_index("n_frames").tolist(), rows.dataset.card.layout)
 
     def _features(self, rows: Rows) -> dict[Modality, np.ndarray]:
-        from mmcl_bench.encoders import features, image_encoder, text_encoder
+        from mmcl_bench.encoders.features import EXTRACTORS
 
-        sources = {
-            Modality.RGB: (image_encoder, features.rgb_features),
-            Modality.INSTRUCT: (text_encoder, features.instruct_features),
-        }
         found = {}
         for modality, spec in self.needs.encoders.items():
-            if modality not in rows.dataset.card.modalities:
-                continue
-            encoder_of, extract = sources[modality]
-            advance = partial(self.advance, f"{modality} features")
-            found[modality] = extract(rows.dataset, rows.rows.tolist(), spec, self.cache, advance)
-            self.weight_hashes[spec] = encoder_of(spec).weight_hash
+            if modality in rows.dataset.card.modalities:
+                advance = partial(self.advance, f"{modality} features")
+                extract = EXTRACTORS[modality]
+                found[modality], weight_hash = extract(rows.dataset, rows.rows.tolist(), spec, self.cache, advance)
+                self.weight_hashes[spec] = weight_hash
         return found
 
     def _embed(self, texts: Sequence[str], encoder: str) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from mmcl_bench.registry import unknown
 
 @dataclass(frozen=True)
 class Layout:
-    """A joint topology. Joints are in the order of a set's arrays; ``bones`` are (joint, neighbour nearer the centre)."""
+    """A joint topology. Joints are in the order of a set's arrays; a bone is (joint, neighbour nearer the centre)."""
 
     name: str
     joints: tuple[str, ...]
@@ -68,7 +69,7 @@ def _sided(*names: str) -> tuple[tuple[str, str], ...]:
 
 def _chain(*joints: str) -> tuple[tuple[str, str], ...]:
     """Bones from the first joint along to the last."""
-    return tuple(zip(joints[:-1], joints[1:], strict=True))
+    return tuple(pairwise(joints))
 
 
 def _limbs(side: str, arm_root: str, leg_root: str) -> tuple[tuple[str, str], ...]:
@@ -142,9 +143,7 @@ KINECT_V2 = Layout(
     hip="spine_base",
     parts={
         "head": ("head", "neck"),
-        "hands": tuple(
-            f"{side}_{joint}" for side in ("left", "right") for joint in (*_ARM, "hand_tip", "thumb")
-        ),
+        "hands": tuple(f"{side}_{joint}" for side in ("left", "right") for joint in (*_ARM, "hand_tip", "thumb")),
         "torso": ("spine_base", "spine_mid", "spine_shoulder"),
         "legs": tuple(f"{side}_{joint}" for side in ("left", "right") for joint in _LEG),
     },

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,9 +22,6 @@ from mmcl_bench.skeleton.store import (
     remove_drafts,
     write_dataset,
 )
-
-SOURCES_VARIABLE = "MMCL_BENCH_SOURCES"
-"""Names a folder of published archives, ``<data set>.zip`` each, for when no source is given."""
 
 
 class Frames(TypedDict):
@@ -62,8 +58,8 @@ def prepare(
 ) -> SkeletonDataset:
     """Reads the data set ``name`` from ``source`` (a zip or a folder) and writes it to ``root/<name>``.
 
-    A set that is there already is replaced once the new one is whole. Without ``source``, the zip is looked for in
-    the folder that :data:`SOURCES_VARIABLE` names; an embedded set needs none. ``advance`` is called with the clips
+    A set that is there already is replaced once the new one is whole. Without ``source``, the zip is looked for in the
+    folder of :func:`mmcl_bench.paths.sources_folder`; an embedded set needs none. ``advance`` is called with the clips
     done and the clips in all.
 
     Raises :class:`UserError` when the source is not that data set, a clip in it cannot be used (unless ``skip_bad``:
@@ -139,8 +135,8 @@ def _source(reader: Reader, source: Path | None) -> Path | None:
         return None
     if source is not None:
         return source
-    if folder := os.environ.get(SOURCES_VARIABLE):
-        return Path(folder) / f"{reader.name}.zip"
+    if folder := paths.sources_folder():
+        return folder / f"{reader.name}.zip"
     raise UserError(f"{reader.name}: give its zip or folder with --source PATH; it comes from {reader.homepage}")
 
 

@@ -74,7 +74,7 @@ def filled_cache(dataset: SkeletonDataset, tmp_path_factory: pytest.TempPathFact
 
 def test_rgb_features_are_the_image_encoder_over_each_strip(dataset: SkeletonDataset, filled_cache: Path) -> None:
     seen: list[tuple[int, int]] = []
-    features = rgb_features(dataset, [2, 1], "efficientnet-lite0", filled_cache, lambda *step: seen.append(step))
+    features, _ = rgb_features(dataset, [2, 1], "efficientnet-lite0", filled_cache, lambda *step: seen.append(step))
     strips = [Image.open(io.BytesIO(encoded)) for encoded in dataset.images([2, 1])]
     np.testing.assert_allclose(features, image_encoder("efficientnet-lite0").encode(strips), atol=2e-5)
     assert seen == [(2, 2)]
@@ -83,7 +83,7 @@ def test_rgb_features_are_the_image_encoder_over_each_strip(dataset: SkeletonDat
 def test_instruct_features_are_the_text_encoder_over_each_clip_s_sentences(
     dataset: SkeletonDataset, filled_cache: Path
 ) -> None:
-    features = instruct_features(dataset, [2, 0], "minilm", filled_cache)
+    features, _ = instruct_features(dataset, [2, 0], "minilm", filled_cache)
     texts = ["Please describe the person. Person 2 eats.", "Please describe the person. Person 0 eats."]
     np.testing.assert_allclose(features, text_encoder("minilm").encode(texts), atol=1e-5)
 
@@ -108,7 +108,7 @@ def test_a_clip_with_several_answers_gets_their_mean(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "two", [clip], 3, card((Modality.SKELETON, Modality.INSTRUCT)))
     sentences = [" ".join(answer) for answer in answers]
     expected = text_encoder("minilm").encode(sentences).mean(axis=0, keepdims=True)
-    np.testing.assert_allclose(instruct_features(dataset, [0], "minilm", tmp_path), expected, atol=1e-5)
+    np.testing.assert_allclose(instruct_features(dataset, [0], "minilm", tmp_path)[0], expected, atol=1e-5)
 
 
 def test_features_that_are_cached_need_no_torch(dataset: SkeletonDataset, filled_cache: Path) -> None:
@@ -117,8 +117,8 @@ def test_features_that_are_cached_need_no_torch(dataset: SkeletonDataset, filled
         "from mmcl_bench.encoders.features import instruct_features, rgb_features\n"
         "from mmcl_bench.skeleton.store import SkeletonDataset\n"
         "dataset, cache = SkeletonDataset.open(Path(sys.argv[1])), Path(sys.argv[2])\n"
-        "assert rgb_features(dataset, [1, 0], 'efficientnet-lite0', cache).shape == (2, 1280)\n"
-        "assert instruct_features(dataset, [1, 0], 'minilm', cache).shape == (2, 384)\n"
+        "assert rgb_features(dataset, [1, 0], 'efficientnet-lite0', cache)[0].shape == (2, 1280)\n"
+        "assert instruct_features(dataset, [1, 0], 'minilm', cache)[0].shape == (2, 384)\n"
         "assert not {'torch', 'timm', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(dataset.folder), str(filled_cache)], check=True)

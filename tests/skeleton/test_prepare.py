@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmcl_bench.errors import UserError
-from mmcl_bench.skeleton.prepare import SOURCES_VARIABLE, duplicates, open_dataset, prepare, summary
+from mmcl_bench.paths import SOURCES_VARIABLE
+from mmcl_bench.skeleton.prepare import duplicates, open_dataset, prepare, summary
 from mmcl_bench.skeleton.readers import READERS, Advance, OnBad, Reader, single_body
 from mmcl_bench.skeleton.store import CARD, Clip, Side, SkeletonDataset
 

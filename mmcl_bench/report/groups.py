@@ -1,0 +1,163 @@
+"""Jobs that differ in their seed alone stand in one row of a table."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from mmcl_bench.metrics import METRICS, Scored
+from mmcl_bench.results import MethodRecord, Result, Stored, TaskRecord
+
+FAMILIES = ("supervised", "zero-shot", "transfer")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Finished jobs of one task on the same data, one method and its settings, one limit; by rising seed."""
+
+    jobs: tuple[Stored, ...]
+
+    @property
+    def first(self) -> Result:
+        return self.jobs[0].result
+
+    @property
+    def task(self) -> TaskRecord:
+        return self.first.task
+
+    @property
+    def method(self) -> MethodRecord:
+        return self.first.method
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(job.result.seed for job in self.jobs)
+
+    @property
+    def setting(self) -> str:
+        """``inductive``, or ``transductive`` where the method may read unlabelled test clips."""
+        return "transductive" if self.method.transductive else "inductive"
+
+    @cached_property
+    def task_key(self) -> str:
+        """sha256 of the task and the content of its data: figures of different keys do not compare."""
+        return _task_key(self.first)
+
+    @cached_property
+    def key(self) -> str:
+        """sha256 of all that the jobs share."""
+        return _group_key(self.first)
+
+    @property
+    def settings(self) -> str:
+        """The settings that are not the preset's, as ``key=value, key=value``."""
+        return ", ".join(self._assignments())
+
+    @property
+    def label(self) -> str:
+        """The method, with what tells it from its neighbours in a figure."""
+        parts = [self.settings, "transductive" if self.method.transductive else ""]
+        beside = ", ".join(part for part in parts if part)
+        return f"{self.method.name} ({self.method.preset}{', ' + beside if beside else ''})"
+
+    @property
+    def command(self) -> str:
+        """The shell command that makes these jobs; seeds start at 0."""
+        words = ["mmcl-bench", "run", self.task.identity, "--method", self.method.name, "--preset", self.method.preset]
+        words += ["--seeds", str(max(self.seeds) + 1)]
+        words += [word for assignment in self._assignments() for word in ("--set", assignment)]
+        if self.first.limit is not None:
+            words += ["--limit", str(self.first.limit)]
+        return shlex.join(words)
+
+    def runs(self) -> list[Scored]:
+        """The score sheet of each seed, read anew."""
+        return [job.scored() for job in self.jobs]
+
+    def generator(self, purpose: str) -> np.random.Generator:
+        """A generator that follows from the group and the purpose, so that a report repeats itself."""
+        return np.random.default_rng(list(hashlib.sha256(f"{self.key}:{purpose}".encode()).digest()))
+
+    def _assignments(self) -> list[str]:
+        return [f"{name}={_setting_text(value)}" for name, value in sorted(self.method.overrides.items())]
+
+
+def group_jobs(stored: Iterable[Stored]) -> list[Group]:
+    """Groups by family, task and method. A job that is stored twice, as in a copied folder, counts once."""
+    jobs: dict[str, Stored] = {}
+    for job in stored:
+        jobs.setdefault(job.result.job_hash + _task_key(job.result), job)
+    members: dict[str, list[Stored]] = defaultdict(list)
+    for job in jobs.values():
+        members[_group_key(job.result)].append(job)
+    groups = [Group(tuple(sorted(of_group, key=lambda job: job.result.seed))) for of_group in members.values()]
+    return sorted(groups, key=_place)
+
+
+def unlimited(stored: Iterable[Stored]) -> list[Stored]:
+    """The jobs on all clips. Smoke runs, which ``--limit`` makes, are never ranked."""
+    return [job for job in stored if job.result.limit is None]
+
+
+def metric_names(groups: Iterable[Group]) -> list[str]:
+    """The metrics that any of the groups reports: registered ones first, in table order."""
+    reported = {name for group in groups for name in group.task.metrics}
+    known = [name for name in METRICS if name in reported]
+    return known + sorted(reported.difference(known))
+
+
+def metric_title(name: str) -> str:
+    """A metric's head in a table; its name where the plugin that defines it is not here."""
+    return METRICS.get(name).title if name in METRICS else name
+
+
+def slug(text: str, longest: int = 72) -> str:
+    """Lower-case letters, digits and single hyphens, for file names and anchors."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:longest].strip("-") or "unnamed"
+
+
+def _place(group: Group) -> tuple[int, str, str, str, str, str, str]:
+    family = group.task.family
+    order = FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
+    return (order, family, group.task.identity, group.task_key, group.method.name, group.method.preset, group.key)
+
+
+def _task_key(result: Result) -> str:
+    return _digest(result.task.identity, result.task.hash, result.provenance.data_fingerprints)
+
+
+def _group_key(result: Result) -> str:
+    method = result.method
+    return _digest(_task_key(result), method.name, method.version, method.preset, method.settings, result.limit)
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(_canonical(parts).encode()).hexdigest()
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _setting_text(value: Any) -> str:
+    """A setting as ``--set`` reads it: a bare word for text, JSON for the rest."""
+    if isinstance(value, str) and _is_bare(value):
+        return value
+    return json.dumps(value, sort_keys=True)
+
+
+def _is_bare(text: str) -> bool:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        return True
+    return False

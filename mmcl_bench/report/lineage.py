@@ -1,0 +1,123 @@
+"""Where the figures of a table row come from, in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mmcl_bench.report.groups import Group
+from mmcl_bench.results import Result, Selection
+
+_HASH_LENGTH = 12
+
+
+def origin_of(group: Group) -> list[tuple[str, str]]:
+    """(name, value) pairs: how to make the figures again, how choices were made, and on what they ran.
+
+    What differs between seeds is said by seed; what is not known is left out.
+    """
+    facts = [*_what(group), *_choices(group), *_surroundings(group)]
+    return [(name, value) for name, value in facts if value]
+
+
+def _what(group: Group) -> list[tuple[str, str]]:
+    task, method = group.task, group.method
+    return [
+        ("Command", group.command),
+        ("Task", f"{task.identity}, hash {task.hash[:_HASH_LENGTH]}"),
+        ("Parameters", _pairs(task.parameters)),
+        ("Method", f"{method.name}, version {method.version}, {group.setting}: {method.summary}"),
+        ("Preset", method.preset),
+        ("Settings", _pairs(method.settings)),
+        ("Seeds", ", ".join(map(str, group.seeds))),
+        ("Clips", _by_seed(group, lambda result: f"{result.n_train} train, {result.n_test} test")),
+    ]
+
+
+def _choices(group: Group) -> list[tuple[str, str]]:
+    return [
+        ("Selection", _by_seed(group, lambda result: _rule(result.selection))),
+        ("Chosen", _by_seed(group, lambda result: _pairs(result.selection.chosen))),
+        ("Calibration", _by_seed(group, _calibration)),
+        ("On validation", _by_seed(group, lambda result: _percents(result.selection.validation))),
+        ("Oracle", _by_seed(group, _oracle)),
+        ("Notes", _by_seed(group, lambda result: _pairs(result.notes))),
+    ]
+
+
+def _surroundings(group: Group) -> list[tuple[str, str]]:
+    return [
+        ("Data fingerprint", _pairs(group.first.provenance.data_fingerprints)),
+        ("Frozen weights", _by_seed(group, lambda result: _pairs(result.provenance.weight_hashes))),
+        ("Commit", _by_seed(group, _commit)),
+        ("mmcl-bench", _by_seed(group, lambda result: result.provenance.mmcl_bench)),
+        ("Packages", _by_seed(group, _packages)),
+        ("Device", _by_seed(group, _device)),
+        ("Cost", _by_seed(group, _cost)),
+        ("Started", _by_seed(group, lambda result: result.provenance.started)),
+        ("Jobs", ", ".join(job.result.job_hash[:_HASH_LENGTH] for job in group.jobs)),
+    ]
+
+
+def _by_seed(group: Group, fact: Callable[[Result], str]) -> str:
+    """A fact once where all seeds share it, else seed by seed."""
+    facts = {job.result.seed: fact(job.result) for job in group.jobs}
+    if len(set(facts.values())) == 1:
+        return next(iter(facts.values()))
+    return "\n".join(f"seed {seed}: {text or 'none'}" for seed, text in facts.items())
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {_text(value)}" for name, value in sorted(values.items()))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+
+
+def _percents(values: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{name} {100 * value:.1f} %" for name, value in values.items() if value is not None)
+
+
+def _rule(selection: Selection) -> str:
+    if selection.rule == "validation":
+        return f"validation, on {selection.n_validation} held-out training-side clips"
+    return selection.rule
+
+
+def _calibration(result: Result) -> str:
+    return "" if all(result.seen) else f"{result.selection.calibration:.4g}"
+
+
+def _oracle(result: Result) -> str:
+    oracle = result.oracle
+    if oracle is None:
+        return ""
+    tried = len(oracle.epochs_tried)
+    return (
+        f"{oracle.metric} {100 * oracle.value:.1f} % after epoch {oracle.epoch}, best on test of {tried}: never ranked"
+    )
+
+
+def _commit(result: Result) -> str:
+    provenance = result.provenance
+    if provenance.commit is None:
+        return "not known: run from an installed package"
+    return provenance.commit + (", with uncommitted changes" if provenance.dirty else "")
+
+
+def _packages(result: Result) -> str:
+    provenance = result.provenance
+    listed = ", ".join(f"{name} {version}" for name, version in sorted(provenance.packages.items()))
+    return f"Python {provenance.python}, {listed}"
+
+
+def _device(result: Result) -> str:
+    provenance = result.provenance
+    return f"{provenance.device}, {provenance.threads} threads, {provenance.platform}"
+
+
+def _cost(result: Result) -> str:
+    provenance = result.provenance
+    return f"{provenance.wall_seconds:.1f} s, {provenance.peak_memory_bytes / 2**20:.0f} MiB at most"

@@ -1,0 +1,326 @@
+"""Leaderboards and the table after a run, made from results alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from mmcl_bench.metrics import METRICS
+from mmcl_bench.report.groups import Group, group_jobs, metric_names, metric_title, unlimited
+from mmcl_bench.results import Stored, write_atomically
+from mmcl_bench.stats import Interval, PairedDifference, bootstrap_interval, paired_difference
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+LEVEL = 0.95
+LEADERBOARDS = {False: "leaderboard.csv", True: "leaderboard-synthetic.csv"}
+"""File name by whether the data is synthetic: the two never share a table."""
+_BEFORE_METRICS = [
+    *("task", "version", "task_hash", "data", "family", "dataset", "split", "synthetic"),
+    *("method", "method_version", "setting", "preset", "settings", "selection", "seeds", "n_test"),
+]
+_AFTER_METRICS = ["oracle", "main_metric", "commit", "dirty", "command"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A group with its figures: a row of a table."""
+
+    group: Group
+    figures: Mapping[str, Interval]
+    """By metric: the mean over seeds. With one seed the interval covers test samples alone, else seeds as well."""
+    oracle: float
+    """Mean over seeds of the best test figure of the main metric; nan unless every seed has one. Never ranked."""
+
+    @property
+    def main(self) -> Interval:
+        return self.figures[self.group.task.main_metric]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two groups of a task, by its main metric, on the same seeds and samples."""
+
+    a: Group
+    b: Group
+    paired: PairedDifference
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the difference is told from none at :data:`LEVEL`."""
+        return self.paired.p_value <= 1 - LEVEL
+
+    @property
+    def verdict(self) -> str:
+        return "the difference is real" if self.resolved else "not resolved"
+
+    def __str__(self) -> str:
+        points = signed_percent(self.paired.difference, self.paired.low, self.paired.high)
+        return f"{self.a.label} - {self.b.label}: {points}, {p_text(self.paired.p_value)}: {self.verdict}"
+
+
+def standings(stored: Iterable[Stored]) -> list[Standing]:
+    """One row a group; rows of a task stand together, by falling main metric."""
+    rows = [Standing(group, _figures(group), _oracle(group)) for group in group_jobs(stored)]
+    first_place = {row.group.task_key: place for place, row in reversed(list(enumerate(rows)))}
+    return sorted(rows, key=lambda row: (first_place[row.group.task_key], _falling(row.main.value)))
+
+
+def leaderboard(stored: Sequence[Stored]) -> pd.DataFrame:
+    """One row for all jobs that differ in their seed alone; smoke runs are left out.
+
+    Columns: task, version, task_hash, data, family, dataset, split, synthetic, method, method_version, setting, preset,
+    settings (where groups differ in them), selection, seeds, n_test, then for each metric its mean over seeds,
+    ``_low`` and ``_high``, then oracle, main_metric, commit, dirty, command. Figures are shares of 1.
+    """
+    return frame_of(standings(unlimited(stored)))
+
+
+def frame_of(rows: Sequence[Standing]) -> pd.DataFrame:
+    """The data frame of :func:`leaderboard`."""
+    metrics = metric_names(row.group for row in rows)
+    columns = [column for name in metrics for column in (name, f"{name}_low", f"{name}_high")]
+    return pd.DataFrame([_frame_row(row) for row in rows], columns=[*_BEFORE_METRICS, *columns, *_AFTER_METRICS])
+
+
+def split_by_origin(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows on real data, and those on synthetic data; each without the metrics that none of its rows has."""
+    synthetic = frame["synthetic"].astype(bool)
+    return _own_metrics(frame[~synthetic]), _own_metrics(frame[synthetic])
+
+
+def write_leaderboards(stored: Sequence[Stored], folder: Path) -> list[Path]:
+    """Writes ``leaderboard.csv`` and ``leaderboard-synthetic.csv``, each where it has rows; the same results give the
+    same bytes. A file of a former report without rows now is removed."""
+    return write_frame(leaderboard(stored), folder)
+
+
+def write_frame(frame: pd.DataFrame, folder: Path) -> list[Path]:
+    """Writes the two files of :func:`write_leaderboards`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, rows in zip(LEADERBOARDS.values(), split_by_origin(frame), strict=True):
+        path = folder / name
+        if rows.empty:
+            path.unlink(missing_ok=True)
+            continue
+        text = rows.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+        write_atomically(path, lambda draft, text=text: draft.write_text(text, encoding="utf-8", newline=""))  # type: ignore[misc]
+        written.append(path)
+    return written
+
+
+def compare(a: Group, b: Group) -> Comparison | None:
+    """How far a is ahead of b; None where they do not pair: other seeds, other samples, or no figure."""
+    metric = a.task.main_metric
+    if a.task_key != b.task_key or a.seeds != b.seeds or metric not in METRICS or not _same_samples(a, b):
+        return None
+    generator = a.generator(f"less {b.key}")
+    paired = paired_difference(METRICS.get(metric), a.runs(), b.runs(), level=LEVEL, generator=generator)
+    return None if math.isnan(paired.difference) else Comparison(a, b, paired)
+
+
+def run_table(stored: Sequence[Stored]) -> Table:
+    """A terminal table, one row a method; below it, how far the best is ahead of each other one.
+
+    Smoke runs are shown, and named so.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = standings(stored)
+    metrics = metric_names(row.group for row in rows)
+    table = Table(
+        title=Text(_run_title(rows), style="bold"),
+        caption=Text("\n".join(_run_notes(rows))),
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("method", overflow="fold")
+    table.add_column("seeds", justify="right")
+    for name in metrics:
+        table.add_column(Text(metric_title(name)), justify="right")
+    table.add_column("oracle", justify="right", style="dim")
+    for row in rows:
+        cells = [percent(row.figures[name]) if name in row.figures else "" for name in metrics]
+        texts = [row.group.label, str(len(row.group.seeds)), *cells, percent_value(row.oracle)]
+        table.add_row(*map(Text, texts))
+    return table
+
+
+def run_records(stored: Sequence[Stored]) -> list[dict[str, Any]]:
+    """The rows of :func:`run_table` as JSON values; figures are shares of 1, None where undefined."""
+    return [_record(row) for row in standings(stored)]
+
+
+def percent(figure: Interval) -> str:
+    """``63.2 [60.1, 66.0]``; a dash where undefined."""
+    if math.isnan(figure.value):
+        return "–"
+    return f"{100 * figure.value:.1f} [{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
+
+
+def percent_value(value: float) -> str:
+    """``63.2``; a dash for nan."""
+    return "–" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def signed_percent(value: float, low: float, high: float) -> str:
+    """``+3.1 [0.4, 5.9]``"""
+    return f"{100 * value:+.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def p_text(p_value: float) -> str:
+    """``p=0.02``, ``p<0.001``"""
+    return "p<0.001" if p_value < 0.001 else f"p={p_value:.2g}"
+
+
+def _figures(group: Group) -> dict[str, Interval]:
+    if len(group.jobs) == 1:
+        return {name: _stored_interval(group, name) for name in group.task.metrics}
+    runs = group.runs()
+    return {
+        name: bootstrap_interval(METRICS.get(name), runs, level=LEVEL, generator=group.generator(name))
+        for name in group.task.metrics
+    }
+
+
+def _stored_interval(group: Group, name: str) -> Interval:
+    """The interval that the job itself wrote, so that every page shows one and the same."""
+    figure = group.first.metrics[name]
+    value, low, high = (math.nan if bound is None else bound for bound in (figure.value, figure.low, figure.high))
+    return Interval(value, low, high, figure.n, figure.level)
+
+
+def _oracle(group: Group) -> float:
+    oracles = [job.result.oracle for job in group.jobs]
+    values = [oracle.value for oracle in oracles if oracle and oracle.metric == group.task.main_metric]
+    return sum(values) / len(values) if len(values) == len(group.jobs) else math.nan
+
+
+def _falling(value: float) -> float:
+    return math.inf if math.isnan(value) else -value
+
+
+def _same_samples(a: Group, b: Group) -> bool:
+    pairs = zip(a.jobs, b.jobs, strict=True)
+    return all(
+        ours.result.classes == theirs.result.classes and ours.samples.equals(theirs.samples) for ours, theirs in pairs
+    )
+
+
+def _frame_row(row: Standing) -> dict[str, Any]:
+    group, task = row.group, row.group.task
+    dirty = {job.result.provenance.dirty for job in group.jobs}
+    cells: dict[str, Any] = {
+        "task": task.identity,
+        "version": task.version,
+        "task_hash": task.hash[:12],
+        "data": " ".join(f"{name}:{value[:12]}" for name, value in fingerprints(group).items()),
+        "family": task.family,
+        "dataset": " to ".join(task.datasets),
+        "split": task.split,
+        "synthetic": task.synthetic,
+        "method": group.method.name,
+        "method_version": group.method.version,
+        "setting": group.setting,
+        "preset": group.method.preset,
+        "settings": group.settings or None,
+        "selection": group.first.selection.rule,
+        "seeds": len(group.seeds),
+        "n_test": group.first.n_test,
+        "oracle": row.oracle,
+        "main_metric": task.main_metric,
+        "commit": " ".join(commits(group)) or None,
+        "dirty": True if True in dirty else (None if None in dirty else False),
+        "command": group.command,
+    }
+    for name, figure in row.figures.items():
+        cells |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+    return cells
+
+
+def commits(group: Group) -> list[str]:
+    """The commits that the jobs ran from; empty where none is known."""
+    return sorted({job.result.provenance.commit for job in group.jobs if job.result.provenance.commit})
+
+
+def fingerprints(group: Group) -> dict[str, str]:
+    """The data's fingerprints by data set, in the task's order."""
+    known = group.first.provenance.data_fingerprints
+    return {name: known[name] for name in sorted(known)}
+
+
+def _own_metrics(frame: pd.DataFrame) -> pd.DataFrame:
+    fixed = {*_BEFORE_METRICS, *_AFTER_METRICS}
+    kept = [column for column in frame.columns if column in fixed or frame[column].notna().any()]
+    return frame[kept].reset_index(drop=True)
+
+
+def _run_title(rows: Sequence[Standing]) -> str:
+    tasks = dict.fromkeys(_task_title(row.group) for row in rows)
+    return "\n".join(tasks)
+
+
+def _task_title(group: Group) -> str:
+    notes = ["synthetic"] if group.task.synthetic else []
+    if group.first.limit is not None:
+        notes.append(f"smoke run, limit {group.first.limit}: never ranked")
+    return f"{group.task.identity}  {' · '.join(notes)}".rstrip()
+
+
+def _run_notes(rows: Sequence[Standing]) -> list[str]:
+    notes = ["percent, with 95% intervals over " + _spread(rows)]
+    best = rows[0].group
+    comparisons = (compare(best, row.group) for row in rows[1:])
+    return notes + [str(comparison) for comparison in comparisons if comparison is not None]
+
+
+def _spread(rows: Sequence[Standing]) -> str:
+    if all(len(row.group.jobs) > 1 for row in rows):
+        return "test samples and seeds"
+    return "test samples; one seed says nothing of the spread over seeds"
+
+
+def _record(row: Standing) -> dict[str, Any]:
+    group, task = row.group, row.group.task
+    return {
+        "task": task.identity,
+        "task_hash": task.hash,
+        "family": task.family,
+        "synthetic": task.synthetic,
+        "method": group.method.name,
+        "method_version": group.method.version,
+        "setting": group.setting,
+        "preset": group.method.preset,
+        "settings": group.method.settings,
+        "limit": group.first.limit,
+        "seeds": list(group.seeds),
+        "n_test": group.first.n_test,
+        "selection": group.first.selection.rule,
+        "main_metric": task.main_metric,
+        "metrics": {name: _figure_record(figure) for name, figure in row.figures.items()},
+        "oracle": _json_number(row.oracle),
+        "command": group.command,
+        "folders": [str(job.folder) for job in group.jobs],
+    }
+
+
+def _figure_record(figure: Interval) -> dict[str, Any]:
+    return {
+        "value": _json_number(figure.value),
+        "low": _json_number(figure.low),
+        "high": _json_number(figure.high),
+        "n": figure.n,
+        "level": figure.level,
+    }
+
+
+def _json_number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

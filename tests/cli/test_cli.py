@@ -1,0 +1,149 @@
+"""The command line: light to start, helpful, and one line for a mistake."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from mmcl_bench.cli import app
+
+HEAVY = ("torch", "pandas", "scipy", "sklearn", "matplotlib", "transformers", "pyarrow")
+
+
+def call(*arguments: str, root: Path | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    place = ["--data-root", str(root)] if root else []
+    return subprocess.run(
+        [sys.executable, "-m", "mmcl_bench", *arguments, *place],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+        env={**os.environ, "COLUMNS": "160"},
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["data", "--help"], ["list", "tasks", "--json"]])
+def test_help_and_listing_load_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys; from mmcl_bench.cli import app\n"
+        f"try: app({arguments!r})\n"
+        "except SystemExit: pass\n"
+        f"print('loaded', sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded []"
+
+
+def verbs() -> list[tuple[str, Any]]:
+    root: Any = typer.main.get_command(app)
+    found: list[tuple[str, Any]] = []
+    for name, command in root.commands.items():
+        nested = getattr(command, "commands", {"": command}).items()
+        found.extend((f"{name} {sub}".strip(), each) for sub, each in nested)
+    return found
+
+
+@pytest.mark.parametrize(("name", "command"), verbs())
+def test_every_verb_and_option_has_help(name: str, command: Any) -> None:
+    assert command.help, name
+    for parameter in command.params:
+        assert getattr(parameter, "help", None), f"{name} {parameter.name}"
+
+
+@pytest.mark.parametrize("what", ["tasks", "methods", "datasets", "encoders", "splits"])
+def test_every_list_is_also_json(what: str) -> None:
+    done = call("list", what, "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)) > 1
+
+
+def test_lists_show_identities_as_they_are() -> None:
+    assert "zero-shot/synth60@1[split=55/5]" in call("list", "tasks", "zero-shot/synth*").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "zeroshot"], "Did you mean zero-shot"),
+        (["run", "zero-shot", "--split", "55/4"], "Did you mean 55/5"),
+        (["run", "zero-shot", "--dataset", "nw-uclaa"], "Did you mean nw-ucla"),
+        (["run", "zero-shot", "--method", "mmlc"], "Did you mean mmcl"),
+        (["run", "zero-shot", "--preset", "fast"], "Known: paper, quick"),
+        (["run", "zero-shot", "--set", "epochs"], "expected key=value"),
+        (["run", "supervised", "--dataset", "utd-mhad", "--split", "x-view"], "Known: x-sub"),
+        (["run", "supervised", "--dataset", "utd-mhad"], "mmcl-bench data prepare utd-mhad"),
+        (["run", "zero-shot", "--dataset", "nw-ucla", "--device", "cuda:77"], "this machine has no such device"),
+        (["run", "transfer", "--source", "synth60", "--target", "nw-ucla"], "--source nw-ucla --target utd-mhad"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], said: str, tmp_path: Path) -> None:
+    done = call(*arguments, root=tmp_path / "empty", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_run_prints_a_table_stores_its_results_and_is_reported(toy_data_root: Path, tmp_path: Path) -> None:
+    arguments = ["run", "zero-shot", "--dataset", "nw-ucla", "--method", "devise,chance", "--seeds", "2"]
+    first = call(*arguments, root=toy_data_root, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    for word in ("zero-shot/nw-ucla@1[split=8/2]", "devise", "chance", "synthetic", "["):
+        assert word in first.stdout
+    again = call(*arguments, "--json", root=toy_data_root, cwd=tmp_path)
+    assert again.stderr.count("stored result of") == 4
+    assert {record["method"] for record in json.loads(again.stdout)} == {"devise", "chance"}
+    report = call("report", cwd=tmp_path)
+    assert report.returncode == 0, report.stderr
+    assert (tmp_path / "reports" / "index.html").stat().st_size > 10_000
+    leaderboard = (tmp_path / "reports" / "leaderboard-synthetic.csv").read_text()
+    assert leaderboard.count("\n") == 3
+    assert not (tmp_path / "reports" / "leaderboard.csv").exists()
+
+
+def test_a_smoke_run_is_never_ranked(toy_data_root: Path, tmp_path: Path) -> None:
+    arguments = ["run", "supervised", "--dataset", "nw-ucla", "--method", "chance", "--limit", "20"]
+    assert call(*arguments, root=toy_data_root, cwd=tmp_path).returncode == 0
+    assert "limit" in call(*arguments, root=toy_data_root, cwd=tmp_path).stdout.lower()
+
+
+def test_the_python_api_returns_the_table(toy_data_root: Path, tmp_path: Path) -> None:
+    import mmcl_bench as mb
+
+    table = mb.run("zero-shot/nw-ucla", "chance", 2, data_root=toy_data_root, results_root=tmp_path)
+    assert sorted(table.seed.unique()) == [0, 1]
+    assert mb.read_results(tmp_path).equals(table)
+
+
+def test_version_is_printed() -> None:
+    import mmcl_bench
+
+    assert call("--version").stdout.strip() == mmcl_bench.__version__
+
+
+def test_ctrl_c_is_one_line_and_leaves_a_checkpoint_but_no_result(toy_data_root: Path, tmp_path: Path) -> None:
+    arguments = ["run", "supervised", "--dataset", "nw-ucla", "--method", "skeleton-only", "--set", "min_steps=0"]
+    command = [sys.executable, "-m", "mmcl_bench", *arguments, "--data-root", str(toy_data_root)]
+    with subprocess.Popen(
+        [*command, "--set", "epochs=300"], stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as process:
+        while process.poll() is None and not list(tmp_path.glob("results/jobs/*/work/final/state.pt")):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == "mmcl-bench: stopped; the same command continues where it was\n"
+    assert not list(tmp_path.glob("results/jobs/*/result.json"))
+    # That the same command then ends with the same numbers is shown in test_runner.
+    assert list(tmp_path.glob("results/jobs/*/work/final/state.pt"))

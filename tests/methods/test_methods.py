@@ -1,0 +1,144 @@
+"""What every registered method must do, and what MMCL does with the modalities that it is given."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmcl_bench.methods import METHODS
+from mmcl_bench.methods.base import Context, Method
+from mmcl_bench.protocols.base import ClassTable, ClipView, LabelledClips, Problem
+from mmcl_bench.skeleton.store import BodyTrack, Modality
+
+SHORT = {"epochs": 2, "min_steps": 0, "batch_size": 8}
+N_CLASSES, UNSEEN = 5, 4
+
+
+def clips(n: int, seed: int) -> ClipView:
+    generator = np.random.default_rng(seed)
+    bodies = [
+        [BodyTrack(0, generator.normal(size=(9, 20, 3)).astype(np.float32)) for _ in range(1 + at % 2)]
+        for at in range(n)
+    ]
+    return ClipView(bodies, [9] * n, "kinect-v1")
+
+
+def problem(family: str, features: dict[Modality, int] | None = None) -> Problem:
+    """A problem of five classes on noise, the last one unseen in zero-shot."""
+    generator = np.random.default_rng(0)
+    embeddings = generator.normal(size=(N_CLASSES, 16)).astype(np.float32)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    seen = np.ones(N_CLASSES, dtype=bool)
+    seen[UNSEEN] = family != "zero-shot"
+    names = tuple(f"class {at}" for at in range(N_CLASSES))
+    texts = names if family == "zero-shot" else None
+    classes = ClassTable(names, seen, texts, embeddings if family == "zero-shot" else None)
+    labels = np.arange(20) % int(seen.sum())
+    given = {m: generator.normal(size=(20, dim)).astype(np.float32) for m, dim in (features or {}).items()}
+    train = LabelledClips(clips(20, 1), labels, np.arange(20) % 3, given)
+    held_out = LabelledClips(clips(10, 2), np.arange(10) % N_CLASSES, np.zeros(10, dtype=np.int64), {})
+    metric = "zsl_top1" if family == "zero-shot" else "top1"
+    return Problem("toy", family, metric, classes, train, held_out)
+
+
+def settings(method: type[Method], **changes: object) -> dict[str, object]:
+    quick = dict(method.presets["quick"])
+    return {**quick, **{key: value for key, value in {**SHORT, **changes}.items() if key in quick}}
+
+
+def families() -> list[tuple[str, str]]:
+    return [(name, family) for name in METHODS.names() for family in sorted(METHODS.get(name).families)]
+
+
+@pytest.mark.parametrize("name", METHODS.names())
+def test_every_method_states_what_the_tables_need(name: str) -> None:
+    method = METHODS.get(name)
+    assert method.name == name
+    assert method.summary
+    assert method.version >= 1
+    assert {"quick", "paper"} <= set(method.presets)
+    for preset in method.presets.values():
+        assert json.loads(json.dumps(preset)) == dict(preset), "settings are plain JSON, so that a job can be hashed"
+
+
+@pytest.mark.parametrize(("name", "family"), families())
+def test_every_method_fits_scores_and_repeats_itself(name: str, family: str, tmp_path: Path) -> None:
+    method = METHODS.get(name)
+    scores = []
+    for run in ("one", "other"):
+        fitted = method(**settings(method))
+        report = fitted.fit(problem(family), Context(seed=5, folder=tmp_path / run))
+        json.dumps({"chosen": report.chosen, "history": report.history, "notes": report.notes})
+        scores.append(fitted.score(clips(7, 3)))
+    assert scores[0].shape == (7, N_CLASSES)
+    assert np.isfinite(scores[0]).all()
+    np.testing.assert_array_equal(scores[0], scores[1])
+
+
+@pytest.mark.parametrize(("name", "family"), families())
+def test_every_method_fits_again_with_what_it_chose(name: str, family: str, tmp_path: Path) -> None:
+    method = METHODS.get(name)
+    chosen = method(**settings(method)).fit(problem(family), Context(seed=5, folder=tmp_path / "first")).chosen
+    final = method(**settings(method))
+    whole = replace(problem(family), validation=None)
+    report = final.fit(whole, Context(seed=6, folder=tmp_path / "final", chosen=chosen))
+    assert report.chosen == chosen
+    for epoch in final.snapshots():
+        final.restore(epoch)
+    assert final.score(clips(3, 4)).shape == (3, N_CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("given", "losses"),
+    [
+        ({}, ["classification", "alignment"]),
+        ({Modality.RGB: 12}, ["classification", "contrastive", "alignment"]),
+        ({Modality.INSTRUCT: 6}, ["classification", "refinement", "alignment"]),
+        ({Modality.RGB: 12, Modality.INSTRUCT: 6}, ["classification", "contrastive", "refinement", "alignment"]),
+    ],
+)
+def test_mmcl_learns_from_what_the_data_have_and_says_so(
+    given: dict[Modality, int], losses: list[str], tmp_path: Path
+) -> None:
+    method = METHODS.get("mmcl")
+    report = method(**settings(method)).fit(problem("zero-shot", given), Context(seed=0, folder=tmp_path))
+    assert report.notes["losses"] == losses
+    assert set(losses) <= set(report.history[0])
+
+
+def test_skeleton_only_asks_for_no_teacher() -> None:
+    mmcl, alone = METHODS.get("mmcl"), METHODS.get("skeleton-only")
+    assert set(mmcl.encoders(mmcl.presets["quick"])) == {Modality.RGB, Modality.INSTRUCT}
+    assert alone.encoders(alone.presets["quick"]) == {}
+
+
+def test_one_body_a_sample_makes_the_order_of_bodies_irrelevant(tmp_path: Path) -> None:
+    method = METHODS.get("mmcl")
+    fitted = method(**settings(method, n_bodies=1, normalise=False, streams=["bone"]))
+    fitted.fit(problem("supervised"), Context(seed=0, folder=tmp_path))
+    bodies = clips(2, 8).bodies(1)
+    one = fitted.score(ClipView([bodies], [9], "kinect-v1"))
+    other = fitted.score(ClipView([bodies[::-1]], [9], "kinect-v1"))
+    np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_the_paper_s_schedule_is_the_paper_s() -> None:
+    paper = METHODS.get("mmcl").presets["paper"]
+    stated = {
+        "epochs": 110,
+        "base_rate": 0.1,
+        "steps": [90, 100],
+        "warmup_epochs": 5,
+        "batch_size": 200,
+        "n_frames": 64,
+        "optimizer": "sgd",
+        "weight_decay": 4e-4,
+        "contrastive_weight": 0.1,
+        "refinement_weight": 0.2,
+        "temperature": 0.4,
+    }
+    assert {key: paper[key] for key in stated} == stated

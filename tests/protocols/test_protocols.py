@@ -1,0 +1,219 @@
+"""The rules: who trains, who tests, what is held out, and that nothing can be seen that must not be."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmcl_bench import facts
+from mmcl_bench.errors import UserError
+from mmcl_bench.protocols import PROTOCOLS
+from mmcl_bench.protocols.base import ClipView, Needs, Problem, Protocol, mapped_to_layout
+from mmcl_bench.skeleton.layouts import get_layout
+from mmcl_bench.skeleton.store import BodyTrack, SkeletonDataset
+from mmcl_bench.tasks import load_task
+
+
+def protocol(root: Path, name: str, needs: Needs | None = None, limit: int | None = None) -> Protocol:
+    task = load_task(name)
+    data = {dataset: SkeletonDataset.open(root / dataset) for dataset in task.datasets}
+    return PROTOCOLS.get(task.card.family)(task, data, needs or Needs(), root / "cache", limit)
+
+
+def contents(view: ClipView) -> set[bytes]:
+    return {body.positions.tobytes() for clip in range(len(view)) for body in view.bodies(clip)}
+
+
+def of_dataset(dataset: SkeletonDataset, rows: np.ndarray) -> set[bytes]:
+    return {np.asarray(body.positions).tobytes() for row in rows for body in dataset.bodies(int(row))}
+
+
+def test_supervised_sides_are_those_of_the_card(toy_data_root: Path) -> None:
+    rules = protocol(toy_data_root, "supervised/nw-ucla[split=x-view]")
+    dataset = rules.data["nw-ucla"]
+    camera = dataset.index["camera"].to_numpy()
+    assert contents(rules.final_problem().train.clips) == of_dataset(dataset, np.flatnonzero(camera < 3))
+    assert contents(rules.test_clips()) == of_dataset(dataset, np.flatnonzero(camera == 3))
+
+
+def test_selection_holds_out_whole_subjects_of_the_training_side(toy_data_root: Path) -> None:
+    rules = protocol(toy_data_root, "supervised/nw-ucla[split=x-view]")
+    problem = rules.selection_problem()
+    assert problem.validation is not None
+    held_out, kept = contents(problem.validation.clips), contents(problem.train.clips)
+    assert not held_out & kept
+    assert held_out | kept == contents(rules.final_problem().train.clips)
+    index = rules.data["nw-ucla"].index
+    subjects = [
+        {
+            int(index.subject[row])
+            for row in range(len(index))
+            if of_dataset(rules.data["nw-ucla"], np.array([row])) <= side
+        }
+        for side in (held_out, kept)
+    ]
+    assert not subjects[0] & subjects[1]
+
+
+def test_zero_shot_trains_on_seen_classes_of_the_training_side_alone(toy_data_root: Path) -> None:
+    rules = protocol(toy_data_root, "zero-shot/nw-ucla[split=8/2]")
+    dataset, index = rules.data["nw-ucla"], rules.data["nw-ucla"].index
+    unseen = facts.split("nw-ucla", "8/2").unseen
+    trains = (index.subject % 2 == 1) & ~index.label.isin(unseen)
+    problem = rules.final_problem()
+    assert contents(problem.train.clips) == of_dataset(dataset, np.flatnonzero(trains))
+    assert set(problem.train.labels.tolist()) == set(range(10)) - set(unseen)
+    assert np.flatnonzero(~problem.classes.seen).tolist() == list(unseen)
+    assert contents(rules.test_clips()) == of_dataset(dataset, np.flatnonzero(index.subject % 2 == 0))
+
+
+def test_zero_shot_selection_knows_no_unseen_class_at_all(toy_data_root: Path) -> None:
+    rules = protocol(toy_data_root, "zero-shot/nw-ucla[split=8/2]")
+    names = facts.class_texts("nw-ucla").names
+    unseen = {names[label] for label in facts.split("nw-ucla", "8/2").unseen}
+    problem = rules.selection_problem()
+    assert problem.validation is not None
+    assert not unseen & set(problem.classes.names)
+    pseudo = set(np.flatnonzero(~problem.classes.seen).tolist())
+    assert len(pseudo) == 2
+    assert not pseudo & set(problem.train.labels.tolist())
+    assert pseudo < set(problem.validation.labels.tolist())
+
+
+def test_pseudo_unseen_classes_are_synse_s_own_where_they_exist(toy_data_root: Path) -> None:
+    task = load_task("zero-shot/synth60[split=55/5]")
+    assert facts.split(str(task.card.table), "55/5").validation_unseen == (16, 21, 25, 31, 48)
+
+
+def test_transfer_trains_on_the_source_and_tests_on_shared_classes_of_the_target(toy_data_root: Path) -> None:
+    rules = protocol(toy_data_root, "transfer/nw-ucla-to-utd-mhad")
+    assert rules.classes.names == ("throw", "walk", "sit down", "stand up")
+    # By meaning: NW-UCLA's own ids a11, a04, a05, a06 and UTD-MHAD's a5, a23, a25, a24, zero-based.
+    source, target = rules.data["nw-ucla"], rules.data["utd-mhad"]
+    assert contents(rules.final_problem().train.clips) == of_dataset(
+        source, np.flatnonzero(source.index.label.isin([8, 3, 4, 5]))
+    )
+    assert contents(rules.test_clips()) == of_dataset(target, np.flatnonzero(target.index.label.isin([4, 22, 24, 23])))
+
+
+def test_target_clips_are_there_for_transductive_methods_alone(toy_data_root: Path) -> None:
+    name = "transfer/nw-ucla-to-utd-mhad"
+    assert protocol(toy_data_root, name).final_problem().target_unlabelled is None
+    target = protocol(toy_data_root, name, Needs(transductive=True)).final_problem().target_unlabelled
+    assert target is not None
+    assert contents(target) == contents(protocol(toy_data_root, name).test_clips())
+
+
+def test_a_limit_keeps_every_class_as_long_as_it_can(toy_data_root: Path) -> None:
+    rules = protocol(toy_data_root, "supervised/nw-ucla", limit=20)
+    assert len(rules.final_problem().train) == 20
+    assert np.bincount(rules.final_problem().train.labels).tolist() == [2] * 10
+
+
+def test_an_unknown_side_is_one_line(toy_data_root: Path) -> None:
+    rules = protocol(toy_data_root, "zero-shot/nw-ucla[side=x-vieww]")
+    with pytest.raises(UserError, match="Did you mean x-view"):
+        rules.final_problem()
+
+
+def test_the_order_of_test_clips_tells_nothing_of_their_classes(toy_data_root: Path) -> None:
+    rules = protocol(toy_data_root, "supervised/nw-ucla")
+    labels = rules.test_scored(np.zeros((len(rules.test_rows), 10)), 0.0).labels
+    repeats = np.mean(labels[1:] == labels[:-1])
+    assert repeats < 0.3, "sorted labels would repeat 5 of 6 times, shuffled ones 1 of 10"
+
+
+def test_joints_are_mapped_by_the_stated_rules() -> None:
+    source, target = get_layout("kinect-v2"), get_layout("kinect-v1")
+    positions = np.random.default_rng(0).normal(size=(3, 25, 3)).astype(np.float32)
+    view = mapped_to_layout(ClipView([[BodyTrack(0, positions)]], [3], source.name), target.name)
+    mapped = view.bodies(0)[0].positions
+    assert view.layout == "kinect-v1"
+    np.testing.assert_allclose(mapped[:, target.index("head")], positions[:, source.index("head")])
+    np.testing.assert_allclose(mapped[:, target.index("hip_center")], positions[:, source.index("spine_base")])
+
+
+def reachable(start: object) -> Iterator[object]:
+    """Everything that references lead to from an object, but for modules, types and functions' globals."""
+    seen: dict[int, object] = {}
+    queue = [start]
+    while queue:
+        thing = queue.pop()
+        if id(thing) in seen or isinstance(thing, type(gc) | type):
+            continue
+        seen[id(thing)] = thing
+        yield thing
+        if isinstance(thing, np.ndarray) and thing.base is not None:
+            queue.append(thing.base)
+        if hasattr(thing, "__globals__"):
+            queue.extend(cell.cell_contents for cell in thing.__closure__ or ())
+            continue
+        queue.extend(gc.get_referents(thing))
+
+
+class Spy:
+    """Follows every reference from what a method is given, as no honest method would."""
+
+    def __init__(self, *given: object) -> None:
+        self.things = [thing for start in given for thing in reachable(start)]
+
+    def arrays(self) -> list[np.ndarray]:
+        return [thing for thing in self.things if isinstance(thing, np.ndarray)]
+
+    def text(self) -> set[str]:
+        return {thing for thing in self.things if isinstance(thing, str)}
+
+    def holds(self, numbers: np.ndarray) -> bool:
+        """Whether any array is these numbers, in any integer or float type."""
+        return any(
+            a.shape == numbers.shape and np.array_equal(a, numbers) for a in self.arrays() if a.dtype.kind in "iuf"
+        )
+
+    def frames(self) -> set[bytes]:
+        """The first joint of every frame in every array of positions."""
+        return {frame[0].tobytes() for a in self.arrays() if a.ndim == 3 and a.shape[2] == 3 for frame in a}
+
+
+@pytest.mark.parametrize(
+    "name", ["zero-shot/nw-ucla[split=8/2]", "supervised/nw-ucla[split=x-sub]", "transfer/nw-ucla-to-utd-mhad"]
+)
+@pytest.mark.parametrize("phase", ["selection_problem", "final_problem"])
+def test_a_spy_finds_neither_test_labels_nor_forbidden_clips(toy_data_root: Path, name: str, phase: str) -> None:
+    rules = protocol(toy_data_root, name)
+    problem: Problem = getattr(rules, phase)()
+    spy = Spy(problem, rules.test_clips())
+    assert not any(isinstance(thing, Protocol | SkeletonDataset | np.memmap) for thing in spy.things)
+    test_labels = rules.test_rows.columns
+    assert not spy.holds(test_labels)
+    assert not spy.holds(np.sort(test_labels))
+    sample_ids = {sample_id for dataset in rules.data.values() for sample_id in dataset.index.sample_id}
+    assert not sample_ids & spy.text()
+
+    only_problem = Spy(problem)
+    for forbidden in _forbidden_rows(rules):
+        positions = next(iter(rules.data[rules.task.card.dataset].bodies(int(forbidden)))).positions
+        assert np.asarray(positions)[0, 0].tobytes() not in only_problem.frames()
+
+
+def _forbidden_rows(rules: Protocol) -> Iterator[int]:
+    """Rows of the tested set that no inductive method may train on: the test side, and unseen classes anywhere."""
+    index = rules.data[rules.task.card.dataset].index
+    yield from rules.test_rows.rows
+    if rules.task.card.family == "zero-shot":
+        unseen = np.flatnonzero(~rules.classes.seen)
+        yield from np.flatnonzero(index.label.isin(unseen))
+
+
+def test_a_spy_would_find_what_is_there(toy_data_root: Path) -> None:
+    """The check above can fail: the same spy finds labels and clips that it is allowed to have."""
+    rules = protocol(toy_data_root, "supervised/nw-ucla[split=x-sub]")
+    problem = rules.final_problem()
+    spy = Spy(problem)
+    assert spy.holds(problem.train.labels)
+    assert problem.train.clips.bodies(0)[0].positions[0, 0].tobytes() in spy.frames()
+    test_labels = rules.test_rows.columns
+    assert Spy(rules).holds(test_labels)

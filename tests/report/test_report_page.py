@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from typer.testing import CliRunner
+
+from mmcl_bench.errors import UserError
+from mmcl_bench.report.gallery import MANIFEST
+from mmcl_bench.report.page import build_report
+
+HISTORY = {
+    "selection": [{"epoch": 1.0, "loss": 1.0, "validation": 0.4}, {"epoch": 2.0, "loss": 0.5, "validation": 0.6}]
+}
+HOSTILE = '<script>alert("x")</script>'
+
+
+class Elements(HTMLParser):
+    """Every start tag with its attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def of(self, tag):
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+@pytest.fixture
+def report(tmp_path):
+    def build():
+        return build_report(tmp_path, tmp_path / "reports")
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def mixed(make_job, tmp_path_factory):
+    """The summary of a report on real and synthetic, inductive and transductive jobs."""
+    root = tmp_path_factory.mktemp("mixed")
+    facts = {"notes": {"losses": ["cls", "contrast"]}, "dirty": True, "settings": {"epochs": 7}}
+    make_job(root, name="recorded", oracle=0.9, **facts)
+    make_job(root, name="recorded", method="adapts", transductive=True)
+    make_job(root, family="zero-shot", name="generated", synthetic=True, history=HISTORY)
+    return build_report(root, root / "reports")
+
+
+@pytest.fixture(scope="module")
+def html(mixed):
+    return mixed.page.read_text(encoding="utf-8")
+
+
+def test_real_and_synthetic_rows_stand_in_sections_of_their_own(html):
+    real, synthetic = html.split('<section class="synthetic">')
+    assert "supervised/recorded@1" in real
+    assert "zero-shot/generated@1" not in real
+    assert "zero-shot/generated@1" in synthetic
+    assert "supervised/recorded@1" not in synthetic
+
+
+def test_the_page_asks_nothing_of_the_outside(html):
+    for _, attributes in Elements(html).found:
+        for name in ("src", "href", "srcset", "action", "data", "poster"):
+            assert not re.match(r"(?:https?:)?//", attributes.get(name) or "")
+    style = html.partition("<style>")[2].partition("</style>")[0]
+    assert "@import" not in style
+    assert "url(" not in style
+
+
+def test_linked_files_are_there(html, mixed):
+    links = [attributes["href"] for attributes in Elements(html).of("a")]
+    files = [link for link in links if not link.startswith("#")]
+    assert {"leaderboard.csv", "leaderboard-synthetic.csv"}.issubset(files)
+    assert all((mixed.page.parent / file).is_file() for file in files)
+
+
+def test_links_within_the_page_have_targets(html):
+    elements = Elements(html)
+    ids = {attributes["id"] for _, attributes in elements.found if "id" in attributes}
+    inner = [attributes["href"][1:] for attributes in elements.of("a") if attributes["href"].startswith("#")]
+    assert inner
+    assert ids.issuperset(inner)
+
+
+def test_columns_sort_but_for_the_oracle(html):
+    table = html.partition("<table")[2].partition("</table>")[0]
+    heads = Elements(table).of("th")
+    oracle = [attributes for attributes in heads if attributes.get("class") == "oracle"]
+    assert len(oracle) == 1
+    assert "data-sort" not in oracle[0]
+    assert sum(attributes.get("data-sort") == "number" for attributes in heads) == 3
+
+
+def test_transductive_rows_sort_apart(html):
+    real = html.partition('<section class="synthetic">')[0]
+    bodies = [body for body in Elements(real).of("tbody") if body["class"] == "rows"]
+    assert [body["data-setting"] for body in bodies] == ["inductive", "transductive"]
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        *("c" * 40 + ", with uncommitted changes", "f" * 64, "minilm = " + "d" * 64, "torch 2.4.0", "epoch = 2"),
+        *("epochs = 7", "contrast", "mmcl-bench run supervised/recorded@1 --method mmcl"),
+    ],
+)
+def test_provenance_stands_with_each_group(html, fact):
+    assert fact in html
+
+
+def test_every_figure_of_synthetic_data_says_so(html):
+    images = Elements(html.partition('<section class="synthetic">')[2]).of("img")
+    assert len(images) == 6
+    assert all("(synthetic)" in image["alt"] for image in images)
+
+
+def test_figures_are_written_as_png_and_pdf(mixed):
+    kinds = ("accuracy", "seen-unseen", "confusion-unseen", "confusion-all", "per-class", "training")
+    for kind in kinds:
+        for suffix, magic in ((".png", b"\x89PNG"), (".pdf", b"%PDF")):
+            of_task = [path for path in mixed.figures if path.name.startswith("zero-shot-generated")]
+            found = [path for path in of_task if f"-{kind}-" in path.name and path.suffix == suffix]
+            assert len(found) == 1, kind
+            assert found[0].read_bytes().startswith(magic)
+
+
+def test_hostile_names_are_text(store_job, report):
+    store_job(method=HOSTILE, name=HOSTILE, classes=(HOSTILE, "b", "c", "d"), notes={HOSTILE: HOSTILE}, synthetic=True)
+    summary = report()
+    html = summary.page.read_text(encoding="utf-8")
+    assert len(Elements(html).of("script")) == 1
+    assert "&lt;script&gt;alert" in html
+    assert all(path.parent == summary.page.parent / "figures" for path in summary.figures)
+
+
+def test_the_same_results_give_the_same_bytes(store_job, report):
+    store_job(history=HISTORY)
+    first = {path: path.read_bytes() for path in report().page.parent.rglob("*") if path.is_file()}
+    second = {path: path.read_bytes() for path in report().page.parent.rglob("*") if path.is_file()}
+    assert first == second
+
+
+def test_smoke_and_damaged_results_are_counted_and_left_out(store_job, report):
+    store_job()
+    store_job(method="glimpse", limit=8)
+    broken = store_job(method="broken").folder
+    (broken / "scores.safetensors").write_bytes(b"")
+    summary = report()
+    html = summary.page.read_text(encoding="utf-8")
+    assert (summary.n_jobs, summary.n_limited, summary.damaged) == (1, 1, [broken])
+    assert "1 smoke run with a limit left out; 1 damaged result left out" in html
+    assert "glimpse" not in html
+    assert "broken" not in html
+
+
+def test_smoke_runs_alone_give_a_page_that_says_so(store_job, report):
+    store_job(limit=8)
+    summary = report()
+    assert summary.leaderboards == []
+    assert "smoke runs are never ranked" in summary.page.read_text(encoding="utf-8")
+
+
+def test_stale_figures_go_and_foreign_ones_stay(store_job, report, tmp_path):
+    store_job()
+    folder = tmp_path / "reports" / "figures"
+    folder.mkdir(parents=True)
+    victim, foreign = tmp_path / "reports" / "victim.png", folder / "my-own.png"
+    for path in (victim, foreign, folder / "stale.png"):
+        path.write_bytes(b"png")
+    (folder / MANIFEST).write_text(json.dumps(["stale.png", "../victim.png", str(victim), 3]))
+    written = report().figures
+    assert not (folder / "stale.png").exists()
+    assert foreign.exists()
+    assert victim.exists()
+    assert sorted(json.loads((folder / MANIFEST).read_text())) == sorted(path.name for path in written)
+
+
+def test_no_result_is_a_mistake_the_user_can_mend(report):
+    with pytest.raises(UserError, match="no finished job"):
+        report()
+
+
+def test_the_command_line_says_what_it_wrote_and_names_damage(store_job, tmp_path):
+    import typer
+
+    from mmcl_bench.cli.report import report as command
+
+    store_job()
+    broken = store_job(method="broken").folder
+    (broken / "samples.parquet").unlink()
+    app = typer.Typer()
+    app.command()(command)
+    arguments = ["--results", str(tmp_path), "--reports", str(tmp_path / "out"), "--json"]
+    ran = CliRunner().invoke(app, arguments)
+    assert ran.exit_code == 0
+    assert json.loads(ran.stdout)["jobs"] == 1
+    assert f"{broken}: damaged" in ran.stderr

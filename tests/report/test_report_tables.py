@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import io
+import math
+import shlex
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from mmcl_bench.report import tables
+from mmcl_bench.report.groups import group_jobs
+
+LABELS = np.array([0, 1, 2, 3] * 10)
+
+
+def sheet(right: int) -> np.ndarray:
+    """Scores of 40 clips, of which the first ``right`` are predicted right."""
+    predicted = np.where(np.arange(40) < right, LABELS, (LABELS + 1) % 4)
+    return np.eye(4, dtype=np.float32)[predicted]
+
+
+def printed(stored, width=160):
+    console = Console(width=width, file=io.StringIO())
+    console.print(tables.run_table(stored))
+    return console.file.getvalue()
+
+
+def test_seeds_share_a_row_with_the_mean_of_their_figures(store_job):
+    jobs = [store_job(seed=seed, scores=sheet(right), labels=LABELS) for seed, right in ((0, 20), (1, 30))]
+    board = tables.leaderboard(jobs)
+    assert len(board) == 1
+    row = board.iloc[0]
+    assert row["seeds"] == 2
+    assert row["top1"] == pytest.approx((20 / 40 + 30 / 40) / 2)
+    assert row["top1_low"] < row["top1"] < row["top1_high"]
+
+
+def test_one_seed_keeps_the_interval_that_its_result_holds(store_job):
+    job = store_job(scores=sheet(25), labels=LABELS)
+    row = tables.leaderboard([job]).iloc[0]
+    figure = job.result.metrics["top1"]
+    assert (row["top1"], row["top1_low"], row["top1_high"]) == (figure.value, figure.low, figure.high)
+
+
+def test_smoke_runs_are_not_ranked(store_job):
+    board = tables.leaderboard([store_job(), store_job(method="quick-look", limit=8)])
+    assert board["method"].tolist() == ["mmcl"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"task_hash": "b" * 64},
+        {"fingerprint": "e" * 64},
+        {"settings": {"epochs": 3}},
+        {"name": "other"},
+        {"method": "devise"},
+    ],
+)
+def test_what_does_not_compare_is_not_pooled(store_job, other):
+    base = {"settings": {"epochs": 2}}
+    board = tables.leaderboard([store_job(**base), store_job(**{**base, "seed": 1, **other})])
+    assert board["seeds"].tolist() == [1, 1]
+
+
+def test_a_job_in_a_copied_folder_counts_once(store_job):
+    job = store_job()
+    assert [len(group.jobs) for group in group_jobs([job, job])] == [1]
+
+
+def test_rows_of_a_task_fall_by_its_main_metric(store_job):
+    jobs = [store_job(method=f"m{right}", scores=sheet(right), labels=LABELS) for right in (10, 30, 20)]
+    jobs += [store_job(name="another", method="m5", scores=sheet(5), labels=LABELS)]
+    board = tables.leaderboard(jobs)
+    assert board["method"].tolist() == ["m5", "m30", "m20", "m10"]
+
+
+def test_transductive_rows_say_so(store_job):
+    board = tables.leaderboard([store_job(), store_job(method="adapts", transductive=True)])
+    assert dict(zip(board["method"], board["setting"], strict=True)) == {"mmcl": "inductive", "adapts": "transductive"}
+
+
+def test_the_oracle_is_a_mean_over_seeds_and_missing_where_a_seed_lacks_it(store_job):
+    both = [store_job(seed=seed, oracle=value) for seed, value in ((0, 0.8), (1, 0.9))]
+    half = [store_job(method="devise", seed=seed, oracle=value) for seed, value in ((0, 0.8), (1, None))]
+    oracles = tables.leaderboard(both + half).set_index("method")["oracle"]
+    assert oracles["mmcl"] == pytest.approx(0.85)
+    assert math.isnan(oracles["devise"])
+
+
+def test_the_command_survives_a_shell_and_names_what_was_overridden(store_job):
+    jobs = [
+        store_job(name="toy[split=55/5]", settings={"rate": rate, "kind": "a"}, overrides={"rate": rate}, seed=2)
+        for rate in (0.1, 0.2)
+    ]
+    commands = {tuple(shlex.split(command)) for command in tables.leaderboard(jobs)["command"]}
+    words = ("mmcl-bench", "run", "supervised/toy[split=55/5]@1", "--method", "mmcl", "--preset", "quick")
+    assert commands == {(*words, "--seeds", "3", "--set", f"rate={rate}") for rate in (0.1, 0.2)}
+
+
+def test_real_and_synthetic_never_share_a_file(store_job, tmp_path):
+    jobs = [store_job(), store_job(family="zero-shot", name="synth", synthetic=True)]
+    paths = tables.write_leaderboards(jobs, tmp_path / "out")
+    assert [path.name for path in paths] == ["leaderboard.csv", "leaderboard-synthetic.csv"]
+    real, synthetic = map(pd.read_csv, paths)
+    assert real["synthetic"].tolist() == [False]
+    assert synthetic["synthetic"].tolist() == [True]
+    assert "ausuc" in synthetic
+    assert "ausuc" not in real
+
+
+def test_the_same_results_give_the_same_bytes_in_any_order(store_job, tmp_path):
+    jobs = [store_job(method=method, seed=seed) for method in ("mmcl", "devise") for seed in (0, 1)]
+    first = tables.write_leaderboards(jobs, tmp_path / "a")[0].read_bytes()
+    second = tables.write_leaderboards(jobs[::-1], tmp_path / "b")[0].read_bytes()
+    assert first == second
+    assert b"\r" not in first
+
+
+def test_a_leaderboard_that_lost_its_rows_is_removed(store_job, tmp_path):
+    job = store_job()
+    (tmp_path / "leaderboard-synthetic.csv").write_text("old")
+    assert [path.name for path in tables.write_leaderboards([job], tmp_path)] == ["leaderboard.csv"]
+    assert not (tmp_path / "leaderboard-synthetic.csv").exists()
+
+
+def test_a_clear_lead_on_the_same_clips_is_called_real(store_job):
+    good, bad = (store_job(method=name, scores=sheet(n), labels=LABELS) for name, n in (("good", 38), ("bad", 10)))
+    comparison = tables.compare(*(group_jobs([job])[0] for job in (good, bad)))
+    assert comparison is not None
+    assert comparison.paired.difference == pytest.approx(28 / 40)
+    assert comparison.resolved
+    assert "good (quick) - bad (quick): +70.0" in printed([good, bad])
+
+
+def test_equal_methods_are_not_told_apart(store_job):
+    jobs = [store_job(method=name, scores=sheet(20), labels=LABELS) for name in ("a", "b")]
+    assert "not resolved" in printed(jobs)
+
+
+def test_other_seeds_or_clips_do_not_pair(store_job):
+    base = group_jobs([store_job()])[0]
+    assert tables.compare(base, group_jobs([store_job(method="b", seed=1)])[0]) is None
+    assert tables.compare(base, group_jobs([store_job(method="b", fingerprint="e" * 64)])[0]) is None
+
+
+def test_the_table_after_a_run_shows_percent_intervals_task_and_origin(store_job):
+    job = store_job(name="toy[split=55/5]", method="[red]m[/red]", synthetic=True, scores=sheet(25), labels=LABELS)
+    text = printed([job])
+    figure = job.result.metrics["top1"]
+    assert f"62.5 [{100 * figure.low:.1f}, {100 * figure.high:.1f}]" in text
+    assert "supervised/toy[split=55/5]@1  synthetic" in text
+    assert "[red]m[/red]" in text
+
+
+def test_a_smoke_run_is_shown_after_it_ran_but_named_so(store_job):
+    assert "limit 8: never ranked" in printed([store_job(limit=8)])
+
+
+def test_records_are_json_values_with_none_for_the_undefined(store_job):
+    labels = np.array([2, 3] * 10)
+    record = tables.run_records([store_job(family="zero-shot", labels=labels)])[0]
+    assert record["metrics"]["gzsl_seen"]["value"] is None
+    assert record["metrics"]["zsl_top1"]["n"] == 20
+    assert record["seeds"] == [0]

@@ -1,0 +1,105 @@
+"""Cards bind to tasks, and a task's identity asks for it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmcl_bench.errors import UserError
+from mmcl_bench.metrics import METRICS
+from mmcl_bench.protocols import PROTOCOLS
+from mmcl_bench.skeleton.readers import READERS
+from mmcl_bench.tasks import cards, find_task, list_tasks, load_task
+
+EVERY_CARD = sorted(cards())
+
+
+@pytest.mark.parametrize("path", EVERY_CARD)
+def test_every_card_names_things_that_exist(path: str) -> None:
+    card = cards()[path]
+    assert card.family in PROTOCOLS
+    for dataset in card.bind({}).datasets:
+        assert dataset in READERS
+    for metric in card.metrics:
+        assert card.family in METRICS.get(metric).families
+    assert card.citation
+
+
+@pytest.mark.parametrize("path", EVERY_CARD)
+def test_every_split_of_a_card_binds_and_its_identity_finds_it_again(path: str) -> None:
+    card = cards()[path]
+    for split in card.split_names() or [None]:
+        task = card.bind({"split": split} if split else {})
+        again = load_task(task.identity)
+        assert (again.identity, again.hash) == (task.identity, task.hash)
+
+
+def test_identity_shows_the_split_always_and_others_where_they_differ() -> None:
+    assert load_task("zero-shot/synth60").identity == "zero-shot/synth60@1[split=55/5]"
+    described = load_task("zero-shot/synth60", fields="label+global")
+    assert described.identity == "zero-shot/synth60@1[split=55/5,fields=label+global]"
+    assert load_task("transfer").identity == "transfer/nw-ucla-to-utd-mhad@1"
+
+
+def test_splits_with_one_name_and_other_classes_have_other_hashes() -> None:
+    names = ["55/5", "55/5:smie-1", "55/5:sadvae-1"]
+    assert len({load_task("zero-shot/synth60", split=name).hash for name in names}) == 3
+
+
+def test_options_find_the_card_of_a_data_set() -> None:
+    assert find_task("zero-shot", None, None, {"split": "48/12"}).identity == "zero-shot/synth60@1[split=48/12]"
+    assert find_task("supervised", "nw-ucla", None, {}).identity == "supervised/nw-ucla@1[split=x-view]"
+    assert find_task("transfer", "nw-ucla", "utd-mhad", {}).card.name == "utd-mhad-to-nw-ucla"
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "said"),
+    [
+        ("zero-shoot", {}, "Did you mean zero-shot"),
+        ("zero-shot/synth6", {}, "Did you mean zero-shot/synth60"),
+        ("zero-shot/synth60", {"split": "55/6"}, "Did you mean 55/5"),
+        ("zero-shot/synth60", {"splitt": "55/5"}, "Did you mean split"),
+        ("zero-shot/synth60@7", {}, "is at version 1, not 7"),
+        ("zero-shot/synth60[55/5]", {}, "not key=value"),
+        ("no-such-card.toml", {}, "not a readable task card"),
+    ],
+)
+def test_wrong_names_are_one_line_with_a_hint(name: str, parameters: dict[str, str], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_task(name, **parameters)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_transfer_that_has_no_card_lists_those_there_are() -> None:
+    with pytest.raises(UserError, match="--source nw-ucla --target utd-mhad"):
+        find_task("transfer", "synth60", "nw-ucla", {})
+
+
+def test_a_card_of_ones_own_runs_from_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        """
+family = "supervised"
+name = "mine"
+version = 3
+title = "My own"
+dataset = "nw-ucla"
+splits = ["x-sub"]
+metrics = ["top1"]
+main_metric = "top1"
+seeds = 1
+citation = "nobody"
+[parameters]
+split = "x-sub"
+"""
+    )
+    assert load_task(str(path)).identity == "supervised/mine@3[split=x-sub]"
+    path.write_text(path.read_text().replace('main_metric = "top1"', 'main_metric = "top9"'))
+    with pytest.raises(UserError, match="top9 is not among metrics"):
+        load_task(str(path))
+
+
+def test_listing_filters_by_glob() -> None:
+    assert {task.card.family for task in list_tasks("zero-shot/*")} == {"zero-shot"}
