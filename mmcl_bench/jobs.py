@@ -12,6 +12,7 @@ from typing import Any
 from mmcl_bench.errors import UserError
 from mmcl_bench.methods.base import Method
 from mmcl_bench.registry import unknown
+from mmcl_bench.seeds import derive_seed
 from mmcl_bench.tasks import Task
 
 PRESETS = ("quick", "paper")
@@ -57,12 +58,6 @@ class Job:
     def derived_seed(self, purpose: str) -> int:
         """A seed below 2**63 that follows from the job and the purpose."""
         return derive_seed(self.hash, purpose)
-
-
-def derive_seed(*parts: object) -> int:
-    """A seed below 2**63 from the hash of its parts, so that no two uses share random numbers by accident."""
-    digest = hashlib.sha256(":".join(str(part) for part in parts).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def make_job(

@@ -7,15 +7,14 @@ the last two. ``result.json`` is written last, so a folder with a valid one is a
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mmcl_bench.atomic import write_atomically
 from mmcl_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -265,27 +264,6 @@ def _rows_of(stored: Stored) -> list[dict[str, Any]]:
         }
         for name, figure in result.metrics.items()
     ]
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls ``write`` with a new file beside ``path`` and moves it into place, so that no reader sees a half of it."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    draft = Path(name)
-    try:
-        write(draft)
-        draft.chmod(0o666 & ~_umask())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    """The process's file mode mask, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _sha256(path: Path) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 import mmcl_bench
 from mmcl_bench import paths, provenance, results, stats
+from mmcl_bench.atomic import write_atomically
 from mmcl_bench.jobs import Job, make_job
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Context, Method, Progress, silent
@@ -102,9 +103,7 @@ class _Run:
 
     def result(self, data: Mapping[str, SkeletonDataset], fingerprints: dict[str, str]) -> Stored:
         self.work.mkdir(parents=True, exist_ok=True)
-        results.write_atomically(
-            self.work / _FINGERPRINTS, lambda path: path.write_text(json.dumps(_of_work(fingerprints)))
-        )
+        write_atomically(self.work / _FINGERPRINTS, lambda path: path.write_text(json.dumps(_of_work(fingerprints))))
         method_class = METHODS.get(self.job.method)
         needs = Needs(method_class.encoders(self.job.settings), method_class.transductive)
         protocol = PROTOCOLS.get(self.job.task.card.family)(

@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -114,13 +114,38 @@ class Task:
 
     @cached_property
     def hash(self) -> str:
-        """sha256 over the card, the parameters and the split's own lists: what decides a score."""
-        content = self.card.model_dump(mode="json", exclude={"title", "citation", "default", "seeds"})
-        if self.card.table is not None and self.split is not None:
-            split = facts.split(self.card.table, self.split)
-            content["unseen"], content["validation_unseen"] = split.unseen, split.validation_unseen
+        """sha256 over all that decides a score beside data and method: card, parameters, and the facts they name."""
+        content = self.card.model_dump(mode="json", exclude={"title", "citation", "default", "seeds", "splits"})
         content["parameters"] = self.parameters
+        content["facts"] = self._facts()
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _facts(self) -> dict[str, Any]:
+        """The side's numbers, the split's lists and the class texts, or the class map."""
+        from mmcl_bench.skeleton.readers import READERS
+
+        readers = [READERS.get(name) for name in self.datasets]
+        if self.card.source is not None:
+            shared = facts.class_map(readers[0].class_table, readers[1].class_table).shared
+            return {"shared": [each.model_dump() for each in shared]}
+        side_name = self.parameters["side" if self.card.table else "split"]
+        if side_name not in readers[0].sides:
+            raise UserError(f"{self.card.path}: {unknown('side', side_name, sorted(readers[0].sides))}")
+        side = readers[0].sides[side_name].model_dump(include={"column", "train", "test"})
+        if self.card.table is None:
+            return {"side": side}
+        split = facts.split(self.card.table, self.parameters["split"])
+        return {
+            "side": side,
+            "unseen": split.unseen,
+            "validation_unseen": split.validation_unseen,
+            "texts": self.class_texts(),
+        }
+
+    def class_texts(self) -> tuple[str, ...]:
+        """Zero-shot: what is embedded for each class, from the fields that the parameter ``fields`` joins by ``+``."""
+        fields = self.parameters["fields"].split("+")
+        return tuple(text.text(fields) for text in facts.class_texts(str(self.card.table)).classes)
 
     def __repr__(self) -> str:
         return self.identity

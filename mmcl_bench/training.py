@@ -12,9 +12,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from mmcl_bench.jobs import derive_seed
+from mmcl_bench.atomic import write_atomically
 from mmcl_bench.methods.base import Context, FitReport
-from mmcl_bench.results import write_atomically
+from mmcl_bench.seeds import derive_seed
 
 Losses = Mapping[str, Tensor]
 """Scalar losses by name; ``loss`` is the one that is minimised."""

@@ -47,6 +47,16 @@ def test_splits_with_one_name_and_other_classes_have_other_hashes() -> None:
     assert len({load_task("zero-shot/synth60", split=name).hash for name in names}) == 3
 
 
+def test_what_decides_a_score_is_in_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other words for a class, and other subjects on a side, make another task hash."""
+    before = load_task("zero-shot/nw-ucla").hash
+    assert load_task("zero-shot/nw-ucla", fields="label").hash != before
+    reader = READERS.get("nw-ucla")
+    other = reader.sides["x-sub"].model_copy(update={"test": (2,)})
+    monkeypatch.setattr(reader, "sides", {**reader.sides, "x-sub": other})
+    assert load_task("zero-shot/nw-ucla").hash != before
+
+
 def test_options_find_the_card_of_a_data_set() -> None:
     assert find_task("zero-shot", None, None, {"split": "48/12"}).identity == "zero-shot/synth60@1[split=48/12]"
     assert find_task("supervised", "nw-ucla", None, {}).identity == "supervised/nw-ucla@1[split=x-view]"

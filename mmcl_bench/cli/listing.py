@@ -79,7 +79,9 @@ def encoders(pattern: Pattern = "*", as_json: AsJson = False) -> None:
     """List the families of frozen text and image encoders."""
     from mmcl_bench.encoders import ENCODERS
 
-    _print("encoders", [{"encoder": name} for name in ENCODERS.names(pattern)], as_json)
+    families = {name: ENCODERS.get(name) for name in ENCODERS.names(pattern)}
+    rows = [{"encoder": name, "usage": each.usage, "summary": each.summary} for name, each in families.items()]
+    _print("encoders", rows, as_json)
 
 
 @app.command()

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from mmcl_bench.atomic import write_atomically
 from mmcl_bench.encoders import text_encoder
 
 FORMAT = "2"
@@ -142,16 +141,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], identity: Mapping
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     header = {**identity, "format": FORMAT, "sha256": _digest(whole)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=".draft-", suffix=".safetensors", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(save(whole, metadata=header))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    write_atomically(path, lambda draft: draft.write_bytes(save(whole, metadata=header)))
 
 
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:

@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcl_bench.jobs import derive_seed
 from mmcl_bench.methods.base import Context, FitReport, Method
 from mmcl_bench.metrics import METRICS, Scored
 from mmcl_bench.nn.ctr_gcn import CTRGCN, PAPER_BLOCKS, TINY_BLOCKS
@@ -25,6 +24,7 @@ from mmcl_bench.nn.frm import FeatureRefinement
 from mmcl_bench.nn.losses import mmcl_loss, text_alignment_loss, text_similarity
 from mmcl_bench.nn.pooling import mean_by_clip
 from mmcl_bench.protocols.base import ClassTable, ClipView, LabelledClips, Problem
+from mmcl_bench.seeds import derive_seed
 from mmcl_bench.skeleton.layouts import Layout, get_layout
 from mmcl_bench.skeleton.store import Modality
 from mmcl_bench.skeleton.streams import stack

@@ -23,9 +23,7 @@ class ZeroShot(Protocol):
 
     @cached_property
     def classes(self) -> ClassTable:
-        texts_of = facts.class_texts(self._split.table).classes
-        fields = self.task.parameters["fields"].split("+")
-        texts = tuple(text_of.text(fields) for text_of in texts_of)
+        texts = self.task.class_texts()
         seen = np.ones(len(texts), dtype=bool)
         seen[list(self._split.unseen)] = False
         return ClassTable(self._dataset.card.classes, seen, texts, self._embed(texts, self.task.parameters["text"]))

@@ -14,11 +14,11 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from mmcl_bench.atomic import write_atomically
 from mmcl_bench.metrics import Scored, confusion, per_class_accuracy
 from mmcl_bench.report import figures
 from mmcl_bench.report.groups import Group, metric_title, slug
 from mmcl_bench.report.tables import Standing
-from mmcl_bench.results import write_atomically
 
 MANIFEST = ".mmcl-bench-figures.json"
 """Beside the figures: the names of those that a report wrote, so that a later one removes only its own."""

@@ -11,12 +11,13 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mmcl_bench.atomic import write_atomically
 from mmcl_bench.report import tables
 from mmcl_bench.report.gallery import Gallery, Picture
 from mmcl_bench.report.groups import Group, metric_names, metric_title, slug, unlimited
 from mmcl_bench.report.lineage import origin_of
 from mmcl_bench.report.tables import Standing
-from mmcl_bench.results import damaged_results, require_results, write_atomically
+from mmcl_bench.results import damaged_results, require_results
 
 PAGE = "index.html"
 FIGURES = "figures"

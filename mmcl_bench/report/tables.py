@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from mmcl_bench.atomic import write_atomically
 from mmcl_bench.metrics import METRICS
 from mmcl_bench.report.groups import Group, group_jobs, metric_names, metric_title, unlimited
-from mmcl_bench.results import Stored, write_atomically
+from mmcl_bench.results import Stored
 from mmcl_bench.stats import Interval, PairedDifference, bootstrap_interval, paired_difference
 
 if TYPE_CHECKING:

@@ -115,9 +115,8 @@ def test_a_limit_keeps_every_class_as_long_as_it_can(toy_data_root: Path) -> Non
 
 
 def test_an_unknown_side_is_one_line(toy_data_root: Path) -> None:
-    rules = protocol(toy_data_root, "zero-shot/nw-ucla[side=x-vieww]")
     with pytest.raises(UserError, match="Did you mean x-view"):
-        rules.final_problem()
+        protocol(toy_data_root, "zero-shot/nw-ucla[side=x-vieww]").final_problem()
 
 
 def test_the_order_of_test_clips_tells_nothing_of_their_classes(toy_data_root: Path) -> None:
