@@ -128,9 +128,10 @@ def compare(a: Group, b: Group) -> Comparison | None:
 
 
 def run_table(stored: Sequence[Stored]) -> Table:
-    """A terminal table, one row a method; below it, how far the best is ahead of each other one.
+    """A terminal table, one column a method, best first; below it, how far the best is ahead of each other one.
 
-    Smoke runs are shown, and named so.
+    Methods stand side by side, so that figures and intervals of several fit a terminal of 80 columns. Smoke runs are
+    shown, and named so.
     """
     from rich.table import Table
     from rich.text import Text
@@ -143,15 +144,15 @@ def run_table(stored: Sequence[Stored]) -> Table:
         title_justify="left",
         caption_justify="left",
     )
-    table.add_column("method", overflow="fold")
-    table.add_column("seeds", justify="right")
-    for name in metrics:
-        table.add_column(Text(metric_title(name)), justify="right")
-    table.add_column("oracle", justify="right", style="dim")
+    table.add_column("")
     for row in rows:
-        cells = [percent(row.figures[name]) if name in row.figures else "" for name in metrics]
-        texts = [row.group.label, str(len(row.group.seeds)), *cells, percent_value(row.oracle)]
-        table.add_row(*map(Text, texts))
+        table.add_column(Text(row.group.label), justify="right")
+    for name in metrics:
+        cells = [percent(row.figures[name]) if name in row.figures else "" for row in rows]
+        table.add_row(*map(Text, [metric_title(name), *cells]))
+    oracle = ["best epoch on test (oracle)", *(percent_value(row.oracle) for row in rows)]
+    table.add_row(*map(Text, oracle), style="dim")
+    table.add_row(*map(Text, ["seeds", *(str(len(row.group.seeds)) for row in rows)]), style="dim")
     return table
 
 
