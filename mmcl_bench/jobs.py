@@ -84,6 +84,7 @@ def make_job(
         if key not in settings:
             raise UserError(f"method {method.name}: {unknown('setting', key, sorted(settings))}")
         settings[key] = _parse_setting(method.name, key, text, settings[key])
+    method(**settings)  # refuses values that it cannot work with
     return Job(task, method.name, method.version, preset, settings, seed, limit)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcl_bench.atomic import write_atomically
+from mmcl_bench.errors import UserError
 from mmcl_bench.methods.base import Context, FitReport
 from mmcl_bench.seeds import derive_seed
 
@@ -23,7 +24,7 @@ Step = Callable[[Tensor, torch.Generator], Losses]
 MAX_SNAPSHOTS = 30
 
 
-class DivergedError(RuntimeError):
+class DivergedError(UserError):
     """A loss that is not finite."""
 
 
@@ -134,7 +135,9 @@ class Trainer:
         loss = losses["loss"]
         if not torch.isfinite(loss):
             figures = ", ".join(f"{name} {float(value.detach()):g}" for name, value in losses.items())
-            raise DivergedError(f"training diverged in epoch {epoch}, batch {batch}: {figures}")
+            raise DivergedError(
+                f"training diverged in epoch {epoch}, batch {batch}: {figures}; try a lower base_rate with --set"
+            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self.schedule.clip_norm is not None:

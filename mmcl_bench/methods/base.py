@@ -66,6 +66,7 @@ class Method(ABC):
     """Settings by preset; every method has ``quick`` and ``paper``."""
 
     def __init__(self, **settings: Any) -> None:
+        """Takes its settings, and raises :class:`UserError` for values that it cannot work with."""
         self.settings = settings
 
     @classmethod

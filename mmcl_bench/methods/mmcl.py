@@ -8,14 +8,15 @@ the global feature is also aligned with the text embeddings of the seen classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
+from mmcl_bench.errors import UserError
 from mmcl_bench.methods.base import Context, FitReport, Method
 from mmcl_bench.metrics import METRICS, Scored
 from mmcl_bench.nn.ctr_gcn import CTRGCN, PAPER_BLOCKS, TINY_BLOCKS
@@ -42,55 +43,57 @@ PREPARED_FRAMES = 64
 SCORED_SHARE = 0.95
 """The middle share of a clip that is scored, as in CTR-GCN."""
 _SCORE_BATCH = 256
+StreamName = Literal["joint", "bone", "joint-motion", "bone-motion"]
 _BLOCKS = {"paper": PAPER_BLOCKS, "tiny": TINY_BLOCKS}
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(BaseModel):
     """Every setting of the method; the defaults are the paper's."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     blocks: Literal["paper", "tiny"] = "paper"
-    streams: tuple[str, ...] = ("joint",)
+    streams: Annotated[tuple[StreamName, ...], Field(min_length=1)] = ("joint",)
     """Streams of the skeleton, stacked as input channels."""
-    n_frames: int = 64
+    n_frames: int = Field(default=64, ge=4)
     """Frames of the network's input."""
     normalise: bool = True
     """Centre on the hip, turn to face the sensor, scale by the torso."""
-    n_bodies: int = 2
+    n_bodies: int = Field(default=2, ge=1)
     """Bodies of the network's input, absent ones zero; 1: every track is a sample, and a clip is the mean of them."""
-    dropout: float = 0.0
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     """On the global feature, before the classifier and the text head."""
-    tilt: float = 0.3
+    tilt: float = Field(default=0.3, ge=0)
     """Random rotation about each axis, radians at most."""
-    crop: float = 0.5
+    crop: float = Field(default=0.5, gt=0, le=1)
     """Smallest share of a clip that a random crop keeps."""
-    scale: float = 0.0
+    scale: float = Field(default=0.0, ge=0, lt=1)
     """Random change of size, as a share at most."""
-    jitter: float = 0.0
+    jitter: float = Field(default=0.0, ge=0)
     """Deviation of random noise on each coordinate, in torso lengths."""
-    flip: float = 0.0
+    flip: float = Field(default=0.0, ge=0, le=1)
     """Probability that left and right change places."""
     fam: bool = True
     frm: bool = True
     contrastive_weight: float = 0.1
     refinement_weight: float = 0.2
-    temperature: float = 0.4
+    temperature: float = Field(default=0.4, gt=0)
     """Of the contrastive loss."""
     alignment_weight: float = 1.0
     """Of the alignment with class texts, zero-shot only."""
-    text_temperature: float = 0.1
+    text_temperature: float = Field(default=0.1, gt=0)
     rgb_encoder: str = "efficientnet-lite0"
     instruct_encoder: str = "minilm"
-    epochs: int = 110
-    min_steps: int = 0
+    epochs: int = Field(default=110, ge=1)
+    min_steps: int = Field(default=0, ge=0)
     """Small sets get as many epochs as give them this many steps."""
-    batch_size: int = 200
-    base_rate: float = 0.1
-    warmup_epochs: int = 5
+    batch_size: int = Field(default=200, ge=2)
+    base_rate: float = Field(default=0.1, gt=0)
+    warmup_epochs: int = Field(default=5, ge=0)
     decay: Literal["cosine", "steps"] = "steps"
     steps: tuple[int, ...] = (90, 100)
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    weight_decay: float = 4e-4
+    weight_decay: float = Field(default=4e-4, ge=0)
 
     def augmentation(self) -> Augmentation:
         return Augmentation(
@@ -114,7 +117,7 @@ class Settings:
             min_steps=self.min_steps,
             warmup_epochs=self.warmup_epochs,
             decay=self.decay,
-            steps=tuple(self.steps),
+            steps=self.steps,
             optimizer=self.optimizer,
             weight_decay=self.weight_decay,
         )
@@ -142,11 +145,8 @@ QUICK = Settings(
 
 
 def _presets(**changes: Any) -> Mapping[str, Mapping[str, Any]]:
-    return {name: _as_json({**asdict(chosen), **changes}) for name, chosen in (("quick", QUICK), ("paper", PAPER))}
-
-
-def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
+    presets = {"quick": QUICK, "paper": PAPER}
+    return {name: {**preset.model_dump(mode="json"), **changes} for name, preset in presets.items()}
 
 
 class MMCL(Method):
@@ -158,7 +158,12 @@ class MMCL(Method):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self._chosen = Settings(**settings)
+        try:
+            self._chosen = Settings.model_validate(settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UserError(f"method {self.name}: setting {where}={first['input']}: {first['msg']}") from error
 
     @classmethod
     def encoders(cls, settings: Mapping[str, Any]) -> Mapping[Modality, str]:
