@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import FileLock
 
 import mmcl_bench
 from mmcl_bench import paths, provenance, results, stats
@@ -52,17 +53,18 @@ def run_job(job: Job, where: Surroundings, fresh: bool = False) -> tuple[Stored,
 
     ``fresh`` forgets what is stored. A job that was stopped continues from its last checkpoint.
     """
-    folder = where.results_root / "jobs" / job.folder
-    if fresh and folder.exists():
-        shutil.rmtree(folder)
     data = {name: open_dataset(name, where.data_root, _preparing(where.progress, name)) for name in job.task.datasets}
     fingerprints = {name: dataset.card.fingerprint for name, dataset in data.items()}
-    stored = Stored.read(folder)
-    if stored is not None and stored.result.provenance.data_fingerprints == fingerprints:
-        return stored, False
-    if stored is not None or _work_is_stale(folder, fingerprints):
-        shutil.rmtree(folder)
-    return _Run(job, where, folder).result(data, fingerprints), True
+    folder = where.results_root / "jobs" / job.folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Of two runners that want one job, the second waits and then finds the result.
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        stored = None if fresh else Stored.read(folder)
+        if stored is not None and stored.result.provenance.data_fingerprints == fingerprints:
+            return stored, False
+        if folder.exists() and (fresh or stored is not None or _work_is_stale(folder, fingerprints)):
+            shutil.rmtree(folder)
+        return _Run(job, where, folder).result(data, fingerprints), True
 
 
 def run(
@@ -258,7 +260,7 @@ def _work_is_stale(folder: Path, fingerprints: dict[str, str]) -> bool:
     try:
         return bool(json.loads((folder / "work" / _FINGERPRINTS).read_text()) != _of_work(fingerprints))
     except (OSError, ValueError):
-        return folder.exists()
+        return True
 
 
 def _of_work(fingerprints: dict[str, str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 
@@ -124,6 +125,13 @@ def test_a_killed_job_goes_on_and_ends_with_the_same_numbers(where: Surroundings
     np.testing.assert_array_equal(finished.scores, undisturbed.scores)
     assert finished.result.metrics == undisturbed.result.metrics
     assert not (finished.folder / "work").exists()
+
+
+def test_two_runners_at_once_do_a_job_once(where: Surroundings) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        ran = list(pool.map(lambda _: run_job(job(method="chance"), where), range(2)))
+    assert sorted(is_new for _, is_new in ran) == [False, True]
+    assert ran[0][0].result == ran[1][0].result
 
 
 def test_results_load_as_one_table(where: Surroundings) -> None:
