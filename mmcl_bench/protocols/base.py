@@ -188,6 +188,11 @@ class Protocol(ABC):
         train, validation, pseudo_unseen = self._hold_out(self.train_rows)
         columns = np.flatnonzero(self.classes.seen)
         classes = self.classes.take(columns, ~np.isin(columns, pseudo_unseen))
+        unseen = np.isin(validation.columns, pseudo_unseen)
+        if len(validation) == 0 or (len(pseudo_unseen) and (unseen.all() or not unseen.any())):
+            raise UserError(
+                f"{self.task.identity}: too few clips to hold out for choosing; raise --limit, or use a larger data set"
+            )
         return self._problem(classes, self._labelled(train, columns), self._labelled(validation, columns))
 
     def final_problem(self) -> Problem:

@@ -114,6 +114,12 @@ def test_a_limit_keeps_every_class_as_long_as_it_can(toy_data_root: Path) -> Non
     assert np.bincount(rules.final_problem().train.labels).tolist() == [2] * 10
 
 
+@pytest.mark.parametrize("limit", [1, 3])
+def test_a_limit_that_leaves_nothing_to_choose_on_is_one_line(toy_data_root: Path, limit: int) -> None:
+    with pytest.raises(UserError, match="raise --limit"):
+        protocol(toy_data_root, "zero-shot/nw-ucla[split=8/2]", limit=limit).selection_problem()
+
+
 def test_an_unknown_side_is_one_line(toy_data_root: Path) -> None:
     with pytest.raises(UserError, match="Did you mean x-view"):
         protocol(toy_data_root, "zero-shot/nw-ucla[side=x-vieww]").final_problem()
