@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmcl_bench.errors import UserError
+from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Method
 from mmcl_bench.registry import unknown
 from mmcl_bench.seeds import derive_seed
 from mmcl_bench.tasks import Task
-
-PRESETS = ("quick", "paper")
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,8 @@ def make_job(
     limit: int | None = None,
 ) -> Job:
     """A job with the method's preset and overrides merged. Raises :class:`UserError` for what does not fit."""
+    if METHODS.get(method.name) is not method:
+        raise UserError(f"{method.__name__} is not the method that is registered as {method.name!r}; give it that name")
     if preset not in method.presets:
         raise UserError(unknown("preset", preset, sorted(method.presets)))
     if task.card.family not in method.families:

@@ -46,7 +46,7 @@ def packaged(kind: str) -> Path:
 
 def _setting(key: str) -> Path | None:
     value = os.environ.get(_VARIABLES[key]) or _config().get(key)
-    return Path(value) if value else None
+    return Path(value).expanduser() if value else None
 
 
 def _config() -> dict[str, str]:

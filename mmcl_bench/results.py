@@ -81,7 +81,7 @@ class Selection(_Record):
 
 
 class Oracle(_Record):
-    """The best test figure over the epochs that were kept. What an honest choice cannot reach; never ranked."""
+    """The best test figure over the kept epochs of the final fit, which ends at the chosen one; never ranked."""
 
     metric: str
     value: float
@@ -101,10 +101,10 @@ class Provenance(_Record):
     data_fingerprints: dict[str, str]
     weight_hashes: dict[str, str]
     started: str
-    """UTC, ISO 8601."""
+    """UTC, ISO 8601: of the run that finished the job, as is the wall time."""
     wall_seconds: float
-    """Of the whole job, over all its starts."""
     peak_memory_bytes: int
+    """Of the process, other jobs that it ran before included."""
 
 
 class Result(_Record):

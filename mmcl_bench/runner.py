@@ -40,7 +40,7 @@ History = dict[str, list[dict[str, float]]]
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where a job runs. Nothing here changes a number on one machine."""
+    """Where a job runs. Nothing here but the device changes a number on one machine."""
 
     data_root: Path
     results_root: Path
@@ -62,8 +62,8 @@ def run_job(job: Job, where: Surroundings, fresh: bool = False) -> tuple[Stored,
         stored = None if fresh else Stored.read(folder)
         if stored is not None and stored.result.provenance.data_fingerprints == fingerprints:
             return stored, False
-        if folder.exists() and (fresh or stored is not None or _work_is_stale(folder, fingerprints)):
-            shutil.rmtree(folder)
+        if fresh or _work_is_stale(folder, fingerprints):
+            shutil.rmtree(folder / "work", ignore_errors=True)
         return _Run(job, where, folder).result(data, fingerprints), True
 
 
@@ -154,9 +154,9 @@ class _Run:
         """The best test figure over the kept epochs, of the clips that the main metric looks at."""
         epochs = method.snapshots()
         metric = METRICS.get(self.job.task.card.main_metric)
-        if not epochs:
-            return None
         counted = metric.counted(scored)
+        if not epochs or not counted.any():
+            return None
         clips, labels = protocol.test_clips(counted), scored.labels[counted]
         figures = []
         for done, epoch in enumerate(epochs):
@@ -180,6 +180,8 @@ class _Run:
         fingerprints: dict[str, str],
     ) -> Stored:
         task = self.job.task
+        # A former result stays until there is a new one to take its place.
+        (self.folder / results.RESULT).unlink(missing_ok=True)
         files = results.write_scores(self.folder, scored.scores, protocol.test_sample_ids(), scored.labels)
         accuracy = per_class_accuracy(scored)
         result = Result(

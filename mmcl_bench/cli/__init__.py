@@ -56,8 +56,13 @@ def main() -> None:
             print("mmcl-bench: stopped; the same command continues where it was", file=sys.stderr)
         raise
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno == errno.ENOSPC:
+            where = f" at {error.filename}" if error.filename else ""
+            print(f"mmcl-bench: the disk is full{where}; make room, then the same command continues", file=sys.stderr)
+        elif error.filename:
+            print(
+                f"mmcl-bench: {error.filename}: {error.strerror}; check the path and its permissions", file=sys.stderr
+            )
+        else:
             raise
-        where = f" at {error.filename}" if error.filename else ""
-        print(f"mmcl-bench: the disk is full{where}; make room, then the same command continues", file=sys.stderr)
         sys.exit(2)

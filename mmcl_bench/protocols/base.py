@@ -197,7 +197,9 @@ class Protocol(ABC):
 
     def final_problem(self) -> Problem:
         """The problem of the fit whose scores count: all training clips, nothing held out."""
-        return self._problem(self.classes, self._labelled(self.train_rows, np.arange(len(self.classes))), None)
+        columns = np.arange(len(self.classes))
+        classes = self.classes.take(columns, self.classes.seen.copy())
+        return self._problem(classes, self._labelled(self.train_rows, columns), None)
 
     def test_clips(self, mask: np.ndarray | None = None) -> ClipView:
         """The test clips, or those of a bool (N,) mask, in an order that says nothing of their labels."""
@@ -225,8 +227,6 @@ class Protocol(ABC):
         return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
     def _problem(self, classes: ClassTable, train: LabelledClips, validation: LabelledClips | None) -> Problem:
-        if len(train) == 0:
-            raise UserError(f"{self.task.identity}: no training clip is left; raise --limit or prepare the data again")
         return Problem(
             task=self.task.identity,
             family=self.task.card.family,
@@ -239,6 +239,8 @@ class Protocol(ABC):
 
     def _labelled(self, rows: Rows, columns: np.ndarray) -> LabelledClips:
         """Clips with labels renumbered to positions in ``columns``."""
+        if len(rows) == 0:
+            raise UserError(f"{self.task.identity}: no training clip is left; raise --limit or prepare the data again")
         _, subjects = np.unique(rows.of_index("subject"), return_inverse=True)
         return LabelledClips(
             clips=self._view(rows),

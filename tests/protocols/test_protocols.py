@@ -100,6 +100,16 @@ def test_transfer_trains_on_the_source_and_tests_on_shared_classes_of_the_target
     assert contents(rules.test_clips()) == of_dataset(target, np.flatnonzero(target.index.label.isin([4, 22, 24, 23])))
 
 
+def test_what_a_method_does_to_its_problem_changes_nothing_for_the_judge(toy_data_root: Path) -> None:
+    rules = protocol(toy_data_root, "zero-shot/nw-ucla[split=8/2]")
+    problem = rules.final_problem()
+    problem.classes.seen[:] = True
+    assert problem.classes.embeddings is not None
+    problem.classes.embeddings[:] = 0
+    assert (~rules.test_scored(np.zeros((len(rules.test_rows), 10)), 0.0).seen).sum() == 2
+    assert np.abs(rules.classes.embeddings).max() > 0
+
+
 def test_target_clips_are_there_for_transductive_methods_alone(toy_data_root: Path) -> None:
     name = "transfer/nw-ucla-to-utd-mhad"
     assert protocol(toy_data_root, name).final_problem().target_unlabelled is None
