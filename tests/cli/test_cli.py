@@ -135,7 +135,12 @@ def test_ctrl_c_is_one_line_and_leaves_a_checkpoint_but_no_result(toy_data_root:
     arguments = ["run", "supervised", "--dataset", "nw-ucla", "--method", "skeleton-only", "--set", "min_steps=0"]
     command = [sys.executable, "-m", "mmcl_bench", *arguments, "--data-root", str(toy_data_root)]
     with subprocess.Popen(
-        [*command, "--set", "epochs=300"], stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        [*command, "--set", "epochs=300"],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        # A background job of a shell ignores Ctrl-C, and its children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         while process.poll() is None and not list(tmp_path.glob("results/jobs/*/work/final/state.pt")):
             with contextlib.suppress(subprocess.TimeoutExpired):
