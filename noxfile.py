@@ -1,10 +1,14 @@
 """The project's sessions. ``nox`` runs lint, types and tests; ``nox -s bench`` the benchmarks."""
 
+import os
+import sys
+from pathlib import Path
+
 import nox
 
 nox.options.sessions = ["lint", "types", "tests"]
-nox.options.reuse_existing_virtualenvs = True
-nox.options.error_on_missing_interpreters = False
+PROJECT = Path(".nox/project").resolve()
+"""One environment for the sessions that need torch, which is large."""
 
 
 @nox.session
@@ -15,26 +19,28 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
 
 
-@nox.session(venv_location=".nox/project")
+@nox.session(venv_backend="none")
 def types(session: nox.Session) -> None:
-    """Static types. Shares one environment with tests and bench, since torch is large."""
-    _install(session)
-    session.run("mypy")
+    """Static types."""
+    session.run(_python(session), "-m", "mypy")
 
 
-@nox.session(venv_location=".nox/project")
+@nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """The test suite."""
-    _install(session)
-    session.run("pytest", *session.posargs)
+    session.run(_python(session), "-m", "pytest", *session.posargs)
 
 
-@nox.session(venv_location=".nox/project", default=False)
+@nox.session(venv_backend="none")
 def bench(session: nox.Session) -> None:
     """The benchmarks."""
-    _install(session)
-    session.run("pytest", "--benchmark-enable", "--benchmark-only", *session.posargs)
+    session.run(_python(session), "-m", "pytest", "--benchmark-enable", "--benchmark-only", *session.posargs)
 
 
-def _install(session: nox.Session) -> None:
-    session.install("-e", ".[dev]")
+def _python(session: nox.Session) -> str:
+    """The interpreter of the shared environment, with the project and its tools installed."""
+    python = PROJECT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not python.exists():
+        session.run(sys.executable, "-m", "venv", str(PROJECT))
+    session.run(str(python), "-m", "pip", "install", "--quiet", "--editable", ".[dev]")
+    return str(python)
