@@ -1,4 +1,4 @@
-"""The project's sessions. ``nox`` runs lint, types and tests; ``nox -s bench`` the benchmarks."""
+"""The project's sessions. ``nox`` runs lint, types and tests; ``nox -s bench`` benchmarks, ``nox -s fuzz`` bad data."""
 
 import os
 import sys
@@ -35,6 +35,13 @@ def tests(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """The benchmarks."""
     session.run(_python(session), "-m", "pytest", "--benchmark-enable", "--benchmark-only", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def fuzz(session: nox.Session) -> None:
+    """Twenty thousand damaged sources, shared among the readers."""
+    tests = "tests/skeleton/test_every_reader.py"
+    session.run(_python(session), "-m", "pytest", tests, "-k", "damaged", env={"MMCL_BENCH_FUZZ": "1200"})
 
 
 def _python(session: nox.Session) -> str:

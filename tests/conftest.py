@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from mmcl_bench import facts
+from mmcl_bench.skeleton.parts import write_dataset
 from mmcl_bench.skeleton.readers import READERS
-from mmcl_bench.skeleton.store import BodyTrack, Clip, DatasetCard, Modality, write_dataset
+from mmcl_bench.skeleton.store import BodyTrack, Clip, DatasetCard, Modality
 
 
 def _folder(variable: str, what: str) -> Path:
@@ -67,6 +68,7 @@ def write_toy(root: Path, name: str, n_classes: int, subjects: int, cameras: int
     ]
     card = DatasetCard(
         name=name,
+        reader=name,
         title=f"{name} stand-in (synthetic)",
         synthetic=True,
         layout=reader.layout,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmcl_bench import paths
+from mmcl_bench.cli.options import key_values
 from mmcl_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def run(
 
     if target is not None and dataset is not None:
         raise UserError("--target and --dataset both name the data set to test on; give one")
-    bound = _pairs("--parameter", parameters)
+    bound = key_values("--parameter", parameters)
     if split is not None:
         bound["split"] = split
     wanted = find_task(task, target or dataset, source, bound)
@@ -63,7 +64,7 @@ def run(
     from mmcl_bench.jobs import make_job
     from mmcl_bench.methods import METHODS
 
-    overrides = _pairs("--set", settings)
+    overrides = key_values("--set", settings)
     classes = [METHODS.get(name.strip()) for name in method.split(",")]
     jobs = [make_job(wanted, each, seed, preset, overrides, limit) for each in classes for seed in range(seeds)]
 
@@ -90,16 +91,6 @@ def run(
 
     Console().print(tables.run_table(stored))
     typer.echo(f"stored in {paths.results_root(results) / 'jobs'}; mmcl-bench report makes the page", err=True)
-
-
-def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:
-    pairs = {}
-    for text in texts or []:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise UserError(f"{option} {text}: expected key=value")
-        pairs[key] = value
-    return pairs
 
 
 def _device(name: str) -> str:

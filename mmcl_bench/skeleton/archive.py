@@ -6,13 +6,14 @@ damaged one are refused by name.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import struct
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -42,6 +43,9 @@ class BadFile(Exception):
 class Archive(ABC):
     """The files of a source. Names are POSIX paths below it."""
 
+    source: Path
+    """Where the user said they are."""
+
     @abstractmethod
     def names(self) -> list[str]:
         """Sorted names of all files."""
@@ -50,12 +54,34 @@ class Archive(ABC):
     def read(self, name: str) -> bytes:
         """The bytes of one file. Raises :class:`BadFile` when they cannot be had or should not be trusted."""
 
+    def identity(self) -> str:
+        """What changes when the files change, found without reading them."""
+        return _stamp(self.source)
+
+
+class NoFiles(Archive):
+    """What an embedded data set is made from. It is its own context, as nothing needs closing."""
+
+    source = Path()
+
+    def names(self) -> list[str]:
+        return []
+
+    def read(self, name: str) -> bytes:
+        raise BadFile("is not there")
+
+    def __enter__(self) -> NoFiles:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
 
 class FolderArchive(Archive):
     """A folder and all below it. Links are listed, so that they can be refused by name, but never followed."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.source = self.folder = folder
 
     def names(self) -> list[str]:
         def refuse(error: OSError) -> None:
@@ -78,10 +104,15 @@ class FolderArchive(Archive):
             raise BadFile(f"cannot be read ({error.strerror})") from error
 
 
+    def identity(self) -> str:
+        return _digest((name, _stamp(self.folder / name)) for name in self.names())
+
+
 class ZipArchive(Archive):
     """An open zip. Raises :class:`UserError` when a member climbs out of it or has another's or no readable name."""
 
     def __init__(self, zipped: zipfile.ZipFile, source: Path) -> None:
+        self.source = source
         self.zip = zipped
         self._members: dict[str, zipfile.ZipInfo] = {}
         for member in zipped.infolist():
@@ -96,6 +127,9 @@ class ZipArchive(Archive):
 
     def names(self) -> list[str]:
         return sorted(self._members)
+
+    def identity(self) -> str:
+        return _digest((name, str((member.CRC, member.file_size))) for name, member in sorted(self._members.items()))
 
     def read(self, name: str) -> bytes:
         member = self._members[name]
@@ -120,6 +154,8 @@ def open_archive(source: Path) -> Iterator[Archive]:
         return
     if not source.exists():
         raise UserError(f"{source}: no such file or folder; give the zip as published or the folder unpacked from it")
+    if not source.is_file():
+        raise UserError(f"{source}: neither a plain file nor a folder; give the zip as published")
     try:
         zipped = zipfile.ZipFile(source)
     except PermissionError as error:
@@ -128,6 +164,22 @@ def open_archive(source: Path) -> Iterator[Archive]:
         raise UserError(f"{source}: not a zip, or cut short ({_reason(error)}); download it again") from error
     with zipped:
         yield ZipArchive(zipped, source)
+
+
+def _stamp(path: Path) -> str:
+    """Size and time of change of a file; empty where there is none."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _digest(facts: Iterable[tuple[str, str]]) -> str:
+    digest = hashlib.sha256()
+    for fact in facts:
+        digest.update(repr(fact).encode())
+    return digest.hexdigest()
 
 
 def base_name(name: str) -> str:

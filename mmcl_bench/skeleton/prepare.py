@@ -1,27 +1,36 @@
-"""From published files to prepared data sets, and what can be said of one."""
+"""From published files to prepared data sets, and what can be said of one.
+
+Files are read in stretches by several processes; each leaves a part beside the target (see :mod:`.parts`), and the
+parts are put together at the end. A run that is stopped or killed leaves its parts; the same call goes on from there.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from filelock import FileLock
 
-from mmcl_bench import facts, paths
+from mmcl_bench import paths
 from mmcl_bench.errors import UserError
+from mmcl_bench.registry import unknown
 from mmcl_bench.skeleton.layouts import get_layout
-from mmcl_bench.skeleton.readers import READERS, Advance, OnBad, Reader, clip_fault
-from mmcl_bench.skeleton.store import (
-    CARD,
-    Clip,
-    DatasetCard,
-    SkeletonDataset,
-    remove_drafts,
-    write_dataset,
-)
+from mmcl_bench.skeleton.parts import Part, put_together
+from mmcl_bench.skeleton.readers import READERS, Reader
+from mmcl_bench.skeleton.reading import Stretch, Work, read_all
+from mmcl_bench.skeleton.store import CARD, FORMAT, DatasetCard, SkeletonDataset, remove_drafts
+
+Advance = Callable[[int, int], None]
+"""Called with the units of reading that are done and all of them."""
+
+_UNITS_A_STRETCH = 64
+"""Fixed, so that parts of a stopped run fit whatever number of processes goes on."""
 
 
 class Frames(TypedDict):
@@ -54,37 +63,52 @@ class Summary(TypedDict):
 
 
 def prepare(
-    name: str, source: Path | None, root: Path, skip_bad: bool = False, advance: Advance | None = None
+    name: str,
+    source: Path | None,
+    root: Path,
+    skip_bad: bool = False,
+    advance: Advance | None = None,
+    workers: int | None = None,
+    prepared_as: str | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> SkeletonDataset:
-    """Reads the data set ``name`` from ``source`` (a zip or a folder) and writes it to ``root/<name>``.
+    """Reads the data set ``name`` from ``source`` and writes it to ``root/<prepared_as or name>``.
 
     A set that is there already is replaced once the new one is whole. Without ``source``, the zip is looked for in the
-    folder of :func:`mmcl_bench.paths.sources_folder`; an embedded set needs none. ``advance`` is called with the clips
-    done and the clips in all.
+    folder of :func:`mmcl_bench.paths.sources_folder`; an embedded set needs none. ``workers`` processes read, by
+    default one a core; the files are the same for any number. ``settings`` are the reader's own.
 
     Raises :class:`UserError` when the source is not that data set, a clip in it cannot be used (unless ``skip_bad``:
     the card then says which and why), or the disk is full; what stood in ``root`` stays.
     """
-    reader = READERS.get(name)()
+    reader = READERS.get(name)(**(settings or {}))
+    folder = root / _folder_name(prepared_as or name)
     source = _source(reader, source)
-    with _sole_writer(root / name):
-        return _write(reader, source, root / name, skip_bad, advance)
+    with _sole_writer(folder):
+        return _write(reader, source, folder, skip_bad, advance or _silent, workers)
 
 
 def open_dataset(name: str, root: Path, advance: Advance | None = None) -> SkeletonDataset:
-    """Opens a prepared data set. An embedded one that is missing is made first, by one process for all that wait.
+    """Opens a prepared data set. An embedded one that is missing or outdated is made first, by one process for all.
 
     Raises :class:`UserError` with the line to type when it must be prepared first.
     """
-    reader = READERS.get(name)
     folder = root / name
+    if not (folder / CARD).is_file() and name not in READERS:
+        prepared = [card.parent.name for card in root.glob(f"*/{CARD}")]
+        raise UserError(unknown("data set", name, sorted({*READERS, *prepared})))
+    if name in READERS and READERS.get(name).embedded:
+        return _open_embedded(READERS.get(name), folder, advance or _silent)
     if not (folder / CARD).is_file():
-        if not reader.embedded:
-            raise UserError(f"{folder}: {name} is not prepared; run {_prepare_line(reader, root)}")
-        with _sole_writer(folder):
-            if not (folder / CARD).is_file():
-                return _write(reader(), None, folder, skip_bad=False, advance=advance)
-    return SkeletonDataset.open(folder)
+        raise UserError(f"{folder}: {name} is not prepared; run {_prepare_line(READERS.get(name), root)}")
+    dataset = SkeletonDataset.open(folder)
+    card = dataset.card
+    if card.reader in READERS and (current := READERS.get(card.reader).version) != card.reader_version:
+        raise UserError(
+            f"{folder}: prepared by version {card.reader_version} of its reader, which is at {current}; "
+            f"run mmcl-bench data prepare {card.reader} again"
+        )
+    return dataset
 
 
 def duplicates(dataset: SkeletonDataset, side: str) -> list[tuple[str, str]]:
@@ -97,12 +121,11 @@ def duplicates(dataset: SkeletonDataset, side: str) -> list[tuple[str, str]]:
     parting = dataset.card.sides[side]
     train: defaultdict[bytes, list[str]] = defaultdict(list)
     test: list[tuple[bytes, str]] = []
-    columns = zip(dataset.index["sample_id"], dataset.index[parting.column], strict=True)
-    for row, (sample_id, number) in enumerate(columns):
+    for sample_id, number, content in dataset.index[["sample_id", parting.column, "content"]].itertuples(index=False):
         if number in parting.train:
-            train[dataset.content_hash(row)].append(sample_id)
+            train[content].append(sample_id)
         elif number in parting.test:
-            test.append((dataset.content_hash(row), sample_id))
+            test.append((content, sample_id))
     return [(twin, sample_id) for content, sample_id in test for twin in train.get(content, ())]
 
 
@@ -128,6 +151,12 @@ def summary(dataset: SkeletonDataset) -> Summary:
     )
 
 
+def _folder_name(name: str) -> str:
+    if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii() or name[0] in "-_":
+        raise UserError(f"{name!r} cannot name a data set; use letters, digits and dashes")
+    return name
+
+
 def _source(reader: Reader, source: Path | None) -> Path | None:
     if reader.embedded:
         if source is not None:
@@ -137,62 +166,79 @@ def _source(reader: Reader, source: Path | None) -> Path | None:
         return source
     if folder := paths.sources_folder():
         return folder / f"{reader.name}.zip"
-    raise UserError(f"{reader.name}: give its zip or folder with --source PATH; it comes from {reader.homepage}")
+    raise UserError(f"{reader.name}: give its files with --source PATH; it comes from {reader.homepage}")
+
+
+def _open_embedded(reader: type[Reader], folder: Path, advance: Advance) -> SkeletonDataset:
+    def stands() -> SkeletonDataset | None:
+        try:
+            dataset = SkeletonDataset.open(folder)
+        except UserError:
+            return None
+        return dataset if dataset.card.reader_version == reader.version else None
+
+    if dataset := stands():
+        return dataset
+    with _sole_writer(folder):
+        return stands() or _write(reader(), None, folder, False, advance, None)
 
 
 def _write(
-    reader: Reader, source: Path | None, folder: Path, skip_bad: bool, advance: Advance | None
+    reader: Reader, source: Path | None, folder: Path, skip_bad: bool, advance: Advance, workers: int | None
 ) -> SkeletonDataset:
+    """Reads all and writes it. Parts outlive a stop, but no refusal."""
     _refuse_foreign(folder)
-    n_joints = len(get_layout(reader.layout))
-    skipped: dict[str, str] = {}
-
-    def on_bad(file: str, reason: str) -> None:
-        if not skip_bad:
-            raise UserError(f"{source or reader.name}: {file} {reason}; mend it, or leave it out with --skip-bad")
-        skipped[file] = reason
-
-    clips = reader.clips(source, on_bad, advance or _silent)
+    with reader.open(source) as archive:
+        units = reader.units(archive)
+        card = reader.card(archive).model_copy(update={"name": folder.name})
+        identity = archive.identity()
+    n_joints = len(get_layout(card.layout))
+    parts = _parts_folder(folder, card, identity, [unit.file for unit in units])
+    work = Work(reader.name, dict(card.settings), source, card, n_joints)
+    stretches = [
+        Stretch(tuple(units[first : first + _UNITS_A_STRETCH]), Part(parts / f"{first:07d}"))
+        for first in range(0, len(units), _UNITS_A_STRETCH)
+    ]
     try:
-        return write_dataset(folder, _sound(clips, n_joints, on_bad), n_joints, _describe(reader), skipped)
+        parts.mkdir(exist_ok=True)
+        done = 0
+        for stretch in read_all(work, stretches, workers):
+            _, bad = stretch.part.read()
+            if bad and not skip_bad:
+                name, reason = bad[0]
+                where = source or reader.name
+                raise UserError(f"{where}: {name} {reason}; mend it, or leave it out with --skip-bad")
+            done += len(stretch.units)
+            advance(done, len(units))
+        dataset = put_together(folder, [stretch.part for stretch in stretches], n_joints, card)
+    except UserError:
+        shutil.rmtree(parts, ignore_errors=True)
+        raise
     except OSError as error:
+        shutil.rmtree(parts, ignore_errors=True)
         raise UserError(
             f"{folder}: cannot be written ({error.strerror or error}); nothing was changed; "
             "make room, or choose another place with --data-root"
         ) from error
+    shutil.rmtree(parts, ignore_errors=True)
+    return dataset
+
+
+def _parts_folder(folder: Path, card: DatasetCard, identity: str, files: Sequence[str]) -> Path:
+    """Where the parts of this very job lie; those of other jobs for the same place are removed."""
+    job = json.dumps([FORMAT, card.model_dump(mode="json"), identity, files])
+    prefix = f".{folder.name}.parts-"
+    wanted = folder.with_name(prefix + hashlib.sha256(job.encode()).hexdigest()[:16])
+    for other in folder.parent.glob(f"{prefix}*"):
+        if other != wanted:
+            shutil.rmtree(other, ignore_errors=True)
+    return wanted
 
 
 def _refuse_foreign(folder: Path) -> None:
     """Raises :class:`UserError` where writing would replace something that is no prepared data set."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / CARD).is_file()):
         raise UserError(f"{folder}: holds something else; move it away, or choose another place with --data-root")
-
-
-def _sound(clips: Iterable[Clip], n_joints: int, on_bad: OnBad) -> Iterator[Clip]:
-    for clip in clips:
-        if fault := clip_fault(clip, n_joints):
-            on_bad(clip.file or clip.sample_id, fault)
-        else:
-            yield clip
-
-
-def _describe(reader: Reader) -> DatasetCard:
-    return DatasetCard(
-        name=reader.name,
-        title=reader.title,
-        synthetic=reader.synthetic,
-        layout=reader.layout,
-        class_table=reader.class_table,
-        classes=tuple(text.name for text in facts.class_texts(reader.class_table).classes),
-        sides=dict(reader.sides),
-        default_side=reader.default_side,
-        frame_rate=reader.frame_rate,
-        modalities=reader.modalities,
-        homepage=reader.homepage,
-        citation=reader.citation,
-        fingerprint="",
-        n_clips=0,
-    )
 
 
 @contextmanager

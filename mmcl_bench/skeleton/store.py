@@ -18,14 +18,13 @@ import hashlib
 import json
 import secrets
 import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -35,10 +34,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mmcl_bench.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 CARD, TRACKS, INDEX, RGB, INSTRUCT = "card.json", "tracks.npy", "index.parquet", "rgb.parquet", "instruct.parquet"
 
-_IMAGES_A_GROUP = 64
+IMAGES_A_GROUP = 64
 
 
 class Modality(StrEnum):
@@ -52,7 +51,7 @@ class Side(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    column: Literal["subject", "camera", "setup"]
+    column: Literal["subject", "camera", "setup", "fold"]
     train: tuple[int, ...]
     test: tuple[int, ...]
     source: str
@@ -65,9 +64,17 @@ class DatasetCard(BaseModel):
 
     format: int = FORMAT
     name: str
+    """What it was prepared as: the folder's name, and what tasks call it."""
+    reader: str
+    """The reader that read it."""
+    reader_version: int = 1
+    settings: dict[str, Any] = {}
+    """The reader's settings, such as the steps of denoising."""
     title: str
     synthetic: bool
     layout: str
+    unit: Literal["metres", "image"] = "metres"
+    """Of positions, y up. ``image``: seen by a colour camera, in image heights from the middle, z is 0."""
     class_table: str
     """Name of the table of class names and descriptions, e.g. ``ntu60``."""
     classes: tuple[str, ...]
@@ -86,7 +93,10 @@ class DatasetCard(BaseModel):
 
 @dataclass(frozen=True)
 class BodyTrack:
-    """One tracked body: ``positions`` float32 (T, V, 3) in metres, y up, first seen in frame ``start`` of its clip."""
+    """One tracked body: ``positions`` float32 (T, V, 3) in metres, y up, first seen in frame ``start`` of its clip.
+
+    A frame within the track in which the body was not seen is all zeros.
+    """
 
     start: int
     positions: np.ndarray
@@ -103,6 +113,8 @@ class Clip:
     bodies: tuple[BodyTrack, ...]
     camera: int = 0
     setup: int = 0
+    fold: int = 0
+    """The side on which the published files themselves put it: 1 train, 2 test, 0 where they do not."""
     rgb: bytes | None = None
     """PNG or JPEG bytes of the person crops, concatenated left to right."""
     answers: tuple[tuple[str, str], ...] = ()
@@ -136,8 +148,9 @@ class SkeletonDataset:
 
     @cached_property
     def index(self) -> pd.DataFrame:
-        """One row a clip: sample_id, label, subject, camera, setup, n_bodies, n_frames, offset, track_start,
-        track_length. ``offset`` is the clip's first row in :attr:`tracks`; the last two are lists, one item a body."""
+        """One row a clip: sample_id, label, subject, camera, setup, fold, n_bodies, n_frames, offset, track_start,
+        track_length, content. ``offset`` is the clip's first row in :attr:`tracks`; the next two are lists, one item a
+        body; ``content`` is its :func:`content_hash`."""
         return self._table(INDEX).to_pandas()
 
     @cached_property
@@ -158,14 +171,6 @@ class SkeletonDataset:
             at += int(length)
         return tuple(tracks)
 
-    def content_hash(self, row: int) -> bytes:
-        """sha256 of what the clip in row ``row`` of the index shows, whatever it is called and whoever it is of."""
-        clip = self.index.iloc[row]
-        starts, lengths = clip.track_start.tolist(), clip.track_length.tolist()
-        digest = hashlib.sha256(json.dumps([int(clip.n_frames), starts, lengths]).encode())
-        digest.update(self.tracks[clip.offset : clip.offset + sum(lengths)].data)
-        return digest.digest()
-
     def images(self, rows: Sequence[int]) -> Iterator[bytes]:
         """Encoded person-crop images of the given index rows, in their order; ascending rows are read fastest."""
         path = self._part(RGB)
@@ -173,7 +178,7 @@ class SkeletonDataset:
             with pq.ParquetFile(path) as file:
                 loaded, images = -1, pa.chunked_array([], pa.binary())
                 for row in rows:
-                    group, position = divmod(int(row), _IMAGES_A_GROUP)
+                    group, position = divmod(int(row), IMAGES_A_GROUP)
                     if group != loaded:
                         loaded, images = group, file.read_row_group(group, columns=["image"])["image"]
                     yield images[position].as_py()
@@ -235,42 +240,26 @@ def _draft_name(target: Path, token: str) -> str:
     return f".{target.name}.draft-{token}"
 
 
-def write_dataset(
-    folder: Path,
-    clips: Iterable[Clip],
-    n_joints: int,
-    describe: DatasetCard,
-    skipped: Mapping[str, str] | None = None,
-) -> SkeletonDataset:
-    """Writes a prepared data set atomically and opens it. One clip at a time is held in memory.
-
-    ``describe`` gives every field of the card; ``fingerprint``, ``n_clips`` and ``skipped`` in it are replaced by what
-    was written; ``skipped`` is read after the last clip. Clips may come in any order: the files do not depend on it.
-    Raises :class:`UserError` for no clip or two of one name, ``OSError`` when the disk is full.
-    """
-    with atomic_folder(folder) as draft:
-        with tempfile.TemporaryFile(dir=draft) as file:
-            spool = _Spool(file, n_joints, describe)
-            for clip in clips:
-                spool.add(clip)
-            spool.write(draft)
-        card = describe.model_copy(update={"n_clips": len(spool), "skipped": dict(skipped or {})})
-        card = card.model_copy(update={"fingerprint": fingerprint(SkeletonDataset(draft, card))})
-        (draft / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    return SkeletonDataset.open(folder)
+def content_hash(n_frames: int, bodies: Sequence[BodyTrack]) -> bytes:
+    """sha256 of what a clip shows, whatever it is called and whoever it is of."""
+    starts, lengths = [body.start for body in bodies], [len(body.positions) for body in bodies]
+    digest = hashlib.sha256(json.dumps([n_frames, starts, lengths]).encode())
+    for body in bodies:
+        digest.update(np.ascontiguousarray(body.positions, dtype="<f4").data)
+    return digest.digest()
 
 
 def fingerprint(dataset: SkeletonDataset) -> str:
     """sha256 over the content of a data set: index, tracks, images and answers.
 
     It does not depend on how the files encode the content, so it is the same under every version of the libraries
-    that write them.
+    that write them. Tracks enter by the content hashes of the index; ``mmcl-bench data verify`` checks these.
     """
     digest = hashlib.sha256(json.dumps(dataset.tracks.shape[1:]).encode())
-    facts = dataset.index[["sample_id", "label", "subject", "camera", "setup"]]
-    for row, values in enumerate(facts.itertuples(index=False)):
-        digest.update(json.dumps(list(values)).encode())
-        digest.update(dataset.content_hash(row))
+    facts = dataset.index[["sample_id", "label", "subject", "camera", "setup", "fold", "content"]]
+    for *values, fold, content in facts.itertuples(index=False):
+        digest.update(json.dumps([*values, fold] if fold else values).encode())
+        digest.update(content)
     if Modality.RGB in dataset.card.modalities:
         for image in dataset.images(range(len(facts))):
             digest.update(hashlib.sha256(image).digest())
@@ -278,127 +267,3 @@ def fingerprint(dataset: SkeletonDataset) -> str:
         for answer in dataset.answers().itertuples(index=False):
             digest.update(json.dumps(list(answer)).encode())
     return digest.hexdigest()
-
-
-_INDEX_SCHEMA = pa.schema(
-    [
-        ("sample_id", pa.string()),
-        ("label", pa.int32()),
-        ("subject", pa.int32()),
-        ("camera", pa.int32()),
-        ("setup", pa.int32()),
-        ("n_bodies", pa.int32()),
-        ("n_frames", pa.int32()),
-        ("offset", pa.int64()),
-        ("track_start", pa.list_(pa.int32())),
-        ("track_length", pa.list_(pa.int32())),
-    ]
-)
-_IMAGE_SCHEMA = pa.schema([("image", pa.binary())])
-_ANSWER_SCHEMA = pa.schema([("sample_id", pa.string()), ("instruction", pa.string()), ("answer", pa.string())])
-
-
-class _Spool:
-    """Lays clips down in the order in which they come, and writes them in the order of sample_id."""
-
-    def __init__(self, file: IO[bytes], n_joints: int, describe: DatasetCard) -> None:
-        self._file = file
-        self._n_joints = n_joints
-        self._describe = describe
-        self._clips: dict[str, _SpooledClip] = {}
-
-    def __len__(self) -> int:
-        return len(self._clips)
-
-    def add(self, clip: Clip) -> None:
-        """Raises :class:`UserError` for a name that is taken, ``ValueError`` for a clip that is not of this set."""
-        if clip.sample_id in self._clips:
-            raise UserError(f"{self._describe.name}: two clips are called {clip.sample_id}; remove one")
-        self._check(clip)
-        at = self._file.tell()
-        track_bytes = sum(
-            self._file.write(np.ascontiguousarray(body.positions, dtype="<f4").data) for body in clip.bodies
-        )
-        image_bytes = self._file.write(clip.rgb or b"")
-        self._clips[clip.sample_id] = _SpooledClip(_facts(clip), at, track_bytes, image_bytes, clip.answers)
-
-    def write(self, folder: Path) -> None:
-        """Writes every data file of a prepared set. Raises :class:`UserError` when there is no clip."""
-        if not self._clips:
-            raise UserError(f"{self._describe.name}: no clip to prepare")
-        clips = [self._clips[sample_id] for sample_id in sorted(self._clips)]
-        self._write_index(folder / INDEX, clips)
-        self._write_tracks(folder / TRACKS, clips)
-        if Modality.RGB in self._describe.modalities:
-            self._write_images(folder / RGB, clips)
-        if Modality.INSTRUCT in self._describe.modalities:
-            _write_answers(folder / INSTRUCT, clips)
-
-    def _check(self, clip: Clip) -> None:
-        n_classes = len(self._describe.classes)
-        if not 0 <= clip.label < n_classes:
-            raise ValueError(f"{clip.sample_id}: label {clip.label} of {n_classes} classes")
-        if shapes := {body.positions.shape[1:] for body in clip.bodies} - {(self._n_joints, 3)}:
-            raise ValueError(f"{clip.sample_id}: body tracks of shape {shapes}, not ({self._n_joints}, 3)")
-        if Modality.RGB in self._describe.modalities and clip.rgb is None:
-            raise ValueError(f"{clip.sample_id}: no image, in a data set that has images")
-
-    def _write_index(self, path: Path, clips: Sequence[_SpooledClip]) -> None:
-        offsets = np.cumsum([0, *(sum(clip.facts["track_length"]) for clip in clips)]).tolist()
-        rows = [{**clip.facts, "offset": offset} for clip, offset in zip(clips, offsets[:-1], strict=True)]
-        pq.write_table(pa.Table.from_pylist(rows, schema=_INDEX_SCHEMA), path)
-
-    def _write_tracks(self, path: Path, clips: Sequence[_SpooledClip]) -> None:
-        n_frames = sum(sum(clip.facts["track_length"]) for clip in clips)
-        header = {"descr": "<f4", "fortran_order": False, "shape": (n_frames, self._n_joints, 3)}
-        with path.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for clip in clips:
-                file.write(self._read(clip.at, clip.track_bytes))
-
-    def _write_images(self, path: Path, clips: Sequence[_SpooledClip]) -> None:
-        # Images are compressed already.
-        with pq.ParquetWriter(path, _IMAGE_SCHEMA, compression="none") as file:
-            for first in range(0, len(clips), _IMAGES_A_GROUP):
-                group = clips[first : first + _IMAGES_A_GROUP]
-                images = [self._read(clip.at + clip.track_bytes, clip.image_bytes) for clip in group]
-                file.write_table(pa.table([images], schema=_IMAGE_SCHEMA))
-
-    def _read(self, at: int, size: int) -> bytes:
-        self._file.seek(at)
-        return self._file.read(size)
-
-
-@dataclass(frozen=True)
-class _SpooledClip:
-    """A clip in the spool: its tracks lie at ``at``, its image behind them."""
-
-    facts: Mapping[str, Any]
-    at: int
-    track_bytes: int
-    image_bytes: int
-    answers: tuple[tuple[str, str], ...]
-
-
-def _facts(clip: Clip) -> dict[str, Any]:
-    """A row of the index, but for the offset."""
-    return {
-        "sample_id": clip.sample_id,
-        "label": clip.label,
-        "subject": clip.subject,
-        "camera": clip.camera,
-        "setup": clip.setup,
-        "n_bodies": len(clip.bodies),
-        "n_frames": clip.n_frames,
-        "track_start": [body.start for body in clip.bodies],
-        "track_length": [len(body.positions) for body in clip.bodies],
-    }
-
-
-def _write_answers(path: Path, clips: Iterable[_SpooledClip]) -> None:
-    rows = [
-        {"sample_id": clip.facts["sample_id"], "instruction": instruction, "answer": answer}
-        for clip in clips
-        for instruction, answer in clip.answers
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=_ANSWER_SCHEMA), path)

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from mmcl_bench.errors import UserError
 from mmcl_bench.paths import SOURCES_VARIABLE
+from mmcl_bench.skeleton.archive import Archive
 from mmcl_bench.skeleton.prepare import duplicates, open_dataset, prepare, summary
-from mmcl_bench.skeleton.readers import READERS, Advance, OnBad, Reader, single_body
+from mmcl_bench.skeleton.readers import READERS, OnBad, Reader, Unit, single_body
 from mmcl_bench.skeleton.store import CARD, Clip, Side, SkeletonDataset
 
 GOOD, OTHER = "a01_s01_e00_v01.json", "a02_s02_e00_v03.json"
@@ -72,11 +73,13 @@ class Embedded(Reader):
     citation = ""
     generated = 0
 
-    def clips(self, source: Path | None, on_bad: OnBad, advance: Advance) -> Iterator[Clip]:
+    def units(self, archive: Archive) -> list[Unit]:
         type(self).generated += 1
-        for number in (1, 2):
-            yield Clip(f"c{number}", label=0, subject=number, n_frames=4, bodies=single_body(positions(number)))
-            advance(number, 2)
+        return [Unit("c1", (1,)), Unit("c2", (2,))]
+
+    def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
+        (number,) = unit.detail
+        yield Clip(unit.file, label=0, subject=number, n_frames=4, bodies=single_body(positions(number)))
 
 
 @pytest.fixture
@@ -118,7 +121,7 @@ def test_utd_mhad_is_prepared_whole(sources_dir: Path, root: Path) -> None:
 def test_a_prepared_set_names_its_classes_and_says_what_it_is(source: Path, root: Path) -> None:
     seen: list[tuple[int, int]] = []
     card = prepare("nw-ucla", source, root, advance=lambda done, total: seen.append((done, total))).card
-    assert seen == [(1, 2), (2, 2)]
+    assert seen == [(2, 2)]
     assert (card.n_clips, card.synthetic, card.layout, card.default_side) == (2, False, "kinect-v1", "x-view")
     assert len(card.classes) == 10
     assert open_dataset("nw-ucla", root).card == card
@@ -200,7 +203,7 @@ def test_a_full_disk_is_one_line_and_changes_nothing(
     def full(*args: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("mmcl_bench.skeleton.store.pq.write_table", full)
+    monkeypatch.setattr("mmcl_bench.skeleton.parts.pq.write_table", full)
     with pytest.raises(UserError, match=r"No space left on device.*--data-root"):
         prepare("nw-ucla", source, root)
     assert standing(root) == ["nw-ucla"] * before
@@ -237,7 +240,7 @@ def test_a_folder_of_other_files_is_never_replaced(source: Path, root: Path) -> 
 def test_an_embedded_set_is_made_on_first_use(embedded: str, root: Path) -> None:
     seen: list[tuple[int, int]] = []
     first = open_dataset(embedded, root, lambda done, total: seen.append((done, total)))
-    assert seen == [(1, 2), (2, 2)]
+    assert seen == [(2, 2)]
     assert open_dataset(embedded, root).card == first.card
     assert Embedded.generated == 1
 
@@ -260,13 +263,28 @@ def test_an_embedded_set_is_made_once_for_all_that_wait(embedded: str, root: Pat
     assert Embedded.generated == 1
 
 
-def test_an_embedded_set_of_another_format_says_how_to_make_it_again(embedded: str, root: Path) -> None:
+def test_an_embedded_set_of_another_format_is_made_again(embedded: str, root: Path) -> None:
     card = open_dataset(embedded, root).folder / CARD
-    card.write_text(card.read_text().replace('"format": 1', '"format": 0'))
-    with pytest.raises(UserError, match=f"run mmcl-bench data prepare {embedded} again"):
-        open_dataset(embedded, root)
-    prepare(embedded, None, root)
+    card.write_text(card.read_text().replace('"format": 2', '"format": 1'))
     assert open_dataset(embedded, root).card.n_clips == 2
+    assert Embedded.generated == 2
+
+
+def test_an_embedded_set_is_made_again_when_its_generator_has_changed(
+    embedded: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_dataset(embedded, root)
+    monkeypatch.setattr(Embedded, "version", 2)
+    assert open_dataset(embedded, root).card.reader_version == 2
+
+
+def test_a_set_that_an_older_reader_prepared_says_the_line_to_type(
+    source: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare("nw-ucla", source, root)
+    monkeypatch.setattr(READERS.get("nw-ucla"), "version", 2)
+    with pytest.raises(UserError, match="by version 1 of its reader, which is at 2; run mmcl-bench data prepare"):
+        open_dataset("nw-ucla", root)
 
 
 def test_an_embedded_set_takes_no_source(embedded: str, source: Path, root: Path) -> None:

@@ -55,7 +55,14 @@ def zip_file(path: Path, members: dict[str, bytes]) -> Path:
 def read(name: str, source: Path | None) -> tuple[list[Clip], dict[str, str]]:
     """The clips of a source, and the files that the reader called bad."""
     bad: dict[str, str] = {}
-    clips = list(READERS.get(name)().clips(source, bad.__setitem__, lambda done, total: None))
+    clips: list[Clip] = []
+    reader = READERS.get(name)()
+    with reader.open(source) as files:
+        for unit in reader.units(files):
+            try:
+                clips.extend(reader.clips(files, unit, bad.__setitem__))
+            except BadFile as error:
+                bad[unit.file] = str(error)
     return clips, bad
 
 
@@ -187,11 +194,6 @@ def test_a_member_that_is_there_twice_is_refused(tmp_path: Path) -> None:
             zipped.writestr(NW_UCLA_NAME, nw_ucla_file(body()))
     with pytest.raises(UserError, match=rf"{NW_UCLA_NAME}' twice"):
         read("nw-ucla", tmp_path / "set.zip")
-
-
-def test_a_real_set_without_a_source_says_where_to_get_it() -> None:
-    with pytest.raises(UserError, match=r"--source.*https://"):
-        read("utd-mhad", None)
 
 
 # Members that cannot be used

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mmcl_bench.errors import UserError
+from mmcl_bench.skeleton.parts import write_dataset
 from mmcl_bench.skeleton.store import (
     CARD,
     INDEX,
@@ -25,12 +26,12 @@ from mmcl_bench.skeleton.store import (
     SkeletonDataset,
     fingerprint,
     remove_drafts,
-    write_dataset,
 )
 
 JOINTS = 4
 DESCRIBE = DatasetCard(
     name="tiny",
+    reader="tiny",
     title="Tiny synthetic",
     synthetic=True,
     layout="kinect-v1",
@@ -127,6 +128,7 @@ def _with_position(clip: Clip) -> Clip:
         _with_position,
         lambda clip: replace(clip, label=1 - clip.label),
         lambda clip: replace(clip, subject=9),
+        lambda clip: replace(clip, fold=1),
         lambda clip: replace(clip, n_frames=10),
         lambda clip: replace(clip, rgb=b"another"),
         lambda clip: replace(clip, answers=(("Another?", "yes"),)),
@@ -150,8 +152,8 @@ def test_equal_motion_has_an_equal_content_hash(tmp_path: Path) -> None:
     clip = make_clips(1)[0]
     twin = replace(clip, sample_id="d", label=1, subject=2)
     longer = replace(clip, sample_id="e", n_frames=10)
-    dataset = write_dataset(tmp_path / "tiny", [clip, twin, longer], JOINTS, DESCRIBE)
-    assert dataset.content_hash(0) == dataset.content_hash(1) != dataset.content_hash(2)
+    first, second, third = write_dataset(tmp_path / "tiny", [clip, twin, longer], JOINTS, DESCRIBE).index["content"]
+    assert first == second != third
 
 
 def test_two_clips_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -235,8 +237,8 @@ def test_a_missing_file_is_named(written: SkeletonDataset, name: str) -> None:
 
 def test_a_card_of_another_format_says_what_to_type(written: SkeletonDataset) -> None:
     path = written.folder / CARD
-    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(UserError, match="of format 2, not 1; run mmcl-bench data prepare tiny again"):
+    path.write_text(path.read_text().replace('"format": 2', '"format": 3'))
+    with pytest.raises(UserError, match="of format 3, not 2; run mmcl-bench data prepare tiny again"):
         SkeletonDataset.open(written.folder)
 
 

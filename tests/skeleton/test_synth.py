@@ -14,7 +14,7 @@ from PIL import Image
 
 from mmcl_bench.paths import packaged
 from mmcl_bench.skeleton.layouts import KINECT_V2
-from mmcl_bench.skeleton.readers.synth60 import TEST_TAKES, TRAIN_TAKES, Synth60, all_takes, generate
+from mmcl_bench.skeleton.readers.synth60 import TEST_TAKES, TRAIN_TAKES, Synth60, all_takes
 from mmcl_bench.skeleton.store import Clip, Modality
 from mmcl_bench.skeleton.synth.actions import ACTIONS, Prop
 from mmcl_bench.skeleton.synth.answers import INSTRUCTIONS
@@ -90,15 +90,6 @@ def test_each_camera_sees_a_third_of_every_class_and_subject(subjects: tuple[int
 def test_clip_depends_on_class_subject_and_take_alone() -> None:
     assert same(make_clip(9, 5, 1), make_clip(9, 5, 1))
     assert not same(make_clip(9, 5, 1), make_clip(9, 5, 2))
-
-
-def test_worker_count_changes_nothing() -> None:
-    wanted = [(label, subject, 1) for label, subject in product((0, 42, 57), (2, 3))]
-    seen: list[tuple[int, int]] = []
-    alone = list(generate(wanted, lambda done, total: seen.append((done, total)), workers=1))
-    shared = list(generate(wanted, lambda done, total: None, workers=2))
-    assert all(same(one, other) for one, other in zip(alone, shared, strict=True))
-    assert seen == [(done, 6) for done in range(1, 7)]
 
 
 def test_interactions_have_two_bodies_and_others_one(one_of_each: list[Clip]) -> None:

@@ -1,0 +1,60 @@
+"""What the verbs write: tables and live progress for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmcl_bench import paths
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        envvar=paths.DATA_ROOT_VARIABLE,
+        help="Folder of prepared data sets; the user's data folder when not given.",
+        file_okay=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for programs instead of a table.")]
+
+
+def show(table: RenderableType) -> None:
+    """Prints a rich table or text on standard output."""
+    from rich.console import Console
+
+    Console().print(table)
+
+
+def show_json(value: object) -> None:
+    """Prints a value as JSON on standard output."""
+    typer.echo(json.dumps(value, indent=2))
+
+
+@contextmanager
+def progress(label: str, what: str) -> Iterator[Callable[[int, int], None]]:
+    """Yields what takes (done, total); shows a bar with rate and time left on standard error once there is work.
+
+    ``what`` is what is counted, such as clips. Nothing is shown where standard error is no terminal.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(TextColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:,.0f} {what}/s")
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(""), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)

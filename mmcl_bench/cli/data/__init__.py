@@ -1,0 +1,12 @@
+"""``mmcl-bench data``: preparing data sets and looking at them. One file for a few verbs each."""
+
+from __future__ import annotations
+
+import typer
+
+from mmcl_bench.cli.data import listing, prepare
+
+app = typer.Typer(help="Prepare data sets and look at them.", no_args_is_help=True)
+app.command()(prepare.prepare)
+app.command("list")(listing.list_datasets)
+app.command()(listing.info)

@@ -1,0 +1,54 @@
+"""``mmcl-bench data prepare``: from published files to a prepared data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmcl_bench import paths
+from mmcl_bench.cli.console import DataRoot, progress, show
+from mmcl_bench.cli.data.listing import Name, summary_table
+from mmcl_bench.cli.options import key_values
+
+
+def prepare(
+    name: Name,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            help="The file as published, or the folder unpacked from it; "
+            "when not given, NAME.zip in the folder that MMCL_BENCH_SOURCES names. Generated sets need none."
+        ),
+    ] = None,
+    prepared_as: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Call the prepared set so; its reader's name otherwise.")
+    ] = None,
+    data_root: DataRoot = None,
+    skip_bad: Annotated[
+        bool,
+        typer.Option("--skip-bad", help="Leave out clips that cannot be used, and say which, instead of stopping."),
+    ] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting of the reader, as key=value. Repeatable.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that read; by default one a core. The result is the same.", min=1)
+    ] = None,
+) -> None:
+    """Read a published data set, check every clip, and write it in the form that all tasks use.
+
+    Stopped or killed, the same command goes on where it was. A set that is prepared already is replaced once the new
+    one is whole.
+    """
+    from mmcl_bench.skeleton import prepare as preparing
+
+    chosen = key_values("--set", settings)
+    with progress(f"preparing {name}", "units") as advance:
+        dataset = preparing.prepare(
+            name, source, paths.data_root(data_root), skip_bad, advance, workers, prepared_as, chosen
+        )
+    show(summary_table(preparing.summary(dataset)))
+    for file, reason in dataset.card.skipped.items():
+        typer.echo(f"left out: {file} {reason}", err=True)
