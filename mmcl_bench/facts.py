@@ -240,6 +240,11 @@ def class_map(source: str, target: str, variant: str | None = None) -> ClassMap:
     return _read("class_maps", "class map", name, ClassMap)
 
 
+def joint_maps() -> list[str]:
+    """Joint maps, as ``source--target``."""
+    return _names("joint_maps")
+
+
 def joint_map(source_layout: str, target_layout: str) -> JointMap:
     """How to make a skeleton of ``target_layout`` from one of ``source_layout``.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from mmcl_bench import facts
+from mmcl_bench.skeleton.layouts import get_layout
 from mmcl_bench.skeleton.parts import write_dataset
 from mmcl_bench.skeleton.readers import READERS
 from mmcl_bench.skeleton.store import BodyTrack, Clip, DatasetCard, Modality
@@ -61,17 +63,39 @@ def toy_clip(salt: int, label: int, subject: int, camera: int, joints: int) -> C
 
 def write_toy(root: Path, name: str, n_classes: int, subjects: int, cameras: int) -> None:
     """A prepared synthetic stand-in for a real set: its name, layout, classes and sides, none of its data."""
-    reader = READERS.get(name)
+    n_joints = len(get_layout(READERS.get(name).layout))
     clips = [
-        toy_clip(len(name), label, subject, camera, 20)
+        toy_clip(len(name), label, subject, camera, n_joints)
         for label, subject, camera in product(range(n_classes), range(1, subjects + 1), range(1, cameras + 1))
     ]
-    card = DatasetCard(
+    write_dataset(root / name, clips, n_joints, _toy_card(name))
+
+
+def write_toy_for_every_side(root: Path, name: str) -> None:
+    """A prepared synthetic stand-in with clips of every class on both sides of every side of the set."""
+    reader, card = READERS.get(name), _toy_card(name)
+    n_joints = len(get_layout(reader.layout))
+    clips = []
+    for label, number in product(range(len(card.classes)), range(6)):
+        numbers = {"subject": number, "camera": 1, "setup": 1, "fold": 0}
+        for side in reader.sides.values():
+            values = side.test if number % 2 else side.train
+            numbers[side.column] = values[number // 2 % len(values)]
+        clip = toy_clip(len(name), label, number, 1, n_joints)
+        clips.append(replace(clip, **numbers))
+    write_dataset(root / name, clips, n_joints, card)
+
+
+def _toy_card(name: str) -> DatasetCard:
+    reader = READERS.get(name)
+    return DatasetCard(
         name=name,
         reader=name,
+        reader_version=reader.version,
         title=f"{name} stand-in (synthetic)",
         synthetic=True,
         layout=reader.layout,
+        unit=reader.unit,
         class_table=reader.class_table,
         classes=facts.class_texts(reader.class_table).names,
         sides=dict(reader.sides),
@@ -83,7 +107,6 @@ def write_toy(root: Path, name: str, n_classes: int, subjects: int, cameras: int
         fingerprint="",
         n_clips=0,
     )
-    write_dataset(root / name, clips, 20, card)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="List tasks, methods, data sets, encoders or splits.", no_args_is_help=True)
+app = typer.Typer(help="List tasks, methods, data sets, layouts, encoders or splits.", no_args_is_help=True)
 
 Pattern = Annotated[str, typer.Argument(help="A shell glob over names, such as 'zero-shot/*'.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -72,6 +72,25 @@ def datasets(pattern: Pattern = "*", as_json: AsJson = False) -> None:
             }
         )
     _print("data sets", rows, as_json)
+
+
+@app.command()
+def layouts(pattern: Pattern = "*", as_json: AsJson = False) -> None:
+    """List the joint layouts."""
+    from mmcl_bench.skeleton.layouts import LAYOUTS
+
+    rows = [
+        {
+            "layout": layout.name,
+            "joints": str(len(layout)),
+            "centre": layout.centre,
+            "hips": ", ".join(layout.hips),
+            "source": layout.source,
+        }
+        for layout in LAYOUTS.values()
+        if fnmatch.fnmatchcase(layout.name, pattern)
+    ]
+    _print("layouts", rows, as_json)
 
 
 @app.command()

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mmcl_bench import facts
 from mmcl_bench.errors import UserError
 from mmcl_bench.metrics import Scored
 from mmcl_bench.registry import unknown
-from mmcl_bench.skeleton.layouts import get_layout
+from mmcl_bench.skeleton.joint_maps import joint_matrix, map_joints
 from mmcl_bench.skeleton.store import BodyTrack, Modality, SkeletonDataset
 from mmcl_bench.tasks import Task
 
@@ -314,13 +313,9 @@ def mapped_to_layout(view: ClipView, target: str) -> ClipView:
     """A view with every joint of layout ``target`` computed from the view's own layout, by ``protocols/joint_maps``."""
     if view.layout == target:
         return view
-    source_layout, target_layout = get_layout(view.layout), get_layout(target)
-    weights = np.zeros((len(target_layout), len(source_layout)), dtype=np.float32)
-    for joint in facts.joint_map(view.layout, target).joints:
-        for source, weight in zip(joint.sources, joint.weights, strict=True):
-            weights[target_layout.index(joint.target), source_layout.index(source)] += weight
+    matrix = joint_matrix(view.layout, target)
     clips = [
-        [replace(body, positions=np.einsum("uv,tvc->tuc", weights, body.positions)) for body in view.bodies(clip)]
+        [replace(body, positions=map_joints(body.positions, matrix)) for body in view.bodies(clip)]
         for clip in range(len(view))
     ]
     return ClipView(clips, view.n_frames.tolist(), target)

@@ -13,8 +13,8 @@ import struct
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from mmcl_bench.errors import UserError
@@ -144,6 +144,37 @@ class ZipArchive(Archive):
             return self.zip.read(member)
         except _DAMAGED_ZIP as error:
             raise BadFile(f"is damaged ({_reason(error)})") from error
+
+
+class FolderOfZips(Archive):
+    """A folder, and the files in some of the zips in it; the name of such a file begins with that of its zip."""
+
+    def __init__(self, folder: Path, zips: Mapping[str, Archive]) -> None:
+        self.source = folder
+        self._loose = FolderArchive(folder)
+        self._zips = zips
+
+    def names(self) -> list[str]:
+        zipped = (f"{name}/{member}" for name, archive in self._zips.items() for member in archive.names())
+        return sorted([*self._loose.names(), *zipped])
+
+    def read(self, name: str) -> bytes:
+        first, _, member = name.partition("/")
+        return self._zips[first].read(member) if first in self._zips and member else self._loose.read(name)
+
+    def identity(self) -> str:
+        return _digest(
+            [("", self._loose.identity()), *((name, archive.identity()) for name, archive in self._zips.items())]
+        )
+
+
+@contextmanager
+def open_with_zips(source: Path, wanted: str) -> Iterator[Archive]:
+    """As :func:`open_archive`; of a folder, zips in it whose name matches the glob ``wanted`` are read too."""
+    zips = sorted(source.glob(wanted)) if source.is_dir() else []
+    with ExitStack() as stack:
+        archives = {path.name: stack.enter_context(open_archive(path)) for path in zips}
+        yield FolderOfZips(source, archives) if archives else stack.enter_context(open_archive(source))
 
 
 @contextmanager

@@ -22,8 +22,8 @@ class Layout:
     bones: tuple[tuple[str, str], ...]
     centre: str
     """The joint that ends every chain of bones."""
-    hip: str
-    """The joint clips are centred on."""
+    hips: tuple[str, ...]
+    """The joints whose mean clips are centred on."""
     parts: Mapping[str, tuple[str, ...]]
     """Joint names by body part: head, hands, torso, legs."""
     mirrored: tuple[tuple[str, str], ...]
@@ -36,6 +36,13 @@ class Layout:
     def index(self, joint: str) -> int:
         """Position of a joint in arrays of this layout."""
         return self.joints.index(joint)
+
+    def mid_hip(self, positions: np.ndarray) -> np.ndarray:
+        """(..., V, 3) -> (..., 3): the mean of those :attr:`hips` that were seen, zeros where none was."""
+        hips = positions[..., [self.index(joint) for joint in self.hips], :]
+        seen = hips.any(-1, keepdims=True)
+        middle: np.ndarray = hips.sum(-2) / np.maximum(seen.sum(-2, dtype=positions.dtype), 1)
+        return middle
 
     @cached_property
     def bone_pairs(self) -> tuple[tuple[int, int], ...]:
@@ -98,7 +105,7 @@ KINECT_V1 = Layout(
         *_limbs("right", "shoulder_center", "hip_center"),
     ),
     centre="shoulder_center",
-    hip="hip_center",
+    hips=("hip_center",),
     parts={
         "head": ("head", "shoulder_center"),
         "hands": tuple(f"{side}_{joint}" for side in ("left", "right") for joint in _ARM),
@@ -140,7 +147,7 @@ KINECT_V2 = Layout(
         ("right_thumb", "right_hand"),
     ),
     centre="spine_shoulder",
-    hip="spine_base",
+    hips=("spine_base",),
     parts={
         "head": ("head", "neck"),
         "hands": tuple(f"{side}_{joint}" for side in ("left", "right") for joint in (*_ARM, "hand_tip", "thumb")),
@@ -151,7 +158,154 @@ KINECT_V2 = Layout(
     source="Kinect for Windows SDK 2.0, JointType, in the order of NTU RGB+D",
 )
 
-LAYOUTS: Mapping[str, Layout] = {layout.name: layout for layout in (KINECT_V1, KINECT_V2)}
+_FACE = ("eye", "ear")
+_UPPER_ARM = ("shoulder", "elbow", "wrist")
+_UPPER_LEG = ("hip", "knee", "ankle")
+_RIGHT_THEN_LEFT = ("right", "left")
+
+
+def _of_side(side: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{side}_{name}" for name in names)
+
+
+def _both(*names: str) -> tuple[str, ...]:
+    return _of_side("left", *names) + _of_side("right", *names)
+
+
+OPENPOSE_18 = Layout(
+    name="openpose-18",
+    joints=(
+        "nose",
+        "neck",
+        *(f"{side}_{joint}" for side in _RIGHT_THEN_LEFT for joint in _UPPER_ARM),
+        *(f"{side}_{joint}" for side in _RIGHT_THEN_LEFT for joint in _UPPER_LEG),
+        *(f"{side}_{joint}" for joint in _FACE for side in _RIGHT_THEN_LEFT),
+    ),
+    bones=(
+        ("nose", "neck"),
+        *(bone for side in _RIGHT_THEN_LEFT for bone in _chain(f"{side}_ear", f"{side}_eye", "nose")),
+        *(
+            bone
+            for side in _RIGHT_THEN_LEFT
+            for joints in (_UPPER_ARM, _UPPER_LEG)
+            for bone in _chain(*_of_side(side, *reversed(joints)), "neck")
+        ),
+    ),
+    centre="neck",
+    hips=_both("hip"),
+    parts={
+        "head": ("nose", *_both("eye", "ear")),
+        "hands": _both(*_UPPER_ARM),
+        "torso": ("neck", *_both("shoulder", "hip")),
+        "legs": _both(*_UPPER_LEG),
+    },
+    mirrored=_sided(*_UPPER_ARM, *_UPPER_LEG, *_FACE),
+    source="OpenPose, the COCO body model of 18 key points, in the order of Kinetics-skeleton",
+)
+
+COCO_17 = Layout(
+    name="coco-17",
+    joints=(
+        "nose",
+        *(f"{side}_{joint}" for joint in (*_FACE, *_UPPER_ARM, *_UPPER_LEG) for side in ("left", "right")),
+    ),
+    bones=tuple(
+        bone
+        for side in ("left", "right")
+        for bone in (
+            *_chain(f"{side}_ear", f"{side}_eye", "nose"),
+            *_chain(*_of_side(side, *reversed(_UPPER_ARM)), "nose"),
+            *_chain(*_of_side(side, *reversed(_UPPER_LEG)), f"{side}_shoulder"),
+        )
+    ),
+    centre="nose",
+    hips=_both("hip"),
+    parts={
+        "head": ("nose", *_both("eye", "ear")),
+        "hands": _both(*_UPPER_ARM),
+        "torso": _both("shoulder", "hip"),
+        "legs": _both(*_UPPER_LEG),
+    },
+    mirrored=_sided(*_FACE, *_UPPER_ARM, *_UPPER_LEG),
+    source="COCO key points, in the order of the annotations of COCO 2017",
+)
+
+H36M_17 = Layout(
+    name="h36m-17",
+    joints=(
+        "pelvis",
+        *_of_side("right", *_UPPER_LEG),
+        *_of_side("left", *_UPPER_LEG),
+        "spine",
+        "thorax",
+        "nose",
+        "head_top",
+        *_of_side("left", *_UPPER_ARM),
+        *_of_side("right", *_UPPER_ARM),
+    ),
+    bones=(
+        *_chain("pelvis", "spine", "thorax"),
+        *_chain("head_top", "nose", "thorax"),
+        *(
+            bone
+            for side in ("left", "right")
+            for bone in (
+                *_chain(*_of_side(side, *reversed(_UPPER_ARM)), "thorax"),
+                *_chain(*_of_side(side, *reversed(_UPPER_LEG)), "pelvis"),
+            )
+        ),
+    ),
+    centre="thorax",
+    hips=("pelvis",),
+    parts={
+        "head": ("nose", "head_top"),
+        "hands": _both(*_UPPER_ARM),
+        "torso": ("pelvis", "spine", "thorax"),
+        "legs": _both(*_UPPER_LEG),
+    },
+    mirrored=_sided(*_UPPER_ARM, *_UPPER_LEG),
+    source="Human3.6M reduced to 17 joints, in the order of VideoPose3D (joints 9 and 10 are nose and head top)",
+)
+
+_MOCAP_ARM = ("shoulder", "elbow", "forearm", "wrist", "hand", "hand_tip")
+_MOCAP_LEG = ("hip", "knee", "ankle", "foot", "toes")
+
+HDM05 = Layout(
+    name="hdm05",
+    joints=(
+        "pelvis",
+        *_both(*_MOCAP_LEG),
+        *("lower_back", "upper_back", "thorax", "lower_neck", "upper_neck", "head"),
+        *_both(*_MOCAP_ARM, "thumb"),
+    ),
+    bones=(
+        *_chain("pelvis", "lower_back", "upper_back", "thorax"),
+        *_chain("head", "upper_neck", "lower_neck", "thorax"),
+        *(
+            bone
+            for side in ("left", "right")
+            for bone in (
+                *_chain(*_of_side(side, *reversed(_MOCAP_ARM)), "thorax"),
+                (f"{side}_thumb", f"{side}_wrist"),
+                *_chain(*_of_side(side, *reversed(_MOCAP_LEG)), "pelvis"),
+            )
+        ),
+    ),
+    centre="thorax",
+    hips=("pelvis",),
+    parts={
+        "head": ("lower_neck", "upper_neck", "head"),
+        "hands": _both(*_MOCAP_ARM, "thumb"),
+        "torso": ("pelvis", "lower_back", "upper_back", "thorax"),
+        "legs": _both(*_MOCAP_LEG),
+    },
+    mirrored=_sided(*_MOCAP_ARM, "thumb", *_MOCAP_LEG),
+    source="the ASF skeletons of HDM05 (Vicon BodyBuilder), a joint at the end of each bone, in the order of their ids",
+)
+
+LAYOUTS: Mapping[str, Layout] = {
+    layout.name: layout for layout in (KINECT_V1, KINECT_V2, OPENPOSE_18, COCO_17, H36M_17, HDM05)
+}
 
 
 def get_layout(name: str) -> Layout:

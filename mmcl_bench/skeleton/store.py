@@ -89,6 +89,8 @@ class DatasetCard(BaseModel):
     n_clips: int
     skipped: dict[str, str] = {}
     """Clips left out with ``--skip-bad``: file name to reason."""
+    noted: dict[str, str] = {}
+    """Faults of the published files that the reader knows and works around: file name to what and how."""
 
 
 @dataclass(frozen=True)

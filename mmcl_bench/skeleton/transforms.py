@@ -28,7 +28,7 @@ def _each(bodies: Bodies, change: Callable[[np.ndarray], np.ndarray]) -> Bodies:
 
 def centre(bodies: Bodies, layout: Layout) -> Bodies:
     """Moves the hip of the first body in its first frame to the origin."""
-    origin = bodies[0].positions[0, layout.index(layout.hip)]
+    origin = layout.mid_hip(bodies[0].positions[0])
     return _each(bodies, lambda positions: positions - origin)
 
 
@@ -63,7 +63,7 @@ def scale_by_torso(bodies: Bodies, layout: Layout) -> Bodies:
     """
     first = bodies[0].positions
     shoulders = (first[:, layout.index("left_shoulder")] + first[:, layout.index("right_shoulder")]) / 2
-    torso = np.median(np.linalg.norm(shoulders - first[:, layout.index(layout.hip)], axis=-1))
+    torso = np.median(np.linalg.norm(shoulders - layout.mid_hip(first), axis=-1))
     return _each(bodies, lambda positions: positions / torso) if torso > 1e-6 else bodies
 
 

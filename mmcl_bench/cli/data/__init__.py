@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from mmcl_bench.cli.data import listing, prepare
+from mmcl_bench.cli.data import layouts, listing, prepare
 
 app = typer.Typer(help="Prepare data sets and look at them.", no_args_is_help=True)
 app.command()(prepare.prepare)
 app.command("list")(listing.list_datasets)
 app.command()(listing.info)
+app.command()(layouts.layouts)

@@ -116,8 +116,8 @@ class Reader(ABC):
     def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
         """The clips of one unit.
 
-        Raises :class:`.archive.BadFile` when the whole unit cannot be used; tells ``on_bad`` of single clips that cannot. What
-        :func:`clip_fault` finds need not be looked for.
+        Raises :class:`.archive.BadFile` when the whole unit cannot be used; tells ``on_bad`` of single clips that
+        cannot. What :func:`clip_fault` finds need not be looked for.
         """
 
 
@@ -131,7 +131,10 @@ class FilePerClipReader(Reader):
 
     @abstractmethod
     def clip(self, name: re.Match[str], content: bytes) -> Clip:
-        """The clip in one file, from the match of :attr:`file_name` and the file's bytes. Raises :class:`.archive.BadFile`."""
+        """The clip in one file, from the match of :attr:`file_name` and the file's bytes.
+
+        Raises :class:`.archive.BadFile`.
+        """
 
     def units(self, archive: Archive) -> list[Unit]:
         wanted = sorted(

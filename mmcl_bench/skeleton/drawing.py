@@ -1,0 +1,133 @@
+"""Skeletons drawn with matplotlib, and a picture of every joint layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmcl_bench.skeleton.joint_maps import HUB, joint_matrix, map_joints
+from mmcl_bench.skeleton.layouts import Layout, get_layout
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LEFT, RIGHT, MIDDLE = "#0072B2", "#D55E00", "#595959"
+"""Colours of Okabe and Ito that everyone tells apart, and a grey."""
+
+_STANDING: Mapping[str, tuple[float, float, float]] = {
+    "spine_base": (0.00, 0.98, 0.00),
+    "spine_mid": (0.00, 1.20, 0.00),
+    "spine_shoulder": (0.00, 1.42, 0.00),
+    "neck": (0.00, 1.52, 0.00),
+    "head": (0.00, 1.66, -0.02),
+    "right_shoulder": (0.18, 1.40, 0.00),
+    "right_elbow": (0.38, 1.22, 0.00),
+    "right_wrist": (0.56, 1.05, -0.02),
+    "right_hand": (0.62, 0.99, -0.03),
+    "right_hand_tip": (0.69, 0.93, -0.04),
+    "right_thumb": (0.58, 0.93, -0.06),
+    "right_hip": (0.09, 0.94, 0.00),
+    "right_knee": (0.13, 0.52, -0.02),
+    "right_ankle": (0.16, 0.10, 0.02),
+    "right_foot": (0.21, 0.03, -0.12),
+}
+"""Joints of kinect-v2 in metres, by hand: someone of 1.75 m who stands with the arms spread, seen from behind."""
+
+
+def draw_pose(
+    axes: Axes,
+    positions: np.ndarray,
+    layout: Layout,
+    *,
+    joint_size: float = 14.0,
+    bone_width: float = 2.0,
+    alpha: float = 1.0,
+) -> None:
+    """Adds one pose (V, 3) to ``axes``, x to the right and y up; joints that are all zeros were not seen and are left out.
+
+    The left side is blue, the right side vermilion, what lies between grey. The axes' limits are the caller's.
+    ``joint_size`` is in square points, ``bone_width`` in points.
+    """
+    from matplotlib.collections import LineCollection
+
+    seen = positions.any(-1)
+    flat = positions[:, :2]
+    colours = np.array([_colour(joint) for joint in layout.joints])
+    pairs = [(child, parent) for child, parent in layout.bone_pairs if seen[child] and seen[parent]]
+    bones = LineCollection(
+        [flat[list(pair)] for pair in pairs],
+        colors=[_bone_colour(layout.joints[child], layout.joints[parent]) for child, parent in pairs],
+        linewidths=bone_width,
+        alpha=alpha,
+        capstyle="round",
+        zorder=1,
+    )
+    axes.add_collection(bones, autolim=True)
+    axes.scatter(*flat[seen].T, s=joint_size, c=list(colours[seen]), alpha=alpha, linewidths=0, zorder=2)
+
+
+def standing_pose(layout: Layout) -> np.ndarray:
+    """(V, 3) metres: the same person standing, as every layout would record it."""
+    hub = get_layout(HUB)
+    pose = dict(_STANDING)
+    for joint, (x, y, z) in _STANDING.items():
+        pose[joint.replace("right_", "left_")] = (-x, y, z) if joint.startswith("right_") else (x, y, z)
+    return map_joints(np.array([pose[joint] for joint in hub.joints]), joint_matrix(HUB, layout.name))
+
+
+def draw_layout(layout: Layout, path: Path) -> None:
+    """Writes a picture of a layout, with its joints numbered and named, as PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    figure = Figure(figsize=(7.2, 5.4), dpi=100)
+    body, names = figure.add_axes((0.0, 0.0, 0.72, 0.95)), figure.add_axes((0.72, 0.0, 0.28, 0.95))
+    figure.suptitle(f"{layout.name}: {len(layout)} joints", fontsize=11, y=0.97)
+    pose = standing_pose(layout)
+    draw_pose(body, pose, layout, joint_size=26)
+    _number(body, pose, layout)
+    body.set(xlim=(-0.84, 0.84), ylim=(-0.08, 1.86), aspect="equal")
+    _list_names(names, layout)
+    for axes in (body, names):
+        axes.set_axis_off()
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    # Few colours make a picture small enough to be kept with the pages that show it.
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    picture.quantize(64).save(path, format="PNG", optimize=True)
+
+
+def _colour(joint: str) -> str:
+    return {"left": LEFT, "right": RIGHT}.get(joint.partition("_")[0], MIDDLE)
+
+
+def _bone_colour(child: str, parent: str) -> str:
+    """A bone has its outer end's side, as one from the hip to the middle has the hip's."""
+    return next((colour for colour in (_colour(child), _colour(parent)) if colour != MIDDLE), MIDDLE)
+
+
+def _number(axes: Axes, pose: np.ndarray, layout: Layout) -> None:
+    """Writes each joint's number beside it, where most room is."""
+    flat = pose[:, :2]
+    along = np.linspace(0, 1, 12)[:, None]
+    taken = [along * flat[child] + (1 - along) * flat[parent] for child, parent in layout.bone_pairs]
+    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    around = 0.062 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    digit = np.array([[-0.015, 0.0], [0.0, 0.02], [0.0, -0.02], [0.015, 0.0]])
+    for number, joint in enumerate(layout.joints):
+        places = (flat[number] + around)[:, None] + digit * [len(str(number)), 1]
+        room = np.linalg.norm(places[:, :, None] - np.concatenate(taken), axis=-1).min((1, 2))
+        place = places[room.argmax()]
+        taken.append(place)
+        axes.text(*place.mean(0), str(number), ha="center", va="center", fontsize=9, color=_colour(joint))
+
+
+def _list_names(axes: Axes, layout: Layout) -> None:
+    for number, joint in enumerate(layout.joints):
+        height = 1 - (number + 1) / (len(layout) + 1)
+        axes.text(0.10, height, str(number), ha="right", va="center", fontsize=9, color=_colour(joint))
+        axes.text(0.14, height, joint, ha="left", va="center", fontsize=9, color=_colour(joint))
