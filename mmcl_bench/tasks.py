@@ -24,6 +24,9 @@ from mmcl_bench.registry import unknown
 
 Family = Literal["supervised", "zero-shot", "transfer"]
 FAMILIES: tuple[Family, ...] = ("supervised", "zero-shot", "transfer")
+OPTIONS: dict[str, tuple[str, ...]] = {"duplicates": ("kept", "removed")}
+"""Parameters that every supervised and zero-shot task has beside those of its card, with the values that they take; the
+first is the default. ``duplicates``: whether test clips that equal a training clip in every number stay."""
 _NAME = r"[a-z0-9][a-z0-9-]*"
 _IDENTITY = re.compile(rf"(?P<family>{_NAME})/(?P<name>{_NAME})(?:@(?P<version>\d+))?(?:\[(?P<parameters>[^\]]*)\])?")
 
@@ -78,10 +81,15 @@ class TaskCard(BaseModel):
 
     def bind(self, parameters: Mapping[str, str]) -> Task:
         """A task with some parameters set. Raises :class:`UserError` for one that the card lacks or cannot take."""
+        options = {} if self.family == "transfer" else OPTIONS
+        known = {**{key: values[0] for key, values in options.items()}, **self.parameters}
         for key in parameters:
-            if key not in self.parameters:
-                raise UserError(f"{self.path}: {unknown('parameter', key, sorted(self.parameters))}")
-        bound = {**self.parameters, **parameters}
+            if key not in known:
+                raise UserError(f"{self.path}: {unknown('parameter', key, sorted(known))}")
+        bound = {**known, **parameters}
+        for key, values in options.items():
+            if bound[key] not in values:
+                raise UserError(f"{self.path}: {unknown(f'value of {key}', bound[key], list(values))}")
         if "split" in bound and bound["split"] not in self.split_names():
             raise UserError(f"{self.path}: {unknown('split', bound['split'], self.split_names())}")
         return Task(self, bound)
@@ -97,7 +105,7 @@ class Task:
     @property
     def identity(self) -> str:
         """``family/name@version[key=value]``: the split always, other parameters where they are not the default."""
-        shown = {k: v for k, v in self.parameters.items() if k == "split" or v != self.card.parameters[k]}
+        shown = {k: v for k, v in self._deciding().items() if k == "split" or v != self.card.parameters.get(k)}
         listed = ",".join(
             f"{key}={value}" for key, value in sorted(shown.items(), key=lambda kv: (kv[0] != "split", kv))
         )
@@ -116,9 +124,13 @@ class Task:
     def hash(self) -> str:
         """sha256 over all that decides a score beside data and method: card, parameters, and the facts they name."""
         content = self.card.model_dump(mode="json", exclude={"title", "citation", "default", "seeds", "splits"})
-        content["parameters"] = self.parameters
+        content["parameters"] = self._deciding()
         content["facts"] = self._facts()
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _deciding(self) -> dict[str, str]:
+        """The parameters without options at their default, so that a new option leaves names and hashes as they are."""
+        return {key: value for key, value in self.parameters.items() if key not in OPTIONS or value != OPTIONS[key][0]}
 
     def _facts(self) -> dict[str, Any]:
         """The side's numbers, the split's lists and the class texts, or the class map."""

@@ -29,6 +29,10 @@ def run(
     dataset: Annotated[str | None, typer.Option(help="Data set of the family's task.")] = None,
     source: Annotated[str | None, typer.Option(help="Transfer: the data set to train on.")] = None,
     target: Annotated[str | None, typer.Option(help="Transfer: the data set to test on.")] = None,
+    duplicates: Annotated[
+        str | None,
+        typer.Option(help="removed: without the test clips that equal a training clip; a task version of its own."),
+    ] = None,
     method: Annotated[str, typer.Option(help="Method, or several with commas between.")] = "mmcl",
     preset: Annotated[str, typer.Option(help="quick: minutes on two cores. paper: the published settings.")] = "quick",
     seeds: Annotated[int, typer.Option(help="How many seeds, from 0 on.", min=1)] = 1,
@@ -59,6 +63,8 @@ def run(
     bound = key_values("--parameter", parameters)
     if split is not None:
         bound["split"] = split
+    if duplicates is not None:
+        bound["duplicates"] = duplicates
     wanted = find_task(task, target or dataset, source, bound)
 
     from mmcl_bench.jobs import make_job

@@ -218,7 +218,11 @@ class Protocol(ABC):
 
     @cached_property
     def test_rows(self) -> Rows:
-        return self._limited(self._shuffled(self._test(), "test"))
+        rows = self._test()
+        if self.task.parameters.get("duplicates") == "removed":
+            trained_on = set(self._train().of_index("content"))
+            rows = rows.where(np.array([content not in trained_on for content in rows.of_index("content")], dtype=bool))
+        return self._limited(self._shuffled(rows, "test"))
 
     def generator(self, purpose: str) -> np.random.Generator:
         """Random numbers that follow from the task and the purpose alone, the same for every method and seed."""

@@ -315,8 +315,8 @@ def _first_frame(words: list[bytes], skeleton: Skeleton) -> dict[str, int]:
         at += 1 + len(bone.dofs)
     lacking = [bone.name for bone in names.values() if bone.name not in columns]
     if lacking:
-        found = words[at][:40].decode("latin-1") if at < len(words) else "its end"
-        raise BadFile(f"lacks bone {lacking[0]!r} in its first frame, or has {found!r} in its place")
+        found = repr(words[at][:40].decode("latin-1")) if at < len(words) else "its end"
+        raise BadFile(f"has {found} where its first frame should name a bone; lacks {lacking[0]!r}")
     return columns
 
 

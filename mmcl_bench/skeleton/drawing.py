@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,14 +47,14 @@ def draw_pose(
     bone_width: float = 2.0,
     alpha: float = 1.0,
 ) -> None:
-    """Adds one pose (V, 3) to ``axes``, x to the right and y up; joints that are all zeros were not seen and are left out.
+    """Adds one pose (V, 3) to ``axes``, x to the right and y up. Joints that are all zeros were not seen: left out.
 
     The left side is blue, the right side vermilion, what lies between grey. The axes' limits are the caller's.
     ``joint_size`` is in square points, ``bone_width`` in points.
     """
     from matplotlib.collections import LineCollection
 
-    seen = positions.any(-1)
+    seen = (positions != 0).any(axis=-1)
     flat = positions[:, :2]
     colours = np.array([_colour(joint) for joint in layout.joints])
     pairs = [(child, parent) for child, parent in layout.bone_pairs if seen[child] and seen[parent]]
@@ -66,7 +67,7 @@ def draw_pose(
         zorder=1,
     )
     axes.add_collection(bones, autolim=True)
-    axes.scatter(*flat[seen].T, s=joint_size, c=list(colours[seen]), alpha=alpha, linewidths=0, zorder=2)
+    axes.scatter(flat[seen, 0], flat[seen, 1], s=joint_size, c=list(colours[seen]), alpha=alpha, linewidths=0, zorder=2)
 
 
 def standing_pose(layout: Layout) -> np.ndarray:
@@ -80,7 +81,6 @@ def standing_pose(layout: Layout) -> np.ndarray:
 
 def draw_layout(layout: Layout, path: Path) -> None:
     """Writes a picture of a layout, with its joints numbered and named, as PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
 
@@ -94,11 +94,10 @@ def draw_layout(layout: Layout, path: Path) -> None:
     _list_names(names, layout)
     for axes in (body, names):
         axes.set_axis_off()
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
     # Few colours make a picture small enough to be kept with the pages that show it.
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    picture.quantize(64).save(path, format="PNG", optimize=True)
+    Image.open(drawn).convert("RGB").quantize(64).save(path, format="PNG", optimize=True)
 
 
 def _colour(joint: str) -> str:
@@ -123,7 +122,8 @@ def _number(axes: Axes, pose: np.ndarray, layout: Layout) -> None:
         room = np.linalg.norm(places[:, :, None] - np.concatenate(taken), axis=-1).min((1, 2))
         place = places[room.argmax()]
         taken.append(place)
-        axes.text(*place.mean(0), str(number), ha="center", va="center", fontsize=9, color=_colour(joint))
+        x, y = place.mean(0)
+        axes.text(x, y, str(number), ha="center", va="center", fontsize=9, color=_colour(joint))
 
 
 def _list_names(axes: Axes, layout: Layout) -> None:

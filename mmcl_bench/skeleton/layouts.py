@@ -29,6 +29,8 @@ class Layout:
     mirrored: tuple[tuple[str, str], ...]
     """(left, right) pairs."""
     source: str
+    from_images: bool = False
+    """Key points found in images: single joints may be unseen, which is to say zero, while others are seen."""
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -201,6 +203,7 @@ OPENPOSE_18 = Layout(
     },
     mirrored=_sided(*_UPPER_ARM, *_UPPER_LEG, *_FACE),
     source="OpenPose, the COCO body model of 18 key points, in the order of Kinetics-skeleton",
+    from_images=True,
 )
 
 COCO_17 = Layout(
@@ -228,6 +231,7 @@ COCO_17 = Layout(
     },
     mirrored=_sided(*_FACE, *_UPPER_ARM, *_UPPER_LEG),
     source="COCO key points, in the order of the annotations of COCO 2017",
+    from_images=True,
 )
 
 H36M_17 = Layout(

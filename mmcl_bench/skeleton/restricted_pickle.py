@@ -26,7 +26,7 @@ from mmcl_bench.skeleton.archive import BadFile
 MAX_STEPS = 1 << 26
 """Instructions in a pickle; the largest published one has about 10 million."""
 MAX_VALUES = 1 << 24
-"""Containers, numbers and texts in a pickle; the largest published one has about 5 million."""
+"""Values that a pickle makes, marks or remembers; the largest published one has about 6 million."""
 _MAX_NAME = 200
 _MAX_DIMENSIONS = 8
 _DTYPE = re.compile(r"[<>=|]?(?:f[248]|[iu][1248]|b1)")
@@ -63,7 +63,11 @@ class PickledArray:
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     _order: str
-    _content: bytes | bytearray | str
+    _content: bytes | str
+
+    @property
+    def n_bytes(self) -> int:
+        return len(self._content)
 
     def values(self) -> np.ndarray:
         """The array, read-only."""
@@ -302,6 +306,7 @@ class _Machine:
     def remember(self, key: int) -> None:
         if not self.stack:
             raise _damaged("remembers a value that is not there")
+        self.n_values += 1
         self.memo[key] = self.stack[-1]
 
     def get1(self) -> None:
@@ -425,7 +430,7 @@ def _ordered(dtype: np.dtype[Any], state: Any) -> np.dtype[Any]:
     order = state[1]
     if type(order) is not str or order not in ("<", ">", "=", "|"):
         raise _damaged("has a dtype without a byte order")
-    return dtype.newbyteorder("=" if order == "|" else order)
+    return np.dtype(order + dtype.str[1:])
 
 
 def _filled(state: Any) -> PickledArray:

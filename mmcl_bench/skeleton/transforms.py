@@ -26,6 +26,30 @@ def _each(bodies: Bodies, change: Callable[[np.ndarray], np.ndarray]) -> Bodies:
     return tuple(replace(body, positions=change(body.positions).astype(np.float32)) for body in bodies)
 
 
+def fill_missing(bodies: Bodies, layout: Layout) -> Bodies:
+    """Fills the frames in which a body was not seen, all zeros in its track, from the nearest ones in which it was.
+
+    Between two such frames by linear interpolation; before the first and after the last their poses hold. In layouts
+    of key points from images, single joints are filled alike. What was never seen stays zero.
+    """
+    if all(body.positions.any(-1).all() for body in bodies):
+        return bodies
+    return tuple(replace(body, positions=_filled(body.positions, layout)) for body in bodies)
+
+
+def _filled(positions: np.ndarray, layout: Layout) -> np.ndarray:
+    joints_seen = np.asarray(positions.any(-1))
+    if not layout.from_images:
+        joints_seen[:] = joints_seen.any(1, keepdims=True)
+    filled = positions.copy()
+    frames = np.arange(len(positions))
+    for joint, seen in enumerate(joints_seen.T):
+        if seen.any() and not seen.all():
+            for axis in range(positions.shape[2]):
+                filled[:, joint, axis] = np.interp(frames, frames[seen], positions[seen, joint, axis])
+    return filled
+
+
 def centre(bodies: Bodies, layout: Layout) -> Bodies:
     """Moves the hip of the first body in its first frame to the origin."""
     origin = layout.mid_hip(bodies[0].positions[0])
@@ -68,7 +92,7 @@ def scale_by_torso(bodies: Bodies, layout: Layout) -> Bodies:
 
 
 def normalise_clip(bodies: Bodies, layout: Layout) -> Bodies:
-    """Centred, turned to face along z, and in torso lengths instead of metres."""
+    """Centred, turned to face along z, and in torso lengths instead of metres. Missing frames should be filled."""
     return scale_by_torso(align_yaw(centre(bodies, layout), layout), layout)
 
 
@@ -103,7 +127,7 @@ def clip_tensor(
     slots = np.zeros((n_bodies, n_frames, len(layout), 3), dtype=np.float32)
     if bodies:
         frames = _clip_frames(bodies, n_frames)
-        placed = (normalise_clip if normalise else centre)(bodies, layout)
+        placed = (normalise_clip if normalise else centre)(fill_missing(bodies, layout), layout)
         for slot, body in zip(slots, placed, strict=False):
             own = frames - body.start
             seen = (own >= 0) & (own <= len(body.positions) - 1)
@@ -151,7 +175,8 @@ def prepare_clips(view: Clips, n_frames: int = 64, normalise: bool = True) -> Pr
     for number in range(len(view)):
         if bodies := view.bodies(number):
             frames = _clip_frames(bodies, n_frames)
-            tracks.extend(sample_at(body.positions, frames - body.start) for body in place(bodies, layout))
+            placed = place(fill_missing(bodies, layout), layout)
+            tracks.extend(sample_at(body.positions, frames - body.start) for body in placed)
             clip.extend([number] * len(bodies))
     stacked = np.stack(tracks) if tracks else np.empty((0, n_frames, len(layout), 3), dtype=np.float32)
     channels_first = torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()

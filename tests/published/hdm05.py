@@ -1,4 +1,4 @@
-"""HDM05 as it is passed on: a zip of AMC motions by side and class, each folder with the ASF skeletons of its actors."""
+"""HDM05 as it is passed on: a zip of AMC motions by side and class, with the ASF skeletons beside them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ def skeleton_file() -> bytes:
     text = (
         "# synthetic\n:version 1.10\n:name VICON\n:units\n  mass 1.0\n  length 0.45\n  angle deg\n"
         ":documentation\n   synthetic, für Tests\n:root\n   order TX TY TZ RX RY RZ\n   axis XYZ\n"
-        f"   position 0 0 0  \n   orientation 0 0 0 \n:bonedata\n{''.join(blocks)}:hierarchy\n  begin\n{hierarchy}  end\n"
+        f"   position 0 0 0  \n   orientation 0 0 0 \n:bonedata\n{''.join(blocks)}"
+        f":hierarchy\n  begin\n{hierarchy}  end\n"
     )
     return text.encode("latin-1")
 

@@ -88,7 +88,7 @@ class Hdm05(Reader):
     def units(self, archive: Archive) -> list[Unit]:
         names = archive.names()
         wanted = sorted(
-            (match["sample_id"], name, f"HDM_{match['actor']}.asf")
+            (match["sample_id"], name, _skeleton_name(match))
             for name in names
             if (match := self.file_name.fullmatch(base_name(name)))
         )
@@ -101,7 +101,7 @@ class Hdm05(Reader):
         units = []
         for _, name, skeleton in wanted:
             own = name.removesuffix(base_name(name)) + skeleton
-            units.append(Unit(name, (own if own in beside else skeletons.get(skeleton, skeleton),)))
+            units.append(Unit(name, (own if own in beside else skeletons.get(skeleton),)))
         return units
 
     def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
@@ -109,6 +109,8 @@ class Hdm05(Reader):
         if match is None:
             raise ValueError(f"{unit.file} is no unit of {self.name}")
         (skeleton_file,) = unit.detail
+        if skeleton_file is None:
+            raise BadFile(f"comes without its skeleton {_skeleton_name(match)}")
         skeleton = _skeleton(archive, skeleton_file)
         motion = read_amc(archive.read(unit.file), skeleton)
         ends = joint_positions(skeleton, motion, self.settings.every)
@@ -124,9 +126,7 @@ class Hdm05(Reader):
 
 
 def _skeleton(archive: Archive, file: str) -> Skeleton:
-    """The skeleton of a motion, whose file is to blame when there is none."""
-    if file not in archive.names():
-        raise BadFile(f"comes without its skeleton {file}")
+    """The skeleton of a motion. Raises :class:`BadFile`, worded for the motion's own file."""
     try:
         skeleton = read_asf(archive.read(file))
     except BadFile as error:
@@ -134,6 +134,10 @@ def _skeleton(archive: Archive, file: str) -> Skeleton:
     if lacking := [bone for bone in BONES if bone not in skeleton.bones]:
         raise BadFile(f"needs {file}, which lacks bone {lacking[0]!r}")
     return skeleton
+
+
+def _skeleton_name(motion: re.Match[str]) -> str:
+    return f"HDM_{motion['actor']}.asf"
 
 
 def _order(skeleton: Skeleton) -> np.ndarray:

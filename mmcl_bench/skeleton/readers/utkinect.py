@@ -35,7 +35,7 @@ class UTKinect(Reader):
             column="subject",
             train=(1, 3, 5, 7, 9),
             test=(2, 4, 6, 8, 10),
-            source="odd subjects train, even subjects test, as in UTD-MHAD; the authors leave out one recording at a time",
+            source="odd subjects train, even ones test, as in UTD-MHAD; the authors leave out one recording at a time",
         ),
     }
     default_side = "x-sub"
@@ -102,7 +102,7 @@ def _gaps(archive: Archive) -> list[tuple[str, str]]:
 
 
 def _ranges(archive: Archive) -> dict[str, dict[str, tuple[int, int] | None]]:
-    """First and last frame of every action by recording. Raises :class:`UserError` for a file that is something else."""
+    """First and last frame of every action by recording. Raises :class:`UserError` for something else."""
     files = [file for file in archive.names() if base_name(file) == LABELS]
     if len(files) != 1:
         raise UserError(f"{archive.source}: holds {len(files)} files {LABELS}; expected one")
