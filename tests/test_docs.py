@@ -10,10 +10,10 @@ import re
 import shlex
 from pathlib import Path
 
-import published
 import pytest
-from conftest import write_toy_for_every_side
 
+import published
+from conftest import write_toy_for_every_side
 from mmcl_bench.cli import app
 from mmcl_bench.jobs import make_job
 from mmcl_bench.methods import METHODS

@@ -466,7 +466,7 @@ def _array(dtype: Any, shape: Any, order: str, content: Any) -> PickledArray:
         raise _damaged("has an array without a dtype")
     if type(content) is _Bytes:
         content = _one_character_a_byte(content.text)
-    if type(content) not in (bytes, str):
+    elif type(content) is not bytes:
         raise BadFile("holds an array of objects or of nothing; only numbers are read")
     if type(shape) is not tuple or len(shape) > _MAX_DIMENSIONS:
         raise _damaged("has an array without a shape")

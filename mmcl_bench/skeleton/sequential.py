@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO
 
 import numpy as np
@@ -62,7 +63,7 @@ def _header(file: IO[bytes], dataset: SkeletonDataset) -> tuple[int, int]:
     try:
         np.lib.format.read_magic(file)
         shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-    except ValueError as error:
+    except (ValueError, TokenError) as error:
         raise _damaged(dataset.folder / TRACKS, "is no array", dataset) from error
     if fortran_order or dtype != np.dtype("<f4") or len(shape) != 3 or shape[2] != 3:
         raise _damaged(dataset.folder / TRACKS, f"is an array of {dtype} {shape}", dataset)

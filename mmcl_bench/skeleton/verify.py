@@ -26,7 +26,9 @@ def verify(folder: Path, advance: Advance) -> SkeletonDataset:
         found = fingerprint(dataset)
     # What a damaged table holds may be of any type and length.
     except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise _differs(dataset, "its tables", f"do not hold what a prepared set holds ({type(error).__name__})") from error
+        raise _differs(
+            dataset, "its tables", f"do not hold what a prepared set holds ({type(error).__name__})"
+        ) from error
     if found != dataset.card.fingerprint:
         raise _differs(dataset, _rest(dataset), "differ from what was prepared: the fingerprint is another one")
     return dataset

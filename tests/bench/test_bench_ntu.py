@@ -10,13 +10,13 @@ from typing import IO, Any
 
 import numpy as np
 import pytest
-from published.ntu60 import moving_person
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from mmcl_bench.skeleton.archive import Archive
 from mmcl_bench.skeleton.readers import Unit
 from mmcl_bench.skeleton.readers.ntu import Ntu60
 from mmcl_bench.skeleton.store import Clip
+from published.ntu60 import moving_person
 
 N_FRAMES = 80
 BODY = ("id", "clipped", "left_sure", "left", "right_sure", "right", "restricted", "lean_x", "lean_y", "state")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from published.hdm05 import BONES, motion_file, skeleton_file, swaying
 from scipy.spatial.transform import Rotation
 
 from mmcl_bench.skeleton.archive import BadFile
 from mmcl_bench.skeleton.asf_amc import joint_positions, read_amc, read_asf
+from published.hdm05 import BONES, motion_file, skeleton_file, swaying
 
 ARM = b"""\
 :units

@@ -16,11 +16,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
-import published
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import published
 from mmcl_bench.errors import UserError
 from mmcl_bench.skeleton import prepare as preparing
 from mmcl_bench.skeleton.prepare import prepare

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from published.ntu60 import Sighting, clip_file, moving_person, skeleton_file
 
 from mmcl_bench.skeleton.archive import BadFile
 from mmcl_bench.skeleton.ntu_skeleton import MAX_FRAMES, TrackedBody, parse_skeleton
+from published.ntu60 import Sighting, clip_file, moving_person, skeleton_file
 
 
 def joints(x: str, z: str) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from published.hdm05 import motion_file, skeleton_file, swaying, write
 
 from mmcl_bench import facts
 from mmcl_bench.errors import UserError
@@ -16,6 +15,7 @@ from mmcl_bench.skeleton.asf_amc import joint_positions, read_amc, read_asf
 from mmcl_bench.skeleton.layouts import HDM05
 from mmcl_bench.skeleton.readers.hdm05 import ACTORS, BONES, MOTIONS, Hdm05
 from mmcl_bench.skeleton.store import Clip
+from published.hdm05 import motion_file, skeleton_file, swaying, write
 
 
 def no_bad(name: str, reason: str) -> None:

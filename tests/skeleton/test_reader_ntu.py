@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from published import ntu60, ntu120
-from published.ntu60 import Sighting, clip_file, moving_person, skeleton_file
 
 from mmcl_bench.errors import UserError
 from mmcl_bench.skeleton.archive import BadFile
@@ -20,6 +18,8 @@ from mmcl_bench.skeleton.ntu_skeleton import TrackedBody
 from mmcl_bench.skeleton.readers import Reader
 from mmcl_bench.skeleton.readers.ntu import Ntu60, Ntu120, missing_samples
 from mmcl_bench.skeleton.store import Clip
+from published import ntu60, ntu120
+from published.ntu60 import Sighting, clip_file, moving_person, skeleton_file
 
 MISSING = "S001C002P005R002A008"
 

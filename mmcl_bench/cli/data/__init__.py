@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from mmcl_bench.cli.data import layouts, listing, prepare
+from mmcl_bench.cli.data import audit, layouts, listing, prepare, verify
 
 app = typer.Typer(help="Prepare data sets and look at them.", no_args_is_help=True)
 app.command()(prepare.prepare)
 app.command("list")(listing.list_datasets)
 app.command()(listing.info)
+app.command()(audit.audit)
+app.command()(verify.verify)
 app.command()(layouts.layouts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -64,9 +64,20 @@ def make_clip(label: int, subject: int, take: int) -> Clip:
 
     Depends on its arguments and :data:`VERSION` alone.
     """
+    rng, played, clip = _recorded(label, subject, take)
+    return replace(clip, rgb=strip(rng, played), answers=describe(rng, played))
+
+
+def make_skeleton(label: int, subject: int, take: int) -> Clip:
+    """The clip of :func:`make_clip` without its image and answers, in less than half the time."""
+    return _recorded(label, subject, take)[2]
+
+
+def _recorded(label: int, subject: int, take: int) -> tuple[np.random.Generator, Take, Clip]:
+    """What draws all else that is random, what happened, and what the sensor made of it."""
     rng = np.random.default_rng([VERSION, label, subject, take])
     played = perform(rng, label, subject, take)
-    return Clip(
+    clip = Clip(
         sample_id=clip_name(label, subject, take),
         label=label,
         subject=subject,
@@ -74,9 +85,8 @@ def make_clip(label: int, subject: int, take: int) -> Clip:
         setup=1,
         n_frames=len(played.clock),
         bodies=observe(rng, played.poses),
-        rgb=strip(rng, played),
-        answers=describe(rng, played),
     )
+    return rng, played, clip
 
 
 def perform(rng: np.random.Generator, label: int, subject: int, take: int) -> Take:

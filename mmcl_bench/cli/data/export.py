@@ -1,0 +1,101 @@
+"""``mmcl-bench data export`` and ``synth``: data in the forms that others' code reads."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmcl_bench import paths
+from mmcl_bench.cli.console import DataRoot, progress
+from mmcl_bench.cli.data.listing import Name
+
+Output = Annotated[
+    Path,
+    typer.Option(
+        help="What to write; it must not be there yet. Text files go to a folder, or to a zip if it is NAME.zip."
+    ),
+]
+Workers = Annotated[
+    int | None, typer.Option(help="Processes that work; by default one a core. The result is the same.", min=1)
+]
+
+
+class ExportFormat(StrEnum):
+    CTR_GCN_NPZ = "ctr-gcn-npz"
+    NTU_SKELETON = "ntu-skeleton"
+
+
+class SynthFormat(StrEnum):
+    SKELETON = "skeleton"
+    NPZ = "npz"
+
+
+def export(
+    name: Name,
+    output: Output,
+    form: Annotated[
+        ExportFormat,
+        typer.Option("--format", help="One .npz with train and test arrays, or a .skeleton text file a clip."),
+    ],
+    side: Annotated[
+        str | None, typer.Option(help="For an .npz: how clips are parted in train and test; the set's default side.")
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(help="For an .npz: frames of each clip, with zeros behind; those of the longest.", min=1),
+    ] = None,
+    centred: Annotated[
+        bool,
+        typer.Option("--centred", help="For an .npz: begin with the middle of the spine in the origin, as published."),
+    ] = False,
+    workers: Workers = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Write a prepared data set so that code made for NTU RGB+D reads it: 25 joints of Kinect v2, metres, y up."""
+    from mmcl_bench.errors import UserError
+    from mmcl_bench.skeleton import prepare as preparing
+    from mmcl_bench.skeleton.writers.export import export_npz, export_skeletons
+
+    with progress(f"generating {name}", "clips") as advance:
+        dataset = preparing.open_dataset(name, paths.data_root(data_root), advance)
+    with progress(f"exporting {name}", "clips") as advance:
+        if form == ExportFormat.CTR_GCN_NPZ:
+            export_npz(dataset, output, advance, side, frames, centred, workers)
+        elif side or frames or centred:
+            raise UserError(f"--side, --frames and --centred are for --format {ExportFormat.CTR_GCN_NPZ}")
+        else:
+            export_skeletons(dataset, output, advance, workers)
+    typer.echo(output)
+
+
+def synth(
+    output: Output,
+    clips: Annotated[int, typer.Option(help="Clips to make, spread evenly over classes, subjects and cameras.", min=1)],
+    like: Annotated[str, typer.Option(help="The data set whose classes and file names they have.")] = "ntu60",
+    form: Annotated[
+        SynthFormat,
+        typer.Option("--format", help="A .skeleton text file a clip, or one .npz with train and test arrays."),
+    ] = SynthFormat.SKELETON,
+    seed: Annotated[int, typer.Option(help="Another number gives other clips.", min=0)] = 0,
+    subjects: Annotated[int, typer.Option(help="Number of people, up to 40.", min=1)] = 40,
+    side: Annotated[str | None, typer.Option(help="For an .npz: x-sub (the default) or x-view.")] = None,
+    workers: Workers = None,
+) -> None:
+    """Make a synthetic data set of any size in the files of a published one. The same command gives the same bytes."""
+    from mmcl_bench.errors import UserError
+    from mmcl_bench.skeleton.writers.synthetic import LIKE, synth_npz, synth_skeletons, wanted_clips
+
+    if like != LIKE:
+        raise UserError(f"--like {like}: the generator knows the 60 classes of {LIKE} alone")
+    wanted = wanted_clips(clips, seed, subjects)
+    with progress("making synthetic clips", "clips") as advance:
+        if form == SynthFormat.NPZ:
+            synth_npz(wanted, output, advance, side, workers)
+        elif side:
+            raise UserError(f"--side is for --format {SynthFormat.NPZ}; text files are not parted")
+        else:
+            synth_skeletons(wanted, output, advance, workers)
+    typer.echo(output)

@@ -1,0 +1,130 @@
+"""Writing clips as ``.skeleton`` text files, the form in which NTU RGB+D is published.
+
+Form: shahroudy/NTURGB-D, ``Matlab/read_skeleton_file.m``. Lines end as on Windows, where the Kinect ran.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmcl_bench.atomic import write_atomically
+from mmcl_bench.errors import UserError
+from mmcl_bench.skeleton.store import BodyTrack, atomic_folder
+
+NAME = r"S\d{3}C\d{3}P\d{3}R\d{3}A\d{3}"
+"""Of a clip: setup, camera, person, repetition, action."""
+LINE_END = "\r\n"
+N_JOINTS = 25
+FIRST_BODY_ID, BODY_ID_STEP = 1 << 56, 16
+"""Kinect's ids begin here. At this step they stay apart even where they are read as floating-point numbers."""
+FOLDER_IN_ZIP = "nturgbd_skeletons"
+MAX_NUMBER = 999
+"""Of a setup, camera, subject, repetition or action: three digits."""
+
+_DEPTH = (512, 424, 70.6, 60.0)
+_COLOUR = (1920, 1080, 84.1, 53.8)
+"""Width and height of Kinect v2's images in pixels, and the angles of view in degrees: the figures of its makers."""
+_NEAREST = 0.1
+"""Metres; what is nearer is on no image."""
+_SEEN, _UNSEEN = 2, 0
+"""Tracking states of a joint: tracked, not tracked."""
+
+# Of what no set here has: edges that cut the body, states of the hands, lean; orientations of joints.
+_BODY = LINE_END.join(("%d 0 0 0 0 0 0 0 0 2", str(N_JOINTS), ""))
+_JOINT = "%.9g %.9g %.9g %.7g %.7g %.7g %.7g 0 0 0 0 %d" + LINE_END
+_SIGHTING = _BODY + _JOINT * N_JOINTS
+_NUMBERS_A_JOINT = 8
+
+
+def skeleton_text(n_frames: int, bodies: Sequence[BodyTrack]) -> bytes:
+    """The text of a clip of ``n_frames`` with tracks in kinect-v2, metres, y up.
+
+    There is one track at least. Nine digits give back every float32. A frame of a track that is all zeros has no such body. Positions in the images
+    are those of a pinhole camera with Kinect v2's angles of view, in the place of the depth camera.
+    """
+    seen = [np.flatnonzero(body.positions.any(axis=(1, 2))) for body in bodies]
+    frames = np.concatenate([body.start + rows for body, rows in zip(bodies, seen, strict=True)])
+    ids = np.repeat(np.arange(len(bodies)), [len(rows) for rows in seen])
+    order = np.lexsort((ids, frames))
+    positions = np.concatenate([body.positions[rows] for body, rows in zip(bodies, seen, strict=True)])[order]
+    numbers = np.empty((len(order), 1 + N_JOINTS * _NUMBERS_A_JOINT), dtype=object)
+    numbers[:, 0] = FIRST_BODY_ID + BODY_ID_STEP * ids[order]
+    numbers[:, 1:] = _joint_numbers(positions.astype(np.float64)).reshape(len(order), -1)
+    counts = np.bincount(frames.astype(np.int64), minlength=n_frames).tolist()
+    form = "".join(f"{count}{LINE_END}{_SIGHTING * count}" for count in counts)
+    return f"{n_frames}{LINE_END}{form % tuple(numbers.ravel().tolist())}".encode("ascii")
+
+
+def _joint_numbers(positions: np.ndarray) -> np.ndarray:
+    """(n, V, 8) from (n, V, 3): x, y, z, the places in both images, and the tracking state."""
+    numbers = np.zeros((*positions.shape[:2], _NUMBERS_A_JOINT))
+    numbers[..., :3] = positions
+    numbers[..., 3:5] = _projected(positions, *_DEPTH)
+    numbers[..., 5:7] = _projected(positions, *_COLOUR)
+    numbers[..., 7] = np.where(positions.any(axis=-1), _SEEN, _UNSEEN)
+    return numbers
+
+
+def _projected(positions: np.ndarray, width: int, height: int, across: float, upright: float) -> np.ndarray:
+    """(..., 2) pixels from the top left corner; zeros for what no camera sees."""
+    half = np.array([width, height]) / 2
+    focal = half / np.tan(np.radians([across, upright]) / 2) * [1, -1]
+    depth = positions[..., 2:]
+    visible = depth >= _NEAREST
+    return np.where(visible, half + focal * positions[..., :2] / np.where(visible, depth, 1), 0)
+
+
+class ClipNames:
+    """Hands out names of clips, ``SsssCcccPpppRrrrAaaa``, each once, with repetitions counted from 1.
+
+    ``taken`` names are passed over, such as those of samples that readers of NTU RGB+D leave out. Numbers that a set
+    lacks, which are 0, become 1.
+    """
+
+    def __init__(self, taken: Collection[str] = ()) -> None:
+        self._taken = taken
+        self._last: Counter[tuple[int, int, int, int]] = Counter()
+
+    def name(self, setup: int, camera: int, subject: int, label: int) -> str:
+        """The next name of a clip of class ``label``, from 0. Raises :class:`UserError` when three digits are few."""
+        numbers = (max(setup, 1), max(camera, 1), max(subject, 1), label + 1)
+        while True:
+            self._last[numbers] += 1
+            name = "S{:03d}C{:03d}P{:03d}R{repetition:03d}A{:03d}".format(*numbers, repetition=self._last[numbers])
+            if max(*numbers, self._last[numbers]) > MAX_NUMBER:
+                raise UserError(f"no name of NTU RGB+D's form is left: {name} has a number above {MAX_NUMBER}")
+            if name not in self._taken:
+                return name
+
+
+def write_files(output: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Writes (name, content) to a new folder ``output``, or to a zip where it is called so.
+
+    It appears when all is done. The same files give the same bytes of a zip. Raises ``OSError`` when the disk is full.
+    """
+    if output.suffix == ".zip":
+        write_atomically(output, lambda path: _write_zip(path, files))
+        return
+    with atomic_folder(output) as draft:
+        for name, content in files:
+            (draft / name).write_bytes(content)
+
+
+def _write_zip(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    # Higher levels take several times as long for a tenth less.
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as zipped:
+        for name, content in files:
+            zipped.writestr(plain_member(f"{FOLDER_IN_ZIP}/{name}", zipfile.ZIP_DEFLATED), content)
+
+
+def plain_member(name: str, compression: int) -> zipfile.ZipInfo:
+    """A member of a zip without a time, readable by all."""
+    member = zipfile.ZipInfo(name)
+    member.compress_type = compression
+    member.create_system, member.external_attr = 3, 0o100644 << 16
+    return member

@@ -1,0 +1,112 @@
+"""MSR-Action3D and UTKinect: numbers from names and labels, joints in their places, the known faults as they are."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import published
+from mmcl_bench.errors import UserError
+from mmcl_bench.skeleton.layouts import KINECT_V1
+from mmcl_bench.skeleton.prepare import prepare
+from mmcl_bench.skeleton.store import SkeletonDataset
+from published import kinect_v1_person, msr_action3d, utkinect
+
+
+def changed(source: Path, name: str, content: bytes) -> Path:
+    """The source with one member replaced."""
+    target = source.with_name("changed.zip")
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for member in old.namelist():
+            new.writestr(member, content if member == name else old.read(member))
+    return target
+
+
+def anatomy(dataset: SkeletonDataset) -> None:
+    """Heads over hips over feet, a person's height, left and right as a person who faces the camera has them."""
+    tracks = np.asarray(dataset.tracks)
+    tracks = tracks[tracks.any(axis=(1, 2))]
+    at = {name: tracks[:, KINECT_V1.index(name)] for name in KINECT_V1.joints}
+    feet = (at["left_foot"] + at["right_foot"]) / 2
+    assert np.median(at["head"][:, 1] - at["hip_center"][:, 1]) > 0.3
+    assert np.median(at["hip_center"][:, 1] - feet[:, 1]) > 0.3
+    assert 1.1 < np.median(at["head"][:, 1] - feet[:, 1]) < 1.8
+    assert np.median(at["left_shoulder"][:, 0] - at["right_shoulder"][:, 0]) < 0
+    for child, parent in KINECT_V1.bones:
+        assert 0.02 < np.median(np.linalg.norm(at[child] - at[parent], axis=1)) < 0.6, (child, parent)
+    for bone in (("left_elbow", "left_shoulder"), ("left_knee", "left_hip")):
+        left = np.median(np.linalg.norm(at[bone[0]] - at[bone[1]], axis=1))
+        right = np.median(
+            np.linalg.norm(at[bone[0].replace("left", "right")] - at[bone[1].replace("left", "right")], axis=1)
+        )
+        assert left == pytest.approx(right, rel=0.2)
+
+
+def test_msr_action3d_is_566_clips_and_one_that_is_all_zeros(sources_dir: Path, tmp_path: Path) -> None:
+    source = sources_dir / "msr-action3d.zip"
+    with pytest.raises(UserError, match=r"a13_s09_e02_skeleton3D\.txt is all zeros.*--skip-bad"):
+        prepare("msr-action3d", source, tmp_path)
+    dataset = prepare("msr-action3d", source, tmp_path, skip_bad=True)
+    assert (dataset.card.n_clips, dataset.index["label"].nunique(), dataset.index["subject"].nunique()) == (566, 20, 10)
+    assert list(dataset.card.skipped) == ["real_world_coordinates/a13_s09_e02_skeleton3D.txt"]
+    unseen = [~dataset.bodies(row)[0].positions.any(axis=(1, 2)) for row in range(566)]
+    assert sum(frames.any() for frames in unseen) == 20 - 1  # the twentieth is the clip that was left out
+    worst = dataset.index["sample_id"].tolist().index("a13_s09_e03")
+    assert (len(unseen[worst]), round(unseen[worst].mean(), 2)) == (936, 0.79)
+    anatomy(dataset)
+
+
+def test_utkinect_is_199_clips_and_one_without_a_range(sources_dir: Path, tmp_path: Path) -> None:
+    dataset = prepare("utkinect", sources_dir / "utkinect.zip", tmp_path)
+    assert (dataset.card.n_clips, dataset.index["label"].nunique(), dataset.index["subject"].nunique()) == (199, 10, 10)
+    assert dataset.card.skipped == {}
+    assert dataset.card.noted["actionLabel.txt: s10_e02 carry"] == "has no range of frames; left out"
+    assert sum(file.startswith("joints/") for file in dataset.card.noted) > 10  # repeated frame numbers
+    # By hand from the files: walk of the first recording is rows 252 to 390, every other number but for repeats.
+    first = dataset.index.set_index("sample_id").loc["s01_e01_walk"]
+    assert (first.label, first.subject) == (0, 1)
+    anatomy(dataset)
+
+
+def test_msr_joints_are_put_in_kinect_order(tmp_path: Path) -> None:
+    dataset = prepare("msr-action3d", published.write("msr-action3d", tmp_path), tmp_path / "root")
+    row = dataset.index["sample_id"].tolist().index("a20_s01_e01")
+    assert dataset.index["label"][row] == 19
+    np.testing.assert_allclose(dataset.bodies(row)[0].positions, kinect_v1_person(6, 18), atol=1e-6)
+
+
+def test_a_cut_utkinect_clip_is_its_range_of_frames(tmp_path: Path) -> None:
+    dataset = prepare("utkinect", published.write("utkinect", tmp_path), tmp_path / "root")
+    row = dataset.index["sample_id"].tolist().index("s02_e01_sitDown")
+    first, last = utkinect.CLIPS["sitDown"]
+    expected = kinect_v1_person(2, 75)[first // 2 : last // 2 + 1]
+    np.testing.assert_allclose(dataset.bodies(row)[0].positions, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        (b"", "says nothing of s01_e01"),
+        (b"s01_e01\nfly: 1 2\n", "line 2: neither a recording nor an action"),
+        (b"walk: 1 2\n", "line 1: neither a recording nor an action"),
+        (b"\xff\xfes\0", "is no plain text"),
+    ],
+)
+def test_a_label_file_that_is_none_is_refused_with_its_line(tmp_path: Path, labels: bytes, reason: str) -> None:
+    source = changed(published.write("utkinect", tmp_path), "joints/actionLabel.txt", labels)
+    with pytest.raises(UserError, match=reason):
+        prepare("utkinect", source, tmp_path / "root")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"1 2 3 4\n", "no multiple of 20 joints"), (b"1 2 3\n", "has 3 numbers in row 1"), (b"1 2 x 4\n", "no number")],
+)
+def test_an_msr_file_that_is_no_clip_is_named(tmp_path: Path, content: bytes, reason: str) -> None:
+    name = "real_world_coordinates/a01_s01_e01_skeleton3D.txt"
+    source = changed(msr_action3d.write(tmp_path), name, content)
+    with pytest.raises(UserError, match=rf"a01_s01_e01_skeleton3D\.txt.*{reason}"):
+        prepare("msr-action3d", source, tmp_path / "root")
