@@ -16,15 +16,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO
+
+from isal import isal_zlib
+from isal.igzip_lib import IsalError
 
 from mmcl_bench.errors import UserError
 
 MAX_MEMBER_BYTES = 64 << 20
 """Published skeleton files are below 10 MB; more than this is a mistake or a decompression bomb."""
 
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+"""Signature and, behind what the central directory repeats, the lengths of name and extra field."""
+
 _DAMAGED_ZIP = (
     zipfile.BadZipFile,
     zlib.error,
+    IsalError,
     struct.error,
     EOFError,
     RuntimeError,
@@ -103,7 +111,6 @@ class FolderArchive(Archive):
         except OSError as error:
             raise BadFile(f"cannot be read ({error.strerror})") from error
 
-
     def identity(self) -> str:
         return _digest((name, _stamp(self.folder / name)) for name in self.names())
 
@@ -111,9 +118,10 @@ class FolderArchive(Archive):
 class ZipArchive(Archive):
     """An open zip. Raises :class:`UserError` when a member climbs out of it or has another's or no readable name."""
 
-    def __init__(self, zipped: zipfile.ZipFile, source: Path) -> None:
+    def __init__(self, zipped: zipfile.ZipFile, file: IO[bytes], source: Path) -> None:
         self.source = source
         self.zip = zipped
+        self._file = file
         self._members: dict[str, zipfile.ZipInfo] = {}
         for member in zipped.infolist():
             if _climbs_out(member.filename):
@@ -141,9 +149,20 @@ class ZipArchive(Archive):
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise BadFile("is packed by another method than deflate")
         try:
-            return self.zip.read(member)
+            if member.compress_type == zipfile.ZIP_STORED:
+                return self.zip.read(member)
+            return _inflated(self._packed(member), member)
         except _DAMAGED_ZIP as error:
             raise BadFile(f"is damaged ({_reason(error)})") from error
+
+    def _packed(self, member: zipfile.ZipInfo) -> bytes:
+        """The deflated bytes of a member, which lie behind its local header."""
+        self._file.seek(member.header_offset)
+        signature, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(self._file.read(_LOCAL_HEADER.size))
+        if signature != b"PK\x03\x04":
+            raise zipfile.BadZipFile("Bad magic number for file header")
+        self._file.seek(name_bytes + extra_bytes, os.SEEK_CUR)
+        return self._file.read(member.compress_size)
 
 
 class FolderOfZips(Archive):
@@ -188,13 +207,16 @@ def open_archive(source: Path) -> Iterator[Archive]:
     if not source.is_file():
         raise UserError(f"{source}: neither a plain file nor a folder; give the zip as published")
     try:
-        zipped = zipfile.ZipFile(source)
-    except PermissionError as error:
+        file = source.open("rb")
+    except OSError as error:
         raise UserError(f"{source}: cannot be read ({error.strerror}); mend its permissions") from error
-    except _DAMAGED_ZIP as error:
-        raise UserError(f"{source}: not a zip, or cut short ({_reason(error)}); download it again") from error
-    with zipped:
-        yield ZipArchive(zipped, source)
+    with file:
+        try:
+            zipped = zipfile.ZipFile(file)
+        except _DAMAGED_ZIP as error:
+            raise UserError(f"{source}: not a zip, or cut short ({_reason(error)}); download it again") from error
+        with zipped:
+            yield ZipArchive(zipped, file, source)
 
 
 def _stamp(path: Path) -> str:
@@ -211,6 +233,19 @@ def _digest(facts: Iterable[tuple[str, str]]) -> str:
     for fact in facts:
         digest.update(repr(fact).encode())
     return digest.hexdigest()
+
+
+def _inflated(packed: bytes, member: zipfile.ZipInfo) -> bytes:
+    """What deflated bytes hold: no more than the member's own size, and checked against its checksum.
+
+    ISA-L inflates two to three times as fast as zlib, and inflating is most of the work with published zips.
+    """
+    inflater = isal_zlib.decompressobj(wbits=-15)
+    # One byte more than there should be tells a bomb, and makes the inflater see the end of the stream.
+    content: bytes = inflater.decompress(packed, member.file_size + 1)
+    if len(content) != member.file_size or not inflater.eof or isal_zlib.crc32(content) != member.CRC:
+        raise zipfile.BadZipFile("its size or checksum is another")
+    return content
 
 
 def base_name(name: str) -> str:

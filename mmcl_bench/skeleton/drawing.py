@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LEFT, RIGHT, MIDDLE = "#0072B2", "#D55E00", "#595959"
 """Colours of Okabe and Ito that everyone tells apart, and a grey."""
+BODY_COLOURS = ((LEFT, RIGHT, MIDDLE), ("#009E73", "#CC79A7", "#8C8C8C"), ("#56B4E9", "#E69F00", "#BDBDBD"))
+"""(left, right, middle) of the first, second and third body of a clip."""
 
 _STANDING: Mapping[str, tuple[float, float, float]] = {
     "spine_base": (0.00, 0.98, 0.00),
@@ -46,28 +48,31 @@ def draw_pose(
     joint_size: float = 14.0,
     bone_width: float = 2.0,
     alpha: float = 1.0,
+    colours: tuple[str, str, str] = BODY_COLOURS[0],
 ) -> None:
     """Adds one pose (V, 3) to ``axes``, x to the right and y up. Joints that are all zeros were not seen: left out.
 
-    The left side is blue, the right side vermilion, what lies between grey. The axes' limits are the caller's.
-    ``joint_size`` is in square points, ``bone_width`` in points.
+    ``colours`` are of the left side, the right side and what lies between: by default blue, vermilion and grey. The
+    axes' limits are the caller's. ``joint_size`` is in square points, ``bone_width`` in points.
     """
     from matplotlib.collections import LineCollection
 
     seen = (positions != 0).any(axis=-1)
     flat = positions[:, :2]
-    colours = np.array([_colour(joint) for joint in layout.joints])
+    of_joints = np.array([_colour(joint, colours) for joint in layout.joints])
     pairs = [(child, parent) for child, parent in layout.bone_pairs if seen[child] and seen[parent]]
     bones = LineCollection(
         [flat[list(pair)] for pair in pairs],
-        colors=[_bone_colour(layout.joints[child], layout.joints[parent]) for child, parent in pairs],
+        colors=[_bone_colour(layout.joints[child], layout.joints[parent], colours) for child, parent in pairs],
         linewidths=bone_width,
         alpha=alpha,
         capstyle="round",
         zorder=1,
     )
     axes.add_collection(bones, autolim=True)
-    axes.scatter(flat[seen, 0], flat[seen, 1], s=joint_size, c=list(colours[seen]), alpha=alpha, linewidths=0, zorder=2)
+    axes.scatter(
+        flat[seen, 0], flat[seen, 1], s=joint_size, c=list(of_joints[seen]), alpha=alpha, linewidths=0, zorder=2
+    )
 
 
 def standing_pose(layout: Layout) -> np.ndarray:
@@ -100,13 +105,15 @@ def draw_layout(layout: Layout, path: Path) -> None:
     Image.open(drawn).convert("RGB").quantize(64).save(path, format="PNG", optimize=True)
 
 
-def _colour(joint: str) -> str:
-    return {"left": LEFT, "right": RIGHT}.get(joint.partition("_")[0], MIDDLE)
+def _colour(joint: str, colours: tuple[str, str, str] = BODY_COLOURS[0]) -> str:
+    left, right, middle = colours
+    return {"left": left, "right": right}.get(joint.partition("_")[0], middle)
 
 
-def _bone_colour(child: str, parent: str) -> str:
+def _bone_colour(child: str, parent: str, colours: tuple[str, str, str]) -> str:
     """A bone has its outer end's side, as one from the hip to the middle has the hip's."""
-    return next((colour for colour in (_colour(child), _colour(parent)) if colour != MIDDLE), MIDDLE)
+    middle = colours[2]
+    return next((colour for colour in (_colour(child, colours), _colour(parent, colours)) if colour != middle), middle)
 
 
 def _number(axes: Axes, pose: np.ndarray, layout: Layout) -> None:

@@ -15,7 +15,7 @@ from mmcl_bench.cli.data.listing import Name
 Output = Annotated[
     Path,
     typer.Option(
-        help="What to write; it must not be there yet. Text files go to a folder, or to a zip if it is NAME.zip."
+        help="What to write, not there yet. Text files go to a folder, or to a zip where it is called NAME.zip."
     ),
 ]
 Workers = Annotated[
@@ -45,7 +45,7 @@ def export(
     ] = None,
     frames: Annotated[
         int | None,
-        typer.Option(help="For an .npz: frames of each clip, with zeros behind; those of the longest.", min=1),
+        typer.Option(help="For an .npz: frames of each clip, zeros at its end; those of the longest.", min=1),
     ] = None,
     centred: Annotated[
         bool,

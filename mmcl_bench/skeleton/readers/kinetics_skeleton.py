@@ -133,7 +133,9 @@ class KineticsSkeleton(Reader):
         video = _validated(_Video, archive.read(unit.file))
         if video.label_index != label:
             raise BadFile(f"has label {video.label_index}, and {label} in the label file of its folder")
-        bodies = self._bodies(video.data)
+        # What overflows becomes infinite, and clip_fault finds it.
+        with np.errstate(over="ignore"):
+            bodies = self._bodies(video.data)
         yield Clip(
             sample_id=PurePosixPath(unit.file).stem,
             label=label,
@@ -151,20 +153,32 @@ class KineticsSkeleton(Reader):
             raise BadFile("has no frames")
         if len(set(numbers)) < len(numbers):
             raise BadFile("has two frames of one number")
-        first = min(numbers)
-        bodies = np.zeros((self.settings.bodies, max(numbers) - first + 1, N_JOINTS, 3))
-        for frame in frames:
-            ranked = sorted(frame.skeleton[:BODIES_RANKED], key=lambda skeleton: sum(skeleton.score), reverse=True)
-            for body, skeleton in enumerate(ranked[: self.settings.bodies]):
-                bodies[body, frame.frame_index - first] = _positions(skeleton)
+        listed = [(frame.frame_index, body) for frame in frames for body in frame.skeleton[:BODIES_RANKED]]
+        frame_of = np.array([number for number, _ in listed], dtype=np.int64) - min(numbers)
+        score = np.array([body.score for _, body in listed]).reshape(-1, N_JOINTS)
+        pose = np.array([body.pose for _, body in listed]).reshape(-1, N_JOINTS, 2)
+        rank = _ranks(frame_of, score.sum(axis=1))
+        kept = rank < self.settings.bodies
+        bodies = np.zeros((self.settings.bodies, max(numbers) - min(numbers) + 1, N_JOINTS, 3))
+        bodies[rank[kept], frame_of[kept]] = _positions(pose, score)[kept]
         return bodies
 
 
-def _positions(skeleton: _Skeleton) -> np.ndarray:
-    """(18, 3) in image heights from the middle of the image, y up; zeros for a joint that was not seen."""
-    x, y = np.array(skeleton.pose).reshape(N_JOINTS, 2).T
-    positions = np.stack([(x - 0.5) * ASPECT, 0.5 - y, np.zeros(N_JOINTS)], axis=1)
-    positions[np.array(skeleton.score) == 0] = 0
+def _ranks(frame_of: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    """(N,): how many bodies of its frame are more confident than each; of equal ones the first listed counts more."""
+    order = np.lexsort((-confidence, frame_of))
+    by_frame = frame_of[order]
+    ranks = np.empty(len(order), dtype=np.int64)
+    ranks[order] = np.arange(len(order)) - np.searchsorted(by_frame, by_frame)
+    return ranks
+
+
+def _positions(pose: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """(N, 18, 3) in image heights from the middle of the image, y up; zeros for a joint that was not seen."""
+    positions = np.zeros((len(pose), N_JOINTS, 3))
+    positions[..., 0] = (pose[..., 0] - 0.5) * ASPECT
+    positions[..., 1] = 0.5 - pose[..., 1]
+    positions[score == 0] = 0
     return positions
 
 

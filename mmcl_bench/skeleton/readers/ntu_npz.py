@@ -1,7 +1,7 @@
 """NTU RGB+D 60 and 120 as one ``.npz`` a protocol, the form in which CTR-GCN and its successors are trained.
 
-Form of the files: ``data/ntu/seq_transformation.py`` and ``feeders/feeder_ntu.py`` of Uason-Chen/CTR-GCN. An ``.npz`` is
-a zip of ``.npy`` arrays; here ``x_train`` and ``x_test`` (N, T, 150), two bodies of 25 joints of x, y and z, zeros
+Form of the files: ``data/ntu/seq_transformation.py`` and ``feeders/feeder_ntu.py`` of Uason-Chen/CTR-GCN. An ``.npz``
+is a zip of ``.npy`` arrays; here ``x_train`` and ``x_test`` (N, T, 150), two bodies of 25 joints of x, y and z, zeros
 where there is none, and ``y_train`` and ``y_test`` (N, K), a one for the class. A file has gigabytes, so no array is
 ever read whole: rows of a stored array are read where they lie, those of a deflated one as they are inflated.
 """
@@ -79,12 +79,22 @@ class NpyArray:
         return np.frombuffer(content, self.dtype).reshape(self.shape[1:])
 
 
-class Npz(ZipArchive):
-    """An open ``.npz`` whose arrays are read a row at a time."""
+class Npz(Archive):
+    """An open ``.npz`` whose arrays are read a row at a time, by ``file``, the same file opened once more."""
 
-    def __init__(self, zipped: zipfile.ZipFile, source: Path, file: IO[bytes]) -> None:
-        super().__init__(zipped, source)
+    def __init__(self, archive: ZipArchive, file: IO[bytes]) -> None:
+        self.source = archive.source
+        self._archive = archive
         self._file = file
+
+    def names(self) -> list[str]:
+        return self._archive.names()
+
+    def read(self, name: str) -> bytes:
+        return self._archive.read(name)
+
+    def identity(self) -> str:
+        return self._archive.identity()
 
     def array(self, name: str) -> NpyArray:
         """The array called ``name``. Raises :class:`BadFile` when it is none, or is not of the size that it says."""
@@ -102,7 +112,7 @@ class Npz(ZipArchive):
     def require_checksum(self, array: NpyArray) -> None:
         """Raises :class:`BadFile` when the bytes of ``array`` are not those that were once written."""
         try:
-            with self.zip.open(array.member) as stream:
+            with self._archive.zip.open(array.member) as stream:
                 while stream.read(1 << 20):
                     pass
         except _FAULTS as error:
@@ -114,7 +124,7 @@ class Npz(ZipArchive):
         return {}
 
     def _read_header(self, name: str) -> NpyArray:
-        member = self._members[name]
+        member = self._archive.zip.getinfo(name)
         mode = member.external_attr >> 16
         if stat.S_IFMT(mode) and not stat.S_ISREG(mode):
             raise BadFile("is a link or another thing that is no plain file")
@@ -123,7 +133,7 @@ class Npz(ZipArchive):
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise BadFile("is packed by another method than deflate")
         try:
-            with self.zip.open(member) as stream:
+            with self._archive.zip.open(member) as stream:
                 return _parse_header(member, stream)
         except _FAULTS as error:
             raise BadFile("is damaged: the zip is not whole") from error
@@ -136,12 +146,12 @@ class Npz(ZipArchive):
             for row in range(first, last):
                 self._file.seek(start + row * array.row_bytes)
                 yield array.row(self._file.read(array.row_bytes))
-        except (OSError, struct.error) as error:
-            raise BadFile(f"cannot be read ({error})") from error
+        except _FAULTS as error:
+            raise BadFile("cannot be read: the zip is not whole") from error
 
     def _inflated_rows(self, array: NpyArray, first: int, last: int) -> Iterator[np.ndarray]:
         try:
-            with self.zip.open(array.member) as stream:
+            with self._archive.zip.open(array.member) as stream:
                 stream.read(array.start)
                 for row in range(last):
                     content = stream.read(array.row_bytes)
@@ -334,7 +344,7 @@ def _open_npz(source: Path, published: str) -> Iterator[Npz]:
         archive = stack.enter_context(open_archive(path))
         if not isinstance(archive, ZipArchive):
             raise UserError(f"{path}: no file; give {published} or the folder that holds it")
-        yield Npz(archive.zip, path, stack.enter_context(path.open("rb")))
+        yield Npz(archive, stack.enter_context(path.open("rb")))
 
 
 def _opened(archive: Archive) -> Npz:

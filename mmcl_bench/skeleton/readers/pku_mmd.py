@@ -7,6 +7,7 @@ frame, confidence; frames count from 1 and the last one belongs to it.
 
 from __future__ import annotations
 
+import io
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -14,8 +15,6 @@ from pathlib import PurePosixPath
 from typing import ClassVar, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
 
 from mmcl_bench.errors import UserError
 from mmcl_bench.paths import packaged
@@ -35,7 +34,6 @@ _MOST_LABELS_A_FRAME = 8
 _LIST = re.compile(r"\s*training videos\s*:(?P<train>.*)\svalid\w* videos\s*:(?P<test>.*)", re.IGNORECASE | re.DOTALL)
 """The owners spell the second heading ``Validataion videos``."""
 _BETWEEN = re.compile(r"[\s,]+")
-_COLUMNS = [str(number) for number in range(N_NUMBERS)]
 
 
 class PkuMmdSettings(Settings):
@@ -228,35 +226,23 @@ def known_without_skeleton(name: str) -> frozenset[str]:
 
 def read_frames(content: bytes) -> np.ndarray:
     """float64 (2, T, 25, 3): the bodies in the text of a skeleton file; raises :class:`BadFile`."""
+    if not content.strip():
+        raise BadFile("is empty")
     try:
-        numbers = _parsed(content)
-    except pa.ArrowException:
-        numbers = _parsed_with_odd_blanks(content)
+        numbers = np.loadtxt(io.BytesIO(content), ndmin=2, comments=None, encoding="ascii")
+    except ValueError as error:
+        raise BadFile(_fault_in(content)) from error
+    if numbers.shape[1] != N_NUMBERS:
+        raise BadFile(_fault_in(content))
     return numbers.reshape(-1, N_BODIES, N_JOINTS, 3).transpose(1, 0, 2, 3)
 
 
-def _parsed(content: bytes) -> np.ndarray:
-    """float64 (T, 150) from regular text, with single blanks; raises :class:`pyarrow.ArrowException` for other text."""
-    table = pyarrow.csv.read_csv(
-        pa.BufferReader(content),
-        pyarrow.csv.ReadOptions(use_threads=False, column_names=_COLUMNS, block_size=max(len(content), 1)),
-        pyarrow.csv.ParseOptions(delimiter=" ", quote_char=False),
-        pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(_COLUMNS, pa.float64()), null_values=[]),
-    )
-    return np.column_stack([column.to_numpy() for column in table.columns])
-
-
-def _parsed_with_odd_blanks(content: bytes) -> np.ndarray:
-    lines = [line.split() for line in _lines(content)]
-    if not lines:
-        raise BadFile("is empty")
-    for number, words in enumerate(lines, start=1):
-        if len(words) != N_NUMBERS:
-            raise BadFile(f"has {len(words)} numbers in line {number}; expected {N_NUMBERS}")
-    try:
-        return _parsed(b"\n".join(b" ".join(words) for words in lines))
-    except pa.ArrowException as error:
-        raise BadFile("holds something that is no number") from error
+def _fault_in(content: bytes) -> str:
+    """Why the text of a skeleton file is none."""
+    for number, line in enumerate(_lines(content), start=1):
+        if (found := len(line.split())) != N_NUMBERS:
+            return f"has {found} numbers in line {number}; expected {N_NUMBERS}"
+    return "holds something that is no number"
 
 
 def _lines(content: bytes) -> list[bytes]:

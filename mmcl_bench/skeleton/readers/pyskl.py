@@ -60,9 +60,10 @@ def open_one_file(source: Path, wanted: str) -> Iterator[OneFile]:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); give {wanted} or the folder that holds it"
         ) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UserError(f"{path}: not a plain file; give {wanted} or the folder that holds it")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UserError(f"{path}: not a plain file; give {wanted} or the folder that holds it")
         yield OneFile(path, file)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mmcl_bench.atomic import write_atomically
 from mmcl_bench.errors import UserError
@@ -34,40 +36,57 @@ _NEAREST = 0.1
 _SEEN, _UNSEEN = 2, 0
 """Tracking states of a joint: tracked, not tracked."""
 
-# Of what no set here has: edges that cut the body, states of the hands, lean; orientations of joints.
-_BODY = LINE_END.join(("%d 0 0 0 0 0 0 0 0 2", str(N_JOINTS), ""))
-_JOINT = "%.9g %.9g %.9g %.7g %.7g %.7g %.7g 0 0 0 0 %d" + LINE_END
-_SIGHTING = _BODY + _JOINT * N_JOINTS
-_NUMBERS_A_JOINT = 8
+_NO_ORIENTATION = "0 0 0 0"
 
 
 def skeleton_text(n_frames: int, bodies: Sequence[BodyTrack]) -> bytes:
-    """The text of a clip of ``n_frames`` with tracks in kinect-v2, metres, y up.
+    """The text of a clip of ``n_frames`` with tracks in kinect-v2, float32 metres, y up.
 
-    There is one track at least. Nine digits give back every float32. A frame of a track that is all zeros has no such body. Positions in the images
-    are those of a pinhole camera with Kinect v2's angles of view, in the place of the depth camera.
+    Numbers are as short as they can be and still give back the float32. A frame of a track that is all zeros has no
+    such body; there is one track at least. Positions in the images are those of a pinhole camera with Kinect v2's
+    angles of view, both in the place of the depth camera.
     """
     seen = [np.flatnonzero(body.positions.any(axis=(1, 2))) for body in bodies]
+    positions = np.concatenate([body.positions[rows] for body, rows in zip(bodies, seen, strict=True)])
     frames = np.concatenate([body.start + rows for body, rows in zip(bodies, seen, strict=True)])
-    ids = np.repeat(np.arange(len(bodies)), [len(rows) for rows in seen])
-    order = np.lexsort((ids, frames))
-    positions = np.concatenate([body.positions[rows] for body, rows in zip(bodies, seen, strict=True)])[order]
-    numbers = np.empty((len(order), 1 + N_JOINTS * _NUMBERS_A_JOINT), dtype=object)
-    numbers[:, 0] = FIRST_BODY_ID + BODY_ID_STEP * ids[order]
-    numbers[:, 1:] = _joint_numbers(positions.astype(np.float64)).reshape(len(order), -1)
-    counts = np.bincount(frames.astype(np.int64), minlength=n_frames).tolist()
-    form = "".join(f"{count}{LINE_END}{_SIGHTING * count}" for count in counts)
-    return f"{n_frames}{LINE_END}{form % tuple(numbers.ravel().tolist())}".encode("ascii")
+    numbers = np.repeat(np.arange(len(bodies)), [len(rows) for rows in seen])
+    order = np.lexsort((numbers, frames))
+    heads, tail = _heads(n_frames, frames[order].tolist(), numbers[order].tolist())
+    return _joined(heads, _columns(positions[order])) + tail.encode("ascii")
 
 
-def _joint_numbers(positions: np.ndarray) -> np.ndarray:
-    """(n, V, 8) from (n, V, 3): x, y, z, the places in both images, and the tracking state."""
-    numbers = np.zeros((*positions.shape[:2], _NUMBERS_A_JOINT))
-    numbers[..., :3] = positions
-    numbers[..., 3:5] = _projected(positions, *_DEPTH)
-    numbers[..., 5:7] = _projected(positions, *_COLOUR)
-    numbers[..., 7] = np.where(positions.any(axis=-1), _SEEN, _UNSEEN)
-    return numbers
+def _heads(n_frames: int, frames: Sequence[int], numbers: Sequence[int]) -> tuple[list[str], str]:
+    """What stands before the joints of each sighting, a body in a frame, and what stands behind the last.
+
+    ``frames`` ascend. Edges that cut the body, states of the hands and lean are 0, as no set here has them.
+    """
+    counts = Counter(frames)
+    heads, told = [], 0
+    opening = f"{n_frames}{LINE_END}"
+    for frame, number in zip(frames, numbers, strict=True):
+        opening += "".join(f"{counts[each]}{LINE_END}" for each in range(told, frame + 1))
+        told = frame + 1
+        body_id = FIRST_BODY_ID + BODY_ID_STEP * number
+        heads.append(f"{opening}{body_id} 0 0 0 0 0 0 0 0 2{LINE_END}{N_JOINTS}{LINE_END}")
+        opening = ""
+    return heads, opening + f"0{LINE_END}" * (n_frames - told)
+
+
+def _joined(heads: Sequence[str], columns: Sequence[pa.Array]) -> bytes:
+    """The heads, each with the lines of 25 joints behind, whose words stand in ``columns``."""
+    before = [word for head in heads for word in (head, *[""] * (N_JOINTS - 1))]
+    lines = pc.binary_join_element_wise(*columns, " ")
+    text = pc.binary_join_element_wise(pa.array(before, pa.string()), lines, LINE_END, "")
+    return "".join(text.to_pylist()).encode("ascii")
+
+
+def _columns(positions: np.ndarray) -> list[pa.Array]:
+    """The words of all joint lines, from (n, V, 3): x, y, z, places in both images, orientation, tracking state."""
+    joints = np.ascontiguousarray(positions, dtype=np.float32).reshape(-1, 3)
+    numbers = np.concatenate([joints, _projected(joints, *_DEPTH), _projected(joints, *_COLOUR)], axis=1)
+    words = [pa.array(np.ascontiguousarray(column, dtype=np.float32)).cast(pa.string()) for column in numbers.T]
+    states = np.where(joints.any(axis=1), _SEEN, _UNSEEN)
+    return [*words, pa.array([_NO_ORIENTATION] * len(joints)), pa.array(states).cast(pa.string())]
 
 
 def _projected(positions: np.ndarray, width: int, height: int, across: float, upright: float) -> np.ndarray:

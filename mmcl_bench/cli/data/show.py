@@ -1,0 +1,90 @@
+"""``mmcl-bench data show``: one clip as pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmcl_bench import paths
+from mmcl_bench.cli.console import DataRoot, progress, show
+from mmcl_bench.cli.data.listing import Name
+from mmcl_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mmcl_bench.skeleton.store import SkeletonDataset
+
+
+def show_sample(
+    name: Name,
+    sample: Annotated[str, typer.Argument(metavar="SAMPLE", help="Sample id of the clip.")],
+    output: Annotated[Path, typer.Option(help="Folder to write the two pictures to.", file_okay=False)] = Path(),
+    frames: Annotated[int, typer.Option(help="Poses in the strip.", min=1, max=24)] = 8,
+    data_root: DataRoot = None,
+) -> None:
+    """Draw a clip, all its bodies, as an animated GIF and as a strip of poses in PNG, and say what is known of it."""
+    from mmcl_bench.skeleton import prepare as preparing
+    from mmcl_bench.skeleton.preview import file_stem, preview, write_gif, write_strip
+
+    with progress(f"generating {name}", "clips") as advance:
+        dataset = preparing.open_dataset(name, paths.data_root(data_root), advance)
+    row = _row(dataset, sample)
+    stem = output / file_stem(dataset.card.name, sample)
+    gif, strip = stem.with_suffix(".gif"), stem.with_suffix(".png")
+    clip = preview(dataset, row)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        write_gif(clip, gif)
+        write_strip(clip, frames, strip)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror or error}); choose another --output") from error
+    show(_facts(dataset, row))
+    typer.echo(gif)
+    typer.echo(strip)
+
+
+def _row(dataset: SkeletonDataset, sample: str) -> int:
+    """The row of a sample id. Raises :class:`UserError` with the nearest ones."""
+    import difflib
+
+    sample_ids: list[str] = dataset.index["sample_id"].tolist()
+    try:
+        return sample_ids.index(sample)
+    except ValueError:
+        near = difflib.get_close_matches(sample, sample_ids, n=3, cutoff=0.6) or sample_ids[:3]
+        raise UserError(
+            f"{dataset.card.name} has no sample {sample!r}; the nearest of its {len(sample_ids)} are {', '.join(near)}"
+        ) from None
+
+
+def _facts(dataset: SkeletonDataset, row: int) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    card, clip = dataset.card, dataset.index.iloc[row]
+    sides = {name: (side, int(clip[side.column])) for name, side in card.sides.items()}
+    rate = f"{card.frame_rate:g} frames a second" if card.frame_rate else "unknown frame rate"
+    facts = {
+        "class": f"{card.classes[clip.label]} (label {clip.label})",
+        "data": "synthetic" if card.synthetic else "recorded",
+        **{column: str(clip[column]) for column in ("subject", "camera", "setup") if clip[column]},
+        **{
+            name: "train" if number in side.train else "test" if number in side.test else "neither side"
+            for name, (side, number) in sides.items()
+        },
+        "frames": f"{clip.n_frames}, {rate}",
+        "bodies": ", ".join(
+            f"frames {start} to {start + length - 1}"
+            for start, length in zip(clip.track_start, clip.track_length, strict=True)
+        ),
+        "content": clip.content.hex()[:16],
+    }
+    table = Table(title=Text(clip.sample_id), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for fact, value in facts.items():
+        table.add_row(Text(fact), Text(value))
+    return table
