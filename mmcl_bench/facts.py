@@ -234,10 +234,21 @@ def class_map(source: str, target: str, variant: str | None = None) -> ClassMap:
 
     Raises :class:`UserError` when there is none.
     """
-    name, reverse = ("--".join(filter(None, (*pair, variant))) for pair in ((source, target), (target, source)))
+    name, reverse = _map_names(source, target, variant)
     if name not in _names("class_maps") and reverse in _names("class_maps"):
         return _read("class_maps", "class map", reverse, ClassMap).inverted()
     return _read("class_maps", "class map", name, ClassMap)
+
+
+def has_class_map(source: str, target: str) -> bool:
+    """Whether :func:`class_map` knows the usual map of two tables."""
+    return not set(_map_names(source, target, None)).isdisjoint(_names("class_maps"))
+
+
+def _map_names(source: str, target: str, variant: str | None) -> tuple[str, str]:
+    """The name of a map, and that of the map in the other direction."""
+    there, back = ("--".join(filter(None, (*pair, variant))) for pair in ((source, target), (target, source)))
+    return there, back
 
 
 def joint_maps() -> list[str]:

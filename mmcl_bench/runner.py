@@ -88,7 +88,7 @@ def run(
     >>> run("zero-shot/synth60[split=55/5]", method="chance", seeds=3)  # doctest: +SKIP
     """
     where = Surroundings(paths.data_root(data_root), paths.results_root(results_root), device)
-    bound, chosen = load_task(task), METHODS.get(method)
+    bound, chosen = load_task(task, where.data_root), METHODS.get(method)
     jobs = [make_job(bound, chosen, seed, preset, settings, limit) for seed in range(seeds)]
     return results.table_of(run_job(job, where, fresh)[0] for job in jobs)
 

@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -22,8 +22,16 @@ from mmcl_bench import facts, paths
 from mmcl_bench.errors import UserError
 from mmcl_bench.registry import unknown
 
+if TYPE_CHECKING:
+    from mmcl_bench.datasets import DatasetFacts
+
 Family = Literal["supervised", "zero-shot", "transfer"]
 FAMILIES: tuple[Family, ...] = ("supervised", "zero-shot", "transfer")
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "supervised": ("split",),
+    "zero-shot": ("split", "side", "text", "fields"),
+    "transfer": (),
+}
 OPTIONS: dict[str, tuple[str, ...]] = {"duplicates": ("kept", "removed")}
 """Parameters that every supervised and zero-shot task has beside those of its card, with the values that they take; the
 first is the default. ``duplicates``: whether test clips that equal a training clip in every number stay."""
@@ -48,7 +56,8 @@ class TaskCard(BaseModel):
     table: str | None = None
     """Zero-shot: the class table whose splits apply."""
     splits: tuple[str, ...] = ()
-    """Supervised: the evaluation sides. Zero-shot: empty, every split of the table. Transfer: empty, no split."""
+    """Supervised: the evaluation sides. Zero-shot: those of the data set where its table is not packaged, else empty,
+    for every split of the table. Transfer: empty, no split."""
     default: bool = False
     """Whether the family alone names this card."""
     parameters: dict[str, str] = {}
@@ -71,16 +80,21 @@ class TaskCard(BaseModel):
             raise ValueError("a zero-shot card names a table of splits, and no other card does")
         if (self.family == "transfer") != (self.source is not None):
             raise ValueError("a transfer card names a source, and no other card does")
+        if missing := [key for key in _NEEDED[self.family] if key not in self.parameters]:
+            raise ValueError(f"a {self.family} card has a default for the parameter {missing[0]}")
         return self
 
     def split_names(self) -> list[str]:
         """Every value that ``split`` may take."""
-        if self.table is not None:
+        if self.table is not None and not self.splits:
             return sorted(facts.splits(self.table))
         return list(self.splits)
 
-    def bind(self, parameters: Mapping[str, str]) -> Task:
-        """A task with some parameters set. Raises :class:`UserError` for one that the card lacks or cannot take."""
+    def bind(self, parameters: Mapping[str, str], data_root: Path | None = None) -> Task:
+        """A task with some parameters set. Raises :class:`UserError` for one that the card lacks or cannot take.
+
+        ``data_root`` is where data sets are found that no reader knows by name.
+        """
         options = {} if self.family == "transfer" else OPTIONS
         known = {**{key: values[0] for key, values in options.items()}, **self.parameters}
         for key in parameters:
@@ -92,15 +106,16 @@ class TaskCard(BaseModel):
                 raise UserError(f"{self.path}: {unknown(f'value of {key}', bound[key], list(values))}")
         if "split" in bound and bound["split"] not in self.split_names():
             raise UserError(f"{self.path}: {unknown('split', bound['split'], self.split_names())}")
-        return Task(self, bound)
+        return Task(self, bound, data_root or paths.data_root())
 
 
 class Task:
     """A card with every parameter bound."""
 
-    def __init__(self, card: TaskCard, parameters: Mapping[str, str]) -> None:
+    def __init__(self, card: TaskCard, parameters: Mapping[str, str], data_root: Path) -> None:
         self.card = card
         self.parameters = dict(parameters)
+        self._data_root = data_root
 
     @property
     def identity(self) -> str:
@@ -134,30 +149,45 @@ class Task:
 
     def _facts(self) -> dict[str, Any]:
         """The side's numbers, the split's lists and the class texts, or the class map."""
-        from mmcl_bench.skeleton.readers import READERS
-
-        readers = [READERS.get(name) for name in self.datasets]
         if self.card.source is not None:
-            shared = facts.class_map(readers[0].class_table, readers[1].class_table).shared
-            return {"shared": [each.model_dump() for each in shared]}
+            return {"shared": [each.model_dump() for each in self.class_map.shared]}
+        sides = self._tested.sides
         side_name = self.parameters["side" if self.card.table else "split"]
-        if side_name not in readers[0].sides:
-            raise UserError(f"{self.card.path}: {unknown('side', side_name, sorted(readers[0].sides))}")
-        side = readers[0].sides[side_name].model_dump(include={"column", "train", "test"})
+        if side_name not in sides:
+            raise UserError(f"{self.card.path}: {unknown('side', side_name, sorted(sides))}")
+        side = sides[side_name].model_dump(include={"column", "train", "test"})
         if self.card.table is None:
             return {"side": side}
-        split = facts.split(self.card.table, self.parameters["split"])
         return {
             "side": side,
-            "unseen": split.unseen,
-            "validation_unseen": split.validation_unseen,
+            "unseen": self.zero_shot_split.unseen,
+            "validation_unseen": self.zero_shot_split.validation_unseen,
             "texts": self.class_texts(),
         }
+
+    @cached_property
+    def _tested(self) -> DatasetFacts:
+        """The facts of the data set that is tested on."""
+        from mmcl_bench.datasets import dataset_facts
+
+        return dataset_facts(self.card.dataset, self._data_root)
+
+    @cached_property
+    def zero_shot_split(self) -> facts.Split:
+        """Zero-shot: which classes are unseen."""
+        return self._tested.split(self.parameters["split"])
+
+    @cached_property
+    def class_map(self) -> facts.ClassMap:
+        """Transfer: the classes that source and target share."""
+        from mmcl_bench.datasets import class_map, dataset_facts
+
+        return class_map(dataset_facts(str(self.card.source), self._data_root), self._tested)
 
     def class_texts(self) -> tuple[str, ...]:
         """Zero-shot: what is embedded for each class, from the fields that the parameter ``fields`` joins by ``+``."""
         fields = self.parameters["fields"].split("+")
-        return tuple(text.text(fields) for text in facts.class_texts(str(self.card.table)).classes)
+        return tuple(text.text(fields) for text in self._tested.class_texts)
 
     def __repr__(self) -> str:
         return self.identity
@@ -187,48 +217,141 @@ def list_tasks(pattern: str = "*") -> list[Task]:
     return [t for t in tasks if fnmatch.fnmatchcase(t.identity, pattern) or fnmatch.fnmatchcase(t.card.path, pattern)]
 
 
-def load_task(name: str, **parameters: str) -> Task:
+def load_task(name: str, data_root: Path | None = None, **parameters: str) -> Task:
     """The task called ``name``, with parameters set by ``[key=value]`` in the name or by keyword.
 
-    ``name`` is an identity, a ``family/name``, a family (its default card), or the path of a card file.
+    ``name`` is an identity, a ``family/name``, a family (its default card), or the path of a card file. A data set
+    without a card, such as one of your own in ``data_root``, has the tasks ``supervised/<name>``, ``zero-shot/<name>``
+    and ``transfer/<source>-to-<name>``.
 
     >>> load_task("zero-shot/synth60[split=48/12]").identity
     'zero-shot/synth60@1[split=48/12]'
     """
+    root = data_root or paths.data_root()
     if name.endswith(".toml"):
-        return read_card(Path(name)).bind(parameters)
+        return _checked(read_card(Path(name))).bind(parameters, root)
     known = cards()
     if name in FAMILIES:
-        return _default_card(name, known).bind(parameters)
+        return _default_card(name, known).bind(parameters, root)
     match = _IDENTITY.fullmatch(name)
-    if match is None or match["family"] + "/" + match["name"] not in known:
-        path = f"{match['family']}/{match['name']}" if match else name
+    path = f"{match['family']}/{match['name']}" if match else name
+    card = known.get(path) or (_card_of(match["family"], match["name"], root) if match else None)
+    if match is None or card is None:
         raise UserError(unknown("task", path, [*FAMILIES, *sorted(known)]))
-    card = known[f"{match['family']}/{match['name']}"]
     if match["version"] is not None and int(match["version"]) != card.version:
         raise UserError(
             f"{card.path} is at version {card.version}, not {match['version']}; "
             "figures of different versions do not compare, so ask for the version that is here"
         )
-    return card.bind({**_parse_parameters(match["parameters"] or "", name), **parameters})
+    return card.bind({**_parse_parameters(match["parameters"] or "", name), **parameters}, root)
 
 
-def find_task(family: str, dataset: str | None, source: str | None, parameters: Mapping[str, str]) -> Task:
+def find_task(
+    family: str,
+    dataset: str | None,
+    source: str | None,
+    parameters: Mapping[str, str],
+    data_root: Path | None = None,
+) -> Task:
     """The task of a family on a data set, from a source where given: what the command line's options name."""
+    root = data_root or paths.data_root()
     if "/" in family or family.endswith(".toml"):
-        return load_task(family, **parameters)
+        if dataset is not None or source is not None:
+            raise UserError(f"{family} names its data itself; leave out --dataset, --source and --target")
+        return load_task(family, root, **parameters)
     if family not in FAMILIES:
         raise UserError(unknown("task", family, [*FAMILIES, *sorted(cards())]))
+    if source is not None and family != "transfer":
+        raise UserError(f"{family} trains and tests on one data set; --source is for transfer, so give --dataset alone")
     if dataset is None and source is None:
-        return load_task(family, **parameters)
-    of_family = [card for card in cards().values() if card.family == family]
-    for card in of_family:
-        if (dataset is None or card.dataset == dataset) and card.source == (source if family == "transfer" else None):
-            return card.bind(parameters)
+        return load_task(family, root, **parameters)
+    if family == "transfer" and (dataset is None or source is None):
+        raise UserError("transfer goes from one data set to another; give both --source and --target")
+    for card in cards().values():
+        if (card.family, card.dataset, card.source) == (family, dataset, source):
+            return card.bind(parameters, root)
+    return _derived_card(family, str(dataset), source, root).bind(parameters, root)
+
+
+def _card_of(family: str, name: str, data_root: Path) -> TaskCard | None:
+    """The card of a task that no file describes; None where its data set is not there."""
+    from mmcl_bench.skeleton.readers import READERS
+    from mmcl_bench.skeleton.store import CARD
+
+    def is_there(dataset: str) -> bool:
+        return dataset in READERS or (data_root / dataset / CARD).is_file()
+
     if family == "transfer":
-        pairs = [f"--source {card.source} --target {card.dataset}" for card in of_family]
-        raise UserError(f"no transfer task from {source} to {dataset}; there are: {'; '.join(pairs)}")
-    raise UserError(f"{family}: {unknown('data set', str(dataset), sorted({card.dataset for card in of_family}))}")
+        parts = name.split("-to-")
+        for at in range(1, len(parts)):
+            source, target = "-to-".join(parts[:at]), "-to-".join(parts[at:])
+            if is_there(source) and is_there(target):
+                return _derived_card(family, target, source, data_root)
+        return None
+    return _derived_card(family, name, None, data_root) if family in FAMILIES and is_there(name) else None
+
+
+def _derived_card(family: str, dataset: str, source: str | None, data_root: Path) -> TaskCard:
+    """A card from what is known of the data sets. Raises :class:`UserError` where that does not make a task."""
+    from mmcl_bench.datasets import class_map, dataset_facts
+
+    tested = dataset_facts(dataset, data_root)
+    card: dict[str, Any] = {
+        "family": family,
+        "name": dataset,
+        "version": 1,
+        "dataset": dataset,
+        "seeds": 5,
+        "citation": tested.citation,
+    }
+    if family == "supervised":
+        card |= {
+            "title": f"Supervised recognition on {tested.title}",
+            "splits": tuple(tested.sides),
+            "metrics": ("top1", "top5", "macro_top1"),
+            "main_metric": "top1",
+            "parameters": {"split": tested.default_side},
+        }
+    elif family == "transfer":
+        trained = dataset_facts(str(source), data_root)
+        class_map(trained, tested)
+        card |= {
+            "name": f"{source}-to-{dataset}",
+            "title": f"From {trained.title} to {tested.title}, without adaptation",
+            "source": source,
+            "metrics": ("top1", "macro_top1"),
+            "main_metric": "top1",
+        }
+    else:
+        if not tested.splits:
+            raise UserError(
+                f"{dataset} has no zero-shot split; name some in its dataset.toml, or in a card of your own"
+            )
+        described = all(text.global_ for text in tested.class_texts)
+        card |= {
+            "title": f"Zero-shot recognition on {tested.title}",
+            "table": tested.class_table,
+            "splits": tuple(tested.splits),
+            "metrics": ("zsl_top1", "zsl_macro_top1", "gzsl_seen", "gzsl_unseen", "gzsl_h", "ausuc"),
+            "main_metric": "zsl_top1",
+            "parameters": {
+                "split": next(iter(tested.splits)),
+                "side": tested.default_side,
+                "text": "minilm",
+                "fields": "global" if described else "name",
+            },
+        }
+    return TaskCard.model_validate(card)
+
+
+def _checked(card: TaskCard) -> TaskCard:
+    """A card that somebody wrote, whose metrics exist. Raises :class:`UserError` for one that does not."""
+    from mmcl_bench.metrics import METRICS
+
+    for name in card.metrics:
+        if name not in METRICS:
+            raise UserError(f"{card.path}: {unknown('metric', name, METRICS.names())}")
+    return card
 
 
 def _default_card(family: str, known: Mapping[str, TaskCard]) -> TaskCard:

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 import published
-from conftest import write_toy_for_every_side
 from mmcl_bench.cli import app
 from mmcl_bench.jobs import make_job
 from mmcl_bench.methods import METHODS
@@ -21,6 +20,7 @@ from mmcl_bench.runner import Surroundings, run_job
 from mmcl_bench.skeleton.readers import READERS
 from mmcl_bench.skeleton.store import CARD, SkeletonDataset
 from mmcl_bench.tasks import load_task
+from toys import write_toy_for_every_side
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

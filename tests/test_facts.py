@@ -19,7 +19,7 @@ from mmcl_bench.paths import packaged
 FILES = sorted(packaged("protocols").rglob("*.toml"))
 SPLITS = [(table, name) for table in facts.split_tables() for name in facts.splits(table)]
 DESCRIBED = {"ntu60": 60, "utd-mhad": 27, "nw-ucla": 10, "msr-action3d": 20, "utkinect": 10, "hdm05": 11}
-NAMED_ONLY = {"ntu120": 120, "pku-mmd": 51}
+NAMED_ONLY = {"ntu120": 120, "pku-mmd": 51, "sysu-3d-hoi": 12, "kinetics-400": 400}
 TEXTS = [field for field in facts.TEXT_FIELDS if field != "name"]
 REFERENCE_TABLES = {
     "ntu60": "ntu60",
@@ -69,7 +69,7 @@ def test_every_kind_of_fact_is_there() -> None:
     hashed = {table for table, name in SPLITS if facts.split(table, name).family == "hashed"}
     assert set(facts.split_tables()) == set(REFERENCE_TABLES.values()) | hashed
     assert set(facts.class_tables()) == set(DESCRIBED) | set(NAMED_ONLY)
-    assert {path.parent.name for path in FILES} == {"splits", "classes", "class_maps", "joint_maps"}
+    assert {path.parent.name for path in FILES} == {"splits", "classes", "class_maps", "joint_maps", "samples"}
 
 
 @pytest.mark.parametrize(("table", "name"), SPLITS)

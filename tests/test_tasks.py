@@ -82,9 +82,81 @@ def test_wrong_names_are_one_line_with_a_hint(name: str, parameters: dict[str, s
     assert "\n" not in str(caught.value)
 
 
-def test_a_transfer_that_has_no_card_lists_those_there_are() -> None:
-    with pytest.raises(UserError, match="--source nw-ucla --target utd-mhad"):
+def test_a_transfer_between_sets_without_shared_classes_says_so() -> None:
+    with pytest.raises(UserError, match="nw-ucla and synth60 have 1 classes of one name"):
         find_task("transfer", "synth60", "nw-ucla", {})
+
+
+def test_a_transfer_that_no_card_describes_goes_by_the_class_map() -> None:
+    task = find_task("transfer", "nw-ucla", "utkinect", {})
+    assert task.identity == load_task(task.identity).identity == "transfer/utkinect-to-nw-ucla@1"
+    assert len(task.class_map.shared) > 2
+
+
+@pytest.mark.parametrize(
+    ("family", "dataset", "source", "said"),
+    [
+        ("supervised/nw-ucla", "utd-mhad", None, "names its data itself"),
+        ("supervised", "utd-mhad", "nw-ucla", "--source is for transfer"),
+        ("transfer", "utd-mhad", None, "give both --source and --target"),
+        ("supervised", "nw-ukla", None, "Did you mean nw-ucla"),
+        ("zero-shot", "sysu-3d-hoi", None, "has no zero-shot split"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(family: str, dataset: str, source: str | None, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        find_task(family, dataset, source, {})
+
+
+def test_leaving_out_duplicates_is_a_task_version_of_its_own() -> None:
+    usual, without = load_task("supervised/nw-ucla"), load_task("supervised/nw-ucla", duplicates="removed")
+    assert load_task("supervised/nw-ucla", duplicates="kept").hash == usual.hash
+    assert without.identity == "supervised/nw-ucla@1[split=x-view,duplicates=removed]"
+    assert load_task(without.identity).hash == without.hash != usual.hash
+    with pytest.raises(UserError, match="unknown value of duplicates 'gone'"):
+        load_task("supervised/nw-ucla", duplicates="gone")
+    with pytest.raises(UserError, match="unknown parameter 'duplicates'"):
+        load_task("transfer", duplicates="removed")
+
+
+def test_a_new_option_leaves_the_hashes_of_stored_results_as_they_are() -> None:
+    # Of results/leaderboard.csv, which was made before tasks had options.
+    assert load_task("supervised/nw-ucla[split=x-sub]").hash.startswith("1334cb72ac4f")
+    assert load_task("zero-shot/utd-mhad[split=22/5]").hash.startswith("9e8bed8c0cfc")
+
+
+CARD = """
+family = "zero-shot"
+name = "mine"
+version = 1
+title = "My own"
+dataset = "nw-ucla"
+table = "nw-ucla"
+metrics = ["zsl_top1"]
+main_metric = "zsl_top1"
+seeds = 1
+citation = "none"
+
+[parameters]
+split = "8/2"
+side = "x-sub"
+text = "minilm"
+fields = "global"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('side = "x-sub"\n', "", "a default for the parameter side"),
+        ("zsl_top1", "zsl_top2", "unknown metric 'zsl_top2'. Did you mean zsl_top1"),
+    ],
+)
+def test_a_card_with_a_mistake_is_refused_when_it_is_read(tmp_path: Path, old: str, new: str, said: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(CARD.replace(old, new))
+    with pytest.raises(UserError, match=said):
+        load_task(str(path))
 
 
 def test_a_card_of_ones_own_runs_from_its_path(tmp_path: Path) -> None:

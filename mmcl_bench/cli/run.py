@@ -65,7 +65,7 @@ def run(
         bound["split"] = split
     if duplicates is not None:
         bound["duplicates"] = duplicates
-    wanted = find_task(task, target or dataset, source, bound)
+    wanted = find_task(task, target or dataset, source, bound, paths.data_root(data_root))
 
     from mmcl_bench.jobs import make_job
     from mmcl_bench.methods import METHODS

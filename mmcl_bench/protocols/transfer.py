@@ -41,10 +41,9 @@ class Transfer(Protocol):
     def _source(self) -> SkeletonDataset:
         return self.data[str(self.task.card.source)]
 
-    @cached_property
+    @property
     def _map(self) -> facts.ClassMap:
-        tables = (self._source.card.class_table, self.data[self.task.card.dataset].card.class_table)
-        return facts.class_map(*tables)
+        return self.task.class_map
 
     def _rows(self, dataset: SkeletonDataset, labels_of_class: list[tuple[int, ...]]) -> Rows:
         column_of = {label: column for column, labels in enumerate(labels_of_class) for label in labels}

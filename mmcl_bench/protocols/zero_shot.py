@@ -55,7 +55,7 @@ class ZeroShot(Protocol):
 
     @cached_property
     def _split(self) -> facts.Split:
-        split = facts.split(str(self.task.card.table), self.task.parameters["split"])
+        split = self.task.zero_shot_split
         if split.n_classes != len(self._dataset.card.classes):
             raise UserError(
                 f"{self.task.identity}: the split is over {split.n_classes} classes and {self._dataset.card.name} has "

@@ -26,6 +26,9 @@ from mmcl_bench.errors import UserError
 MAX_MEMBER_BYTES = 64 << 20
 """Published skeleton files are below 10 MB; more than this is a mistake or a decompression bomb."""
 
+SYNTHETIC_MARK = "SYNTHETIC.txt"
+"""A file of this name says that no file beside it was recorded from people."""
+
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 """Signature and, behind what the central directory repeats, the lengths of name and extra field."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from filelock import FileLock
 from mmcl_bench import paths
 from mmcl_bench.errors import UserError
 from mmcl_bench.registry import unknown
+from mmcl_bench.skeleton.archive import SYNTHETIC_MARK, Archive, base_name
 from mmcl_bench.skeleton.layouts import get_layout
 from mmcl_bench.skeleton.parts import Part, put_together
 from mmcl_bench.skeleton.readers import READERS, Reader
@@ -152,8 +154,8 @@ def summary(dataset: SkeletonDataset) -> Summary:
 
 
 def _folder_name(name: str) -> str:
-    if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii() or name[0] in "-_":
-        raise UserError(f"{name!r} cannot name a data set; use letters, digits and dashes")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,60}", name):
+        raise UserError(f"{name!r} cannot name a data set; use lower-case letters, digits and dashes")
     return name
 
 
@@ -190,7 +192,7 @@ def _write(
     _refuse_foreign(folder)
     with reader.open(source) as archive:
         units = reader.units(archive)
-        card = reader.card(archive).model_copy(update={"name": folder.name})
+        card = _called_synthetic(reader.card(archive), archive).model_copy(update={"name": folder.name})
         identity = archive.identity()
     n_joints = len(get_layout(card.layout))
     parts = _parts_folder(folder, card, identity, [unit.file for unit in units])
@@ -222,6 +224,13 @@ def _write(
         ) from error
     shutil.rmtree(parts, ignore_errors=True)
     return dataset
+
+
+def _called_synthetic(card: DatasetCard, archive: Archive) -> DatasetCard:
+    """The card, which says so where files in the form of a recorded set are generated ones."""
+    if card.synthetic or not any(base_name(file) == SYNTHETIC_MARK for file in archive.names()):
+        return card
+    return card.model_copy(update={"synthetic": True, "title": f"{card.title}, generated (synthetic)"})
 
 
 def _parts_folder(folder: Path, card: DatasetCard, identity: str, files: Sequence[str]) -> Path:

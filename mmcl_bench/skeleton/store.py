@@ -33,6 +33,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mmcl_bench.errors import UserError
+from mmcl_bench.facts import ClassText
 
 FORMAT = 2
 CARD, TRACKS, INDEX, RGB, INSTRUCT = "card.json", "tracks.npy", "index.parquet", "rgb.parquet", "instruct.parquet"
@@ -78,6 +79,10 @@ class DatasetCard(BaseModel):
     class_table: str
     """Name of the table of class names and descriptions, e.g. ``ntu60``."""
     classes: tuple[str, ...]
+    class_texts: tuple[ClassText, ...] = ()
+    """What classes look like, in label order, where the set brings its own; else ``class_table`` tells."""
+    splits: dict[str, tuple[int, ...]] = {}
+    """Unseen classes of zero-shot splits that the set brings, by name."""
     sides: dict[str, Side]
     default_side: str
     frame_rate: float | None
@@ -153,7 +158,7 @@ class SkeletonDataset:
         """One row a clip: sample_id, label, subject, camera, setup, fold, n_bodies, n_frames, offset, track_start,
         track_length, content. ``offset`` is the clip's first row in :attr:`tracks`; the next two are lists, one item a
         body; ``content`` is its :func:`content_hash`."""
-        return self._table(INDEX).to_pandas()
+        return self._table(INDEX)
 
     @cached_property
     def tracks(self) -> np.ndarray:
@@ -189,13 +194,13 @@ class SkeletonDataset:
 
     def answers(self) -> pd.DataFrame:
         """One row an answer: sample_id, instruction, answer."""
-        return self._table(INSTRUCT).to_pandas()
+        return self._table(INSTRUCT)
 
-    def _table(self, name: str) -> pa.Table:
+    def _table(self, name: str) -> pd.DataFrame:
         path = self._part(name)
         try:
-            return pq.read_table(path)
-        except (pa.ArrowException, OSError) as error:
+            return pq.read_table(path).to_pandas()
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise _damaged(path, f"damaged ({_first_line(error)})", self.card.name) from error
 
     def _part(self, name: str) -> Path:

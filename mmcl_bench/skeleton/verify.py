@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+
 from mmcl_bench.errors import UserError
 from mmcl_bench.skeleton.sequential import read_through
 from mmcl_bench.skeleton.store import CARD, INDEX, TRACKS, Modality, SkeletonDataset, content_hash, fingerprint
@@ -25,7 +27,7 @@ def verify(folder: Path, advance: Advance) -> SkeletonDataset:
         _verify_clips(dataset, advance)
         found = fingerprint(dataset)
     # What a damaged table holds may be of any type and length.
-    except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError, pa.ArrowException) as error:
         raise _differs(
             dataset, "its tables", f"do not hold what a prepared set holds ({type(error).__name__})"
         ) from error
@@ -70,4 +72,6 @@ def _rest(dataset: SkeletonDataset) -> str:
 
 
 def _differs(dataset: SkeletonDataset, what: str, how: str) -> UserError:
-    return UserError(f"{dataset.folder}: {what} {how}; run mmcl-bench data prepare {dataset.card.reader} again")
+    card = dataset.card
+    prepared_as = "" if card.name == card.reader else f" --as {card.name}"
+    return UserError(f"{dataset.folder}: {what} {how}; run mmcl-bench data prepare {card.reader}{prepared_as} again")

@@ -17,7 +17,8 @@ from PIL import Image
 from mmcl_bench.encoders import image_encoder, text_encoder
 from mmcl_bench.encoders.features import decode, instruct_features, rgb_features, sentences_by_clip
 from mmcl_bench.errors import UserError
-from mmcl_bench.skeleton.store import BodyTrack, Clip, DatasetCard, Modality, Side, SkeletonDataset, write_dataset
+from mmcl_bench.skeleton.parts import write_dataset
+from mmcl_bench.skeleton.store import BodyTrack, Clip, DatasetCard, Modality, Side, SkeletonDataset
 
 BOTH = (Modality.SKELETON, Modality.RGB, Modality.INSTRUCT)
 
@@ -31,6 +32,7 @@ def encoded_strip(seed: int, kind: str = "PNG") -> bytes:
 
 def card(modalities: tuple[Modality, ...]) -> DatasetCard:
     return DatasetCard(
+        reader="tiny",
         name="tiny-synthetic",
         title="Synthetic",
         synthetic=True,

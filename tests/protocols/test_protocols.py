@@ -14,7 +14,8 @@ from mmcl_bench.errors import UserError
 from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.protocols.base import ClipView, Needs, Problem, Protocol, mapped_to_layout
 from mmcl_bench.skeleton.layouts import get_layout
-from mmcl_bench.skeleton.store import BodyTrack, SkeletonDataset
+from mmcl_bench.skeleton.parts import write_dataset
+from mmcl_bench.skeleton.store import BodyTrack, Clip, SkeletonDataset
 from mmcl_bench.tasks import load_task
 
 
@@ -87,6 +88,25 @@ def test_zero_shot_selection_knows_no_unseen_class_at_all(toy_data_root: Path) -
 def test_pseudo_unseen_classes_are_synse_s_own_where_they_exist(toy_data_root: Path) -> None:
     task = load_task("zero-shot/synth60[split=55/5]")
     assert facts.split(str(task.card.table), "55/5").validation_unseen == (16, 21, 25, 31, 48)
+
+
+def test_test_clips_that_are_also_in_training_can_be_left_out(tmp_path: Path, toy_data_root: Path) -> None:
+    dataset = SkeletonDataset.open(toy_data_root / "nw-ucla")
+    bodies = {row: dataset.bodies(row) for row in range(len(dataset.index))}
+    cameras = dataset.index["camera"].to_numpy()
+    train, test = np.flatnonzero(cameras != 3)[:4], np.flatnonzero(cameras == 3)[:4]
+    for from_row, to_row in zip(train, test, strict=True):
+        bodies[to_row] = bodies[from_row]
+    clips = [
+        Clip(row.sample_id, row.label, row.subject, row.n_frames, bodies[at], camera=row.camera)
+        for at, row in enumerate(dataset.index.itertuples())
+    ]
+    write_dataset(tmp_path / "nw-ucla", clips, 20, dataset.card)
+    kept = protocol(tmp_path, "supervised/nw-ucla[split=x-view]")
+    removed = protocol(tmp_path, "supervised/nw-ucla[split=x-view,duplicates=removed]")
+    assert len(kept.test_rows) == (cameras == 3).sum()
+    assert set(kept.test_sample_ids()) - set(removed.test_sample_ids()) == set(dataset.index["sample_id"][test])
+    assert sorted(removed.train_rows.rows) == sorted(kept.train_rows.rows)
 
 
 def test_transfer_trains_on_the_source_and_tests_on_shared_classes_of_the_target(toy_data_root: Path) -> None:

@@ -13,7 +13,7 @@ from mmcl_bench.errors import UserError
 from mmcl_bench.skeleton.layouts import KINECT_V1
 from mmcl_bench.skeleton.prepare import prepare
 from mmcl_bench.skeleton.store import SkeletonDataset
-from published import kinect_v1_person, msr_action3d, utkinect
+from published import kinect_v1_person, msr_action3d, sysu_3d_hoi, utkinect
 
 
 def changed(source: Path, name: str, content: bytes) -> Path:
@@ -110,3 +110,21 @@ def test_an_msr_file_that_is_no_clip_is_named(tmp_path: Path, content: bytes, re
     source = changed(msr_action3d.write(tmp_path), name, content)
     with pytest.raises(UserError, match=rf"a01_s01_e01_skeleton3D\.txt.*{reason}"):
         prepare("msr-action3d", source, tmp_path / "root")
+
+
+def test_sysu_people_are_numbered_by_name_and_actions_by_folder(tmp_path: Path) -> None:
+    dataset = prepare("sysu-3d-hoi", sysu_3d_hoi.write(tmp_path), tmp_path / "root")
+    row = dataset.index["sample_id"].tolist().index("s02_a05")  # bo, the second person; video5, the fifth action
+    assert (dataset.index["subject"][row], dataset.card.classes[dataset.index["label"][row]]) == (
+        2,
+        "wearing backpacks",
+    )
+    np.testing.assert_allclose(dataset.bodies(row)[0].positions, kinect_v1_person(6, 18), atol=1e-6)
+
+
+def test_a_sysu_clip_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    source = sysu_3d_hoi.write(tmp_path)
+    with zipfile.ZipFile(source, "a") as zipped:
+        zipped.writestr("copy/anna/video1/sklWorld.mat", b"")
+    with pytest.raises(UserError, match="are one clip; remove one"):
+        prepare("sysu-3d-hoi", source, tmp_path / "root")

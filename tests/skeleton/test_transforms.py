@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmcl_bench.protocols.base import ClipView
 from mmcl_bench.skeleton import transforms
-from mmcl_bench.skeleton.layouts import KINECT_V1, KINECT_V2, Layout
+from mmcl_bench.skeleton.layouts import KINECT_V1, KINECT_V2, Layout, get_layout
 from mmcl_bench.skeleton.store import BodyTrack
 from mmcl_bench.skeleton.transforms import Augmentation, Bodies, PreparedTracks, augment, normalise_clip, prepare_clips
 
@@ -231,3 +231,44 @@ def test_rotation_matrices_equal_scipys(prepared: PreparedTracks) -> None:
     angles = torch.randn(5, 3, generator=seeded())
     expected = Rotation.from_euler("xyz", angles.numpy()).as_matrix()
     np.testing.assert_allclose(transforms.rotation_matrices(angles).numpy(), expected, atol=1e-6)
+
+
+# Frames without a body
+
+
+def test_frames_without_a_body_are_filled_from_their_neighbours() -> None:
+    body = walker(n_frames=10)
+    positions = body.positions.copy()
+    positions[[0, 1, 4, 5, 6, 9]] = 0
+    (filled,) = transforms.fill_missing((BodyTrack(2, positions),), KINECT_V1)
+    seen = [2, 3, 7, 8]
+    expected = np.stack(
+        [
+            [[np.interp(frame, seen, positions[seen, joint, axis]) for axis in range(3)] for joint in range(20)]
+            for frame in range(10)
+        ]
+    )
+    np.testing.assert_allclose(filled.positions, expected, atol=1e-6)
+    assert (filled.start, filled.positions.dtype) == (2, np.float32)
+    np.testing.assert_array_equal(positions[4], 0)  # the given track is left as it was
+
+
+def test_a_joint_at_the_origin_is_a_joint_where_a_sensor_measures() -> None:
+    body = walker(n_frames=6)
+    body.positions[2, 5] = 0
+    assert transforms.fill_missing((body,), KINECT_V1)[0].positions[2, 5].tolist() == [0, 0, 0]
+
+
+def test_unseen_key_points_of_images_are_filled_one_by_one() -> None:
+    layout = get_layout("coco-17")
+    positions = np.random.default_rng(0).normal(size=(5, 17, 3)).astype(np.float32)
+    positions[2, 5] = 0
+    positions[:, 9] = 0
+    (filled,) = transforms.fill_missing((BodyTrack(0, positions),), layout)
+    np.testing.assert_allclose(filled.positions[2, 5], (positions[1, 5] + positions[3, 5]) / 2, atol=1e-6)
+    assert not filled.positions[:, 9].any()
+
+
+def test_whole_tracks_are_passed_on_as_they_are() -> None:
+    bodies = (walker(), walker(seed=1))
+    assert transforms.fill_missing(bodies, KINECT_V1) is bodies

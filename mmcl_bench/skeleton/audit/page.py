@@ -27,7 +27,7 @@ def write_page(audit: Audit, path: Path) -> None:
     html = environment.get_template("page.html.j2").render(
         audit=audit,
         card=audit.card,
-        most=max((count.clips for count in audit.classes), default=0),
+        most=max((clips for count in audit.classes for both in count.sides.values() for clips in both), default=0),
         shown=_SHOWN,
     )
     try:

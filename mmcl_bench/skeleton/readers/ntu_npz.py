@@ -8,7 +8,7 @@ ever read whole: rows of a stored array are read where they lie, those of a defl
 
 from __future__ import annotations
 
-import re
+import math
 import stat
 import struct
 import zipfile
@@ -16,7 +16,6 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import IO, ClassVar
 
@@ -25,6 +24,7 @@ import numpy as np
 from mmcl_bench.errors import UserError
 from mmcl_bench.skeleton.archive import Archive, BadFile, NoFiles, ZipArchive, open_archive
 from mmcl_bench.skeleton.dense import tracks_of
+from mmcl_bench.skeleton.npy import MAX_HEADER, Header, read_header
 from mmcl_bench.skeleton.readers import OnBad, Reader, Unit
 from mmcl_bench.skeleton.readers.ntu import Ntu60, Ntu120
 from mmcl_bench.skeleton.store import Clip, Side
@@ -39,13 +39,6 @@ MAX_INFLATION = 256
 """Times that deflated positions may grow; what grows more holds next to nothing."""
 ROWS_A_UNIT = 16
 
-_MAGIC = b"\x93NUMPY"
-_MAX_HEADER = 1 << 12
-_HEADER = re.compile(
-    rb"\{'descr': '(?P<descr>[<>|][fiub][1248])', 'fortran_order': (?P<fortran>True|False), "
-    rb"'shape': \((?P<shape>(?:\d{1,15}L?,? ?){1,4})\),? ?\}\s*"
-)
-"""What numpy writes; Python 2 marked long numbers by an L."""
 _LOCAL_HEADER = struct.Struct("<26xHH")
 """Of a zip's member: 26 other bytes, then the lengths of its name and of its extra field."""
 _FAULTS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError, OverflowError)
@@ -55,13 +48,18 @@ FOLDS: Mapping[str, int] = {"train": 1, "test": 2}
 
 @dataclass(frozen=True)
 class NpyArray:
-    """An array in a zip: what its header says, and where its first number lies."""
+    """An array in a zip, and what its header says."""
 
     member: zipfile.ZipInfo
-    dtype: np.dtype[np.generic]
-    shape: tuple[int, ...]
-    start: int
-    """Bytes before the first number, in the member."""
+    header: Header
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.header.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        return self.header.dtype
 
     @property
     def is_stored(self) -> bool:
@@ -70,7 +68,7 @@ class NpyArray:
 
     @property
     def row_bytes(self) -> int:
-        return int(np.prod(self.shape[1:], dtype=object)) * self.dtype.itemsize
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def row(self, content: bytes) -> np.ndarray:
         """One row from its bytes. Raises :class:`BadFile` when there are too few."""
@@ -86,6 +84,7 @@ class Npz(Archive):
         self.source = archive.source
         self._archive = archive
         self._file = file
+        self._arrays: dict[str, NpyArray] = {}
 
     def names(self) -> list[str]:
         return self._archive.names()
@@ -118,11 +117,6 @@ class Npz(Archive):
         except _FAULTS as error:
             raise BadFile("is damaged: its checksum is wrong, and which clips that touches cannot be told") from error
 
-    @cached_property
-    def _arrays(self) -> dict[str, NpyArray]:
-        """Those whose header was read."""
-        return {}
-
     def _read_header(self, name: str) -> NpyArray:
         member = self._archive.zip.getinfo(name)
         mode = member.external_attr >> 16
@@ -134,7 +128,7 @@ class Npz(Archive):
             raise BadFile("is packed by another method than deflate")
         try:
             with self._archive.zip.open(member) as stream:
-                return _parse_header(member, stream)
+                return _described(member, stream)
         except _FAULTS as error:
             raise BadFile("is damaged: the zip is not whole") from error
 
@@ -142,7 +136,7 @@ class Npz(Archive):
         try:
             self._file.seek(array.member.header_offset)
             name, extra = _LOCAL_HEADER.unpack(self._file.read(_LOCAL_HEADER.size))
-            start = array.member.header_offset + _LOCAL_HEADER.size + name + extra + array.start
+            start = array.member.header_offset + _LOCAL_HEADER.size + name + extra + array.header.start
             for row in range(first, last):
                 self._file.seek(start + row * array.row_bytes)
                 yield array.row(self._file.read(array.row_bytes))
@@ -152,7 +146,7 @@ class Npz(Archive):
     def _inflated_rows(self, array: NpyArray, first: int, last: int) -> Iterator[np.ndarray]:
         try:
             with self._archive.zip.open(array.member) as stream:
-                stream.read(array.start)
+                stream.read(array.header.start)
                 for row in range(last):
                     content = stream.read(array.row_bytes)
                     if row >= first:
@@ -163,26 +157,13 @@ class Npz(Archive):
             raise BadFile("is damaged: it cannot be inflated") from error
 
 
-def _parse_header(member: zipfile.ZipInfo, stream: IO[bytes]) -> NpyArray:
-    """The header of an ``.npy`` file, see ``numpy.lib.format``. Nothing in it is evaluated."""
-    magic, version = stream.read(len(_MAGIC)), stream.read(2)
-    if magic != _MAGIC or version[:1] not in (b"\x01", b"\x02", b"\x03"):
-        raise BadFile("is no numpy array")
-    n_digits = 2 if version[:1] == b"\x01" else 4
-    length = int.from_bytes(stream.read(n_digits), "little")
-    header = _HEADER.fullmatch(stream.read(length)) if length <= _MAX_HEADER else None
-    if header is None:
-        raise BadFile("is no plain numpy array: its header is not one that numpy writes for numbers")
-    if header["fortran"] == b"True":
+def _described(member: zipfile.ZipInfo, stream: IO[bytes]) -> NpyArray:
+    header = read_header(stream.read(MAX_HEADER))
+    if header.fortran_order:
         raise BadFile("has its numbers in Fortran's order")
-    try:
-        dtype = np.dtype(header["descr"].decode())
-    except TypeError as error:
-        raise BadFile(f"has numbers of an unknown kind, {header['descr'].decode()}") from error
-    shape = tuple(int(size) for size in re.findall(rb"\d+", header["shape"]))
-    array = NpyArray(member, dtype, shape, len(_MAGIC) + 2 + n_digits + length)
-    if array.start + shape[0] * array.row_bytes != member.file_size:
+    if header.n_bytes != member.file_size:
         raise BadFile("is cut short, or is not of the size that its header says")
+    array = NpyArray(member, header)
     if array.is_stored and member.file_size != member.compress_size:
         raise BadFile("is damaged: its sizes in the zip differ")
     return array
@@ -228,6 +209,7 @@ class _NtuNpz(Reader):
         fold, first, last = unit.detail
         positions, labels = (npz.array(f"{kind}_{fold}.npy") for kind in "xy")
         if first == last:
+            # A unit without rows stands for the check of a whole array.
             npz.require_checksum(npz.array(unit.file))
             return
         rows = zip(npz.rows(positions, first, last), npz.rows(labels, first, last), strict=True)
@@ -361,7 +343,9 @@ def _label(one_hot: np.ndarray) -> int | None:
 
 def _clip(numbers: np.ndarray, name: str, sample_id: str, label: int, fold: int) -> Clip:
     """A clip from the (T, 150) of its row; what is behind the last frame in which a body was seen is padding."""
-    bodies = tracks_of(numbers.reshape(len(numbers), N_BODIES, N_JOINTS, 3).swapaxes(0, 1))
+    # Signalling NaNs, which clip_fault finds too, would warn.
+    with np.errstate(invalid="ignore"):
+        bodies = tracks_of(numbers.reshape(len(numbers), N_BODIES, N_JOINTS, 3).swapaxes(0, 1))
     return Clip(
         sample_id=sample_id,
         label=label,

@@ -26,6 +26,7 @@ TRAIN_TAKES, TEST_TAKES = 1, 2
 Training time grows with the one, and the width of a test's interval shrinks with the other.
 """
 
+
 class Synth60(Reader):
     """Synthetic clips of the 60 classes of NTU RGB+D, with person crops and answers. Contains no recorded data."""
 

@@ -47,6 +47,7 @@ class UTKinect(Reader):
 
     def card(self, archive: Archive) -> DatasetCard:
         noted = {f"{LABELS}: {name} {action}": "has no range of frames; left out" for name, action in _gaps(archive)}
+        noted["joints"] = "numbers go by two and by gaps of up to hundreds, so time between frames varies; not kept"
         for unit in _recordings(archive):
             if repeated := _repeated_numbers(archive, unit.file):
                 noted[unit.file] = f"gives {repeated} frame numbers twice, with other positions; both frames are kept"

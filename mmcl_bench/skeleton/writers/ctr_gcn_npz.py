@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from mmcl_bench.atomic import write_atomically
+from mmcl_bench.skeleton.archive import SYNTHETIC_MARK
 from mmcl_bench.skeleton.layouts import KINECT_V2
 from mmcl_bench.skeleton.store import BodyTrack
+from mmcl_bench.skeleton.writers import SYNTHETIC_NOTE
 from mmcl_bench.skeleton.writers.ntu_skeleton import plain_member
 
 N_BODIES, N_JOINTS = 2, 25
@@ -51,14 +53,17 @@ def row(bodies: tuple[BodyTrack, ...], n_frames: int, centred: bool = False) -> 
     return padded
 
 
-def write_npz(output: Path, train: Fold, test: Fold, n_frames: int, n_classes: int) -> None:
+def write_npz(output: Path, train: Fold, test: Fold, n_frames: int, n_classes: int, synthetic: bool = False) -> None:
     """Writes ``x_train``, ``y_train``, ``x_test`` and ``y_test`` a row at a time; the file appears when all is done.
 
-    The same clips give the same bytes. Raises ``OSError`` when the disk is full.
+    A ``synthetic`` set carries the mark of one. The same clips give the same bytes. Raises ``OSError`` when the disk is
+    full.
     """
 
     def write(path: Path) -> None:
         with zipfile.ZipFile(path, "w") as zipped:
+            if synthetic:
+                zipped.writestr(plain_member(SYNTHETIC_MARK, zipfile.ZIP_STORED), SYNTHETIC_NOTE)
             for name, fold in (("train", train), ("test", test)):
                 shape = (len(fold.labels), n_frames, N_NUMBERS)
                 with closing(fold.rows()) as rows:

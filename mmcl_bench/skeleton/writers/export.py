@@ -58,6 +58,7 @@ def export_npz(
             Fold(labels[test], partial(rows, test, len(train))),
             make.n_frames,
             len(dataset.card.classes),
+            dataset.card.synthetic,
         )
 
 
@@ -67,7 +68,8 @@ def export_skeletons(dataset: SkeletonDataset, output: Path, advance: Advance, w
     make = _Text(_Bodies(dataset), dataset.index["n_frames"].to_numpy())
     texts = counted(in_order(make, range(len(names)), workers), advance, 0, len(names))
     with new_output(output), closing(texts):
-        write_files(output, ((f"{name}.skeleton", text) for name, text in zip(names, texts, strict=True)))
+        files = ((f"{name}.skeleton", text) for name, text in zip(names, texts, strict=True))
+        write_files(output, files, dataset.card.synthetic)
 
 
 def clip_names(dataset: SkeletonDataset) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import zipfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ import pyarrow.compute as pc
 
 from mmcl_bench.atomic import write_atomically
 from mmcl_bench.errors import UserError
+from mmcl_bench.skeleton.archive import SYNTHETIC_MARK
 from mmcl_bench.skeleton.store import BodyTrack, atomic_folder
+from mmcl_bench.skeleton.writers import SYNTHETIC_NOTE
 
 NAME = r"S\d{3}C\d{3}P\d{3}R\d{3}A\d{3}"
 """Of a clip: setup, camera, person, repetition, action."""
@@ -86,7 +89,7 @@ def _columns(positions: np.ndarray) -> list[pa.Array]:
     numbers = np.concatenate([joints, _projected(joints, *_DEPTH), _projected(joints, *_COLOUR)], axis=1)
     words = [pa.array(np.ascontiguousarray(column, dtype=np.float32)).cast(pa.string()) for column in numbers.T]
     states = np.where(joints.any(axis=1), _SEEN, _UNSEEN)
-    return [*words, pa.array([_NO_ORIENTATION] * len(joints)), pa.array(states).cast(pa.string())]
+    return [*words, pa.array([_NO_ORIENTATION] * len(joints), pa.string()), pa.array(states).cast(pa.string())]
 
 
 def _projected(positions: np.ndarray, width: int, height: int, across: float, upright: float) -> np.ndarray:
@@ -121,11 +124,14 @@ class ClipNames:
                 return name
 
 
-def write_files(output: Path, files: Iterable[tuple[str, bytes]]) -> None:
+def write_files(output: Path, files: Iterable[tuple[str, bytes]], synthetic: bool = False) -> None:
     """Writes (name, content) to a new folder ``output``, or to a zip where it is called so.
 
-    It appears when all is done. The same files give the same bytes of a zip. Raises ``OSError`` when the disk is full.
+    ``synthetic`` ones are marked as such by a file beside them. It appears when all is done. The same files give the
+    same bytes of a zip. Raises ``OSError`` when the disk is full.
     """
+    if synthetic:
+        files = chain([(SYNTHETIC_MARK, SYNTHETIC_NOTE)], files)
     if output.suffix == ".zip":
         write_atomically(output, lambda path: _write_zip(path, files))
         return
@@ -135,10 +141,11 @@ def write_files(output: Path, files: Iterable[tuple[str, bytes]]) -> None:
 
 
 def _write_zip(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
-    # Higher levels take several times as long for a tenth less.
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as zipped:
+    with zipfile.ZipFile(path, "w") as zipped:
         for name, content in files:
-            zipped.writestr(plain_member(f"{FOLDER_IN_ZIP}/{name}", zipfile.ZIP_DEFLATED), content)
+            member = plain_member(f"{FOLDER_IN_ZIP}/{name}", zipfile.ZIP_DEFLATED)
+            # Higher levels take five times as long for a tenth less.
+            zipped.writestr(member, content, compresslevel=1)
 
 
 def plain_member(name: str, compression: int) -> zipfile.ZipInfo:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -55,14 +55,16 @@ def wanted_clips(n_clips: int, seed: int = 0, n_subjects: int = len(SUBJECTS)) -
 
 def synth_skeletons(clips: Sequence[Wanted], output: Path, advance: Advance, workers: int | None = None) -> None:
     """Writes synthetic clips as ``.skeleton`` files, to a folder or to a zip where it is called so."""
-    names = ClipNames(missing_samples())
     texts = counted(in_order(_text, clips, workers), advance, 0, len(clips))
     with new_output(output), closing(texts):
-        files = (
-            (f"{names.name(1, camera_of(*clip), clip.subject, clip.label)}.skeleton", text)
-            for clip, text in zip(clips, texts, strict=True)
-        )
-        write_files(output, files)
+        named = zip(clip_names(clips), texts, strict=True)
+        write_files(output, ((f"{name}.skeleton", text) for name, text in named), synthetic=True)
+
+
+def clip_names(clips: Iterable[Wanted]) -> Iterator[str]:
+    """A name of NTU's form for each, none of which is that of a sample that the reader of NTU RGB+D leaves out."""
+    names = ClipNames(missing_samples())
+    return (names.name(1, camera_of(*clip), clip.subject, clip.label) for clip in clips)
 
 
 def synth_npz(
@@ -101,6 +103,7 @@ def synth_npz(
             Fold(labels(test), partial(rows, test, len(train))),
             N_FRAMES,
             len(ACTIONS),
+            synthetic=True,
         )
 
 
