@@ -73,7 +73,7 @@ def class_map(source: DatasetFacts, target: DatasetFacts) -> ClassMap:
     )
     if len(shared) < 2:
         raise UserError(
-            f"{source.name} and {target.name} have {len(shared)} classes of one name; a transfer task needs two or more"
+            f"a transfer task needs two classes or more of one name; {source.name} and {target.name} have {len(shared)}"
         )
     return ClassMap(
         source_table=source.class_table, target_table=target.class_table, source="equal class names", shared=shared

@@ -83,7 +83,7 @@ def test_wrong_names_are_one_line_with_a_hint(name: str, parameters: dict[str, s
 
 
 def test_a_transfer_between_sets_without_shared_classes_says_so() -> None:
-    with pytest.raises(UserError, match="nw-ucla and synth60 have 1 classes of one name"):
+    with pytest.raises(UserError, match="two classes or more of one name; nw-ucla and synth60 have 1"):
         find_task("transfer", "synth60", "nw-ucla", {})
 
 

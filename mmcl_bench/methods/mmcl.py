@@ -26,17 +26,20 @@ from mmcl_bench.nn.losses import mmcl_loss, text_alignment_loss, text_similarity
 from mmcl_bench.nn.pooling import mean_by_clip
 from mmcl_bench.protocols.base import ClassTable, ClipView, LabelledClips, Problem
 from mmcl_bench.seeds import derive_seed
+from mmcl_bench.skeleton.augmentation import (
+    Compose,
+    CropResize,
+    Jitter,
+    RandomFlip,
+    RandomRotation,
+    RandomScale,
+    Transform,
+    centre_crop,
+)
 from mmcl_bench.skeleton.layouts import Layout, get_layout
 from mmcl_bench.skeleton.store import Modality
 from mmcl_bench.skeleton.streams import stack
-from mmcl_bench.skeleton.transforms import (
-    Augmentation,
-    PreparedTracks,
-    augment,
-    bodies_last,
-    centre_crop,
-    prepare_clips,
-)
+from mmcl_bench.skeleton.transforms import PreparedTracks, bodies_last, prepare_clips
 from mmcl_bench.training import Losses, Schedule, Trainer
 
 PREPARED_FRAMES = 64
@@ -95,15 +98,18 @@ class Settings(BaseModel):
     optimizer: Literal["sgd", "adamw"] = "sgd"
     weight_decay: float = Field(default=4e-4, ge=0)
 
-    def augmentation(self) -> Augmentation:
-        return Augmentation(
-            n_frames=self.n_frames,
-            crop=(self.crop, 1.0),
-            tilt=self.tilt,
-            scale=(1 - self.scale, 1 + self.scale),
-            jitter=self.jitter,
-            flip=self.flip,
-        )
+    def augmentation(self, layout: Layout) -> Compose:
+        """How training clips are varied."""
+        pieces: list[Transform] = [
+            CropResize(self.n_frames, self.crop, 1.0),
+            RandomRotation(self.tilt),
+            RandomScale(1 - self.scale, 1 + self.scale),
+        ]
+        if self.flip:
+            pieces.append(RandomFlip(self.flip, layout))
+        if self.jitter:
+            pieces.append(Jitter(self.jitter))
+        return Compose(tuple(pieces))
 
     def prepare(self, clips: ClipView) -> PreparedTracks:
         """Tracks at a frame rate that leaves room for crops."""
@@ -174,6 +180,7 @@ class MMCL(Method):
     def fit(self, problem: Problem, context: Context) -> FitReport:
         self._device = context.device
         self._layout = get_layout(problem.train.clips.layout)
+        self._vary = self._chosen.augmentation(self._layout)
         self._network = _network(self._chosen, self._layout, problem, context).to(self._device)
         data = _TrainingSet(self._chosen, problem)
         self._trainer = Trainer(self._network, self._chosen.schedule(), context)
@@ -208,7 +215,7 @@ class MMCL(Method):
 
     def _step(self, data: _TrainingSet, at: Tensor, generator: torch.Generator) -> Losses:
         tracks, clip = data.prepared.batch(at)
-        varied = augment(tracks, clip, generator, self._chosen.augmentation(), self._layout)
+        varied = self._vary(tracks, clip, generator)
         features = self._features(varied, clip, len(at))
         return self._network.training_losses(
             features, data.labels[at].to(self._device), data.teachers(at, self._device)

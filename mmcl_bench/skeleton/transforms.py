@@ -1,8 +1,6 @@
-"""From body tracks to network input: normalisation once per clip, augmentation once per batch.
+"""From body tracks to network input: what is done once per clip, without chance.
 
-Numpy functions work on the bodies of one clip, (T, V, 3) each; torch functions on a batch of tracks (R, 3, T, V)
-in the host's memory.
-Everything random comes from the generator that is passed in.
+Functions on :data:`Bodies` work on one clip, (T, V, 3) a body. What varies a batch of clips is in :mod:`.augmentation`.
 """
 
 from __future__ import annotations
@@ -89,6 +87,17 @@ def scale_by_torso(bodies: Bodies, layout: Layout) -> Bodies:
     shoulders = (first[:, layout.index("left_shoulder")] + first[:, layout.index("right_shoulder")]) / 2
     torso = np.median(np.linalg.norm(shoulders - layout.mid_hip(first), axis=-1))
     return _each(bodies, lambda positions: positions / torso) if torso > 1e-6 else bodies
+
+
+def scale_by_bones(bodies: Bodies, layout: Layout) -> Bodies:
+    """Divides the clip by the first body's mean bone length, the median over frames.
+
+    Unlike the torso alone, it hardly shrinks when the body bends. A body collapsed to a point leaves the clip as it is.
+    """
+    first = bodies[0].positions
+    children, parents = np.array(layout.bone_pairs).T
+    length = np.median(np.linalg.norm(first[:, children] - first[:, parents], axis=-1).mean(axis=1))
+    return _each(bodies, lambda positions: positions / length) if length > 1e-6 else bodies
 
 
 def normalise_clip(bodies: Bodies, layout: Layout) -> Bodies:
@@ -190,92 +199,3 @@ def bodies_last(tracks: Tensor, clip: Tensor, n_clips: int, n_bodies: int = 2) -
     out = tracks.new_zeros(n_clips, n_bodies, *tracks.shape[1:])
     out[clip[kept], nth_body[kept]] = tracks[kept]
     return out.permute(0, 2, 3, 4, 1).contiguous()
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How :func:`augment` varies clips; the bodies of one clip are varied alike, but for the jitter."""
-
-    n_frames: int = 32
-    """Frames of the result."""
-    crop: tuple[float, float] = (0.5, 1.0)
-    """Range of the share of the clip that is kept (CTR-GCN: 0.5 to 1)."""
-    tilt: float = 0.3
-    """Rotation about each of x, y and z by up to this many radians (CTR-GCN: 0.3)."""
-    yaw: float = 0.0
-    """Further rotation about the vertical by up to this many radians."""
-    scale: tuple[float, float] = (1.0, 1.0)
-    """Range of the factor on all positions."""
-    jitter: float = 0.0
-    """Standard deviation of the noise on each coordinate, in the unit of the tracks."""
-    flip: float = 0.0
-    """Probability that left and right change places."""
-
-
-def augment(
-    tracks: Tensor, clip: Tensor, generator: torch.Generator, settings: Augmentation, layout: Layout | None = None
-) -> Tensor:
-    """Tracks (R, 3, T0, V) and their clips (R,) int64 -> varied tracks (R, 3, settings.n_frames, V).
-
-    ``layout`` is needed for flips alone.
-    """
-    numbers, of_clip = torch.unique(clip, return_inverse=True)
-    n_clips = len(numbers)
-
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(n_clips, *shape, generator=generator)
-
-    share, where = uniform(*settings.crop), uniform(0, 1)
-    start = where * (1 - share)
-    out = crop_resize(tracks, start[of_clip], (start + share)[of_clip], settings.n_frames)
-
-    angles = uniform(-settings.tilt, settings.tilt, 3)
-    angles[:, 1] += uniform(-settings.yaw, settings.yaw)
-    linear = rotation_matrices(angles) * uniform(*settings.scale, 1, 1)
-    out = (linear[of_clip] @ out.flatten(2)).view_as(out)
-
-    if settings.flip:
-        if layout is None:
-            raise ValueError("flips need the joint layout")
-        flipped = (uniform(0, 1) < settings.flip)[of_clip]
-        out[flipped] = flip(out[flipped], layout)
-    return jitter(out, settings.jitter, generator) if settings.jitter else out
-
-
-def crop_resize(tracks: Tensor, start: Tensor, stop: Tensor, n_frames: int) -> Tensor:
-    """(R, C, T0, V) -> (R, C, n_frames, V), linearly interpolated between ``start`` and ``stop`` of each track.
-
-    Both are (R,) shares of the track, 0 its first frame and 1 its last.
-    """
-    last = tracks.shape[2] - 1
-    at = last * torch.lerp(start.unsqueeze(1), stop.unsqueeze(1), torch.linspace(0, 1, n_frames))
-    # A row of hat functions picks the two frames beside it, so that interpolation is one matrix product.
-    hats = torch.relu(1 - (at.unsqueeze(2) - torch.arange(last + 1)).abs())
-    return hats.unsqueeze(1) @ tracks
-
-
-def centre_crop(tracks: Tensor, n_frames: int, share: float = 1.0) -> Tensor:
-    """The middle ``share`` of every track, in ``n_frames``: what to score (CTR-GCN: 0.95)."""
-    margin = torch.full((len(tracks),), (1 - share) / 2)
-    return crop_resize(tracks, margin, 1 - margin, n_frames)
-
-
-def rotation_matrices(angles: Tensor) -> Tensor:
-    """(N, 3) radians about x, y and z -> (N, 3, 3), turning about x first and z last."""
-    cos, sin = angles.cos().unbind(1), angles.sin().unbind(1)
-    one, zero = torch.ones_like(cos[0]), torch.zeros_like(cos[0])
-    about_x = torch.stack([one, zero, zero, zero, cos[0], -sin[0], zero, sin[0], cos[0]], dim=1)
-    about_y = torch.stack([cos[1], zero, sin[1], zero, one, zero, -sin[1], zero, cos[1]], dim=1)
-    about_z = torch.stack([cos[2], -sin[2], zero, sin[2], cos[2], zero, zero, zero, one], dim=1)
-    return about_z.view(-1, 3, 3) @ about_y.view(-1, 3, 3) @ about_x.view(-1, 3, 3)
-
-
-def flip(tracks: Tensor, layout: Layout) -> Tensor:
-    """(R, 3, T, V) seen in a mirror: x negated, left and right joints exchanged."""
-    mirrored = tracks[..., torch.from_numpy(layout.swap)]
-    return mirrored * torch.tensor([-1.0, 1.0, 1.0]).view(3, 1, 1)
-
-
-def jitter(tracks: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
-    """``tracks`` with Gaussian noise on every coordinate."""
-    return tracks + deviation * torch.randn(tracks.shape, generator=generator)

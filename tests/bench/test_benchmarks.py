@@ -13,9 +13,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from mmcl_bench.metrics import METRICS, Scored
 from mmcl_bench.nn.ctr_gcn import CTRGCN, PAPER_BLOCKS, TINY_BLOCKS
+from mmcl_bench.skeleton.augmentation import Compose, CropResize, RandomRotation
 from mmcl_bench.skeleton.layouts import KINECT_V2
 from mmcl_bench.skeleton.synth.scene import make_clip
-from mmcl_bench.skeleton.transforms import Augmentation, augment, prepare_clips
+from mmcl_bench.skeleton.transforms import PreparedTracks, bodies_last, prepare_clips
 from mmcl_bench.stats import bootstrap_interval
 
 
@@ -44,10 +45,27 @@ def test_generating_clips(benchmark: BenchmarkFixture) -> None:
     benchmark.pedantic(lambda: [make_clip(label, 1, 1) for label in range(60)], rounds=3)
 
 
-@pytest.mark.benchmark(group="data")
-def test_augmenting_a_batch(benchmark: BenchmarkFixture) -> None:
-    tracks, clip = torch.randn(32, 3, 64, 25), torch.arange(32)
-    benchmark(lambda: augment(tracks, clip, torch.Generator().manual_seed(0), Augmentation()))
+@pytest.mark.benchmark(group="16 clips of 64 frames: loader against network")
+@pytest.mark.parametrize("part", ["loader with augmentation", "training step of CTR-GCN"])
+def test_the_loader_feeds_the_network(benchmark: BenchmarkFixture, part: str) -> None:
+    """CTR-GCN of the paper, two bodies. The second case over the first is how much faster the loader is."""
+    clip = torch.arange(200).repeat_interleave(2)
+    prepared = PreparedTracks(torch.randn(400, 3, 100, 25), clip, n_clips=200)
+    vary = Compose((CropResize(64), RandomRotation(0.3)))
+    network = CTRGCN(KINECT_V2, 60, n_bodies=2, blocks=PAPER_BLOCKS)
+    generator = torch.Generator().manual_seed(0)
+
+    def load() -> torch.Tensor:
+        tracks, place = prepared.batch(torch.randint(200, (16,), generator=generator))
+        return bodies_last(vary(tracks, place, generator), place, 16)
+
+    clips = load()
+
+    def train() -> None:
+        network.zero_grad()
+        network(clips).sum().backward()
+
+    benchmark.pedantic(load if part.startswith("loader") else train, rounds=3, warmup_rounds=1)
 
 
 @pytest.mark.benchmark(group="data")

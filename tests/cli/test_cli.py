@@ -82,7 +82,7 @@ def test_lists_show_identities_as_they_are() -> None:
         (["run", "supervised", "--dataset", "utd-mhad", "--split", "x-view"], "Known: x-sub"),
         (["run", "supervised", "--dataset", "utd-mhad"], "mmcl-bench data prepare utd-mhad"),
         (["run", "zero-shot", "--dataset", "nw-ucla", "--device", "cuda:77"], "this machine has no such device"),
-        (["run", "transfer", "--source", "synth60", "--target", "nw-ucla"], "--source nw-ucla --target utd-mhad"),
+        (["run", "transfer", "--source", "synth60", "--target", "nw-ucla"], "needs two classes or more of one name"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], said: str, tmp_path: Path) -> None:

@@ -12,9 +12,7 @@ from mmcl_bench.protocols.base import ClipView
 from mmcl_bench.skeleton import transforms
 from mmcl_bench.skeleton.layouts import KINECT_V1, KINECT_V2, Layout, get_layout
 from mmcl_bench.skeleton.store import BodyTrack
-from mmcl_bench.skeleton.transforms import Augmentation, Bodies, PreparedTracks, augment, normalise_clip, prepare_clips
-
-STILL = Augmentation(n_frames=16, crop=(1.0, 1.0), tilt=0.0)
+from mmcl_bench.skeleton.transforms import Bodies, PreparedTracks, normalise_clip, prepare_clips
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -154,85 +152,6 @@ def test_tracks_go_back_to_bodies_last() -> None:
     assert not clips[0, ..., 1].any()
 
 
-@pytest.fixture(scope="module")
-def prepared() -> PreparedTracks:
-    return prepare_clips(view_of((walker(), walker(seed=1)), (walker(seed=2),), (walker(seed=3),)), n_frames=16)
-
-
-def test_augmentation_follows_its_generator(prepared: PreparedTracks) -> None:
-    settings = Augmentation(n_frames=8, yaw=1.0, scale=(0.8, 1.2), jitter=0.01, flip=0.5)
-    one, again, other = (
-        augment(prepared.tracks, prepared.clip, seeded(seed), settings, KINECT_V1) for seed in (1, 1, 2)
-    )
-    assert one.shape == (4, 3, 8, 20)
-    assert torch.equal(one, again)
-    assert not torch.equal(one, other)
-
-
-def test_bodies_of_one_clip_are_varied_alike_and_clips_apart(prepared: PreparedTracks) -> None:
-    twice = prepared.tracks[[0, 0, 0]]
-    settings = Augmentation(n_frames=8, yaw=1.0, scale=(0.8, 1.2))
-    first, second, alone = augment(twice, torch.tensor([5, 5, 9]), seeded(), settings)
-    torch.testing.assert_close(first, second)
-    assert not torch.allclose(first, alone)
-
-
-def test_rotation_keeps_bone_lengths(prepared: PreparedTracks) -> None:
-    settings = Augmentation(n_frames=16, crop=(1.0, 1.0), tilt=0.3, yaw=3.0)
-    turned = augment(prepared.tracks, prepared.clip, seeded(), settings)
-    assert not torch.allclose(turned, prepared.tracks, atol=0.01)
-    torch.testing.assert_close(bone_lengths(turned, KINECT_V1), bone_lengths(prepared.tracks, KINECT_V1))
-
-
-def test_scaling_stays_within_its_range(prepared: PreparedTracks) -> None:
-    settings = Augmentation(n_frames=16, crop=(1.0, 1.0), scale=(0.5, 0.6))
-    varied = augment(prepared.tracks, prepared.clip, seeded(), settings)
-    ratio = (bone_lengths(varied, KINECT_V1) / bone_lengths(prepared.tracks, KINECT_V1)).nan_to_num(0.55)
-    assert ratio.min() >= 0.5 - 1e-4
-    assert ratio.max() <= 0.6 + 1e-4
-
-
-def test_augmentation_without_variation_changes_nothing(prepared: PreparedTracks) -> None:
-    torch.testing.assert_close(augment(prepared.tracks, prepared.clip, seeded(), STILL), prepared.tracks)
-
-
-def test_flipping_twice_is_the_identity_and_once_exchanges_sides(prepared: PreparedTracks) -> None:
-    flipped = transforms.flip(prepared.tracks, KINECT_V1)
-    left, right = KINECT_V1.index("left_hand"), KINECT_V1.index("right_hand")
-    torch.testing.assert_close(flipped[:, 0, :, left], -prepared.tracks[:, 0, :, right])
-    torch.testing.assert_close(flipped[:, 1:, :, left], prepared.tracks[:, 1:, :, right])
-    torch.testing.assert_close(transforms.flip(flipped, KINECT_V1), prepared.tracks)
-
-
-def test_flips_without_a_layout_are_refused(prepared: PreparedTracks) -> None:
-    with pytest.raises(ValueError, match="layout"):
-        augment(prepared.tracks, prepared.clip, seeded(), Augmentation(flip=1.0))
-
-
-def test_jitter_has_the_deviation_it_is_given() -> None:
-    noise = transforms.jitter(torch.zeros(50, 3, 16, 20), 0.05, seeded())
-    assert float(noise.std()) == pytest.approx(0.05, rel=0.02)
-
-
-@pytest.mark.parametrize(("start", "stop"), [(0.0, 1.0), (0.25, 0.8)])
-def test_crops_equal_interpolation_by_numpy(prepared: PreparedTracks, start: float, stop: float) -> None:
-    track = prepared.tracks[:1]
-    found = transforms.crop_resize(track, torch.tensor([start]), torch.tensor([stop]), 9)
-    expected = np.interp(np.linspace(15 * start, 15 * stop, 9), np.arange(16), track[0, 1, :, 4].numpy())
-    np.testing.assert_allclose(found[0, 1, :, 4].numpy(), expected, atol=1e-5)
-
-
-def test_the_centre_crop_drops_as_much_on_either_side() -> None:
-    ramp = torch.arange(11.0).view(1, 1, 11, 1)
-    assert transforms.centre_crop(ramp, 3, share=0.8).flatten().tolist() == pytest.approx([1, 5, 9], abs=1e-5)
-
-
-def test_rotation_matrices_equal_scipys(prepared: PreparedTracks) -> None:
-    angles = torch.randn(5, 3, generator=seeded())
-    expected = Rotation.from_euler("xyz", angles.numpy()).as_matrix()
-    np.testing.assert_allclose(transforms.rotation_matrices(angles).numpy(), expected, atol=1e-6)
-
-
 # Frames without a body
 
 
@@ -272,3 +191,15 @@ def test_unseen_key_points_of_images_are_filled_one_by_one() -> None:
 def test_whole_tracks_are_passed_on_as_they_are() -> None:
     bodies = (walker(), walker(seed=1))
     assert transforms.fill_missing(bodies, KINECT_V1) is bodies
+
+
+def test_scaling_by_bones_removes_size_alone() -> None:
+    bodies = (walker(), walker(seed=1))
+    once = transforms.scale_by_bones(bodies, KINECT_V1)
+    twice = transforms.scale_by_bones(moved(bodies, yaw=1.0, scale=1.7), KINECT_V1)
+    lengths = [
+        np.mean([np.linalg.norm(frame[a] - frame[b]) for a, b in KINECT_V1.bone_pairs]) for frame in once[0].positions
+    ]
+    assert np.median(lengths) == pytest.approx(1, rel=1e-5)
+    for one, other in zip(moved(once, yaw=1.0), twice, strict=True):
+        np.testing.assert_allclose(one.positions, other.positions, atol=1e-4)

@@ -73,7 +73,10 @@ def _listed(reader: type[Reader], root: Path) -> dict[str, Any]:
 def _list_table(rows: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
-    table = Table("name", "title", "clips", "state", "data", "modalities")
+    table = Table()
+    table.add_column("name", no_wrap=True)
+    for column in ("title", "clips", "state", "data", "modalities"):
+        table.add_column(column, overflow="fold")
     for row in rows:
         clips = "" if row["clips"] is None else str(row["clips"])
         table.add_row(

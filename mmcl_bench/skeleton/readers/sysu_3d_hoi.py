@@ -1,7 +1,7 @@
 """SYSU 3D Human-Object Interaction: its Kinect skeletons.
 
-Form, as public code that reads it has it: ``3DvideoNorm/<person>/video<action>/sklWorld.mat``, each with an array ``SW``
-(20, 3, T).
+Form, as public code that reads it has it: ``3DvideoNorm/<person>/video<action>/sklWorld.mat``, each with an array
+``SW`` (20, 3, T).
 """
 
 from __future__ import annotations
