@@ -19,18 +19,19 @@ from mmcl_bench.errors import UserError
 _Item = TypeVar("_Item")
 _Made = TypeVar("_Made")
 
-_ITEMS_A_CALL = 8
 _CALLS_A_WORKER = 3
 """Calls that wait or run, a worker."""
 
 
-def in_order(make: Callable[[_Item], _Made], items: Iterable[_Item], workers: int | None = None) -> Generator[_Made]:
+def in_order(
+    make: Callable[[_Item], _Made], items: Iterable[_Item], workers: int | None = None, items_a_call: int = 8
+) -> Generator[_Made]:
     """``make`` of every item, in the order of the items, as ``map`` does it, by ``workers`` processes.
 
     These are by default one for each core that this process may use, eight at most. Whoever stops early closes the
-    iterator. Raises :class:`UserError` when a process is killed.
+    iterator; what is being made then is finished. Raises :class:`UserError` when a process is killed.
     """
-    workers = workers or usable_workers()
+    workers = workers or _usable_workers()
     if workers == 1:
         yield from map(make, items)
         return
@@ -40,7 +41,7 @@ def in_order(make: Callable[[_Item], _Made], items: Iterable[_Item], workers: in
     running: deque[Future[list[_Made]]] = deque()
     try:
         while True:
-            while len(running) < workers * _CALLS_A_WORKER and (some := list(islice(remaining, _ITEMS_A_CALL))):
+            while len(running) < workers * _CALLS_A_WORKER and (some := list(islice(remaining, items_a_call))):
                 running.append(pool.submit(_make_all, some))
             if not running:
                 return
@@ -51,7 +52,7 @@ def in_order(make: Callable[[_Item], _Made], items: Iterable[_Item], workers: in
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def usable_workers() -> int:
+def _usable_workers() -> int:
     """One where processes cannot be forked: spawned ones would run an unguarded main script again."""
     if sys.platform != "linux" or current_process().daemon:
         return 1

@@ -74,14 +74,10 @@ def _list_table(rows: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
     table = Table()
-    table.add_column("name", no_wrap=True)
-    for column in ("title", "clips", "state", "data", "modalities"):
-        table.add_column(column, overflow="fold")
+    for column in ("name", "title", "clips", "state"):
+        table.add_column(column, no_wrap=column == "name")
     for row in rows:
-        clips = "" if row["clips"] is None else str(row["clips"])
-        table.add_row(
-            row["name"], row["title"], clips, row["state"], _kind(row["synthetic"]), ", ".join(row["modalities"])
-        )
+        table.add_row(row["name"], row["title"], "" if row["clips"] is None else str(row["clips"]), row["state"])
     return table
 
 
