@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from mmcl_bench.skeleton.ntu_skeleton import TrackedBody
+from mmcl_bench.skeleton.formats.ntu_skeleton import TrackedBody
 
 MAX_SHORT = 11
 """Frames; who is seen in no more is no person."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import published
 from mmcl_bench.errors import UserError
 from mmcl_bench.skeleton.archive import BadFile
-from mmcl_bench.skeleton.npy import read_array
+from mmcl_bench.skeleton.formats.npy import read_array
 from mmcl_bench.skeleton.prepare import prepare
 from mmcl_bench.skeleton.store import SkeletonDataset
 from mmcl_bench.tasks import find_task, load_task

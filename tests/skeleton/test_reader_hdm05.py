@@ -11,7 +11,7 @@ import pytest
 from mmcl_bench import facts
 from mmcl_bench.errors import UserError
 from mmcl_bench.skeleton.archive import BadFile, open_archive
-from mmcl_bench.skeleton.asf_amc import joint_positions, read_amc, read_asf
+from mmcl_bench.skeleton.formats.asf_amc import joint_positions, read_amc, read_asf
 from mmcl_bench.skeleton.layouts import HDM05
 from mmcl_bench.skeleton.readers.hdm05 import ACTORS, BONES, MOTIONS, Hdm05
 from mmcl_bench.skeleton.store import Clip

@@ -14,7 +14,7 @@ import pytest
 from mmcl_bench.errors import UserError
 from mmcl_bench.skeleton.archive import BadFile
 from mmcl_bench.skeleton.denoise import Step, denoise, motion
-from mmcl_bench.skeleton.ntu_skeleton import TrackedBody
+from mmcl_bench.skeleton.formats.ntu_skeleton import TrackedBody
 from mmcl_bench.skeleton.readers import Reader
 from mmcl_bench.skeleton.readers.ntu import Ntu60, Ntu120, missing_samples
 from mmcl_bench.skeleton.store import Clip

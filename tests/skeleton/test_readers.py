@@ -21,8 +21,8 @@ from scipy.io import loadmat, savemat
 from mmcl_bench.errors import UserError
 from mmcl_bench.skeleton import archive
 from mmcl_bench.skeleton.archive import BadFile, open_archive
+from mmcl_bench.skeleton.formats.mat5 import read_array
 from mmcl_bench.skeleton.layouts import KINECT_V1
-from mmcl_bench.skeleton.mat5 import read_array
 from mmcl_bench.skeleton.readers import READERS, clip_fault
 from mmcl_bench.skeleton.store import BodyTrack, Clip
 
@@ -378,7 +378,7 @@ def test_a_single_number_of_a_matlab_file_is_read() -> None:
 
 
 def test_a_compressed_matlab_file_cannot_grow_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmcl_bench.skeleton.mat5.MAX_MEMBER_BYTES", 1 << 20)
+    monkeypatch.setattr("mmcl_bench.skeleton.formats.mat5.MAX_MEMBER_BYTES", 1 << 20)
     with pytest.raises(BadFile, match="larger than 1 MiB"):
         read_array(mat_file(np.zeros((20, 3, 10_000)), do_compression=True), "d_skel")
 

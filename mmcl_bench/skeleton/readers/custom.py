@@ -17,8 +17,8 @@ from mmcl_bench.facts import ClassText
 from mmcl_bench.registry import unknown
 from mmcl_bench.skeleton.archive import Archive, BadFile, base_name
 from mmcl_bench.skeleton.dense import tracks_of
+from mmcl_bench.skeleton.formats.npy import read_array
 from mmcl_bench.skeleton.layouts import Layout, get_layout
-from mmcl_bench.skeleton.npy import read_array
 from mmcl_bench.skeleton.readers import OnBad, Reader, Unit
 from mmcl_bench.skeleton.store import Clip, DatasetCard, Side
 

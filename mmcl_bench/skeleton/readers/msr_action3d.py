@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from mmcl_bench.skeleton.archive import BadFile
-from mmcl_bench.skeleton.number_table import read_numbers
+from mmcl_bench.skeleton.formats.number_table import read_numbers
 from mmcl_bench.skeleton.readers import FilePerClipReader, single_body
 from mmcl_bench.skeleton.store import Clip, Side
 

@@ -15,7 +15,7 @@ from mmcl_bench.errors import UserError
 from mmcl_bench.paths import packaged
 from mmcl_bench.skeleton.archive import Archive, BadFile, NoFiles, base_name, open_with_zips
 from mmcl_bench.skeleton.denoise import Step, denoise
-from mmcl_bench.skeleton.ntu_skeleton import parse_skeleton
+from mmcl_bench.skeleton.formats.ntu_skeleton import parse_skeleton
 from mmcl_bench.skeleton.readers import FilePerClipReader, Settings, Unit
 from mmcl_bench.skeleton.store import Clip, Side
 

@@ -24,7 +24,7 @@ import numpy as np
 from mmcl_bench.errors import UserError
 from mmcl_bench.skeleton.archive import Archive, BadFile, NoFiles, ZipArchive, open_archive
 from mmcl_bench.skeleton.dense import tracks_of
-from mmcl_bench.skeleton.npy import MAX_HEADER, Header, read_header
+from mmcl_bench.skeleton.formats.npy import MAX_HEADER, Header, read_header
 from mmcl_bench.skeleton.readers import OnBad, Reader, Unit
 from mmcl_bench.skeleton.readers.ntu import Ntu60, Ntu120
 from mmcl_bench.skeleton.store import Clip, Side

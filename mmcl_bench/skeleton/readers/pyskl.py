@@ -1,7 +1,7 @@
 """NTU RGB+D 60 and 120 as pyskl publishes them: one pickle with the denoised 3D joints of all clips.
 
 Layout of the file: ``tools/data/README.md`` and ``tools/data/ntu_preproc.py`` of kennymckormick/pyskl. It is read
-without unpickling, see :mod:`mmcl_bench.skeleton.restricted_pickle`.
+without unpickling, see :mod:`mmcl_bench.skeleton.formats.restricted_pickle`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import IO, Any, ClassVar
 from mmcl_bench.errors import UserError
 from mmcl_bench.skeleton.archive import Archive, BadFile, NoFiles
 from mmcl_bench.skeleton.dense import tracks_of
+from mmcl_bench.skeleton.formats.restricted_pickle import PickledArray, load
 from mmcl_bench.skeleton.readers import OnBad, Reader, Unit
 from mmcl_bench.skeleton.readers.ntu import N_SETUPS_60, N_SETUPS_120, Ntu60, Ntu120
-from mmcl_bench.skeleton.restricted_pickle import PickledArray, load
 from mmcl_bench.skeleton.store import Clip
 
 N_JOINTS = 25

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from mmcl_bench.errors import UserError
 from mmcl_bench.skeleton.archive import Archive, BadFile
-from mmcl_bench.skeleton.mat5 import read_array
+from mmcl_bench.skeleton.formats.mat5 import read_array
 from mmcl_bench.skeleton.readers import OnBad, Reader, Unit, single_body
 from mmcl_bench.skeleton.store import Clip, Side
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from mmcl_bench.skeleton.archive import BadFile
-from mmcl_bench.skeleton.mat5 import read_array
+from mmcl_bench.skeleton.formats.mat5 import read_array
 from mmcl_bench.skeleton.readers import FilePerClipReader, single_body
 from mmcl_bench.skeleton.store import Clip, Side
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmcl_bench.errors import UserError
 from mmcl_bench.skeleton.archive import Archive, BadFile, base_name
-from mmcl_bench.skeleton.number_table import read_numbers
+from mmcl_bench.skeleton.formats.number_table import read_numbers
 from mmcl_bench.skeleton.readers import OnBad, Reader, Unit, single_body
 from mmcl_bench.skeleton.store import Clip, DatasetCard, Side
 

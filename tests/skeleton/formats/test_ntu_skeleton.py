@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmcl_bench.skeleton.archive import BadFile
-from mmcl_bench.skeleton.ntu_skeleton import MAX_FRAMES, TrackedBody, parse_skeleton
+from mmcl_bench.skeleton.formats.ntu_skeleton import MAX_FRAMES, TrackedBody, parse_skeleton
 from published.ntu60 import Sighting, clip_file, moving_person, skeleton_file
 
 

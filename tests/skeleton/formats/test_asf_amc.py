@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from mmcl_bench.skeleton.archive import BadFile
-from mmcl_bench.skeleton.asf_amc import joint_positions, read_amc, read_asf
+from mmcl_bench.skeleton.formats.asf_amc import joint_positions, read_amc, read_asf
 from published.hdm05 import BONES, motion_file, skeleton_file, swaying
 
 ARM = b"""\

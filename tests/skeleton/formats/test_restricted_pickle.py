@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmcl_bench.skeleton.archive import BadFile
-from mmcl_bench.skeleton.restricted_pickle import MAX_VALUES, PickledArray, load
+from mmcl_bench.skeleton.formats.restricted_pickle import MAX_VALUES, PickledArray, load
 
 PROTOCOLS = (2, 3, 4, 5)
 
@@ -300,7 +300,7 @@ def test_a_key_that_takes_for_ever_to_hash_is_refused() -> None:
 
 def test_more_values_than_any_set_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_VALUES < 1 << 25
-    monkeypatch.setattr("mmcl_bench.skeleton.restricted_pickle.MAX_VALUES", 1000)
+    monkeypatch.setattr("mmcl_bench.skeleton.formats.restricted_pickle.MAX_VALUES", 1000)
     assert "more than 1,000 values" in refusal(b"\x80\x02(" + b"N" * 1001 + b"t.")
     assert "more than 1,000 values" in refusal(b"\x80\x02N" + b"q\x00" * 1001 + b".")
 
@@ -357,7 +357,7 @@ def _require_plain(value: object) -> None:
         if id(value) in seen:
             continue
         seen.add(id(value))
-        assert type(value).__module__ in ("builtins", "mmcl_bench.skeleton.restricted_pickle")
+        assert type(value).__module__ in ("builtins", "mmcl_bench.skeleton.formats.restricted_pickle")
         if isinstance(value, dict):
             waiting += value.values()
         elif isinstance(value, list | tuple):
