@@ -49,6 +49,12 @@ def test_a_prepared_set_is_summed_up_for_people(source: Path, root: Path) -> Non
     assert re.search(r"test clips of x-view also in training\W+1\b", shown)
 
 
+def test_preparing_says_the_same_as_info_to_programs(source: Path, root: Path) -> None:
+    prepared = json.loads(run("prepare", "nw-ucla", "--source", source, "--skip-bad", "--json"))
+    assert prepared == json.loads(run("info", "nw-ucla", "--json"))
+    assert prepared["clips"] == 2
+
+
 def test_what_was_left_out_is_said_on_standard_error(source: Path, root: Path) -> None:
     result = CliRunner().invoke(app, ["prepare", "nw-ucla", "--source", str(source), "--skip-bad"])
     assert "left out: all_sqe/a01_s03_e01_v03.json has no frames" in result.stderr

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from mmcl_bench.skeleton.prepare import Summary
     from mmcl_bench.skeleton.readers import Reader
+    from mmcl_bench.skeleton.store import SkeletonDataset
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of the data set, as in [bold]mmcl-bench data list[/bold].")
@@ -39,13 +40,19 @@ def info(name: Name, data_root: DataRoot = None, as_json: AsJson = False) -> Non
 
     with progress(f"generating {name}", "clips") as advance:
         dataset = preparing.open_dataset(name, paths.data_root(data_root), advance)
-    figures = preparing.summary(dataset)
     if as_json:
-        card = dataset.card
-        facts = {"skipped_files": card.skipped, "homepage": card.homepage, "citation": card.citation}
-        show_json({**figures, **facts})
+        show_json(described(dataset))
     else:
-        show(summary_table(figures))
+        show(summary_table(preparing.summary(dataset)))
+
+
+def described(dataset: SkeletonDataset) -> dict[str, Any]:
+    """What a program may want to know of a prepared data set."""
+    from mmcl_bench.skeleton.prepare import summary
+
+    card = dataset.card
+    facts = {"skipped_files": card.skipped, "noted": card.noted, "homepage": card.homepage, "citation": card.citation}
+    return {**summary(dataset), **facts}
 
 
 def _listed(reader: type[Reader], root: Path) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from mmcl_bench import paths
-from mmcl_bench.cli.console import DataRoot, progress, show
-from mmcl_bench.cli.data.listing import Name, summary_table
+from mmcl_bench.cli.console import AsJson, DataRoot, progress, show, show_json
+from mmcl_bench.cli.data.listing import Name, described, summary_table
 from mmcl_bench.cli.options import key_values
 
 
@@ -36,6 +36,7 @@ def prepare(
     workers: Annotated[
         int | None, typer.Option(help="Processes that read; by default one a core. The result is the same.", min=1)
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Read a published data set, check every clip, and write it in the form that all tasks use.
 
@@ -49,6 +50,9 @@ def prepare(
         dataset = preparing.prepare(
             name, source, paths.data_root(data_root), skip_bad, advance, workers, prepared_as, chosen
         )
+    if as_json:
+        show_json(described(dataset))
+        return
     show(summary_table(preparing.summary(dataset)))
     for file, reason in dataset.card.skipped.items():
         typer.echo(f"left out: {file} {reason}", err=True)
