@@ -13,7 +13,7 @@ def tracks_of(bodies: np.ndarray) -> tuple[BodyTrack, ...]:
     A track goes from the first to the last frame in which its body was seen; a body that never was has none.
     """
     # What overflows here becomes infinite, and clip_fault finds it.
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         bodies = bodies.astype(np.float32)
     tracks = []
     for positions in bodies:

@@ -118,6 +118,7 @@ def test_a_mistake_is_told_with_its_place(source: Path, name: str, old: str, new
     [
         (np.zeros((4, 25, 3)), r"has an array of shape \(4, 25, 3\); expected \(\[bodies,\] frames, 20, 3\)"),
         (np.ones((4, 20, 3), dtype=np.int32), "numbers of kind int32"),
+        (np.full((4, 20, 3), np.inf), "has infinite positions"),
         (np.array([{}]), "is no plain numpy array"),
         (np.zeros((4, 20, 3)), "is all zeros|has no frames"),
     ],

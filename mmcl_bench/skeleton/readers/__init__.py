@@ -156,7 +156,7 @@ class FilePerClipReader(Reader):
 def single_body(positions: np.ndarray) -> tuple[BodyTrack, ...]:
     """One body seen in every frame, from numbers of any precision and shape (T, V, 3)."""
     # What overflows here becomes infinite, and clip_fault finds it.
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return (BodyTrack(0, positions.astype(np.float32)),)
 
 

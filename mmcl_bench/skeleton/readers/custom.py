@@ -154,6 +154,8 @@ class Custom(Reader):
         bodies = read(archive.read(unit.file), layout)[:, start:stop]
         if not bodies.size:
             raise BadFile(f"has no frames {start} to {stop}")
+        if np.isinf(bodies).any():
+            raise BadFile("has infinite positions; leave unseen joints empty or NaN")
         placed = bodies @ _UP[own.up].T / _PER_METRE[own.unit]
         tracks = tracks_of(np.where(np.isnan(placed).any(-1, keepdims=True), 0, placed))
         yield Clip(
