@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 import shutil
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,19 +115,16 @@ def open_dataset(name: str, root: Path, advance: Advance | None = None) -> Skele
 def duplicates(dataset: SkeletonDataset, side: str) -> list[tuple[str, str]]:
     """(train sample_id, test sample_id) of clips that are equal in every number, across a side of the data set.
 
-    A test clip that equals several training clips is named once with each.
+    A test clip that equals several training clips is named once, with the first of them.
     """
     if side not in dataset.card.sides:
         raise UserError(f"{dataset.card.name} has no side {side!r}; it has {', '.join(dataset.card.sides)}")
     parting = dataset.card.sides[side]
-    train: defaultdict[bytes, list[str]] = defaultdict(list)
-    test: list[tuple[bytes, str]] = []
-    for sample_id, number, content in dataset.index[["sample_id", parting.column, "content"]].itertuples(index=False):
-        if number in parting.train:
-            train[content].append(sample_id)
-        elif number in parting.test:
-            test.append((content, sample_id))
-    return [(twin, sample_id) for content, sample_id in test for twin in train.get(content, ())]
+    index = dataset.index
+    trains, tests = (index[index[parting.column].isin(numbers)] for numbers in (parting.train, parting.test))
+    first_of = trains.drop_duplicates("content").set_index("content")["sample_id"]
+    twins = tests[tests["content"].isin(first_of.index)]
+    return list(zip(first_of[twins["content"]], twins["sample_id"], strict=True))
 
 
 def summary(dataset: SkeletonDataset) -> Summary:
@@ -147,7 +143,7 @@ def summary(dataset: SkeletonDataset) -> Summary:
         joints=dataset.tracks.shape[1],
         layout=card.layout,
         modalities=[str(modality) for modality in card.modalities],
-        duplicates={side: len({test for _, test in duplicates(dataset, side)}) for side in card.sides},
+        duplicates={side: len(duplicates(dataset, side)) for side in card.sides},
         skipped=len(card.skipped),
         fingerprint=card.fingerprint,
     )

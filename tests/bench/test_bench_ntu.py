@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,6 +14,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from mmcl_bench.skeleton.archive import Archive
+from mmcl_bench.skeleton.prepare import prepare
 from mmcl_bench.skeleton.readers import Unit
 from mmcl_bench.skeleton.readers.ntu import Ntu60
 from mmcl_bench.skeleton.store import Clip
@@ -134,6 +136,22 @@ def test_reading_from_a_zip(
     benchmark: BenchmarkFixture, files: dict[str, bytes], zipped: Path, read: Callable[..., list[Any]]
 ) -> None:
     benchmark.pedantic(read, (files, zipped), rounds=15, warmup_rounds=1)
+
+
+@pytest.mark.benchmark(group="prepare 384 NTU clips of 80 frames")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_preparing(benchmark: BenchmarkFixture, files: dict[str, bytes], tmp_path: Path, workers: int) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for setup, (name, content) in product(range(1, 4), files.items()):
+        for subject in range(1, 17):
+            (source / name.replace("S001", f"S{setup:03d}").replace("P001", f"P{subject:03d}")).write_bytes(content)
+    rounds = iter(range(100))
+
+    def prepare_anew() -> None:
+        prepare("ntu60", source, tmp_path / str(next(rounds)), workers=workers)
+
+    benchmark.pedantic(prepare_anew, rounds=5, warmup_rounds=1)
 
 
 def test_both_ways_read_the_same(files: dict[str, bytes], zipped: Path) -> None:
