@@ -211,6 +211,20 @@ def test_a_full_disk_is_one_line_and_changes_nothing(
         assert open_dataset("nw-ucla", root).card.n_clips == 2
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_disk_that_fills_up_while_files_are_read_leaves_nothing(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("mmcl_bench.skeleton.prepare._UNITS_A_STRETCH", 1)
+    monkeypatch.setattr("mmcl_bench.skeleton.parts.write_atomically", full)
+    with pytest.raises(UserError, match=r"No space left on device.*--data-root"):
+        prepare("nw-ucla", make_zip(tmp_path / "nw-ucla.zip"), root, workers=workers)
+    assert standing(root) == []
+
+
 def test_a_data_root_that_is_a_file_is_one_line(source: Path, root: Path) -> None:
     root.write_text("")
     with pytest.raises(UserError, match="--data-root"):
