@@ -75,7 +75,7 @@ def prepare(
 ) -> SkeletonDataset:
     """Reads the data set ``name`` from ``source`` and writes it to ``root/<prepared_as or name>``.
 
-    A set that is there already is replaced once the new one is whole. Without ``source``, the zip is looked for in the
+    A set that is there already is replaced once the new one is whole. Without ``source``, the file is looked for in the
     folder of :func:`mmcl_bench.paths.sources_folder`; an embedded set needs none. ``workers`` processes read, by
     default one a core; the files are the same for any number. ``settings`` are the reader's own.
 
@@ -163,7 +163,8 @@ def _source(reader: Reader, source: Path | None) -> Path | None:
     if source is not None:
         return source
     if folder := paths.sources_folder():
-        return folder / f"{reader.name}.zip"
+        usual = folder / reader.published
+        return usual if reader.published and usual.exists() else folder / f"{reader.name}.zip"
     raise UserError(f"{reader.name}: give its files with --source PATH; it comes from {reader.homepage}")
 
 

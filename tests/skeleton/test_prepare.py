@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import published
 from mmcl_bench.errors import UserError
 from mmcl_bench.paths import SOURCES_VARIABLE
 from mmcl_bench.skeleton.archive import Archive
@@ -135,6 +136,14 @@ def test_preparing_again_gives_the_same_fingerprint(source: Path, root: Path) ->
 def test_the_zip_is_found_in_the_folder_of_sources(source: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SOURCES_VARIABLE, str(source.parent))
     assert prepare("nw-ucla", None, root).card.n_clips == 2
+
+
+def test_a_file_is_found_there_under_its_owner_s_name(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert published.write("ntu60-cs-npz", tmp_path).name == "NTU60_CS.npz"
+    monkeypatch.setenv(SOURCES_VARIABLE, str(tmp_path))
+    assert prepare("ntu60-cs-npz", None, root).card.n_clips >= 8
 
 
 def test_without_a_source_the_message_says_where_to_get_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

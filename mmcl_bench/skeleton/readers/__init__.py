@@ -61,6 +61,8 @@ class Reader(ABC):
     default_side: ClassVar[str]
     homepage: ClassVar[str]
     citation: ClassVar[str]
+    published: ClassVar[str] = ""
+    """What its owner calls the file; empty where that varies."""
     settings_model: ClassVar[type[Settings]] = Settings
 
     def __init__(self, **settings: Any) -> None:

@@ -110,6 +110,7 @@ class Ntu60(_Ntu):
     name = "ntu60"
     title = "NTU RGB+D 60"
     class_table = "ntu60"
+    published = "nturgbd_skeletons_s001_to_s017.zip"
     n_classes = 60
     n_setups = N_SETUPS_60
     sides: ClassVar[Mapping[str, Side]] = {

@@ -179,8 +179,6 @@ class _NtuNpz(Reader):
     layout = "kinect-v2"
     frame_rate = 30.0
     homepage = "https://github.com/Uason-Chen/CTR-GCN#data-preparation"
-    published: ClassVar[str]
-    """The file's name."""
     n_classes: ClassVar[int]
     n_rows: ClassVar[tuple[int, int]]
     """Of the published file: train, test."""

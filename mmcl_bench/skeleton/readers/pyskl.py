@@ -74,8 +74,6 @@ class _Pyskl(Reader):
     frame_rate = 30.0
     default_side = "x-sub"
     homepage = "https://github.com/kennymckormick/pyskl/blob/main/tools/data/README.md"
-    published: ClassVar[str]
-    """The file's name."""
     own_split: ClassVar[str]
     """A split that this set's file has and the other's lacks."""
     n_classes: ClassVar[int]
