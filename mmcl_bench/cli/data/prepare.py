@@ -19,8 +19,8 @@ def prepare(
         Path | None,
         typer.Option(
             help="The file as published, or the folder unpacked from it; "
-            "when not given, NAME.zip, or the file under its owner's name, in the folder that MMCL_BENCH_SOURCES names. "
-            "Generated sets need none."
+            "when not given, NAME.zip or the file under its owner's name, in the folder that MMCL_BENCH_SOURCES "
+            "names. Generated sets need none."
         ),
     ] = None,
     prepared_as: Annotated[
