@@ -143,20 +143,19 @@ class Custom(Reader):
             label = _label(row["label"], names)
             if label is None:
                 raise UserError(f"{where}: {unknown('class', row['label'], names)}")
-            units.append(Unit(file, (row["sample_id"], label, *_numbers(row, where), FOLDS[row["fold"]])))
+            form = (own.layout, own.up, own.unit)
+            units.append(Unit(file, (row["sample_id"], label, *_numbers(row, where), FOLDS[row["fold"]], *form)))
         return units
 
     def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
-        sample_id, label, subject, camera, setup, start, stop, fold = unit.detail
-        own = _facts(archive)
-        layout = get_layout(own.layout)
+        sample_id, label, subject, camera, setup, start, stop, fold, layout, up, unit_of_length = unit.detail
         read = _from_npy if unit.file.lower().endswith(".npy") else _from_csv
-        bodies = read(archive.read(unit.file), layout)[:, start:stop]
+        bodies = read(archive.read(unit.file), get_layout(layout))[:, start:stop]
         if not bodies.size:
             raise BadFile(f"has no frames {start} to {stop}")
         if np.isinf(bodies).any():
             raise BadFile("has infinite positions; leave unseen joints empty or NaN")
-        placed = bodies @ _UP[own.up].T / _PER_METRE[own.unit]
+        placed = bodies @ _UP[up].T / _PER_METRE[unit_of_length]
         tracks = tracks_of(np.where(np.isnan(placed).any(-1, keepdims=True), 0, placed))
         yield Clip(
             sample_id=sample_id,
