@@ -68,9 +68,14 @@ class UTKinect(Reader):
             raise ValueError(f"{unit.file} is no unit of {self.name}")
         rows = _rows(archive, unit.file)
         for action, first, last in unit.detail:
+            sample_id = f"{match['name']}_{action}"
+            # The published recordings all go on after their last action.
+            if not (rows[:, 0] >= last).any():
+                on_bad(sample_id, f"ends at frame {last}, before which {unit.file} is cut short")
+                continue
             clip_rows = rows[(rows[:, 0] >= first) & (rows[:, 0] <= last)]
             yield Clip(
-                sample_id=f"{match['name']}_{action}",
+                sample_id=sample_id,
                 label=ACTIONS.index(action),
                 subject=int(match["subject"]),
                 n_frames=len(clip_rows),
@@ -79,16 +84,23 @@ class UTKinect(Reader):
 
 
 def _recordings(archive: Archive) -> list[Unit]:
-    """A unit for every recording, with (action, first frame, last frame) of its clips."""
-    files = {match["name"]: file for file in archive.names() if (match := _RECORDING.fullmatch(base_name(file)))}
+    """A unit for every recording, with (action, first frame, last frame) of its clips; its file may be missing."""
+    files: dict[str, str] = {}
+    for file in archive.names():
+        match = _RECORDING.fullmatch(base_name(file))
+        if match and (first := files.setdefault(match["name"], file)) != file:
+            raise UserError(f"{archive.source}: {first} and {file} are one recording; remove one")
     if not files:
         return []
     ranges = _ranges(archive)
     if missing := sorted(set(files) - set(ranges)):
         raise UserError(f"{archive.source}: {LABELS} says nothing of {missing[0]}; download it again")
     return [
-        Unit(files[name], tuple((action, *found) for action, found in ranges[name].items() if found is not None))
-        for name in sorted(files)
+        Unit(
+            files.get(name, f"joints_{name}.txt"),
+            tuple((action, *found) for action, found in ranges[name].items() if found is not None),
+        )
+        for name in sorted(ranges)
     ]
 
 
@@ -118,12 +130,12 @@ def _ranges(archive: Archive) -> dict[str, dict[str, tuple[int, int] | None]]:
         words = line.strip()
         if re.fullmatch(r"s\d\d_e\d\d", words) and words not in ranges:
             current = ranges[words] = {}
-        elif (match := _RANGE.fullmatch(words)) and current is not None and match["action"] in ACTIONS:
+        elif (match := _RANGE.fullmatch(words)) and current is not None and match["action"] in {*ACTIONS} - {*current}:
             known = "NaN" not in (match["first"], match["last"])
             current[match["action"]] = (int(match["first"]), int(match["last"])) if known else None
         elif words:
             raise UserError(
-                f"{archive.source}: {files[0]}, line {number}: neither a recording nor an action and its frames"
+                f"{archive.source}: {files[0]}, line {number}: neither a new recording nor a new action and its frames"
             )
     return ranges
 
@@ -139,4 +151,6 @@ def _repeated_numbers(archive: Archive, file: str) -> int:
 
 def _rows(archive: Archive, file: str) -> np.ndarray:
     """(T, 61): frame number and positions. Raises :class:`BadFile`."""
+    if file not in archive.names():
+        raise BadFile(f"is not there, though {LABELS} names it")
     return read_numbers(archive.read(file), 1 + 3 * N_JOINTS)
