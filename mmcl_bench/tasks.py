@@ -82,7 +82,16 @@ class TaskCard(BaseModel):
             raise ValueError("a transfer card names a source, and no other card does")
         if missing := [key for key in _NEEDED[self.family] if key not in self.parameters]:
             raise ValueError(f"a {self.family} card has a default for the parameter {missing[0]}")
+        known = [*_NEEDED[self.family], *self._options()]
+        if strange := [key for key in self.parameters if key not in known]:
+            raise ValueError(unknown("parameter", strange[0], known))
+        if self.source == self.dataset:
+            raise ValueError(f"source and dataset are both {self.dataset}; its clips would train and test")
         return self
+
+    def _options(self) -> Mapping[str, tuple[str, ...]]:
+        """The :data:`OPTIONS` that its tasks have."""
+        return {} if self.family == "transfer" else OPTIONS
 
     def split_names(self) -> list[str]:
         """Every value that ``split`` may take."""
@@ -95,7 +104,7 @@ class TaskCard(BaseModel):
 
         ``data_root`` is where data sets are found that no reader knows by name.
         """
-        options = {} if self.family == "transfer" else OPTIONS
+        options = self._options()
         known = {**{key: values[0] for key, values in options.items()}, **self.parameters}
         for key in parameters:
             if key not in known:
@@ -145,7 +154,11 @@ class Task:
 
     def _deciding(self) -> dict[str, str]:
         """The parameters without options at their default, so that a new option leaves names and hashes as they are."""
-        return {key: value for key, value in self.parameters.items() if key not in OPTIONS or value != OPTIONS[key][0]}
+        return {
+            key: value
+            for key, value in self.parameters.items()
+            if key in self.card.parameters or key not in OPTIONS or value != OPTIONS[key][0]
+        }
 
     def _facts(self) -> dict[str, Any]:
         """The side's numbers, the split's lists and the class texts, or the class map."""
@@ -196,13 +209,21 @@ class Task:
 def read_card(path: Path) -> TaskCard:
     """Reads one card. Raises :class:`UserError` with the file and the field that is wrong."""
     try:
-        return TaskCard.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    # Beside what is no TOML and no UTF-8, a number of thousands of digits is a ValueError.
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a readable task card ({error})") from error
+    try:
+        return TaskCard.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "card"
-        raise UserError(f"{path}: {where}: {first['msg']}; mend the card") from error
+        raise UserError(f"{path}: {where}: {_said(first['msg'])}; mend the card") from error
+
+
+def _said(message: str) -> str:
+    """What a validator said, without pydantic's heading, to go on after it."""
+    return message.removeprefix("Value error, ").rstrip(".")
 
 
 def cards() -> dict[str, TaskCard]:
@@ -296,6 +317,11 @@ def _derived_card(family: str, dataset: str, source: str | None, data_root: Path
     from mmcl_bench.datasets import class_map, dataset_facts
 
     tested = dataset_facts(dataset, data_root)
+    for name in filter(None, (dataset, source)):
+        if not re.fullmatch(_NAME, name):
+            raise UserError(f"{name!r} cannot name a data set; names have lower-case letters, digits and dashes")
+    if source == dataset:
+        raise UserError(f"transfer from {dataset} to itself would train on its test clips; name two data sets")
     card: dict[str, Any] = {
         "family": family,
         "name": dataset,
@@ -345,12 +371,13 @@ def _derived_card(family: str, dataset: str, source: str | None, data_root: Path
 
 
 def _checked(card: TaskCard) -> TaskCard:
-    """A card that somebody wrote, whose metrics exist. Raises :class:`UserError` for one that does not."""
+    """A card that somebody wrote, whose metrics its family has. Raises :class:`UserError` for one that it lacks."""
     from mmcl_bench.metrics import METRICS
 
+    known = [name for name in METRICS.names() if card.family in METRICS.get(name).families]
     for name in card.metrics:
-        if name not in METRICS:
-            raise UserError(f"{card.path}: {unknown('metric', name, METRICS.names())}")
+        if name not in known:
+            raise UserError(f"{card.path}: {unknown(f'{card.family} metric', name, known)}")
     return card
 
 

@@ -99,6 +99,7 @@ def test_a_transfer_that_no_card_describes_goes_by_the_class_map() -> None:
         ("supervised/nw-ucla", "utd-mhad", None, "names its data itself"),
         ("supervised", "utd-mhad", "nw-ucla", "--source is for transfer"),
         ("transfer", "utd-mhad", None, "give both --source and --target"),
+        ("transfer", "utkinect", "utkinect", "from utkinect to itself would train on its test clips"),
         ("supervised", "nw-ukla", None, "Did you mean nw-ucla"),
         ("zero-shot", "sysu-3d-hoi", None, "has no zero-shot split"),
     ],
@@ -149,7 +150,12 @@ fields = "global"
     ("old", "new", "said"),
     [
         ('side = "x-sub"\n', "", "a default for the parameter side"),
-        ("zsl_top1", "zsl_top2", "unknown metric 'zsl_top2'. Did you mean zsl_top1"),
+        ("zsl_top1", "zsl_top2", "unknown zero-shot metric 'zsl_top2'. Did you mean zsl_top1"),
+        ('"zsl_top1"', '"top1"', "unknown zero-shot metric 'top1'"),
+        ('split = "8/2"', 'splits = "8/2"', "a default for the parameter split"),
+        ('text = "minilm"', 'text = "minilm"\ntxt = "minilm"', "unknown parameter 'txt'. Did you mean text"),
+        ("seeds = 1", "seeds = " + "1" * 5000, "not a readable task card"),
+        ("seeds = 1", "seeds = " + "[" * 5000, "not a readable task card"),
     ],
 )
 def test_a_card_with_a_mistake_is_refused_when_it_is_read(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -157,6 +163,23 @@ def test_a_card_with_a_mistake_is_refused_when_it_is_read(tmp_path: Path, old: s
     path.write_text(CARD.replace(old, new))
     with pytest.raises(UserError, match=said):
         load_task(str(path))
+
+
+def test_a_transfer_card_from_a_set_to_itself_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    text = CARD.partition("[parameters]")[0].replace("zero-shot", "transfer").replace("zsl_top1", "top1")
+    path.write_text(text.replace('table = "nw-ucla"', 'source = "nw-ucla"'))
+    with pytest.raises(UserError, match="source and dataset are both nw-ucla"):
+        load_task(str(path))
+
+
+def test_a_card_may_leave_duplicates_out_by_itself_and_the_name_tells_what_was_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(CARD + 'duplicates = "removed"\n')
+    removed, kept = load_task(str(path)), load_task(str(path), duplicates="kept")
+    assert removed.parameters["duplicates"] == "removed"
+    assert kept.identity == "zero-shot/mine@1[split=8/2,duplicates=kept]" != removed.identity
+    assert kept.hash != removed.hash
 
 
 def test_a_card_of_ones_own_runs_from_its_path(tmp_path: Path) -> None:

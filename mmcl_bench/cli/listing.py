@@ -67,7 +67,6 @@ def datasets(pattern: Pattern = "*", as_json: AsJson = False) -> None:
                 "title": reader.title,
                 "layout": reader.layout,
                 "sides": ", ".join(reader.sides),
-                "modalities": ", ".join(reader.modalities),
                 "source": "made on first use" if reader.embedded else reader.homepage,
             }
         )
@@ -131,8 +130,8 @@ def _print(title: str, rows: Sequence[dict[str, str]], as_json: bool) -> None:
     from rich.text import Text
 
     table = Table(title=title, title_justify="left")
-    for column in rows[0] if rows else ():
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(rows[0] if rows else ()):
+        table.add_column(column, overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*(Text(value) for value in row.values()))
     Console().print(table if rows else f"no {title} match")

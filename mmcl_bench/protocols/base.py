@@ -19,6 +19,7 @@ from mmcl_bench.errors import UserError
 from mmcl_bench.metrics import Scored
 from mmcl_bench.registry import unknown
 from mmcl_bench.skeleton.joint_maps import joint_matrix, map_joints
+from mmcl_bench.skeleton.readers import READERS
 from mmcl_bench.skeleton.store import BodyTrack, Modality, SkeletonDataset
 from mmcl_bench.tasks import Task
 
@@ -145,6 +146,8 @@ class Protocol(ABC):
 
     Subclasses say which classes are candidates, which clips train and which test, and what is held out for choosing.
     ``limit`` keeps that many clips a side, spread over the classes, for a smoke run.
+
+    Raises :class:`UserError` for data under the name of a published set that are not that set.
     """
 
     def __init__(
@@ -156,6 +159,12 @@ class Protocol(ABC):
         limit: int | None = None,
         advance: Callable[[str, int, int], None] = lambda what, done, total: None,
     ) -> None:
+        for name, dataset in data.items():
+            if name in READERS and dataset.card.reader != name:
+                raise UserError(
+                    f"{dataset.folder}: was read as {dataset.card.reader}, so its figures are none of {name}; "
+                    "prepare it under another name with --as"
+                )
         self.task = task
         self.data = data
         self.needs = needs
@@ -212,6 +221,11 @@ class Protocol(ABC):
         """Sample ids of :meth:`test_clips`, in their order. For the runner's records."""
         return [str(sample_id) for sample_id in self.test_rows.of_index("sample_id")]
 
+    def validation_sample_ids(self) -> list[str]:
+        """Sample ids of the held-out clips of :meth:`selection_problem`, in their order. For the runner's records."""
+        _, validation, _ = self._hold_out(self.train_rows)
+        return [str(sample_id) for sample_id in validation.of_index("sample_id")]
+
     @cached_property
     def train_rows(self) -> Rows:
         return self._limited(self._shuffled(self._train(), "train"))
@@ -222,6 +236,8 @@ class Protocol(ABC):
         if self.task.parameters.get("duplicates") == "removed":
             trained_on = set(self._train().of_index("content"))
             rows = rows.where(np.array([content not in trained_on for content in rows.of_index("content")], dtype=bool))
+        if len(rows) == 0:
+            raise UserError(f"{self.task.identity}: no test clip is left; {self._why_no_test}")
         return self._limited(self._shuffled(rows, "test"))
 
     def generator(self, purpose: str) -> np.random.Generator:
@@ -229,7 +245,15 @@ class Protocol(ABC):
         digest = hashlib.sha256(f"{self.task.hash}:{purpose}".encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
+    @property
+    def _why_no_test(self) -> str:
+        if self.task.parameters.get("duplicates") == "removed" and len(self._test()):
+            return "every one equals a training clip, so leave out --duplicates removed"
+        return "the data hold none of its test side and classes, so prepare them again, or choose other data"
+
     def _problem(self, classes: ClassTable, train: LabelledClips, validation: LabelledClips | None) -> Problem:
+        # Asked for before anything is trained, as it refuses a test without clips.
+        _ = self.test_rows
         return Problem(
             task=self.task.identity,
             family=self.task.card.family,

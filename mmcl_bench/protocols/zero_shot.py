@@ -34,7 +34,7 @@ class ZeroShot(Protocol):
         if self._split.validation_unseen is not None:
             return np.array(self._split.validation_unseen, dtype=np.int64)
         seen = np.array(self._split.seen, dtype=np.int64)
-        size = min(len(self._split.unseen), max(2, len(seen) // 2))
+        size = min(len(self._split.unseen), max(2, len(seen) // 2), len(seen) - 1)
         return np.sort(self.generator("pseudo-unseen classes").choice(seen, size=size, replace=False))
 
     def _train(self) -> Rows:

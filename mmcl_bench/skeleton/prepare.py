@@ -51,6 +51,7 @@ class Summary(TypedDict):
     clips: int
     classes: int
     subjects: int
+    """0 where the set does not tell them apart."""
     frames: Frames
     bodies: dict[int, int]
     """Clips by number of bodies."""
@@ -83,7 +84,7 @@ def prepare(
     the card then says which and why), or the disk is full; what stood in ``root`` stays.
     """
     reader = READERS.get(name)(**(settings or {}))
-    folder = root / _folder_name(prepared_as or name)
+    folder = root / _folder_name(prepared_as or name, name)
     source = _source(reader, source)
     with _sole_writer(folder):
         return _write(reader, source, folder, skip_bad, advance or _silent, workers)
@@ -137,7 +138,7 @@ def summary(dataset: SkeletonDataset) -> Summary:
         synthetic=card.synthetic,
         clips=card.n_clips,
         classes=len(card.classes),
-        subjects=int(index["subject"].nunique()),
+        subjects=int(index.loc[index["subject"] > 0, "subject"].nunique()),
         frames=Frames(min=int(frames.min()), median=float(frames.median()), max=int(frames.max())),
         bodies={int(n): int(clips) for n, clips in index["n_bodies"].value_counts().sort_index().items()},
         joints=dataset.tracks.shape[1],
@@ -149,7 +150,9 @@ def summary(dataset: SkeletonDataset) -> Summary:
     )
 
 
-def _folder_name(name: str) -> str:
+def _folder_name(name: str, reader: str) -> str:
+    if name != reader and name in READERS:
+        raise UserError(f"{name} is the name of a published set; call this one otherwise with --as")
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,60}", name):
         raise UserError(f"{name!r} cannot name a data set; use lower-case letters, digits and dashes")
     return name

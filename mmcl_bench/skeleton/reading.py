@@ -81,7 +81,7 @@ class _Hand:
         for unit in stretch.units:
             try:
                 for clip in self._reader.clips(self._archive, unit, on_bad):
-                    if fault := clip_fault(clip, self._work.n_joints):
+                    if fault := clip_fault(clip, self._work.n_joints, len(self._work.card.classes)):
                         on_bad(clip.file or clip.sample_id, fault)
                     else:
                         yield clip

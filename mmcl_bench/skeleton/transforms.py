@@ -30,9 +30,14 @@ def fill_missing(bodies: Bodies, layout: Layout) -> Bodies:
     Between two such frames by linear interpolation; before the first and after the last their poses hold. In layouts
     of key points from images, single joints are filled alike. What was never seen stays zero.
     """
-    if all(body.positions.any(-1).all() for body in bodies):
+    if all(_is_whole(body.positions) for body in bodies):
         return bodies
     return tuple(replace(body, positions=_filled(body.positions, layout)) for body in bodies)
+
+
+def _is_whole(positions: np.ndarray) -> bool:
+    # Few tracks hold a zero at all, and looking for one is ten times as fast as looking for a joint of zeros.
+    return bool(positions.all() or positions.any(-1).all())
 
 
 def _filled(positions: np.ndarray, layout: Layout) -> np.ndarray:
@@ -48,10 +53,20 @@ def _filled(positions: np.ndarray, layout: Layout) -> np.ndarray:
     return filled
 
 
+def _seen(positions: np.ndarray, layout: Layout) -> np.ndarray:
+    """(T, V) bool: which joints were seen. Where a sensor measures, zeros are a place like any other."""
+    return np.asarray(positions.any(-1)) if layout.from_images else np.ones(positions.shape[:2], dtype=bool)
+
+
 def centre(bodies: Bodies, layout: Layout) -> Bodies:
-    """Moves the hip of the first body in its first frame to the origin."""
+    """Moves the hip of the first body in its first frame to the origin.
+
+    A key point of an image that was not seen stays at zero, so that it does not tell where in the image the body was.
+    """
     origin = layout.mid_hip(bodies[0].positions[0])
-    return _each(bodies, lambda positions: positions - origin)
+    if not layout.from_images:
+        return _each(bodies, lambda positions: positions - origin)
+    return _each(bodies, lambda positions: np.where(_seen(positions, layout)[..., None], positions - origin, 0))
 
 
 def align_yaw(bodies: Bodies, layout: Layout, first_frames: int = 8) -> Bodies:
@@ -81,23 +96,41 @@ def _across(positions: np.ndarray, layout: Layout, pair: str) -> np.ndarray:
 def scale_by_torso(bodies: Bodies, layout: Layout) -> Bodies:
     """Divides the clip by the first body's torso length, the median distance of hip and mid-shoulder over frames.
 
-    A body collapsed to a point leaves the clip as it is.
+    Frames in which either was not seen do not count. A body whose torso was never seen, or that is collapsed to a
+    point, leaves the clip as it is.
     """
     first = bodies[0].positions
-    shoulders = (first[:, layout.index("left_shoulder")] + first[:, layout.index("right_shoulder")]) / 2
-    torso = np.median(np.linalg.norm(shoulders - layout.mid_hip(first), axis=-1))
-    return _each(bodies, lambda positions: positions / torso) if torso > 1e-6 else bodies
+    shoulders = [layout.index("left_shoulder"), layout.index("right_shoulder")]
+    hips = [layout.index(joint) for joint in layout.hips]
+    seen = _seen(first, layout)
+    lengths = np.linalg.norm(_mid_seen(first[:, shoulders], seen[:, shoulders]) - layout.mid_hip(first), axis=-1)
+    return _divided_by_median(bodies, lengths[seen[:, shoulders].any(1) & seen[:, hips].any(1)])
+
+
+def _mid_seen(positions: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """(T, J, 3) and which of them were seen, (T, J) -> their mean (T, 3); those that were not are zero."""
+    middle: np.ndarray = positions.sum(1) / np.maximum(seen.sum(1, keepdims=True, dtype=positions.dtype), 1)
+    return middle
+
+
+def _divided_by_median(bodies: Bodies, lengths: np.ndarray) -> Bodies:
+    length = np.median(lengths) if len(lengths) else 0.0
+    return _each(bodies, lambda positions: positions / length) if length > 1e-6 else bodies
 
 
 def scale_by_bones(bodies: Bodies, layout: Layout) -> Bodies:
     """Divides the clip by the first body's mean bone length, the median over frames.
 
-    Unlike the torso alone, it hardly shrinks when the body bends. A body collapsed to a point leaves the clip as it is.
+    Unlike the torso alone, it hardly shrinks when the body bends. Bones count where both ends were seen. A body without
+    such a bone, or collapsed to a point, leaves the clip as it is.
     """
     first = bodies[0].positions
     children, parents = np.array(layout.bone_pairs).T
-    length = np.median(np.linalg.norm(first[:, children] - first[:, parents], axis=-1).mean(axis=1))
-    return _each(bodies, lambda positions: positions / length) if length > 1e-6 else bodies
+    seen = _seen(first, layout)
+    whole = seen[:, children] & seen[:, parents]
+    lengths = np.linalg.norm(first[:, children] - first[:, parents], axis=-1)
+    measured = whole.any(1)
+    return _divided_by_median(bodies, lengths[measured].mean(1, where=whole[measured]))
 
 
 def normalise_clip(bodies: Bodies, layout: Layout) -> Bodies:
@@ -155,7 +188,7 @@ class Clips(Protocol):
 
 @dataclass(frozen=True)
 class PreparedTracks:
-    """All body tracks of some clips, ready for :func:`augment`, in the order of the clips."""
+    """All body tracks of some clips, ready for the pieces of :mod:`.augmentation`, in the order of the clips."""
 
     tracks: Tensor
     """float32 (R, 3, T, V)."""
@@ -176,20 +209,21 @@ def prepare_clips(view: Clips, n_frames: int = 64, normalise: bool = True) -> Pr
     """Normalises every clip once and spreads it over ``n_frames``, with all bodies of a clip on one clock.
 
     A body's end poses hold where the clip goes on without it. Without ``normalise`` clips are only centred.
+    Needs little memory beside the result, 19 KB a track of 64 frames and 25 joints: 2 GB for 100,000 tracks.
     """
     layout = get_layout(view.layout)
     place = normalise_clip if normalise else centre
-    tracks: list[np.ndarray] = []
-    clip: list[int] = []
-    for number in range(len(view)):
-        if bodies := view.bodies(number):
-            frames = _clip_frames(bodies, n_frames)
-            placed = place(fill_missing(bodies, layout), layout)
-            tracks.extend(sample_at(body.positions, frames - body.start) for body in placed)
-            clip.extend([number] * len(bodies))
-    stacked = np.stack(tracks) if tracks else np.empty((0, n_frames, len(layout), 3), dtype=np.float32)
-    channels_first = torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
-    return PreparedTracks(channels_first, torch.tensor(clip, dtype=torch.int64), len(view))
+    counts = [len(view.bodies(number)) for number in range(len(view))]
+    first = np.cumsum([0, *counts])
+    tracks = np.empty((first[-1], 3, n_frames, len(layout)), dtype=np.float32)
+    for number in np.flatnonzero(counts):
+        bodies = view.bodies(int(number))
+        frames = _clip_frames(bodies, n_frames)
+        placed = place(fill_missing(bodies, layout), layout)
+        for slot, body in zip(tracks[first[number] : first[number + 1]], placed, strict=True):
+            slot[:] = sample_at(body.positions, frames - body.start).transpose(2, 0, 1)
+    clip = torch.arange(len(view)).repeat_interleave(torch.tensor(counts, dtype=torch.int64))
+    return PreparedTracks(torch.from_numpy(tracks), clip, len(view))
 
 
 def bodies_last(tracks: Tensor, clip: Tensor, n_clips: int, n_bodies: int = 2) -> Tensor:

@@ -17,6 +17,7 @@ from mmcl_bench.skeleton.layouts import get_layout
 from mmcl_bench.skeleton.parts import write_dataset
 from mmcl_bench.skeleton.store import BodyTrack, Clip, SkeletonDataset
 from mmcl_bench.tasks import load_task
+from toys import write_toy
 
 
 def protocol(root: Path, name: str, needs: Needs | None = None, limit: int | None = None) -> Protocol:
@@ -107,6 +108,41 @@ def test_test_clips_that_are_also_in_training_can_be_left_out(tmp_path: Path, to
     assert len(kept.test_rows) == (cameras == 3).sum()
     assert set(kept.test_sample_ids()) - set(removed.test_sample_ids()) == set(dataset.index["sample_id"][test])
     assert sorted(removed.train_rows.rows) == sorted(kept.train_rows.rows)
+
+
+def test_a_test_of_nothing_but_duplicates_is_refused_before_anything_is_trained(
+    tmp_path: Path, toy_data_root: Path
+) -> None:
+    dataset = SkeletonDataset.open(toy_data_root / "nw-ucla")
+    bodies = dataset.bodies(0)
+    clips = [
+        Clip(row.sample_id, row.label, row.subject, int(dataset.index["n_frames"][0]), bodies, camera=row.camera)
+        for row in dataset.index.itertuples()
+    ]
+    write_dataset(tmp_path / "nw-ucla", clips, 20, dataset.card)
+    assert len(protocol(tmp_path, "supervised/nw-ucla[split=x-view]").test_rows)
+    rules = protocol(tmp_path, "supervised/nw-ucla[split=x-view,duplicates=removed]")
+    with pytest.raises(UserError, match="no test clip is left; every one equals a training clip"):
+        rules.selection_problem()
+
+
+def test_a_target_without_clips_of_the_shared_classes_is_refused(tmp_path: Path, toy_data_root: Path) -> None:
+    write_toy(tmp_path, "nw-ucla", 10, 2, 1)
+    write_toy(tmp_path, "utd-mhad", 4, 2, 1)  # the first shared class is the fifth
+    with pytest.raises(UserError, match="no test clip is left; the data hold none of its test side and classes"):
+        protocol(tmp_path, "transfer/nw-ucla-to-utd-mhad").final_problem()
+
+
+def test_other_data_under_the_name_of_a_published_set_are_refused(tmp_path: Path) -> None:
+    write_toy(tmp_path, "nw-ucla", 10, 2, 3)
+    card = tmp_path / "nw-ucla" / "card.json"
+    card.write_text(
+        card.read_text()
+        .replace('"reader":"nw-ucla"', '"reader":"custom"')
+        .replace('"reader": "nw-ucla"', '"reader": "custom"')
+    )
+    with pytest.raises(UserError, match="was read as custom, so its figures are none of nw-ucla"):
+        protocol(tmp_path, "supervised/nw-ucla")
 
 
 def test_transfer_trains_on_the_source_and_tests_on_shared_classes_of_the_target(toy_data_root: Path) -> None:

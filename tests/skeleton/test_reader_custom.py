@@ -83,6 +83,34 @@ def test_an_empty_cell_is_a_joint_that_was_not_seen(source: Path) -> None:
     assert positions[3, 1:].any(axis=1).all()
 
 
+def test_a_row_of_empty_cells_is_a_frame_in_which_nobody_was_seen(source: Path) -> None:
+    lines = (source / "wave-1-1.csv").read_text().splitlines()
+    # Before the first frame, where it is no header, and between two; a blank line at the end is no frame.
+    (source / "wave-1-1.csv").write_text("\n".join(["," * 59, *lines[:4], "," * 59, *lines[4:], "", ""]))
+    dataset = prepared(source)
+    row = dataset.index["sample_id"].tolist().index("wave-1-1")
+    (body,) = dataset.bodies(row)
+    assert (dataset.index["n_frames"][row], body.start, len(body.positions)) == (14, 1, 13)
+    assert np.flatnonzero(~body.positions.any(axis=(1, 2))).tolist() == [4]
+
+
+def test_a_first_row_of_names_is_no_frame(source: Path) -> None:
+    expected = prepared(source).index["n_frames"].tolist()
+    text = (source / "wave-1-1.csv").read_text()
+    (source / "wave-1-1.csv").write_text(
+        ",".join(f"{axis}{joint}" for joint in range(20) for axis in "xyz") + "\n" + text
+    )
+    assert prepared(source).index["n_frames"].tolist() == expected
+
+
+def test_a_number_as_unit_says_how_many_metres_one_is(source: Path) -> None:
+    expected = [body.positions for row in range(3) for body in prepared(source).bodies(row)]
+    edit(source, "dataset.toml", 'unit = "millimetres"', "unit = 0.001")
+    dataset = prepared(source)
+    for row, positions in enumerate(expected):
+        np.testing.assert_allclose(dataset.bodies(row)[0].positions, positions, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new", "said"),
     [
@@ -96,7 +124,27 @@ def test_an_empty_cell_is_a_joint_that_was_not_seen(source: Path) -> None:
         ("manifest.csv", ",1,train", ",1,trains", r"row 2: fold 'trains' is neither train nor test"),
         ("manifest.csv", ",1,train", ",1,train,", r"row 2: has 6 cells; the first row has 5"),
         ("dataset.toml", "kinect-v1", "kinect-1", r"dataset\.toml: layout: .*Did you mean kinect-v1"),
-        ("dataset.toml", "millimetres", "inches", r"dataset\.toml: unit: Input should be"),
+        ("dataset.toml", '"millimetres"', '"milimetres"', r"dataset\.toml: unit: .*Did you mean millimetres"),
+        ("dataset.toml", '"millimetres"', "-1", r"dataset\.toml: unit: should be a name, or the number of metres"),
+        ("dataset.toml", "frame_rate = 30", "frame_rate = " + "3" * 5000, r"dataset\.toml: no TOML"),
+        ("dataset.toml", "frame_rate = 30", "frame_rate = 1e999", r"dataset\.toml: frame_rate: .*finite"),
+        ("dataset.toml", "frame_rate = 30", "frame_rate = " + "[" * 5000, r"dataset\.toml: is nested too deep"),
+        ("dataset.toml", "test = [2]", "test = [true]", r"dataset\.toml: side\.x-sub\.test\.0: .*integer"),
+        ("dataset.toml", "[side.x-sub]", '[side."a,b=c]"]', r"side 'a,b=c]' should be called by letters"),
+        ("dataset.toml", "[side.x-sub]", "[side.official]", r"column fold of manifest\.csv makes the side official"),
+        ("dataset.toml", '"3/2"', '"3/2:Our own"', r"split 3/2:Our own: should be called 3/2"),
+        ("dataset.toml", '["jump", "kick"]', '["wave", "jump", "bend", "kick"]', r"leaves 1 of 5 classes seen"),
+        ("dataset.toml", 'name = "jump"', 'name = "wave"', r"classes 'wave' and 'wave' have one name"),
+        ("dataset.toml", 'name = "jump"', 'name = "Wave"', r"classes 'wave' and 'Wave' have one name"),
+        (
+            "dataset.toml",
+            'title = "Waving',
+            'title = "\\u001b[2JWaving',
+            r"title: has a character that cannot be printed",
+        ),
+        ("manifest.csv", ",wave,1,", ",wave," + "1" * 5000 + ",", r"row 2: subject has 5000 characters"),
+        ("manifest.csv", "wave-1-1.csv", "dataset.toml", r"row 2: file 'dataset\.toml' is neither \.npy nor \.csv"),
+        ("manifest.csv", "fold\nwave-1-1", 'fold\n"wave-1-1', r"manifest\.csv, line \d+: no CSV"),
         ("dataset.toml", "title =", "titel =", r"dataset\.toml: title: Field required"),
         ("dataset.toml", "test = [2]", "test = [9]", r"side x-sub: no clip of manifest\.csv is on its test side"),
         ("dataset.toml", "test = [2]", "test = [1]", r"side\.x-sub: .*subject 1 is on both sides"),
@@ -111,6 +159,42 @@ def test_a_mistake_is_told_with_its_place(source: Path, name: str, old: str, new
         prepared(source)
     assert str(source) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_side_by_a_column_that_the_manifest_lacks_is_told(source: Path) -> None:
+    rows = [row.split(",") for row in (source / "manifest.csv").read_text().splitlines()]
+    (source / "manifest.csv").write_text("\n".join(",".join([*row[:3], row[4]]) for row in rows))
+    with pytest.raises(UserError, match="has no number in column subject, which side x-sub goes by"):
+        prepared(source)
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "said"),
+    [
+        ("5", "2", r"manifest\.csv, row 2: stop 2 is not after start 5"),
+        ("0", "13", r"wave-1-1\.csv has 12 frames; manifest\.csv wants those from 0 up to 13"),
+        ("12", "", r"wave-1-1\.csv has 12 frames; manifest\.csv wants those from 12 up to 12"),
+    ],
+)
+def test_frames_that_a_file_does_not_have_are_told(source: Path, start: str, stop: str, said: str) -> None:
+    head, first, *rest = (source / "manifest.csv").read_text().splitlines()
+    lines = [f"{head},start,stop", f"{first},{start},{stop}", *(f"{row},," for row in rest)]
+    (source / "manifest.csv").write_text("\n".join(lines))
+    with pytest.raises(UserError, match=said):
+        prepared(source)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (",", ",x", r"has 'x-?[\d.]+' in row 1, column 2, which is no number"),
+        ("\n", ",1\n", r"has 61 columns in row 1; expected 60"),
+    ],
+)
+def test_a_mistake_in_a_clip_is_told_with_row_and_column(source: Path, old: str, new: str, said: str) -> None:
+    edit(source, "wave-1-1.csv", old, new)
+    with pytest.raises(UserError, match=rf"wave-1-1\.csv {said}"):
+        prepared(source)
 
 
 @pytest.mark.parametrize(

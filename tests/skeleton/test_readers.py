@@ -9,6 +9,7 @@ import stat
 import struct
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def test_published_sets_are_read_whole_upright_and_in_metres(
     assert bad == {}
     assert len(clips) == n_clips
     assert {clip.label for clip in clips} == set(range(n_classes))
-    assert [clip_fault(clip, 20) for clip in clips] == [None] * n_clips
+    assert [clip_fault(clip, 20, n_classes) for clip in clips] == [None] * n_clips
     assert len({clip.sample_id for clip in clips}) == n_clips
     for side in READERS.get(name).sides.values():
         assert set(side.train).isdisjoint(side.test)
@@ -341,6 +342,8 @@ def _with(value: float) -> np.ndarray:
     ("clip", "fault"),
     [
         (_clip(), "has no frames"),
+        (replace(_clip(BodyTrack(0, body())), label=1), "has label 1; the set has 1 classes"),
+        (replace(_clip(BodyTrack(0, body())), label=-1), "has label -1"),
         (_clip(BodyTrack(0, body(0)), n_frames=0), "has no frames"),
         (_clip(BodyTrack(0, np.zeros((3, 20, 3)))), "is all zeros"),
         (_clip(BodyTrack(0, _with(np.nan))), "NaN or infinite"),
@@ -354,7 +357,7 @@ def _with(value: float) -> np.ndarray:
     ],
 )
 def test_an_unusable_clip_has_a_fault_in_words(clip: Clip, fault: str | None) -> None:
-    found = clip_fault(clip, 20)
+    found = clip_fault(clip, 20, 1)
     assert found is None if fault is None else found is not None and fault in found
 
 

@@ -11,6 +11,12 @@ from mmcl_bench.errors import UserError
 from mmcl_bench.skeleton.layouts import KINECT_V1, KINECT_V2, Layout
 from mmcl_bench.skeleton.streams import STREAMS, stack
 
+CTR_GCN_PAIRS = """
+1-2 2-21 3-21 4-3 5-21 6-5 7-6 8-7 9-21 10-9 11-10 12-11 13-1 14-13 15-14 16-15 17-1 18-17 19-18 20-19 22-23 21-21 23-8
+24-25 25-12
+"""
+"""Joint and neighbour of each of the 25 bones, counted from 1: ``feeders/bone_pairs.py`` of Uason-Chen/CTR-GCN."""
+
 
 def loops(joints: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
     bones = np.zeros_like(joints)
@@ -37,6 +43,15 @@ def test_streams_equal_loops(layout: Layout, bodies: tuple[int, ...]) -> None:
     assert set(expected) == set(STREAMS)
     for name, stream in expected.items():
         np.testing.assert_array_equal(STREAMS[name](tracks, layout).numpy(), stream)
+
+
+def test_bones_of_ntu_are_those_of_ctr_gcn() -> None:
+    tracks = some_tracks(KINECT_V2)
+    bones = STREAMS["bone"](tracks, KINECT_V2)
+    pairs = [[int(number) - 1 for number in pair.split("-")] for pair in CTR_GCN_PAIRS.split()]
+    assert sorted(joint for joint, _ in pairs) == list(range(25))
+    for joint, neighbour in pairs:
+        assert torch.equal(bones[..., joint], tracks[..., joint] - tracks[..., neighbour])
 
 
 def test_stacked_streams_follow_each_other_as_channels() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -129,6 +131,15 @@ def test_preparing_keeps_the_bodies_of_a_clip_on_one_clock() -> None:
     torch.testing.assert_close(prepared.tracks[2, :, 0], prepared.tracks[2, :, 6])
 
 
+def test_preparing_needs_little_memory_beside_its_result() -> None:
+    view = view_of(*[(walker(n_frames=40), walker(start=3, seed=1))] * 100)
+    tracemalloc.start()
+    prepared = prepare_clips(view)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.1 * prepared.tracks.nbytes
+
+
 def test_frames_before_any_body_was_seen_are_dropped() -> None:
     early, late = prepare_clips(view_of((walker(),), (walker(start=40),))).tracks
     torch.testing.assert_close(early, late)
@@ -186,6 +197,52 @@ def test_unseen_key_points_of_images_are_filled_one_by_one() -> None:
     (filled,) = transforms.fill_missing((BodyTrack(0, positions),), layout)
     np.testing.assert_allclose(filled.positions[2, 5], (positions[1, 5] + positions[3, 5]) / 2, atol=1e-6)
     assert not filled.positions[:, 9].any()
+
+
+def image_body(*unseen: str, at: float = 0.0) -> Bodies:
+    """A synthetic body of key points that faces the camera, ``at`` image heights from the middle; z is 0."""
+    layout = get_layout("coco-17")
+    rng = np.random.default_rng(0)
+    positions = rng.normal(scale=0.1, size=(17, 3)) + rng.normal(scale=0.005, size=(9, 17, 3))
+    for side, x in (("left", -0.08), ("right", 0.08)):
+        positions[:, layout.index(f"{side}_shoulder")] = (x, 0.25, 0)
+        positions[:, layout.index(f"{side}_hip")] = (x / 2, 0.01, 0)
+    positions = (positions + np.array([at, at / 2, 0])) * (1, 1, 0)
+    positions[:, [layout.index(joint) for joint in unseen]] = 0
+    return (BodyTrack(0, positions.astype(np.float32)),)
+
+
+@pytest.mark.parametrize("unseen", ["left_wrist", "left_shoulder", "right_hip"])
+def test_key_points_never_seen_stay_at_zero_wherever_in_the_image_the_body_is(unseen: str) -> None:
+    layout = get_layout("coco-17")
+    tracks = [normalise_clip(image_body(unseen, at=at), layout)[0].positions for at in (0.05, 0.4, -0.9)]
+    assert not tracks[0][:, layout.index(unseen)].any()
+    for track in tracks[1:]:
+        np.testing.assert_allclose(track, tracks[0], atol=1e-4)
+
+
+def test_one_unseen_shoulder_leaves_heading_and_size() -> None:
+    layout = get_layout("coco-17")
+    whole, part = (normalise_clip(image_body(*hidden, at=0.5), layout)[0] for hidden in ((), ("left_shoulder",)))
+    head, knee = layout.index("nose"), layout.index("left_knee")
+    along = [track.positions[0, head] - track.positions[0, knee] for track in (whole, part)]
+    # Half the shoulder line is a little nearer or farther than its middle: hypot(0.08, 0.24) to 0.24.
+    np.testing.assert_allclose(along[1] * np.hypot(0.08, 0.24) / 0.24, along[0], rtol=1e-3, atol=1e-4)
+
+
+def test_a_body_whose_torso_was_never_seen_keeps_its_size() -> None:
+    layout = get_layout("coco-17")
+    bodies = image_body("left_shoulder", "right_shoulder")
+    assert transforms.scale_by_torso(bodies, layout) is bodies
+
+
+def test_bones_to_unseen_key_points_do_not_count_for_size() -> None:
+    layout = get_layout("coco-17")
+    (found,) = transforms.scale_by_bones(image_body("left_wrist", "nose", at=0.9), layout)
+    hidden = {layout.index("left_wrist"), layout.index("nose")}
+    bones = [pair for pair in layout.bone_pairs if not hidden & set(pair)]
+    lengths = [np.mean([np.linalg.norm(frame[a] - frame[b]) for a, b in bones]) for frame in found.positions]
+    assert np.median(lengths) == pytest.approx(1, rel=1e-5)
 
 
 def test_whole_tracks_are_passed_on_as_they_are() -> None:

@@ -93,16 +93,17 @@ def _kind(synthetic: bool) -> str:
 
 
 def summary_table(figures: Summary) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     frames = figures["frames"]
-    table = Table(title=figures["title"], show_header=False)
+    table = Table(title=escape(figures["title"]), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("data", _kind(figures["synthetic"]))
     table.add_row("clips", f"{figures['clips']} ({figures['skipped']} left out)")
     table.add_row("classes", str(figures["classes"]))
-    table.add_row("subjects", str(figures["subjects"]))
+    table.add_row("subjects", str(figures["subjects"] or "not told apart"))
     table.add_row("frames", f"{frames['min']} to {frames['max']}, median {frames['median']:g}")
     table.add_row("bodies", ", ".join(f"{clips} clips with {n}" for n, clips in figures["bodies"].items()))
     table.add_row("joints", f"{figures['joints']} ({figures['layout']})")

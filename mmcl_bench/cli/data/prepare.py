@@ -47,7 +47,7 @@ def prepare(
     from mmcl_bench.skeleton import prepare as preparing
 
     chosen = key_values("--set", settings)
-    with progress(f"preparing {name}", "units") as advance:
+    with progress(f"preparing {prepared_as or name}", "units") as advance:
         dataset = preparing.prepare(
             name, source, paths.data_root(data_root), skip_bad, advance, workers, prepared_as, chosen
         )

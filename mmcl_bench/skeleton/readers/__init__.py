@@ -162,8 +162,10 @@ def single_body(positions: np.ndarray) -> tuple[BodyTrack, ...]:
         return (BodyTrack(0, positions.astype(np.float32)),)
 
 
-def clip_fault(clip: Clip, n_joints: int) -> str | None:
+def clip_fault(clip: Clip, n_joints: int, n_classes: int) -> str | None:
     """What makes a clip unusable, in words, or None."""
+    if not 0 <= clip.label < n_classes:
+        return f"has label {clip.label}; the set has {n_classes} classes, counted from 0"
     if clip.n_frames < 1 or not any(len(body.positions) for body in clip.bodies):
         return "has no frames"
     faults = (_track_fault(body, clip.n_frames, n_joints) for body in clip.bodies)
