@@ -14,6 +14,7 @@ from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Method
 from mmcl_bench.registry import unknown
 from mmcl_bench.seeds import derive_seed
+from mmcl_bench.settings import parse_setting
 from mmcl_bench.tasks import Task
 
 
@@ -70,8 +71,7 @@ def make_job(
     """A job with the method's preset and overrides merged. Raises :class:`UserError` for what does not fit."""
     if METHODS.get(method.name) is not method:
         raise UserError(f"{method.__name__} is not the method that is registered as {method.name!r}; give it that name")
-    if preset not in method.presets:
-        raise UserError(unknown("preset", preset, sorted(method.presets)))
+    settings = settings_of(method, preset, overrides)
     if task.card.family not in method.families:
         raise UserError(
             f"method {method.name} works on other tasks than {task.card.family}: {', '.join(sorted(method.families))}"
@@ -80,23 +80,20 @@ def make_job(
         raise UserError(f"seed {seed} is negative; seeds start at 0")
     if limit is not None and limit < 1:
         raise UserError(f"--limit {limit}: at least 1 clip a side is needed")
+    return Job(task, method.name, method.version, preset, settings, seed, limit)
+
+
+def settings_of(method: type[Method], preset: str, overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The method's settings in full: a preset with overrides applied.
+
+    Raises :class:`UserError` for what does not fit.
+    """
+    if preset not in method.presets:
+        raise UserError(unknown("preset", preset, sorted(method.presets)))
     settings = dict(method.presets[preset])
     for key, text in (overrides or {}).items():
         if key not in settings:
             raise UserError(f"method {method.name}: {unknown('setting', key, sorted(settings))}")
-        settings[key] = _parse_setting(method.name, key, text, settings[key])
+        settings[key] = parse_setting(method.name, key, text, settings[key])
     method(**settings)  # refuses values that it cannot work with
-    return Job(task, method.name, method.version, preset, settings, seed, limit)
-
-
-def _parse_setting(method: str, key: str, text: str, default: Any) -> Any:
-    """Reads an override as JSON, or as a bare word where the setting is text, and keeps the default's type."""
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        value = text
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if default is not None and type(value) is not type(default):
-        raise UserError(f"method {method}: setting {key}={text} should be {type(default).__name__}, like {default!r}")
-    return value
+    return settings

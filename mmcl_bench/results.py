@@ -1,13 +1,16 @@
 """What a job leaves, how it is written, and how results are read again.
 
 A result is a folder with ``result.json``, ``scores.safetensors`` and ``samples.parquet``. Every metric follows from
-the last two. ``result.json`` is written last, so a folder with a valid one is a finished job.
+the last two. Where a first fit chose on validation, ``validation.safetensors`` and ``validation.parquet`` hold its
+scores of the held-out clips. Methods that keep their model leave it in ``model.json`` and ``model.safetensors``.
+``result.json`` is written last, so a folder with a valid one is a finished job.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +27,11 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 RESULT, SCORES, SAMPLES = "result.json", "scores.safetensors", "samples.parquet"
+VALIDATION_SCORES, VALIDATION_SAMPLES = "validation.safetensors", "validation.parquet"
+FUSION = "fusion"
+"""Method name of a result that is a weighted sum of others' scores; no method."""
+FUSION_OPTIONS = ("method", "streams", "members", "weights", "scale")
+"""The overrides of a fusion that are options of ``mmcl-bench fuse``; others are settings of its members."""
 
 
 class _Record(BaseModel):
@@ -153,6 +161,11 @@ class Stored:
         return cls(folder, result) if whole and result.schema_version == SCHEMA else None
 
     @property
+    def model_files(self) -> list[str]:
+        """Names of the files of its model; none where it keeps none."""
+        return sorted({*self.result.files} - {SCORES, SAMPLES, VALIDATION_SCORES, VALIDATION_SAMPLES})
+
+    @property
     def scores(self) -> np.ndarray:
         """float32 (N, K) test scores."""
         from safetensors.numpy import load_file
@@ -178,6 +191,60 @@ class Stored:
             self.result.selection.calibration,
         )
 
+    def validation(self) -> Validation | None:
+        """What the first fit gave for the clips that it held out; None where nothing was chosen on validation, and
+        for results of a version that did not keep it."""
+        import pandas as pd
+        from safetensors.numpy import load_file
+
+        from mmcl_bench.metrics import Scored
+
+        if VALIDATION_SCORES not in self.result.files:
+            return None
+        sheet = load_file(self.folder / VALIDATION_SCORES)
+        samples = pd.read_parquet(self.folder / VALIDATION_SAMPLES)
+        return Validation(
+            Scored(
+                sheet["scores"],
+                samples["column"].to_numpy(dtype=np.int64),
+                sheet["seen"].astype(bool),
+                self.result.selection.calibration,
+            ),
+            tuple(samples["sample_id"]),
+            sheet["classes"],
+        )
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The score sheet of a selection fit: held-out training-side clips and their candidate classes."""
+
+    scored: Scored
+    """Its columns are the seen classes of the test; its ``seen`` is False for those held out as pseudo-unseen."""
+    sample_ids: tuple[str, ...]
+    classes: np.ndarray
+    """int64, for each column its position among the classes of the test."""
+
+
+def write_validation(folder: Path, validation: Validation | None) -> dict[str, str]:
+    """Writes the sheet of a selection fit atomically, or removes a former one; returns sha256 by file name."""
+    import pandas as pd
+    from safetensors.numpy import save_file
+
+    paths = folder / VALIDATION_SCORES, folder / VALIDATION_SAMPLES
+    if validation is None:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        return {}
+    folder.mkdir(parents=True, exist_ok=True)
+    scored = validation.scored
+    sheet = {"scores": np.ascontiguousarray(scored.scores), "seen": scored.seen.astype(np.uint8)}
+    sheet["classes"] = validation.classes.astype(np.int64)
+    samples = pd.DataFrame({"sample_id": list(validation.sample_ids), "column": scored.labels})
+    write_atomically(paths[0], lambda path: save_file(sheet, path))
+    write_atomically(paths[1], lambda path: samples.to_parquet(path, index=False))
+    return {path.name: _sha256(path) for path in paths}
+
 
 def write_scores(folder: Path, scores: np.ndarray, sample_ids: list[str], columns: np.ndarray) -> dict[str, str]:
     """Writes the score matrix and its samples atomically; returns sha256 by file name."""
@@ -189,6 +256,13 @@ def write_scores(folder: Path, scores: np.ndarray, sample_ids: list[str], column
     write_atomically(folder / SCORES, lambda path: save_file({"scores": np.ascontiguousarray(scores)}, path))
     write_atomically(folder / SAMPLES, lambda path: samples.to_parquet(path, index=False))
     return {name: _sha256(folder / name) for name in (SCORES, SAMPLES)}
+
+
+def place_model(folder: Path, saved: Path, names: Iterable[str]) -> dict[str, str]:
+    """Moves the files ``names`` of a model from the folder ``saved`` to ``folder``; returns sha256 by file name."""
+    for name in names:
+        (saved / name).replace(folder / name)
+    return {name: _sha256(folder / name) for name in names}
 
 
 def write_result(folder: Path, result: Result) -> Stored:

@@ -23,7 +23,8 @@ from mmcl_bench.methods.base import Context, Method, Progress, silent
 from mmcl_bench.metrics import METRICS, Scored, fit_calibration, per_class_accuracy
 from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.protocols.base import Needs, Protocol
-from mmcl_bench.results import Figure, MethodRecord, Oracle, Result, Selection, Stored, TaskRecord
+from mmcl_bench.results import Figure, MethodRecord, Oracle, Result, Selection, Stored, TaskRecord, Validation
+from mmcl_bench.seeds import derive_seed
 from mmcl_bench.skeleton.prepare import open_dataset
 from mmcl_bench.skeleton.store import SkeletonDataset
 from mmcl_bench.tasks import load_task
@@ -46,6 +47,8 @@ class Surroundings:
     results_root: Path
     device: str = "cpu"
     progress: Progress = silent
+    scalars: Path | None = None
+    """Folder for scalars of the training in the form of TensorBoard, a folder a job and fit; None: none are written."""
 
 
 def run_job(job: Job, where: Surroundings, fresh: bool = False) -> tuple[Stored, bool]:
@@ -101,6 +104,7 @@ class _Run:
         self.where = where
         self.folder = folder
         self.work = folder / "work"
+        self._model = self.work / "model"
         self.started = provenance.start()
 
     def result(self, data: Mapping[str, SkeletonDataset], fingerprints: dict[str, str]) -> Stored:
@@ -113,23 +117,30 @@ class _Run:
         )
         history: History = {}
         with _deterministic(self.where.device):
-            selection = self._select(method_class, protocol, history)
+            selection, validation = self._select(method_class, protocol, history)
             method = method_class(**self.job.settings)
             report = method.fit(
                 protocol.final_problem(),
                 self._context("final", selection.chosen if selection.rule == "validation" else None),
             )
             history["final"] = report.history
+            # Saved before it scores, as scoring may use up random numbers, and before the oracle restores other epochs.
+            model_files = method.save(self._model)
             clips = protocol.test_clips()
             scores = _checked(method.score(clips), len(clips), len(protocol.classes), method.name)
             scored = protocol.test_scored(scores, selection.calibration)
             oracle = self._oracle(method, protocol, scored)
-        return self._write(protocol, method, scored, selection, oracle, history, report.notes, fingerprints)
+            notes = {**report.notes, **_cost_note(method)}
+        return self._write(
+            protocol, method, scored, selection, validation, oracle, history, notes, fingerprints, model_files
+        )
 
-    def _select(self, method_class: type[Method], protocol: Protocol, history: History) -> Selection:
+    def _select(
+        self, method_class: type[Method], protocol: Protocol, history: History
+    ) -> tuple[Selection, Validation | None]:
         """The first fit: on validation it chooses epoch, settings and calibration."""
         if not method_class.selects(self.job.settings, self.job.task.card.family):
-            return Selection(rule="fixed", chosen={}, calibration=0.0, validation={}, n_validation=0)
+            return Selection(rule="fixed", chosen={}, calibration=0.0, validation={}, n_validation=0), None
         problem = protocol.selection_problem()
         if problem.validation is None:
             raise ValueError(f"{self.job.task.card.family}: a selection problem has no validation clips")
@@ -142,13 +153,15 @@ class _Run:
         seen, labels = problem.classes.seen, problem.validation.labels
         calibration = 0.0 if seen.all() else fit_calibration(scores, labels, seen)
         scored = Scored(scores, labels, seen, calibration)
-        return Selection(
+        selection = Selection(
             rule="validation",
             chosen=report.chosen,
             calibration=calibration,
-            validation={name: _number(METRICS.get(name)(scored)) for name in self.job.task.card.metrics},
+            validation={name: number(METRICS.get(name)(scored)) for name in self.job.task.card.metrics},
             n_validation=len(labels),
         )
+        columns = np.flatnonzero(protocol.classes.seen)
+        return selection, Validation(scored, tuple(protocol.validation_sample_ids()), columns)
 
     def _oracle(self, method: Method, protocol: Protocol, scored: Scored) -> Oracle | None:
         """The best test figure over the kept epochs, of the clips that the main metric looks at."""
@@ -174,15 +187,19 @@ class _Run:
         method: Method,
         scored: Scored,
         selection: Selection,
+        validation: Validation | None,
         oracle: Oracle | None,
         history: History,
         notes: dict[str, Any],
         fingerprints: dict[str, str],
+        model_files: list[str],
     ) -> Stored:
         task = self.job.task
         # A former result stays until there is a new one to take its place.
         (self.folder / results.RESULT).unlink(missing_ok=True)
         files = results.write_scores(self.folder, scored.scores, protocol.test_sample_ids(), scored.labels)
+        files |= results.write_validation(self.folder, validation)
+        files |= results.place_model(self.folder, self._model, model_files)
         accuracy = per_class_accuracy(scored)
         result = Result(
             job=self.job.canonical(),
@@ -218,8 +235,8 @@ class _Run:
             n_train=len(protocol.train_rows),
             n_test=len(protocol.test_rows),
             selection=selection,
-            metrics={name: self._figure(name, scored) for name in task.card.metrics},
-            per_class={name: _number(value) for name, value in zip(protocol.classes.names, accuracy, strict=True)},
+            metrics={name: figure(name, scored, self.job.hash) for name in task.card.metrics},
+            per_class={name: number(value) for name, value in zip(protocol.classes.names, accuracy, strict=True)},
             oracle=oracle,
             history={phase: [_finite(row) for row in rows] for phase, rows in history.items()},
             notes=notes,
@@ -229,17 +246,6 @@ class _Run:
         stored = results.write_result(self.folder, result)
         shutil.rmtree(self.work, ignore_errors=True)
         return stored
-
-    def _figure(self, name: str, scored: Scored) -> Figure:
-        generator = np.random.default_rng(self.job.derived_seed(f"bootstrap {name}"))
-        interval = stats.bootstrap_interval(METRICS.get(name), [scored], RESAMPLES, LEVEL, generator=generator)
-        return Figure(
-            value=_number(interval.value),
-            low=_number(interval.low),
-            high=_number(interval.high),
-            n=interval.n,
-            level=interval.level,
-        )
 
     def _context(self, phase: str, chosen: Mapping[str, Any] | None) -> Context:
         def progress(what: str, done: int, total: int, figures: Mapping[str, float]) -> None:
@@ -251,10 +257,39 @@ class _Run:
             device=self.where.device,
             progress=progress,
             chosen=chosen,
+            scalars=self.where.scalars and self.where.scalars / self.job.folder / phase,
         )
 
     def _advance(self, what: str, done: int, total: int) -> None:
         self.where.progress(what, done, total, {})
+
+
+def figure(name: str, scored: Scored, job_hash: str) -> Figure:
+    """A metric of a score sheet with its bootstrap interval, whose chance follows from the job."""
+    generator = np.random.default_rng(derive_seed(job_hash, f"bootstrap {name}"))
+    interval = stats.bootstrap_interval(METRICS.get(name), [scored], RESAMPLES, LEVEL, generator=generator)
+    return Figure(
+        value=number(interval.value),
+        low=number(interval.low),
+        high=number(interval.high),
+        n=interval.n,
+        level=interval.level,
+    )
+
+
+def number(value: float) -> float | None:
+    """A figure as JSON has it: None for nan."""
+    return None if math.isnan(value) else float(value)
+
+
+def _cost_note(method: Method) -> dict[str, Any]:
+    """What a clip costs the fitted network; nothing for a method without one."""
+    network = method.fitted_network()
+    if network is None:
+        return {}
+    from mmcl_bench.cost import complexity
+
+    return {"cost": complexity(network).as_json()}
 
 
 def _work_is_stale(folder: Path, fingerprints: dict[str, str]) -> bool:
@@ -291,10 +326,6 @@ def _overrides(method: Method, job: Job) -> dict[str, Any]:
 
 def _finite(row: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in row.items() if math.isfinite(value)}
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
 
 
 @contextlib.contextmanager

@@ -1,13 +1,20 @@
-"""The one training loop: epochs, schedule, checkpoints, exact resume."""
+"""The one training loop: epochs, schedule, checkpoints, exact resume, on one device or several processes.
+
+Processes, gradient synchronisation and clipping are those of Hugging Face accelerate. After an epoch everything that
+the next one depends on is on disk, and what chance decides follows from the seed and the epoch, so that a run that was
+killed at any moment ends with the numbers of an undisturbed one.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +22,27 @@ from torch import Tensor, nn
 from mmcl_bench.atomic import write_atomically
 from mmcl_bench.errors import UserError
 from mmcl_bench.methods.base import Context, FitReport
+from mmcl_bench.processes import run_in_processes
 from mmcl_bench.seeds import derive_seed
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from torch.utils.tensorboard import SummaryWriter
+
 Losses = Mapping[str, Tensor]
-"""Scalar losses by name; ``loss`` is the one that is minimised."""
-Step = Callable[[Tensor, torch.Generator], Losses]
-"""From the positions of a batch in the training set, and a generator for augmentation, to its losses."""
+"""Scalars by name; ``loss`` is the one that is minimised, the others are reported."""
 MAX_SNAPSHOTS = 30
+_SECONDS_BETWEEN_CHECKS = 0.5
+"""How often scalars leave the device, which has to wait for them."""
+
+
+class Step(Protocol):
+    """Computes the losses of some clips."""
+
+    def __call__(self, module: nn.Module, batch: Tensor, generator: torch.Generator) -> Losses:
+        """``module`` is the trained one, perhaps wrapped: gradients flow where its ``forward`` is called. ``batch`` has
+        the clips' positions in the training set, ``generator`` is for augmentation."""
+        ...
 
 
 class DivergedError(UserError):
@@ -30,7 +51,7 @@ class DivergedError(UserError):
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast a network learns."""
+    """How long, how fast and on what a network learns."""
 
     epochs: int
     batch_size: int
@@ -45,6 +66,14 @@ class Schedule:
     weight_decay: float = 4e-4
     momentum: float = 0.9
     clip_norm: float | None = None
+    """Longest gradient."""
+    accumulate: int = 1
+    """Parts in which a batch is computed, one after the other; batch statistics are then those of a part."""
+    patience: int | None = None
+    """Epochs without a better validation figure after which it stops; None: it never does."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    processes: int = 1
+    """Processes that share a batch, one a GPU; batch statistics are then those of a share."""
 
     def for_clips(self, n_clips: int) -> Schedule:
         """The schedule with the number of epochs that a training set of ``n_clips`` gets."""
@@ -69,6 +98,11 @@ class Schedule:
         )
 
 
+def in_precision(precision: str, device: str) -> contextlib.AbstractContextManager[object]:
+    """Where products are computed in bfloat16, if ``precision`` says so; weights and statistics stay in float32."""
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16")
+
+
 class Trainer:
     """Trains a module and keeps what is needed to go on after a kill and to go back to an epoch.
 
@@ -81,7 +115,6 @@ class Trainer:
         self.module = module
         self.schedule = schedule
         self.context = context
-        self.optimizer = schedule.make_optimizer(module)
         self.history: list[dict[str, float]] = []
 
     def run(self, n_clips: int, step: Step, validate: Callable[[], float] | None) -> FitReport:
@@ -90,13 +123,18 @@ class Trainer:
         total = self.schedule.epochs
         chosen = self.context.chosen
         last = total if chosen is None else max(1, round(total * chosen["epoch"] / chosen["of"]))
-        self._resume()
-        for epoch in range(len(self.history) + 1, last + 1):
-            row = self._epoch(epoch, last, n_clips, step)
-            if validate is not None:
-                row["validation"] = validate()
-            self.history.append(row)
-            self._checkpoint(epoch, last)
+        self.context.folder.mkdir(parents=True, exist_ok=True)
+        if self.schedule.processes > 1:
+            run_in_processes(
+                self.schedule.processes,
+                self.context.device,
+                lambda accelerator, report: self._train(accelerator, last, n_clips, step, validate, report),
+                lambda figures: self.context.progress(*figures),
+            )
+            self._resume(None)
+        else:
+            self._train(_accelerator(), last, n_clips, step, validate, lambda figures: self.context.progress(*figures))
+        self.module.to(self.context.device)
         best = self._best_epoch() if validate is not None else last
         self.restore(best)
         return FitReport(chosen={"epoch": best, "of": total}, history=self.history)
@@ -107,46 +145,42 @@ class Trainer:
 
     def restore(self, epoch: int) -> None:
         """Puts the weights after ``epoch`` back into the module."""
-        self.module.load_state_dict(_load(self._snapshot(epoch), self.context.device))
+        self.module.load_state_dict(_load(self._snapshot(epoch)))
 
-    def _epoch(self, epoch: int, last: int, n_clips: int, step: Step) -> dict[str, float]:
-        seed = derive_seed(self.context.seed, "epoch", epoch)
-        generator = torch.Generator().manual_seed(seed)
-        order = torch.randperm(n_clips, generator=generator)
-        batches = order.split(self.schedule.batch_size)
-        if len(batches) > 1 and len(batches[-1]) == 1:
-            # Batch norm over one short clip is noise, and one clip has no negative to contrast with.
-            batches = batches[:-1]
-        sums: dict[str, float] = {}
-        self.module.train()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            for at, batch in enumerate(batches):
-                self._set_rate(self.schedule.rate(epoch - 1 + at / len(batches)))
-                losses = step(batch, generator)
-                self._descend(losses, epoch, at)
-                for name, value in losses.items():
-                    sums[name] = sums.get(name, 0.0) + float(value.detach())
-                done = (epoch - 1) * len(batches) + at + 1
-                self.context.progress("training", done, last * len(batches), {"loss": sums["loss"] / (at + 1)})
-        return {"epoch": float(epoch), **{name: total / len(batches) for name, total in sums.items()}}
+    def _train(
+        self,
+        accelerator: Accelerator,
+        last: int,
+        n_clips: int,
+        step: Step,
+        validate: Callable[[], float] | None,
+        report: Callable[[tuple[str, int, int, dict[str, float]]], None],
+    ) -> None:
+        self.module.to(accelerator.device if self.schedule.processes > 1 else self.context.device)
+        optimizer = self.schedule.make_optimizer(self.module)
+        self._resume(optimizer)
+        module, optimizer = accelerator.prepare(self.module, optimizer, device_placement=[False, False])
+        epochs = _Epochs(self, accelerator, module, optimizer, report)
+        with _scalars(self.context.scalars if accelerator.is_main_process else None, len(self.history)) as scalars:
+            for epoch in range(len(self.history) + 1, last + 1):
+                if validate is not None and self._stalls():
+                    break
+                row = epochs.run(epoch, last, n_clips, step)
+                if validate is not None:
+                    row["validation"] = _from_main(accelerator, validate)
+                self.history.append(row)
+                if accelerator.is_main_process:
+                    self._checkpoint(epoch, last, optimizer)
+                    for name, value in row.items():
+                        scalars(name, value, epoch)
+                accelerator.wait_for_everyone()
 
-    def _descend(self, losses: Losses, epoch: int, batch: int) -> None:
-        loss = losses["loss"]
-        if not torch.isfinite(loss):
-            figures = ", ".join(f"{name} {float(value.detach()):g}" for name, value in losses.items())
-            raise DivergedError(
-                f"training diverged in epoch {epoch}, batch {batch}: {figures}; try a lower base_rate with --set"
-            )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if self.schedule.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.module.parameters(), self.schedule.clip_norm)
-        self.optimizer.step()
-
-    def _set_rate(self, rate: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+    def _stalls(self) -> bool:
+        """Whether validation has not become better for as long as the schedule waits."""
+        figures = [row["validation"] for row in self.history]
+        if self.schedule.patience is None or not figures:
+            return False
+        return len(figures) - 1 - figures.index(max(figures)) >= self.schedule.patience
 
     def _best_epoch(self) -> int:
         """The kept epoch whose validation figure, averaged with its neighbours', is best; the later of equals.
@@ -157,20 +191,20 @@ class Trainer:
         smooth = {at + 1: fmean(figures[max(0, at - 1) : at + 2]) for at in range(len(figures))}
         return max(self.snapshots(), key=lambda epoch: (smooth[epoch], epoch))
 
-    def _checkpoint(self, epoch: int, last: int) -> None:
+    def _checkpoint(self, epoch: int, last: int, optimizer: torch.optim.Optimizer) -> None:
         every = math.ceil(self.schedule.epochs / MAX_SNAPSHOTS)
         if epoch % every == 0 or epoch == last:
             _save(self._snapshot(epoch), self.module.state_dict())
-        state = {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict(), "history": self.history}
+        state = {"module": self.module.state_dict(), "optimizer": optimizer.state_dict(), "history": self.history}
         _save(self._state, state)
 
-    def _resume(self) -> None:
-        self.context.folder.mkdir(parents=True, exist_ok=True)
+    def _resume(self, optimizer: torch.optim.Optimizer | None) -> None:
         if not self._state.is_file():
             return
-        state = _load(self._state, self.context.device)
+        state = _load(self._state)
         self.module.load_state_dict(state["module"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        if optimizer is not None:
+            optimizer.load_state_dict(state["optimizer"])
         self.history = state["history"]
 
     @property
@@ -181,9 +215,159 @@ class Trainer:
         return self.context.folder / f"epoch-{epoch:04d}.pt"
 
 
+class _Epochs:
+    """Runs epochs of a trainer in one of its processes."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        accelerator: Accelerator,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        report: Callable[[tuple[str, int, int, dict[str, float]]], None],
+    ) -> None:
+        self.schedule = trainer.schedule
+        self.context = trainer.context
+        self.accelerator = accelerator
+        self.module = module
+        self.optimizer = optimizer
+        self.report = report
+
+    def run(self, epoch: int, last: int, n_clips: int, step: Step) -> dict[str, float]:
+        """The means of the scalars over an epoch's batches."""
+        seed = derive_seed(self.context.seed, "epoch", epoch)
+        generator = torch.Generator().manual_seed(seed)
+        batches = self._batches(torch.randperm(n_clips, generator=generator))
+        if self.accelerator.process_index:
+            seed = derive_seed(seed, "process", self.accelerator.process_index)
+            generator = torch.Generator().manual_seed(seed)
+        means = _Means(epoch)
+        self.module.train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for at, batch in enumerate(batches):
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.schedule.rate(epoch - 1 + at / len(batches))
+                means.add(self._descend(batch, step, generator))
+                if means.due or at + 1 == len(batches):
+                    figures = means.take()
+                    if self.accelerator.is_main_process:
+                        done = (epoch - 1) * len(batches) + at + 1
+                        self.report(("training", done, last * len(batches), figures))
+        return {"epoch": float(epoch), **means.values()}
+
+    def _batches(self, order: Tensor) -> list[Tensor]:
+        """Clips by batch; what is left over joins none where it is too small to have batch statistics or a negative."""
+        batches = list(order.split(self.schedule.batch_size))
+        smallest = 2 * self.schedule.accumulate * self.accelerator.num_processes
+        if len(batches) > 1 and len(batches[-1]) < smallest:
+            batches.pop()
+        return batches
+
+    def _descend(self, batch: Tensor, step: Step, generator: torch.Generator) -> dict[str, Tensor]:
+        """One step of the optimizer; returns the batch's scalars."""
+        share = batch.tensor_split(self.accelerator.num_processes)[self.accelerator.process_index]
+        parts = [part for part in share.tensor_split(self.schedule.accumulate) if len(part)]
+        scalars: dict[str, Tensor] = {}
+        self.optimizer.zero_grad(set_to_none=True)
+        for number, part in enumerate(parts, 1):
+            weight = len(part) / len(share)
+            apart = self.accelerator.no_sync(self.module) if number < len(parts) else contextlib.nullcontext()
+            with apart:
+                with in_precision(self.schedule.precision, self.accelerator.device.type):
+                    losses = step(self.module, part, generator)
+                self.accelerator.backward(losses["loss"] * weight)
+            for name, value in losses.items():
+                scalars[name] = scalars.get(name, 0) + value.detach().float() * weight
+        if self.schedule.clip_norm is not None:
+            self.accelerator.clip_grad_norm_(self.module.parameters(), self.schedule.clip_norm)
+        self.optimizer.step()
+        return scalars
+
+
+class _Means:
+    """Running means of an epoch's scalars, which stay on the device for a while.
+
+    :meth:`take` raises :class:`DivergedError` for the first batch whose loss was not finite.
+    """
+
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
+        self._sums: dict[str, float] = {}
+        self._n = 0
+        self._waiting: list[dict[str, Tensor]] = []
+        self._since = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to look at the scalars."""
+        return time.monotonic() - self._since > _SECONDS_BETWEEN_CHECKS
+
+    def add(self, scalars: dict[str, Tensor]) -> None:
+        self._waiting.append(scalars)
+
+    def take(self) -> dict[str, float]:
+        """The means so far."""
+        for scalars in self._waiting:
+            figures = {name: float(value) for name, value in scalars.items()}
+            if not math.isfinite(figures["loss"]):
+                said = ", ".join(f"{name} {value:g}" for name, value in figures.items())
+                raise DivergedError(
+                    f"training diverged in epoch {self._epoch}, batch {self._n}: {said}; "
+                    "try a lower base_rate with --set"
+                )
+            for name, value in figures.items():
+                self._sums[name] = self._sums.get(name, 0.0) + value
+            self._n += 1
+        self._waiting.clear()
+        self._since = time.monotonic()
+        return self.values()
+
+    def values(self) -> dict[str, float]:
+        return {name: total / self._n for name, total in self._sums.items()}
+
+
+def _accelerator() -> Accelerator:
+    from accelerate import Accelerator
+
+    # The device is the context's, which accelerate would choose by itself.
+    return Accelerator(device_placement=False)
+
+
+def _from_main(accelerator: Accelerator, figure: Callable[[], float]) -> float:
+    """The figure of the first process, in all of them."""
+    if accelerator.num_processes == 1:
+        return figure()
+    from accelerate.utils import broadcast_object_list
+
+    found: list[float] = broadcast_object_list([figure() if accelerator.is_main_process else None])
+    return found[0]
+
+
+@contextlib.contextmanager
+def _scalars(folder: Path | None, epochs_done: int) -> Iterator[Callable[[str, float, int], None]]:
+    """Yields what takes a scalar's name, value and epoch, to TensorBoard where a folder was asked for."""
+    if folder is None:
+        yield lambda name, value, epoch: None
+        return
+    writer = _summary_writer(folder, epochs_done)
+    try:
+        yield writer.add_scalar
+    finally:
+        writer.close()
+
+
+def _summary_writer(folder: Path, epochs_done: int) -> SummaryWriter:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UserError("--tensorboard needs TensorBoard; pip install 'mmcl-bench[tensorboard]'") from error
+    return SummaryWriter(str(folder), purge_step=epochs_done + 1)
+
+
 def _save(path: Path, state: Mapping[str, Any]) -> None:
     write_atomically(path, lambda draft: torch.save(state, draft))
 
 
-def _load(path: Path, device: str) -> Any:
-    return torch.load(path, map_location=device, weights_only=True)
+def _load(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -6,6 +6,7 @@ given a synthetic stand-in, and run for one epoch on a few clips.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -65,10 +66,13 @@ class Reader:
             root = self._toys_of(words)
         if words[:2] == ["data", "show"]:
             words = [*words[:3], self._sample(root / words[2]), *words[4:]]
-        if words[0] == "run":
-            words = [*words, *(SHORT if "--method" not in words else [])]
+        if words[0] in ("run", "fuse"):
+            trains_a_network = "--method" not in words and "logistic" not in " ".join(words)
+            words = [*words, *(SHORT if trains_a_network else []), *(["--limit", "20"] if "paper" in words else [])]
         if words[0] == "report":
             app(["run", "zero-shot", "--dataset", "nw-ucla", "--method", "chance"], standalone_mode=False)
+        if words[0] == "export" and importlib.util.find_spec("onnx") is None:
+            return
         monkeypatch.setenv("MMCL_BENCH_DATA", str(root))
         app(words, standalone_mode=False)
 

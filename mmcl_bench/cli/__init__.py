@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mmcl_bench.cli import data, listing, report, run
+from mmcl_bench.cli import data, export, features, fuse, info, listing, predict, report, run
 from mmcl_bench.errors import UserError
 
 INTERRUPTED = 130
@@ -22,8 +22,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(run.run)
+app.command()(fuse.fuse)
+app.command()(info.info)
 app.command()(report.report)
+app.command()(predict.predict)
+app.command()(export.export)
 app.add_typer(data.app, name="data")
+app.add_typer(features.app, name="features")
 app.add_typer(listing.app, name="list")
 
 

@@ -39,6 +39,15 @@ def show_json(value: object) -> None:
 
 
 @contextmanager
+def status(what: str) -> Iterator[None]:
+    """Shows on standard error that something is under way, where that is a terminal."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
+
+
+@contextmanager
 def progress(label: str, what: str) -> Iterator[Callable[[int, int], None]]:
     """Yields what takes (done, total); shows a bar with rate and time left on standard error once there is work.
 

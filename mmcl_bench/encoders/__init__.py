@@ -1,8 +1,8 @@
 """Frozen feature extractors for text and images, and the cache of what they gave.
 
 An encoder is named by a spec, ``family[:model][:weights path]``: ``minilm``, ``clip:ViT-B-32:/path/file.safetensors``,
-``hf:<name or folder>``, ``efficientnet-lite0``, ``timm:resnet34``. A family is one file with an
-:class:`EncoderFamily` in it. Nothing is ever downloaded, and random weights are never used.
+``hf:<name or folder>``, ``efficientnet-lite0``, ``timm:resnet34``, ``torchvision:inception_v3``. A family is one file
+with an :class:`EncoderFamily` in it. Nothing is ever downloaded, and random weights are never used.
 """
 
 from __future__ import annotations
@@ -73,8 +73,18 @@ ENCODERS: Registry[EncoderFamily] = Registry(
         "hf": "mmcl_bench.encoders.hf:FAMILY",
         "minilm": "mmcl_bench.encoders.minilm:FAMILY",
         "timm": "mmcl_bench.encoders.timm:FAMILY",
+        "torchvision": "mmcl_bench.encoders.torchvision:FAMILY",
     },
 )
+
+
+def on_device(encoder: ImageEncoder, device: str, spec: str) -> ImageEncoder:
+    """The encoder, which works on ``device``. Raises :class:`UserError` for one that works on the CPU alone."""
+    if device != "cpu":
+        if not hasattr(encoder, "device"):
+            raise UserError(f"encoder {spec!r} works on the CPU alone; leave out --device {device}")
+        encoder.device = device
+    return encoder
 
 
 def text_encoder(spec: str) -> TextEncoder:

@@ -90,9 +90,13 @@ class ClipTextEncoder(_ClipEncoder):
 class ClipImageEncoder(_ClipEncoder):
     """The image tower, projected into the joint space. Its input is square: features of square windows are averaged."""
 
+    device = "cpu"
+
     def encode(self, images: Iterable[Image.Image]) -> np.ndarray:
         """float32 (N, D) features of RGB images of any size, in their order; not normalised."""
-        return encode_windows(list(images), self._prepare, self._model.encode_image)
+        return encode_windows(
+            list(images), self._prepare, self._model.to(self.device).encode_image, self.device
+        )
 
     def _prepare(self, window: Image.Image) -> torch.Tensor:
         from PIL import Image

@@ -32,13 +32,14 @@ class EfficientNetLite0:
 
     name = "efficientnet-lite0"
     weight_hash = SHA256
+    device = "cpu"
 
     def __init__(self, argument: str = "") -> None:
         refuse_argument(self.name, argument)
 
     def encode(self, images: Iterable[Image.Image]) -> np.ndarray:
         """float32 (N, 1280) pooled features of RGB images of any size, in their order."""
-        return encode_with_timm(self._model, images)
+        return encode_with_timm(self._model.to(self.device), images, self.device)
 
     @cached_property
     def _model(self) -> Any:

@@ -1,46 +1,80 @@
-"""Frozen features of a data set's other modalities, one row a clip, through the cache."""
+"""Frozen features of a data set's other modalities, one row a clip: of an encoder, through the cache, or stored.
+
+The spec ``stored:<name>`` stands for no encoder, but for features that ``mmcl-bench features`` put with the data set.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from mmcl_bench.encoders import image_encoder, text_encoder
+from mmcl_bench.encoders import image_encoder, on_device, text_encoder
 from mmcl_bench.encoders.cache import FeatureCache, Progress
 from mmcl_bench.errors import UserError
-from mmcl_bench.skeleton.store import Modality, SkeletonDataset
+from mmcl_bench.skeleton.store import Addition, Modality, SkeletonDataset
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_Item = TypeVar("_Item")
+_NAMES_SHOWN = 8
+"""Clips that an error names before it counts the others."""
 LONGEST_SIDE = 8192
 """Pixels. A larger image is refused before it is decoded."""
 
 
+STORED = "stored:"
+"""What the spec of features that stand with a data set begins with."""
+
+
 def rgb_features(
-    dataset: SkeletonDataset, rows: Sequence[int], spec: str, cache_dir: Path, progress: Progress | None = None
+    dataset: SkeletonDataset,
+    rows: Sequence[int],
+    spec: str,
+    cache_dir: Path,
+    progress: Progress | None = None,
+    device: str = "cpu",
+    batch: int = 1,
 ) -> tuple[np.ndarray, str]:
     """float32 (len(rows), D) and the sha256 of the weights: the image encoder over the strips of the given index rows.
 
-    Raises :class:`UserError` for a data set without images, and for a clip whose image is missing or bad.
+    Batches of more than one clip are faster on a GPU; they change features in the last digits. Raises
+    :class:`UserError` for a data set without images, and for clips whose image is missing or bad.
     """
-    _require(dataset, Modality.RGB)
-    encoder = image_encoder(spec)
-    sample_ids = dataset.index.sample_id
+    require_modality(dataset, Modality.RGB)
+    if spec.startswith(STORED):
+        return stored_features(dataset, rows, spec, Modality.RGB)
+    require_all(dataset, rows, dataset.card.addition("strips"))
+    encoder = on_device(image_encoder(spec), device, spec)
 
     def compute(missing: list[int]) -> np.ndarray:
-        images = zip(missing, dataset.images(missing), strict=True)
-        named = ((encoded, f"{dataset.card.name}: clip {sample_ids.iloc[row]}") for row, encoded in images)
-        return np.concatenate([encoder.encode([decode(encoded, whose)]) for encoded, whose in named])
+        strips = strips_of(dataset, missing)
+        return np.concatenate([encoder.encode(some) for some in batched(strips, batch)])
 
-    cached = FeatureCache(cache_dir, dataset.card.fingerprint, Modality.RGB, encoder.name, encoder.weight_hash)
+    identity = dataset.modality_identity(Modality.RGB)
+    cached = FeatureCache(cache_dir, identity, Modality.RGB, encoder.name, encoder.weight_hash)
     return cached.features(rows, compute, progress), encoder.weight_hash
+
+
+def strips_of(dataset: SkeletonDataset, rows: Sequence[int]) -> Iterator[Image.Image]:
+    """The decoded strips of some index rows, one at a time. Raises :class:`UserError` for one missing or bad."""
+    sample_ids = dataset.index.sample_id
+    for row, encoded in zip(rows, dataset.images(rows), strict=True):
+        yield decode(encoded, f"{dataset.card.name}: clip {sample_ids.iloc[row]}")
+
+
+def batched(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    """Lists of ``size`` items; the last may have fewer."""
+    remaining = iter(items)
+    while some := list(islice(remaining, size)):
+        yield some
 
 
 def instruct_features(
@@ -51,7 +85,10 @@ def instruct_features(
     An answer is encoded together with its instruction, and one that several clips share is encoded once.
     Raises :class:`UserError` for a data set without answers, and for a clip that has none.
     """
-    _require(dataset, Modality.INSTRUCT)
+    require_modality(dataset, Modality.INSTRUCT)
+    if spec.startswith(STORED):
+        return stored_features(dataset, rows, spec, Modality.INSTRUCT)
+    require_all(dataset, rows, dataset.card.addition("answers"))
     encoder = text_encoder(spec)
     sample_ids = dataset.index.sample_id
 
@@ -71,12 +108,50 @@ def instruct_features(
     def compute(missing: list[int]) -> np.ndarray:
         return np.concatenate([mean(sample_id) for sample_id in sample_ids.iloc[missing]])
 
-    cached = FeatureCache(cache_dir, dataset.card.fingerprint, Modality.INSTRUCT, encoder.name, encoder.weight_hash)
+    identity = dataset.modality_identity(Modality.INSTRUCT)
+    cached = FeatureCache(cache_dir, identity, Modality.INSTRUCT, encoder.name, encoder.weight_hash)
     return cached.features(rows, compute, progress), encoder.weight_hash
 
 
 EXTRACTORS = {Modality.RGB: rgb_features, Modality.INSTRUCT: instruct_features}
 """How features are extracted, by modality."""
+
+
+def stored_features(
+    dataset: SkeletonDataset, rows: Sequence[int], spec: str, modality: Modality
+) -> tuple[np.ndarray, str]:
+    """float32 (len(rows), D), and the sha256 of the features: those that stand with the set under ``stored:<name>``.
+
+    Raises :class:`UserError` when there are none of that name, and for clips that have none.
+    """
+    name = spec.removeprefix(STORED)
+    stored, features = dataset.features(name, modality)
+    addition = dataset.card.addition("features", name, modality)
+    if addition is None:
+        raise ValueError(f"{dataset.card.name}: features of {name} without a card")
+    require_all(dataset, rows, addition)
+    chosen: np.ndarray = features[np.searchsorted(stored, np.asarray(rows, dtype=np.int64))]
+    return chosen, addition.sha256
+
+
+def require_all(dataset: SkeletonDataset, rows: Sequence[int], addition: Addition | None) -> None:
+    """Raises :class:`UserError` that names the clips of some index rows that an addition lacks, if it lacks any."""
+    if addition is None or not addition.lacking:
+        return
+    lacking = sorted(set(dataset.index.sample_id.iloc[list(rows)]) & addition.lacking.keys())
+    if lacking:
+        what = f"no {addition.kind}" if addition.kind != "features" else f"no {addition.modality} features"
+        switch = {Modality.RGB: "fam", Modality.INSTRUCT: "frm"}[addition.modality]
+        raise UserError(
+            f"{dataset.card.name}: {len(lacking)} of the clips to learn from have {what}: {_some(lacking)} "
+            f"({addition.lacking[lacking[0]]}); run mmcl-bench features again for them, or learn without, as with "
+            f"--set {switch}=false"
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_NAMES_SHOWN])
+    return shown if len(names) <= _NAMES_SHOWN else f"{shown} and {len(names) - _NAMES_SHOWN} more"
 
 
 def sentences_by_clip(answers: pd.DataFrame) -> dict[str, list[str]]:
@@ -100,6 +175,10 @@ def decode(encoded: bytes | None, whose: str) -> Image.Image:
         raise UserError(f"{whose} has an image that is no sound PNG or JPEG; prepare the data set again") from error
 
 
-def _require(dataset: SkeletonDataset, modality: Modality) -> None:
+def require_modality(dataset: SkeletonDataset, modality: Modality) -> None:
+    """Raises :class:`UserError` for a data set without a modality."""
     if modality not in dataset.card.modalities:
-        raise UserError(f"{dataset.card.name} has no {modality} data; choose a method or preset that does without")
+        raise UserError(
+            f"{dataset.card.name} has no {modality} data; choose a method or preset that does without, or make them: "
+            "mmcl-bench features build --help"
+        )

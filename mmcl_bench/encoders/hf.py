@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,11 +51,7 @@ class TransformersTextEncoder:
     @cached_property
     def weight_hash(self) -> str:
         """sha256 of the weights file, or of the list of its shards' names and sha256, in hex."""
-        files = weight_files(self._folder)
-        if len(files) == 1:
-            return file_hash(files[0])
-        listing = "".join(f"{path.name}:{file_hash(path)}\n" for path in files)
-        return hashlib.sha256(listing.encode()).hexdigest()
+        return weights_hash(self._folder)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """float32 (N, D), unit rows where the model's own files ask for it."""
@@ -95,10 +91,7 @@ class TransformersTextEncoder:
     def _tokenizer(self) -> Any:
         from transformers import AutoTokenizer
 
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(self._folder, local_files_only=True, trust_remote_code=False)
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise UserError(_unloadable(self.name, self._folder, "tokenizer", error)) from error
+        tokenizer = load_local(AutoTokenizer, self._folder, self.name, "tokenizer")
         # On the right, padding moves no position and a causal model never sees it.
         tokenizer.padding_side = "right"
         if tokenizer.pad_token is None:
@@ -109,20 +102,10 @@ class TransformersTextEncoder:
     def _model(self) -> Any:
         from transformers import AutoModel
 
-        try:
-            with _no_progress_bar():
-                model, report = AutoModel.from_pretrained(
-                    self._folder,
-                    local_files_only=True,
-                    use_safetensors=True,
-                    trust_remote_code=False,
-                    output_loading_info=True,
-                )
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-            raise UserError(_unloadable(self.name, self._folder, "model", error)) from error
-        absent = [key for key in report["missing_keys"] if not key.startswith("pooler.")]
-        if absent or report["mismatched_keys"]:
-            raise UserError(f"{self.name}: {self._folder} lacks trained weights of its own model; copy it again")
+        model, report = load_local(
+            AutoModel, self._folder, self.name, "model", use_safetensors=True, output_loading_info=True
+        )
+        require_trained(report, self._folder, self.name)
         encoder = model.get_encoder() if model.config.is_encoder_decoder else model
         return encoder.float().eval()
 
@@ -171,6 +154,34 @@ def _pooling_mode(settings: dict[str, Any], folder: Path) -> PoolingMode:
         case ["lasttoken"]:
             return "lasttoken"
     raise UserError(f"{folder}: pooling {modes} is not supported; choose a model that pools by mean, cls or lasttoken")
+
+
+def load_local(kind: Any, folder: Path, name: str, part: str, **settings: Any) -> Any:
+    """What an auto class of transformers makes of the files in ``folder``; no code in them is run, nothing is fetched.
+
+    Raises :class:`UserError` that says of ``name`` which ``part`` cannot be loaded.
+    """
+    try:
+        with _no_progress_bar():
+            return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **settings)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise UserError(_unloadable(name, folder, part, error)) from error
+
+
+def require_trained(report: Mapping[str, Any], folder: Path, name: str) -> None:
+    """Raises :class:`UserError` when transformers had to make up weights that ``folder`` lacks."""
+    absent = [key for key in report["missing_keys"] if not key.startswith("pooler.")]
+    if absent or report["mismatched_keys"]:
+        raise UserError(f"{name}: {folder} lacks trained weights of its own model; copy it again")
+
+
+def weights_hash(folder: Path) -> str:
+    """sha256 of the weights file of a transformers folder, or of the list of its shards' names and sha256, in hex."""
+    files = weight_files(folder)
+    if len(files) == 1:
+        return file_hash(files[0])
+    listing = "".join(f"{path.name}:{file_hash(path)}\n" for path in files)
+    return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -49,8 +49,10 @@ def to_tensor(image: Image.Image, mean: Sequence[float], std: Sequence[float]) -
     return torch.from_numpy(pixels.transpose(2, 0, 1))
 
 
-def encode_by_shape(tensors: Sequence[torch.Tensor], forward: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
-    """float32 (N, D): ``forward`` over batches of equal shape, rows in the order of ``tensors``."""
+def encode_by_shape(
+    tensors: Sequence[torch.Tensor], forward: Callable[[torch.Tensor], torch.Tensor], device: str = "cpu"
+) -> np.ndarray:
+    """float32 (N, D): ``forward`` on ``device`` over batches of equal shape, rows in the order of ``tensors``."""
     import torch
 
     by_shape: dict[torch.Size, list[int]] = defaultdict(list)
@@ -61,9 +63,9 @@ def encode_by_shape(tensors: Sequence[torch.Tensor], forward: Callable[[torch.Te
         for positions in by_shape.values():
             for start in range(0, len(positions), BATCH):
                 chosen = positions[start : start + BATCH]
-                batch = torch.stack([tensors[position] for position in chosen])
+                batch = torch.stack([tensors[position] for position in chosen]).to(device)
                 features = forward(batch.contiguous(memory_format=torch.channels_last))
-                rows.update(zip(chosen, features.float().numpy(), strict=True))
+                rows.update(zip(chosen, features.float().cpu().numpy(), strict=True))
     return np.stack([rows[position] for position in range(len(tensors))])
 
 
@@ -71,9 +73,10 @@ def encode_windows(
     images: Sequence[Image.Image],
     prepare: Callable[[Image.Image], torch.Tensor],
     forward: Callable[[torch.Tensor], torch.Tensor],
+    device: str = "cpu",
 ) -> np.ndarray:
     """float32 (N, D): for each image the mean feature of its :func:`square_windows`."""
     windows = [square_windows(image) for image in images]
-    features = encode_by_shape([prepare(window) for group in windows for window in group], forward)
+    features = encode_by_shape([prepare(window) for group in windows for window in group], forward, device)
     ends = np.cumsum([len(group) for group in windows])[:-1]
     return np.stack([group.mean(axis=0) for group in np.split(features, ends)])

@@ -31,6 +31,8 @@ class TimmImageEncoder:
     see square windows of it, and their features are averaged.
     """
 
+    device = "cpu"
+
     def __init__(self, argument: str) -> None:
         self._model_name, self._given = model_and_weights("timm", argument)
         self.name = f"timm:{self._model_name}"
@@ -42,7 +44,7 @@ class TimmImageEncoder:
 
     def encode(self, images: Iterable[Image.Image]) -> np.ndarray:
         """float32 (N, D) pooled features of RGB images of any size, in their order."""
-        return encode_with_timm(self._model, images)
+        return encode_with_timm(self._model.to(self.device), images, self.device)
 
     @cached_property
     def _weights(self) -> Path:
@@ -86,21 +88,21 @@ def pretrained_config(model_name: str) -> Any:
         raise UserError(unknown_model("timm", model_name, timm.list_pretrained(f"{architecture}.*"))) from error
 
 
-def encode_with_timm(model: Any, images: Iterable[Image.Image]) -> np.ndarray:
-    """float32 (N, D) pooled features, prepared as the model's own configuration says."""
+def encode_with_timm(model: Any, images: Iterable[Image.Image], device: str = "cpu") -> np.ndarray:
+    """float32 (N, D) pooled features, prepared as the model's own configuration says; the model lies on ``device``."""
     from PIL import Image
     from timm.data import config as timm_data
 
     config = timm_data.resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     mean, std = config["mean"], config["std"]
     if not model.pretrained_cfg.get("fixed_input_size"):
-        return encode_by_shape([to_tensor(at_native_height(image), mean, std) for image in images], model)
+        return encode_by_shape([to_tensor(at_native_height(image), mean, std) for image in images], model, device)
     _, height, width = config["input_size"]
 
     def prepare(window: Image.Image) -> torch.Tensor:
         return to_tensor(window.resize((width, height), Image.Resampling.BICUBIC), mean, std)
 
-    return encode_windows(list(images), prepare, model)
+    return encode_windows(list(images), prepare, model, device)
 
 
 def _cached_weights(model_name: str) -> Path:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from mmcl_bench.methods import linear
 from mmcl_bench.methods.base import Context, FitReport, Method
 from mmcl_bench.methods.joints import joint_features, most_bodies
+from mmcl_bench.methods.saved import read_model, write_model
 from mmcl_bench.protocols.base import ClipView, Problem
 
 
@@ -24,6 +27,7 @@ class Logistic(Method):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"C": 0.01}, "paper": {"C": 0.01}}
 
     def fit(self, problem: Problem, context: Context) -> FitReport:
+        self._layout = problem.train.clips.layout
         self._n_classes = len(problem.classes)
         self._n_bodies = most_bodies(problem.train.clips)
         self._model = make_pipeline(StandardScaler(), LogisticRegression(C=self.settings["C"], max_iter=500))
@@ -34,3 +38,15 @@ class Logistic(Method):
         scores = np.full((len(clips), self._n_classes), -1e9, dtype=np.float32)
         scores[:, self._model.classes_] = self._model.predict_log_proba(joint_features(clips, self._n_bodies))
         return scores
+
+    def save(self, folder: Path) -> list[str]:
+        facts = {"n_classes": self._n_classes, "n_bodies": self._n_bodies}
+        return write_model(folder, self, self._layout, facts, linear.to_arrays(self._model))
+
+    @classmethod
+    def load(cls, folder: Path, settings: Mapping[str, Any], device: str = "cpu") -> Self:
+        saved, method = read_model(folder, cls), cls(**settings)
+        method._layout = saved.layout
+        method._n_classes, method._n_bodies = saved.facts["n_classes"], saved.facts["n_bodies"]
+        method._model = linear.from_arrays(LogisticRegression(), saved.arrays)
+        return method

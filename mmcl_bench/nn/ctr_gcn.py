@@ -3,19 +3,25 @@
 Chen, Zhang, Yuan, Li, Deng, Hu, "Channel-wise Topology Refinement Graph Convolution for Skeleton-Based Action
 Recognition", ICCV 2021, arXiv 2107.12213. Parameters carry the names of the authors' released checkpoints.
 
-Shapes: N clips, M bodies, C channels, T frames, V joints; R = N * M body tracks.
+Shapes: C channels, T frames, V joints, K subsets of the graph, R body tracks. Inside, frames are the last axis: the
+topologies of all subsets then act in one matrix product, and what slides along time reads memory in order. Modules
+hold the parameters by their released names; the blocks compute with several of them at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmcl_bench.nn import BackboneFamily
+from mmcl_bench.nn.backbone import Backbone, TrackNorm, normalise_together
 from mmcl_bench.skeleton.layouts import Layout
 
 
@@ -53,69 +59,138 @@ def spatial_graph(layout: Layout) -> np.ndarray:
     return np.stack([np.eye(len(layout), dtype=np.float32), *(a / np.maximum(a.sum(0), 1) for a in (inward, outward))])
 
 
-class PointwiseConv(nn.Conv2d):
-    """A 1x1 convolution as one matrix product per sample: on CPUs about twice as fast to train as the general one."""
+def _weights(convs: Sequence[nn.Module]) -> Tensor:
+    """(K, C', C) of 1x1 convolutions."""
+    return torch.stack([cast(nn.Conv2d, conv).weight.flatten(1) for conv in convs])
+
+
+def _biases(convs: Sequence[nn.Module]) -> Tensor:
+    """(K, C') of convolutions."""
+    return torch.stack([cast(Tensor, cast(nn.Conv2d, conv).bias) for conv in convs])
+
+
+def _mapped(weight: Tensor, x: Tensor) -> Tensor:
+    """A matrix (C', C) on the channels of (R, C, ...): a product a track, as one product of all would copy x first."""
+    out: Tensor = torch.bmm(weight.expand(x.shape[0], -1, -1), x.flatten(2)).unflatten(2, x.shape[2:])
+    return out
+
+
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution as a matrix product for each track: on CPUs about twice as fast to train as the general one."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__(in_channels, out_channels, 1, (stride, 1))
 
+    def without_bias(self, x: Tensor) -> Tensor:
+        """(R, C, V, T) -> (R, C', V, ceil(T / stride))."""
+        x = x[..., :: self.stride[0]]
+        return _mapped(self.weight.flatten(1), x)
+
+
+def _folded(entry: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight (C', C) and bias (C') of what a 1x1 convolution and the normalisation after it are in evaluation.
+
+    They are the first two modules of ``entry``.
+    """
+    conv, norm, *_ = cast(nn.Sequential, entry)
+    scale, shift = cast(TrackNorm, norm).folded()
+    return cast(Pointwise, conv).weight.flatten(1) * scale.unsqueeze(1), cast(Tensor, conv.bias) * scale + shift
+
+
+class NormedPointwise(nn.Sequential):
+    """A 1x1 convolution and its normalisation."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__(Pointwise(in_channels, out_channels, stride), TrackNorm(out_channels))
+
     def forward(self, x: Tensor) -> Tensor:
-        """(R, C, T, V) -> (R, C', ceil(T / stride), V)."""
-        x = x[:, :, :: self.stride[0]]
-        bias = cast(Tensor, self.bias).unsqueeze(1)
-        out = torch.baddbmm(bias, self.weight.flatten(1).expand(len(x), -1, -1), x.flatten(2))
-        return out.view(*out.shape[:2], *x.shape[2:])
+        conv, norm = cast(Pointwise, self[0]), cast(TrackNorm, self[1])
+        return norm(conv.without_bias(x), conv.bias)  # type: ignore[no-any-return]
 
 
 class ChannelTopology(nn.Module):
-    """A graph convolution whose topology is refined for each clip and each channel, or group of channels."""
+    """What refines the topology of one subset, and what the features of its neighbours are mapped with."""
 
     def __init__(self, in_channels: int, out_channels: int, topologies: int | None) -> None:
         super().__init__()
         # The authors take 8 for the raw coordinates and an eighth from 64 channels on; this agrees with both.
         relation_channels = max(8, in_channels // 8)
-        self.conv1 = PointwiseConv(in_channels, relation_channels)
-        self.conv2 = PointwiseConv(in_channels, relation_channels)
-        self.conv3 = PointwiseConv(in_channels, out_channels)
-        self.conv4 = PointwiseConv(relation_channels, topologies or out_channels)
-
-    def forward(self, x: Tensor, pooled: Tensor, shared: Tensor, alpha: Tensor) -> Tensor:
-        """(R, C, T, V), its mean over time (R, C, 1, V) and the shared topology (V, V) -> (R, C', T, V)."""
-        # conv1 and conv2 are linear in each frame, so they may follow the mean over time instead of preceding it.
-        relation = torch.tanh(self.conv1(pooled).transpose(2, 3) - self.conv2(pooled))
-        topology = self._topology(relation, shared, alpha)
-        values: Tensor = self.conv3(x)
-        grouped = values.view(len(x), topology.shape[1], -1, values.shape[3])
-        return torch.matmul(grouped, topology.transpose(2, 3)).view_as(values)
-
-    def _topology(self, relation: Tensor, shared: Tensor, alpha: Tensor) -> Tensor:
-        """shared + alpha * conv4(relation), (R, topologies, V, V); alpha scales the few weights, not the many edges."""
-        weight, bias = alpha * self.conv4.weight.flatten(1), alpha * cast(Tensor, self.conv4.bias)
-        start = shared.flatten() + bias.unsqueeze(1)
-        edges = torch.baddbmm(start, weight.expand(len(relation), -1, -1), relation.flatten(2))
-        return edges.view(*edges.shape[:2], *shared.shape)
+        self.conv1 = Pointwise(in_channels, relation_channels)
+        self.conv2 = Pointwise(in_channels, relation_channels)
+        self.conv3 = Pointwise(in_channels, out_channels)
+        self.conv4 = Pointwise(relation_channels, topologies or out_channels)
 
 
 class SpatialConv(nn.Module):
-    """Sum of one :class:`ChannelTopology` for each subset of the graph, with normalisation and a shortcut."""
+    """Sum over the subsets of the graph of refined graph convolutions, with normalisation and a shortcut."""
 
     def __init__(self, in_channels: int, out_channels: int, topologies: int | None, graph: Tensor) -> None:
         super().__init__()
         self.convs = nn.ModuleList(ChannelTopology(in_channels, out_channels, topologies) for _ in graph)
         self.PA = nn.Parameter(graph.clone())
         self.alpha = nn.Parameter(torch.zeros(1))
-        self.bn = nn.BatchNorm2d(out_channels)
-        self.down: nn.Module = nn.Identity()
+        self.bn = TrackNorm(out_channels)
+        self.down: NormedPointwise | None = None
         if in_channels != out_channels:
-            self.down = nn.Sequential(PointwiseConv(in_channels, out_channels), nn.BatchNorm2d(out_channels))
+            self.down = NormedPointwise(in_channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = x.mean(2, keepdim=True)
-        terms = [conv(x, pooled, shared, self.alpha) for conv, shared in zip(self.convs, self.PA, strict=True)]
-        out = terms[0]
-        for term in terms[1:]:
-            out = out + term
-        return torch.relu(self.bn(out) + self.down(x))
+        """(R, C, V, T) -> (R, C', V, T)."""
+        topology = self._topology(x.mean(3))
+        shortcut = x if self.down is None else self.down(x)
+        return F.relu(self.bn(self._aggregate(x, topology, None)) + shortcut, inplace=True)
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """What :meth:`forward` gives in evaluation, with the normalisations folded into the convolutions."""
+        scale, shift = self.bn.folded()
+        topology = self._topology(x.mean(3))
+        out = self._aggregate(x, topology, scale)
+        if self.down is None:
+            return out.add_(shift.view(-1, 1, 1)).add_(x).relu_()
+        weight, bias = _folded(self.down)
+        # In place, which autocast leaves alone.
+        out.flatten(2).baddbmm_(weight.to(out.dtype).expand(x.shape[0], -1, -1), x.to(out.dtype).flatten(2))
+        return out.add_((shift + bias).view(-1, 1, 1)).relu_()
+
+    def _topology(self, pooled: Tensor) -> Tensor:
+        """Features averaged over time (R, C, V) -> (R, G, V, K * V): row u holds the weights of all neighbours.
+
+        The relations are linear in each frame but for the last step, so the average may come first.
+        """
+        own, other, _, refine = zip(*(conv.children() for conv in self.convs), strict=True)
+        sides = _mapped(_weights([*own, *other]).flatten(0, 1), pooled)
+        sides = (sides + _biases([*own, *other]).view(-1, 1)).unflatten(1, (2, len(own), -1))
+        relation = torch.tanh(sides[:, 0].unsqueeze(4) - sides[:, 1].unsqueeze(3))
+        refined: Tensor = torch.matmul(self.alpha * _weights(refine), relation.flatten(3)).unflatten(
+            3, relation.shape[3:]
+        )
+        shared = self.alpha * _biases(refine).T[:, None, :, None] + self.PA.transpose(0, 1)
+        refined = refined.permute(0, 2, 3, 1, 4)  # (R, K, G, U, V) -> (R, G, U, K, V)
+        if torch.is_grad_enabled() or torch.compiler.is_exporting():
+            refined = refined.contiguous() + shared
+        else:
+            refined = torch.add(refined, shared, out=refined.new_empty(refined.shape))
+        return refined.flatten(3)
+
+    def _aggregate(self, x: Tensor, topology: Tensor, scale: Tensor | None) -> Tensor:
+        """Neighbours' features (R, C, V, T), mapped and summed by the topology (R, G, V, K * V) -> (R, C', V, T)."""
+        r, _, v, t = x.shape
+        convs = [conv.get_submodule("conv3") for conv in self.convs]
+        weight, bias = _weights(convs).transpose(0, 1), _biases(convs).T
+        if scale is not None:
+            weight, bias = weight * scale.view(-1, 1, 1), bias * scale.unsqueeze(1)
+        k, groups = len(convs), topology.shape[1]
+        values = _mapped(weight.flatten(0, 1), x).view(r, groups, -1, k * v, t)
+        size = values.shape[2]
+        # Channels of a group share a topology, so they stand side by side as its columns.
+        columns = values.transpose(2, 3).reshape(r * groups, k * v, size * t)
+        out = torch.bmm(topology.flatten(0, 1), columns).view(r, groups, v, size, t)
+        out = out.transpose(2, 3).reshape(r, -1, v, t)
+        # A bias reaches a joint as often as the topology's row says.
+        reach = topology.unflatten(3, (k, v)).sum(4)
+        moved = torch.einsum("rguk,gck->rgcu", reach, bias.unflatten(0, (groups, size))).reshape(r, -1, v, 1)
+        out += moved
+        return out
 
 
 class TemporalUnit(nn.Module):
@@ -123,14 +198,43 @@ class TemporalUnit(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, dilation: int = 1) -> None:
         super().__init__()
-        self.conv: nn.Conv2d = PointwiseConv(in_channels, out_channels, stride)
+        self.conv: nn.Conv2d = Pointwise(in_channels, out_channels, stride)
         if kernel > 1:
             padding = (kernel - 1) * dilation // 2, 0
             self.conv = nn.Conv2d(in_channels, out_channels, (kernel, 1), (stride, 1), padding, (dilation, 1))
-        self.bn = nn.BatchNorm2d(out_channels)
+        self.bn = TrackNorm(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x))  # type: ignore[no-any-return]
+        """(R, C, V, T) -> (R, C', V, T')."""
+        if isinstance(self.conv, Pointwise):
+            return self.bn(self.conv.without_bias(x), self.conv.bias)  # type: ignore[no-any-return]
+        return self.bn(self._convolve(x, self.conv.weight, None), self.conv.bias)  # type: ignore[no-any-return]
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """What :meth:`forward` gives in evaluation, with the normalisation folded into the convolution."""
+        scale, shift = self.bn.folded()
+        weight, bias = self.conv.weight * scale.view(-1, 1, 1, 1), cast(Tensor, self.conv.bias) * scale + shift
+        return self._convolve(x, weight, bias)
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        (stride, _), (padding, _), (dilation, _) = (
+            self.conv.stride,
+            cast(tuple[int, int], self.conv.padding),
+            self.conv.dilation,
+        )
+        out: Tensor = F.conv2d(x, weight.transpose(2, 3), bias, (1, stride), (0, padding), (1, dilation))
+        return out
+
+
+def _highest_of_three(x: Tensor, stride: int) -> Tensor:
+    """The maximum of a frame and its two neighbours, (..., T) -> (..., ceil(T / stride)).
+
+    What max_pool2d gives, sooner; its gradient is slow.
+    """
+    padded = F.pad(x, (1, 1), value=-torch.inf)
+    end = x.shape[-1]
+    first, middle, last = (padded[..., at : at + end : stride] for at in range(3))
+    return torch.maximum(torch.maximum(first, middle), last)
 
 
 class MultiScaleTemporalConv(nn.Module):
@@ -141,21 +245,68 @@ class MultiScaleTemporalConv(nn.Module):
         n_branches = len(block.dilations) + 2
         if channels % n_branches:
             raise ValueError(f"{channels} channels cannot be shared by {n_branches} temporal branches")
-        width = channels // n_branches
+        self.width = channels // n_branches
+        self.stride = block.stride
 
-        def pointwise(stride: int = 1) -> list[nn.Module]:
-            return [PointwiseConv(channels, width, stride), nn.BatchNorm2d(width)]
+        def pointwise() -> list[nn.Module]:
+            return list(NormedPointwise(channels, self.width))
 
         self.branches = nn.ModuleList(
-            nn.Sequential(*pointwise(), nn.ReLU(), TemporalUnit(width, width, block.kernel, block.stride, dilation))
+            nn.Sequential(
+                *pointwise(), nn.ReLU(), TemporalUnit(self.width, self.width, block.kernel, block.stride, dilation)
+            )
             for dilation in block.dilations
         )
+        # Modules without parameters stand here for the released names, which count them.
         pool = nn.MaxPool2d((3, 1), (block.stride, 1), padding=(1, 0))
-        self.branches.append(nn.Sequential(*pointwise(), nn.ReLU(), pool, nn.BatchNorm2d(width)))
-        self.branches.append(nn.Sequential(*pointwise(block.stride)))
+        self.branches.append(nn.Sequential(*pointwise(), nn.ReLU(), pool, TrackNorm(self.width)))
+        self.branches.append(NormedPointwise(channels, self.width, block.stride))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([branch(x) for branch in self.branches], dim=1)
+        """(R, C, V, T) -> (R, C, V, ceil(T / stride))."""
+        entries = self._entries()
+        parts = list(self._entered(x, entries).split(self.width, 1))
+        if len(parts) < len(self.branches):
+            parts.append(self.branches[-1](x))
+        *slid, pooled, direct = parts
+        outs = [unit(F.relu(part)) for unit, part in zip(self._dilated(), slid, strict=True)]
+        highest = F.max_pool2d(F.relu(pooled), (1, 3), (1, self.stride), (0, 1))
+        return torch.cat([*outs, self._pool_norm(highest), direct], dim=1)
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """What :meth:`forward` gives in evaluation, with the normalisations folded into the convolutions."""
+        folded = [_folded(entry) for entry in self._entries()]
+        weight, bias = torch.cat([w for w, _ in folded]), torch.cat([b for _, b in folded])
+        entered = F.conv2d(x, weight.view(*weight.shape, 1, 1), bias)
+        last = len(self._dilated()) + 1
+        entered[:, : last * self.width].relu_()
+        parts = list(entered.split(self.width, 1))
+        if len(parts) < len(self.branches):
+            weight, bias = _folded(self.branches[-1])
+            parts.append(F.conv2d(x[..., :: self.stride], weight.view(*weight.shape, 1, 1), bias))
+        *slid, pooled, direct = parts
+        outs = [unit.evaluate(part) for unit, part in zip(self._dilated(), slid, strict=True)]
+        scale, shift = self._pool_norm.folded()
+        highest = torch.addcmul(shift.view(-1, 1, 1), _highest_of_three(pooled, self.stride), scale.view(-1, 1, 1))
+        return torch.cat([*outs, highest, direct], dim=1)
+
+    def _dilated(self) -> list[TemporalUnit]:
+        return [cast(TemporalUnit, cast(nn.Sequential, branch)[3]) for branch in self.branches[:-2]]
+
+    @property
+    def _pool_norm(self) -> TrackNorm:
+        return cast(TrackNorm, cast(nn.Sequential, self.branches[-2])[4])
+
+    def _entries(self) -> list[nn.Sequential]:
+        """The branches whose first convolution sees every frame."""
+        n_full = len(self.branches) - (self.stride > 1)
+        return [cast(nn.Sequential, branch) for branch in self.branches[:n_full]]
+
+    def _entered(self, x: Tensor, entries: Sequence[nn.Sequential]) -> Tensor:
+        """The first convolutions and normalisations of branches, as one."""
+        convs, norms = [entry[0] for entry in entries], [cast(TrackNorm, entry[1]) for entry in entries]
+        mapped = _mapped(_weights(convs).flatten(0, 1), x)
+        return normalise_together(norms, mapped, _biases(convs).flatten())
 
 
 class SpatialTemporalBlock(nn.Module):
@@ -165,24 +316,34 @@ class SpatialTemporalBlock(nn.Module):
         super().__init__()
         self.gcn1 = SpatialConv(in_channels, block.channels, block.topologies, graph)
         self.tcn1 = MultiScaleTemporalConv(block.channels, block)
-        self.residual: nn.Module | None = None
-        if residual and (in_channels, 1) == (block.channels, block.stride):
-            self.residual = nn.Identity()
-        elif residual:
+        self.residual: TemporalUnit | None = None
+        self.adds_input = residual and (in_channels, 1) == (block.channels, block.stride)
+        if residual and not self.adds_input:
             self.residual = TemporalUnit(in_channels, block.channels, 1, block.stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(R, C, V, T) -> (R, C', V, T')."""
         out = self.tcn1(self.gcn1(x))
-        if self.residual is not None:
+        if self.adds_input:
+            out = out + x
+        elif self.residual is not None:
             out = out + self.residual(x)
-        return torch.relu(out)
+        return F.relu(out, inplace=True)
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """What :meth:`forward` gives in evaluation, with the normalisations folded into the convolutions."""
+        out = self.tcn1.evaluate(self.gcn1.evaluate(x))
+        if self.adds_input:
+            out.add_(x)
+        elif self.residual is not None:
+            out.add_(self.residual.evaluate(x))
+        return out.relu_()
 
 
-class CTRGCN(nn.Module):
+class CTRGCN(Backbone):
     """CTR-GCN for any joint layout, number of bodies and number of frames.
 
-    Weights are drawn from ``generator`` where one is given. With ``n_bodies=1`` every body track is a sample of its
-    own; :func:`mmcl_bench.nn.pooling.mean_by_clip` then joins the tracks of a clip.
+    Weights are drawn from ``generator`` where one is given.
 
     >>> network = CTRGCN(KINECT_V2, n_classes=60)
     >>> network(torch.zeros(8, 3, 64, 25, 2)).shape
@@ -195,43 +356,30 @@ class CTRGCN(nn.Module):
         n_classes: int,
         n_bodies: int = 2,
         in_channels: int = 3,
-        blocks: Sequence[Block] = PAPER_BLOCKS,
         dropout: float = 0.0,
         generator: torch.Generator | None = None,
+        *,
+        blocks: Sequence[Block] = PAPER_BLOCKS,
     ) -> None:
-        super().__init__()
-        self.n_bodies = n_bodies
-        self.feature_channels = blocks[-1].channels
+        super().__init__(layout, n_classes, n_bodies, in_channels, blocks[-1].channels, dropout)
         graph = torch.from_numpy(spatial_graph(layout))
-        self.data_bn = nn.BatchNorm1d(n_bodies * in_channels * len(layout))
+        strides = np.cumprod([block.stride for block in blocks])
+        self.channels_per_frame = max(block.channels / stride for block, stride in zip(blocks, strides, strict=True))
         self._block_names = [f"l{number}" for number in range(1, len(blocks) + 1)]
         for name, block in zip(self._block_names, blocks, strict=True):
             self.add_module(name, SpatialTemporalBlock(in_channels, block, graph, residual=name != "l1"))
             in_channels = block.channels
-        self.drop_out = nn.Dropout(dropout)
-        self.fc = nn.Linear(in_channels, n_classes)
         _initialise(self, generator)
 
-    def features(self, x: Tensor) -> Tensor:
-        """(N, C, T, V, M) -> (N * M, C', T', V), the bodies of a clip beside each other."""
-        n, c, t, v, m = x.shape
-        x = self.data_bn(x.permute(0, 4, 3, 1, 2).reshape(n, m * v * c, t))
-        x = x.view(n * m, v, c, t).permute(0, 2, 3, 1).contiguous()
+    def encode(self, tracks: Tensor) -> Tensor:
+        """(R, C, T, V) -> (R, C', T', V)."""
+        x = tracks.transpose(2, 3).contiguous()
+        # Folding overwrites what gradients would need.
+        folds = not self.training and not torch.is_grad_enabled()
         for name in self._block_names:
-            x = self.get_submodule(name)(x)
-        return x
-
-    def pool(self, features: Tensor) -> Tensor:
-        """(N * M, C', T', V) -> (N, C'): the global feature F_g, the mean over frames, joints and bodies."""
-        return features.mean((2, 3)).view(-1, self.n_bodies, features.shape[1]).mean(1)
-
-    def classify(self, pooled: Tensor) -> Tensor:
-        """(N, C') -> (N, K) logits."""
-        return self.fc(self.drop_out(pooled))  # type: ignore[no-any-return]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, V, M) -> (N, K) logits. An absent body is all zeros."""
-        return self.classify(self.pool(self.features(x)))
+            block = cast(SpatialTemporalBlock, self.get_submodule(name))
+            x = block.evaluate(x) if folds else block(x)
+        return x.transpose(2, 3)
 
 
 def _initialise(network: CTRGCN, generator: torch.Generator | None) -> None:
@@ -248,3 +396,19 @@ def _initialise(network: CTRGCN, generator: torch.Generator | None) -> None:
             nn.init.constant_(module.bn.weight, 1e-6)
     nn.init.normal_(network.fc.weight, 0, (2 / network.fc.out_features) ** 0.5, generator=generator)
     nn.init.zeros_(network.fc.bias)
+
+
+_CITATION = (
+    "Chen et al., Channel-wise Topology Refinement Graph Convolution for Skeleton-Based Action Recognition, "
+    "ICCV 2021, arXiv 2107.12213"
+)
+CTR_GCN = BackboneFamily(
+    summary="topologies refined for each clip and channel, ten blocks, as in the paper",
+    citation=_CITATION,
+    build=CTRGCN,
+)
+CTR_GCN_TINY = BackboneFamily(
+    summary="CTR-GCN with four narrow blocks and early strides, for two CPU cores",
+    citation=_CITATION,
+    build=partial(CTRGCN, blocks=TINY_BLOCKS),
+)

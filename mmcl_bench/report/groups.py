@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from mmcl_bench.metrics import METRICS, Scored
-from mmcl_bench.results import MethodRecord, Result, Stored, TaskRecord
+from mmcl_bench.results import FUSION, FUSION_OPTIONS, MethodRecord, Result, Stored, TaskRecord
+from mmcl_bench.settings import setting_text
 
 FAMILIES = ("supervised", "zero-shot", "transfer")
 
@@ -59,22 +60,24 @@ class Group:
 
     @property
     def settings(self) -> str:
-        """The settings that are not the preset's, as ``key=value, key=value``."""
-        return ", ".join(self._assignments())
+        """The settings that are not the preset's, as ``key=value, key=value``; of a fusion what it is made of first."""
+        return ", ".join([*self._made_of(), *self.assignments()])
 
     @property
     def label(self) -> str:
         """The method, with what tells it from its neighbours in a figure."""
-        parts = [self.settings, "transductive" if self.method.transductive else ""]
-        beside = ", ".join(part for part in parts if part)
-        return f"{self.method.name} ({self.method.preset}{', ' + beside if beside else ''})"
+        if self.method.name == FUSION:
+            name, settings = self._fusion_label()
+        else:
+            name, settings = self.method.name, self.settings
+        beside = ", ".join(part for part in (settings, "transductive" if self.method.transductive else "") if part)
+        return f"{name} ({self.method.preset}{', ' + beside if beside else ''})"
 
     @property
     def command(self) -> str:
         """The shell command that makes these jobs; seeds start at 0."""
-        words = ["mmcl-bench", "run", self.task.identity, "--method", self.method.name, "--preset", self.method.preset]
-        words += ["--seeds", str(max(self.seeds) + 1)]
-        words += [word for assignment in self._assignments() for word in ("--set", assignment)]
+        words = ["mmcl-bench", *self._verb(), "--preset", self.method.preset, "--seeds", str(max(self.seeds) + 1)]
+        words += [word for assignment in self.assignments() for word in ("--set", assignment)]
         if self.first.limit is not None:
             words += ["--limit", str(self.first.limit)]
         return shlex.join(words)
@@ -87,8 +90,31 @@ class Group:
         """A generator that follows from the group and the purpose, so that a report repeats itself."""
         return np.random.default_rng(list(hashlib.sha256(f"{self.key}:{purpose}".encode()).digest()))
 
-    def _assignments(self) -> list[str]:
-        return [f"{name}={_setting_text(value)}" for name, value in sorted(self.method.overrides.items())]
+    def _fusion_label(self) -> tuple[str, str]:
+        """What it is a fusion of, with spaces where a narrow column may break; and how."""
+        own = self.method.overrides
+        members = own.get("members") or f"{own['method']} {own['streams']}"
+        scale = [] if own["scale"] == "logits" else [str(own["scale"])]
+        how = ", ".join([f"weights {own['weights']}", *scale, *self.assignments()])
+        return f"fusion of {members.replace(',', ', ')}", how
+
+    def _made_of(self) -> list[str]:
+        if self.method.name != FUSION:
+            return []
+        return [f"{name}={self.method.overrides[name]}" for name in FUSION_OPTIONS if name in self.method.overrides]
+
+    def _verb(self) -> list[str]:
+        """The verb, and what it takes beside settings."""
+        if self.method.name != FUSION:
+            return ["run", self.task.identity, "--method", self.method.name]
+        options = {name: self.method.overrides[name] for name in FUSION_OPTIONS if name in self.method.overrides}
+        return ["fuse", self.task.identity, *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+    def assignments(self) -> list[str]:
+        """The settings that are not the preset's, as ``--set`` reads them; of a fusion, those of all its members."""
+        own = self.method.overrides
+        shown = own if self.method.name != FUSION else {name: own[name] for name in own if name not in FUSION_OPTIONS}
+        return [f"{name}={setting_text(value)}" for name, value in sorted(shown.items())]
 
 
 def group_jobs(stored: Iterable[Stored]) -> list[Group]:
@@ -146,18 +172,3 @@ def _digest(*parts: Any) -> str:
 
 def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
-
-
-def _setting_text(value: Any) -> str:
-    """A setting as ``--set`` reads it: a bare word for text, JSON for the rest."""
-    if isinstance(value, str) and _is_bare(value):
-        return value
-    return json.dumps(value, sort_keys=True)
-
-
-def _is_bare(text: str) -> bool:
-    try:
-        json.loads(text)
-    except json.JSONDecodeError:
-        return True
-    return False

@@ -26,7 +26,8 @@ _BEFORE_METRICS = [
     *("task", "version", "task_hash", "data", "family", "dataset", "split", "synthetic"),
     *("method", "method_version", "setting", "preset", "settings", "selection", "seeds", "n_test"),
 ]
-_AFTER_METRICS = ["oracle", "main_metric", "commit", "dirty", "command"]
+_COSTS = ["parameters", "flops"]
+_AFTER_METRICS = ["oracle", *_COSTS, "main_metric", "commit", "dirty", "command"]
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,14 @@ class Comparison:
     def verdict(self) -> str:
         return "the difference is real" if self.resolved else "not resolved"
 
-    def __str__(self) -> str:
+    @property
+    def outcome(self) -> str:
+        """``+3.1 [0.4, 5.9], p=0.02: the difference is real``"""
         points = signed_percent(self.paired.difference, self.paired.low, self.paired.high)
-        return f"{self.a.label} - {self.b.label}: {points}, {p_text(self.paired.p_value)}: {self.verdict}"
+        return f"{points}, {p_text(self.paired.p_value)}: {self.verdict}"
+
+    def __str__(self) -> str:
+        return f"{self.a.label} - {self.b.label}: {self.outcome}"
 
 
 def standings(stored: Iterable[Stored]) -> list[Standing]:
@@ -78,7 +84,8 @@ def leaderboard(stored: Sequence[Stored]) -> pd.DataFrame:
 
     Columns: task, version, task_hash, data, family, dataset, split, synthetic, method, method_version, setting, preset,
     settings (where groups differ in them), selection, seeds, n_test, then for each metric its mean over seeds,
-    ``_low`` and ``_high``, then oracle, main_metric, commit, dirty, command. Figures are shares of 1.
+    ``_low`` and ``_high``, then oracle, parameters and flops (to score a clip; left out where no row has them),
+    main_metric, commit, dirty, command. Figures are shares of 1.
     """
     return frame_of(standings(unlimited(stored)))
 
@@ -87,7 +94,8 @@ def frame_of(rows: Sequence[Standing]) -> pd.DataFrame:
     """The data frame of :func:`leaderboard`."""
     metrics = metric_names(row.group for row in rows)
     columns = [column for name in metrics for column in (name, f"{name}_low", f"{name}_high")]
-    return pd.DataFrame([_frame_row(row) for row in rows], columns=[*_BEFORE_METRICS, *columns, *_AFTER_METRICS])
+    frame = pd.DataFrame([_frame_row(row) for row in rows], columns=[*_BEFORE_METRICS, *columns, *_AFTER_METRICS])
+    return frame.astype(dict.fromkeys(_COSTS, "Int64"))
 
 
 def split_by_origin(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -127,6 +135,82 @@ def compare(a: Group, b: Group) -> Comparison | None:
     return None if math.isnan(paired.difference) else Comparison(a, b, paired)
 
 
+def fusion_table(fused: Sequence[Stored], members: Sequence[Stored]) -> Table:
+    """A terminal table, one row for a fusion and for each of its members, best first, with weights; below it, how far
+    the fusion is ahead of the best of them."""
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = standings([*fused, *members])
+    (fusion,) = group_jobs(fused)
+    weights, metrics = _weights_of(fused, members), metric_names(row.group for row in rows)
+    shared = set(fusion.assignments())
+
+    def name_of(group: Group) -> str:
+        own = [text for text in group.assignments() if text not in shared]
+        return "fusion" if group.key == fusion.key else " ".join([group.method.name, *own])
+
+    comparison = ahead_of_best(fused, members)
+    ahead = "not paired with its best member on test"
+    if comparison is not None:
+        ahead = f"against its best member on test, {name_of(comparison.b)}: {comparison.outcome}"
+    table = Table(
+        title=Text(_run_title(rows), style="bold"),
+        caption=Text("\n".join(["percent, with 95% intervals over " + _spread(rows), ahead])),
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("", overflow="fold", min_width=20)
+    for head in ("weight", *map(metric_title, metrics), "params", "FLOPs"):
+        table.add_column(head, justify="right")
+    for row in rows:
+        group, cost = row.group, cost_of(row.group)
+        figures = [_brief(row, metric) for metric in metrics]
+        sizes = [count_text(cost.get("parameters")), count_text(cost.get("flops"))]
+        cells = [name_of(group), weights.get(group.key, ""), *figures, *sizes]
+        table.add_row(*map(Text, cells), style="bold" if group.key == fusion.key else None)
+    return table
+
+
+def _brief(row: Standing, metric: str) -> str:
+    """The main metric with its interval, others without."""
+    figure = row.figures[metric]
+    return percent(figure) if metric == row.group.task.main_metric else percent_value(figure.value)
+
+
+def fusion_records(fused: Sequence[Stored], members: Sequence[Stored]) -> list[dict[str, Any]]:
+    """The rows of :func:`fusion_table` as JSON values; that of the fusion says how far it is ahead of its best member,
+    and its weights and the validation clips that they were fitted on by seed."""
+    (record,) = run_records(fused)
+    comparison = ahead_of_best(fused, members)
+    fusion = {
+        **record,
+        "weights": {job.result.seed: job.result.notes["weights"] for job in fused},
+        "n_fitted_on": {job.result.seed: job.result.notes["n_fitted_on"] for job in fused},
+        "ahead_of_best_member": None if comparison is None else _comparison_record(comparison),
+    }
+    return [fusion, *run_records(members)]
+
+
+def _weights_of(fused: Sequence[Stored], members: Sequence[Stored]) -> dict[str, str]:
+    """By key of the member's group, its share in percent; the mean over seeds."""
+    share = {
+        member["job"]: weight
+        for job in fused
+        for member, weight in zip(job.result.notes["members"], job.result.notes["weights"], strict=True)
+    }
+    return {
+        group.key: f"{100 * sum(share[job.result.job_hash] for job in group.jobs) / len(group.jobs):.1f} %"
+        for group in group_jobs(members)
+    }
+
+
+def ahead_of_best(fused: Sequence[Stored], members: Sequence[Stored]) -> Comparison | None:
+    """A fusion against the best of its members on test, which flatters the member; None where they do not pair."""
+    (fusion,) = group_jobs(fused)
+    return compare(fusion, standings(members)[0].group)
+
+
 def run_table(stored: Sequence[Stored]) -> Table:
     """A terminal table, one column a method, best first; below it, how far the best is ahead of each other one.
 
@@ -140,7 +224,7 @@ def run_table(stored: Sequence[Stored]) -> Table:
     metrics = metric_names(row.group for row in rows)
     table = Table(
         title=Text(_run_title(rows), style="bold"),
-        caption=Text("\n".join(_run_notes(rows))),
+        caption=Text("\n".join(["percent, with 95% intervals over " + _spread(rows), *_comparisons(rows)])),
         title_justify="left",
         caption_justify="left",
     )
@@ -153,7 +237,27 @@ def run_table(stored: Sequence[Stored]) -> Table:
     oracle = ["best epoch on test (oracle)", *(percent_value(row.oracle) for row in rows)]
     table.add_row(*map(Text, oracle), style="dim")
     table.add_row(*map(Text, ["seeds", *(str(len(row.group.seeds)) for row in rows)]), style="dim")
+    costs = [cost_of(row.group) for row in rows]
+    if any(costs):
+        table.add_row(*map(Text, ["parameters", *(count_text(cost.get("parameters")) for cost in costs)]), style="dim")
+        table.add_row(*map(Text, ["FLOPs per clip", *(count_text(cost.get("flops")) for cost in costs)]), style="dim")
     return table
+
+
+def cost_of(group: Group) -> dict[str, int]:
+    """``parameters`` and ``flops`` per clip of a group, as its first job noted them; empty where it has none."""
+    cost: dict[str, int] = group.first.notes.get("cost", {})
+    return cost
+
+
+def count_text(count: int | None) -> str:
+    """``1.45 M``, ``3.54 G``; a dash where there is none."""
+    if count is None:
+        return "–"
+    for factor, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= factor:
+            return f"{count / factor:.3g} {unit}"
+    return str(count)
 
 
 def run_records(stored: Sequence[Stored]) -> list[dict[str, Any]]:
@@ -238,6 +342,8 @@ def _frame_row(row: Standing) -> dict[str, Any]:
         "seeds": len(group.seeds),
         "n_test": group.first.n_test,
         "oracle": row.oracle,
+        "parameters": cost_of(group).get("parameters"),
+        "flops": cost_of(group).get("flops"),
         "main_metric": task.main_metric,
         "commit": " ".join(commits(group)) or None,
         "dirty": True if True in dirty else (None if None in dirty else False),
@@ -260,7 +366,7 @@ def fingerprints(group: Group) -> dict[str, str]:
 
 
 def _own_metrics(frame: pd.DataFrame) -> pd.DataFrame:
-    fixed = {*_BEFORE_METRICS, *_AFTER_METRICS}
+    fixed = {*_BEFORE_METRICS, *_AFTER_METRICS}.difference(_COSTS)
     kept = [column for column in frame.columns if column in fixed or frame[column].notna().any()]
     return frame[kept].reset_index(drop=True)
 
@@ -277,11 +383,10 @@ def _task_title(group: Group) -> str:
     return f"{group.task.identity}  {' · '.join(notes)}".rstrip()
 
 
-def _run_notes(rows: Sequence[Standing]) -> list[str]:
-    notes = ["percent, with 95% intervals over " + _spread(rows)]
+def _comparisons(rows: Sequence[Standing]) -> list[str]:
     best = rows[0].group
     comparisons = (compare(best, row.group) for row in rows[1:])
-    return notes + [str(comparison) for comparison in comparisons if comparison is not None]
+    return [str(comparison) for comparison in comparisons if comparison is not None]
 
 
 def _spread(rows: Sequence[Standing]) -> str:
@@ -309,8 +414,20 @@ def _record(row: Standing) -> dict[str, Any]:
         "main_metric": task.main_metric,
         "metrics": {name: _figure_record(figure) for name, figure in row.figures.items()},
         "oracle": _json_number(row.oracle),
+        "cost": cost_of(group) or None,
         "command": group.command,
         "folders": [str(job.folder) for job in group.jobs],
+    }
+
+
+def _comparison_record(comparison: Comparison) -> dict[str, Any]:
+    paired = comparison.paired
+    return {
+        "member": comparison.b.label,
+        "difference": paired.difference,
+        "low": paired.low,
+        "high": paired.high,
+        "p_value": paired.p_value,
     }
 
 

@@ -86,7 +86,7 @@ def prepare(
     reader = READERS.get(name)(**(settings or {}))
     folder = root / _folder_name(prepared_as or name, name)
     source = _source(reader, source)
-    with _sole_writer(folder):
+    with sole_writer(folder):
         return _write(reader, source, folder, skip_bad, advance or _silent, workers)
 
 
@@ -181,7 +181,7 @@ def _open_embedded(reader: type[Reader], folder: Path, advance: Advance) -> Skel
 
     if dataset := stands():
         return dataset
-    with _sole_writer(folder):
+    with sole_writer(folder):
         return stands() or _write(reader(), None, folder, False, advance, None)
 
 
@@ -251,8 +251,8 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 @contextmanager
-def _sole_writer(folder: Path) -> Iterator[None]:
-    """Holds the right to write ``folder``, after waiting for it. The lock of a killed run falls with it."""
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Holds the right to write a prepared set's ``folder``, after waiting for it. The lock of a killed run falls with it."""
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

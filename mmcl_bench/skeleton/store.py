@@ -8,6 +8,8 @@ A prepared data set is a folder::
     rgb.parquet      optional, one row a clip: an encoded image (PNG or JPEG), m person crops side by side
     instruct.parquet optional, one row an answer: sample_id, instruction, answer
 
+``mmcl-bench features`` may put strips, answers and features beside them later, as :class:`Addition` says.
+
 An absent body takes no space: a clip has as many tracks as it has bodies, and a track covers only the frames in
 which its body was seen. The files hold no time and no path: the same clips give the same bytes.
 """
@@ -31,9 +33,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
 
 from mmcl_bench.errors import UserError
 from mmcl_bench.facts import ClassText
+from mmcl_bench.registry import unknown
 
 FORMAT = 2
 CARD, TRACKS, INDEX, RGB, INSTRUCT = "card.json", "tracks.npy", "index.parquet", "rgb.parquet", "instruct.parquet"
@@ -56,6 +60,26 @@ class Side(BaseModel):
     train: tuple[int, ...]
     test: tuple[int, ...]
     source: str
+
+
+class Addition(BaseModel):
+    """What ``mmcl-bench features`` put beside the clips of a prepared set; see :mod:`mmcl_bench.skeleton.additions`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["strips", "answers", "features"]
+    """Strips are the images, answers the answers of the set; of features there may be any number, by name."""
+    name: str
+    modality: Modality
+    file: str
+    """In the folder of the set."""
+    sha256: str
+    """Of the content, however the file encodes it."""
+    n_clips: int
+    lacking: dict[str, str] = {}
+    """Clips that it lacks: sample_id to reason."""
+    made: dict[str, Any] = {}
+    """How it was made, for people: settings, models, hashes of weights."""
 
 
 class DatasetCard(BaseModel):
@@ -96,6 +120,22 @@ class DatasetCard(BaseModel):
     """Clips left out with ``--skip-bad``: file name to reason."""
     noted: dict[str, str] = {}
     """Faults of the published files that the reader knows and works around: file name to what and how."""
+    additions: tuple[Addition, ...] = ()
+    own_modalities: tuple[Modality, ...] | None = None
+    """Those that the published files bring, where there are ``additions``."""
+    own_fingerprint: str | None = None
+    """:attr:`fingerprint` without ``additions``, where there are some."""
+
+    def addition(self, kind: str, name: str | None = None, modality: str | None = None) -> Addition | None:
+        """The first addition of a kind, and of a name and a modality where they are given."""
+        for addition in self.additions:
+            if addition.kind == kind and name in (None, addition.name) and modality in (None, addition.modality):
+                return addition
+        return None
+
+    def brings(self, modality: Modality) -> bool:
+        """Whether the published files themselves bring a modality."""
+        return modality in (self.own_modalities or self.modalities)
 
 
 @dataclass(frozen=True)
@@ -179,8 +219,11 @@ class SkeletonDataset:
         return tuple(tracks)
 
     def images(self, rows: Sequence[int]) -> Iterator[bytes]:
-        """Encoded person-crop images of the given index rows, in their order; ascending rows are read fastest."""
-        path = self._part(RGB)
+        """Encoded person-crop images of the given index rows, in their order; ascending rows are read fastest.
+
+        The image of a clip that lacks one is None; the card's addition says why.
+        """
+        path = self._modality_file(Modality.RGB, "strips", RGB)
         try:
             with pq.ParquetFile(path) as file:
                 loaded, images = -1, pa.chunked_array([], pa.binary())
@@ -194,10 +237,52 @@ class SkeletonDataset:
 
     def answers(self) -> pd.DataFrame:
         """One row an answer: sample_id, instruction, answer."""
-        return self._table(INSTRUCT)
+        return self._read_table(self._modality_file(Modality.INSTRUCT, "answers", INSTRUCT))
+
+    def features(self, name: str, modality: Modality) -> tuple[np.ndarray, np.ndarray]:
+        """Index rows int64 (n,), ascending, and float32 (n, D): features that stand with the set under ``name``.
+
+        Raises :class:`UserError` when there are none of that name.
+        """
+        addition = self.card.addition("features", name, modality)
+        if addition is None:
+            known = [each.name for each in self.card.additions if each.kind == "features" and each.modality == modality]
+            raise UserError(f"{self.card.name}: {unknown(f'stored {modality} features', name, sorted(known))}")
+        path = self.added_file(addition)
+        try:
+            with safe_open(path, framework="np") as file:
+                return file.get_tensor("rows"), file.get_tensor("features")
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            raise _added_damaged(self.card.name, path, f"damaged ({_first_line(error)})") from error
+
+    def added_file(self, addition: Addition) -> Path:
+        """The file of an addition. Raises :class:`UserError` when it is not there."""
+        path = self.folder / addition.file
+        if not path.is_file():
+            raise _added_damaged(self.card.name, path, "missing")
+        return path
+
+    def modality_identity(self, modality: Modality) -> str:
+        """What changes when the images, or the answers, change: sha256 in hex."""
+        addition = self.card.addition("strips" if modality == Modality.RGB else "answers")
+        return addition.sha256 if addition is not None else self.card.own_fingerprint or self.card.fingerprint
+
+    def _modality_file(self, modality: Modality, kind: Literal["strips", "answers"], own: str) -> Path:
+        addition = self.card.addition(kind)
+        if addition is not None:
+            return self.added_file(addition)
+        if not self.card.brings(modality):
+            stored = next((each.name for each in self.card.additions if each.modality == modality), None)
+            instead = f", or use its stored features, --set {modality}_encoder=stored:{stored}" if stored else ""
+            raise UserError(
+                f"{self.card.name} has no {kind}; make them with mmcl-bench features build {self.card.name}{instead}"
+            )
+        return self._part(own)
 
     def _table(self, name: str) -> pd.DataFrame:
-        path = self._part(name)
+        return self._read_table(self._part(name))
+
+    def _read_table(self, path: Path) -> pd.DataFrame:
         try:
             return pq.read_table(path).to_pandas()
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -212,6 +297,10 @@ class SkeletonDataset:
 
 def _damaged(path: Path, what: str, name: str) -> UserError:
     return UserError(f"{path}: {what}; run mmcl-bench data prepare {name} again")
+
+
+def _added_damaged(name: str, path: Path, what: str) -> UserError:
+    return UserError(f"{path}: {what}; run mmcl-bench features build {name}, or features import {name}, again")
 
 
 def _first_line(error: BaseException) -> str:
@@ -267,10 +356,31 @@ def fingerprint(dataset: SkeletonDataset) -> str:
     for *values, fold, content in facts.itertuples(index=False):
         digest.update(json.dumps([*values, fold] if fold else values).encode())
         digest.update(content)
-    if Modality.RGB in dataset.card.modalities:
+    if dataset.card.brings(Modality.RGB):
         for image in dataset.images(range(len(facts))):
             digest.update(hashlib.sha256(image).digest())
-    if Modality.INSTRUCT in dataset.card.modalities:
+    if dataset.card.brings(Modality.INSTRUCT):
         for answer in dataset.answers().itertuples(index=False):
             digest.update(json.dumps(list(answer)).encode())
+    for addition in dataset.card.additions:
+        content = addition_hash(dataset, addition)
+        digest.update(json.dumps([addition.kind, addition.name, addition.modality, content]).encode())
+    return digest.hexdigest()
+
+
+def addition_hash(dataset: SkeletonDataset, addition: Addition) -> str:
+    """sha256 of the content of an addition, and of the clips whose it is."""
+    digest = hashlib.sha256(json.dumps(dataset.index["sample_id"].tolist()).encode())
+    match addition.kind:
+        case "strips":
+            for image in dataset.images(range(len(dataset.index))):
+                digest.update(hashlib.sha256(image or b"").digest())
+        case "answers":
+            for answer in dataset.answers().itertuples(index=False):
+                digest.update(json.dumps(list(answer)).encode())
+        case "features":
+            rows, features = dataset.features(addition.name, addition.modality)
+            digest.update(json.dumps(features.shape).encode())
+            digest.update(np.ascontiguousarray(rows, dtype="<i8").data)
+            digest.update(np.ascontiguousarray(features, dtype="<f4").data)
     return digest.hexdigest()

@@ -31,7 +31,17 @@ def call(*arguments: str, root: Path | None = None, cwd: Path | None = None) -> 
     )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["data", "--help"], ["list", "tasks", "--json"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["fuse", "--help"],
+        ["info", "-h"],
+        ["data", "--help"],
+        ["list", "tasks", "--json"],
+    ],
+)
 def test_help_and_listing_load_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys; from mmcl_bench.cli import app\n"

@@ -15,6 +15,7 @@ from mmcl_bench.nn.checkpoints import load_checkpoint, restore
 from mmcl_bench.nn.ctr_gcn import CTRGCN, TINY_BLOCKS, Block, spatial_graph
 from mmcl_bench.nn.pooling import mean_by_clip
 from mmcl_bench.skeleton.layouts import KINECT_V1, KINECT_V2, Layout
+from plain_ctr_gcn import PlainCTRGCN
 
 SMALL = (Block(16, stride=2), Block(32))
 
@@ -49,6 +50,65 @@ def test_logits_equal_the_authors_network(reference: CTRGCN, vectors: dict[str, 
     assert relative_error(logits, vectors["logits"]) < 1e-5
 
 
+@pytest.fixture
+def pair() -> tuple[PlainCTRGCN, CTRGCN]:
+    """The network as the paper writes it and ours, with the same weights, none of them at its first value."""
+    plain, fast = PlainCTRGCN(spatial_graph(KINECT_V2), 7), CTRGCN(KINECT_V2, 7)
+    generator = seeded(3)
+    with torch.no_grad():
+        for name, value in fast.state_dict().items():
+            if value.is_floating_point():
+                noise = torch.randn(value.shape, generator=generator)
+                value += 0.2 * (noise.abs() if name.endswith(("running_var", "bn.weight")) else noise)
+    plain.load_state_dict(fast.state_dict())
+    return plain, fast
+
+
+def clips_of_one_and_two_bodies() -> Tensor:
+    x = torch.randn(5, 3, 12, 25, 2, generator=seeded(4))
+    x[1:4, ..., 1] = 0
+    x[4, ..., 0] = 0
+    return x
+
+
+def test_evaluation_equals_the_plain_form(pair: tuple[PlainCTRGCN, CTRGCN]) -> None:
+    # In float64, as these weights carry the rounding of float32 far.
+    plain, fast = (network.double().eval() for network in pair)
+    x = clips_of_one_and_two_bodies().double()
+    with torch.no_grad():
+        expected = plain(x)
+        assert relative_error(fast(x), expected) < 1e-9
+        assert relative_error(fast.classify(fast.dense_feature(x)), expected) < 1e-9
+    # Where gradients are kept nothing is folded.
+    assert relative_error(fast(x).detach(), expected) < 1e-9
+
+
+def test_training_equals_the_plain_form_in_scores_gradients_and_statistics(pair: tuple[PlainCTRGCN, CTRGCN]) -> None:
+    plain, fast = (network.double().train() for network in pair)
+    x, labels = clips_of_one_and_two_bodies().double(), torch.arange(5)
+    for network in (plain, fast):
+        torch.nn.functional.cross_entropy(network(x), labels).backward()
+    torch.testing.assert_close(fast.state_dict(), plain.state_dict())
+    expected = dict(plain.named_parameters())
+    for name, parameter in fast.named_parameters():
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, expected[name].grad, atol=1e-7, rtol=1e-5, msg=name)
+
+
+def test_an_absent_body_is_encoded_once_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = small()
+    encoded = []
+    encode = network.encode
+    monkeypatch.setattr(network, "encode", lambda tracks: encoded.append(len(tracks)) or encode(tracks))
+    x = torch.randn(9, 3, 8, 25, 2, generator=seeded())
+    x[1:, ..., 1] = 0
+    network.train()(x)
+    assert encoded == [9 + 1 + 1]
+    encoded.clear()
+    network.eval()(x)
+    assert sum(encoded) == 9 + 1 + 1
+
+
 def test_an_absent_second_body_filled_with_zeros_gives_the_reference_logits(
     reference: CTRGCN, vectors: dict[str, Tensor]
 ) -> None:
@@ -76,16 +136,21 @@ def test_inward_and_outward_graphs_are_column_normalised() -> None:
 def test_any_layout_bodies_and_frames(layout: Layout, n_bodies: int, n_frames: int) -> None:
     network = small(layout, n_bodies).eval()
     x = torch.randn(2, 3, n_frames, len(layout), n_bodies, generator=seeded())
-    features = network.features(x)
-    assert features.shape == (2 * n_bodies, 32, -(-n_frames // 2), len(layout))
-    assert network.pool(features).shape == (2, 32)
+    tracks = x.permute(0, 4, 1, 2, 3).flatten(0, 1)
+    assert network.encode(tracks).shape == (2 * n_bodies, 32, -(-n_frames // 2), len(layout))
+    assert network.global_feature(x).shape == (2, 32)
     assert network(x).shape == (2, 5)
 
 
 def test_the_global_feature_is_the_mean_over_frames_joints_and_bodies() -> None:
-    features = torch.randn(6, 32, 4, 25, generator=seeded())
-    expected = features.numpy().reshape(3, 2, 32, 4 * 25).mean((1, 3))
-    np.testing.assert_allclose(small().pool(features).numpy(), expected, atol=1e-6)
+    network = small().eval()
+    x = torch.randn(3, 3, 8, 25, 2, generator=seeded())
+    with torch.no_grad():
+        features = network.encode(
+            network.data_bn(x.permute(0, 4, 3, 1, 2).reshape(3, 150, 8)).view(6, 25, 3, 8).permute(0, 2, 3, 1)
+        )
+        expected = features.numpy().reshape(3, 2, 32, 4 * 25).mean((1, 3))
+        np.testing.assert_allclose(network.global_feature(x).numpy(), expected, atol=1e-6)
 
 
 def test_swapping_bodies_of_shared_statistics_keeps_the_scores() -> None:
@@ -98,7 +163,7 @@ def test_tracks_as_samples_then_averaged_equal_two_bodies_at_fresh_statistics() 
     together, apart = small(n_bodies=2).eval(), small(n_bodies=1).eval()
     x = torch.randn(3, 3, 8, 25, 2, generator=seeded())
     tracks = x.permute(0, 4, 1, 2, 3).flatten(0, 1).unsqueeze(-1)
-    pooled = mean_by_clip(apart.pool(apart.features(tracks)), torch.arange(3).repeat_interleave(2), 3)
+    pooled = mean_by_clip(apart.global_feature(tracks), torch.arange(3).repeat_interleave(2), 3)
     torch.testing.assert_close(apart.classify(pooled), together(x))
 
 

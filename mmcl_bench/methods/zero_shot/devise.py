@@ -7,17 +7,22 @@ joint positions and the map is fitted by ridge regression, so that the baseline 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from mmcl_bench.methods import linear
 from mmcl_bench.methods.base import Context, FitReport, Method
 from mmcl_bench.methods.joints import joint_features, most_bodies
+from mmcl_bench.methods.saved import read_model, require_width, write_model
 from mmcl_bench.metrics import METRICS, Scored
 from mmcl_bench.protocols.base import ClipView, Problem
+
+_TEXTS = "texts"
 
 
 class DeViSE(Method):
@@ -33,6 +38,7 @@ class DeViSE(Method):
     def fit(self, problem: Problem, context: Context) -> FitReport:
         if problem.classes.embeddings is None:
             raise ValueError(f"{problem.task} has no class embeddings")
+        self._layout = problem.train.clips.layout
         self._embeddings = problem.classes.embeddings
         self._n_bodies = most_bodies(problem.train.clips)
         features = joint_features(problem.train.clips, self._n_bodies)
@@ -57,6 +63,22 @@ class DeViSE(Method):
         mapped = self._map.predict(joint_features(clips, self._n_bodies))
         unit = mapped / np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), 1e-12)
         return np.asarray(unit @ self._embeddings.T, dtype=np.float32)
+
+    def save(self, folder: Path) -> list[str]:
+        arrays = {**linear.to_arrays(self._map), _TEXTS: self._embeddings}
+        return write_model(folder, self, self._layout, {"n_bodies": self._n_bodies}, arrays)
+
+    @classmethod
+    def load(cls, folder: Path, settings: Mapping[str, Any], device: str = "cpu") -> Self:
+        saved, method = read_model(folder, cls), cls(**settings)
+        method._layout, method._n_bodies = saved.layout, saved.facts["n_bodies"]
+        method._map = linear.from_arrays(Ridge(), saved.arrays)
+        method._embeddings = saved.arrays[_TEXTS]
+        return method
+
+    def replace_classes(self, embeddings: np.ndarray) -> None:
+        require_width(embeddings, self._embeddings.shape[1])
+        self._embeddings = embeddings
 
 
 def _fit_map(penalty: float, features: np.ndarray, targets: np.ndarray) -> Any:

@@ -107,6 +107,10 @@ class Reader(ABC):
             n_clips=0,
         )
 
+    def layout_of(self, archive: Archive) -> str:
+        """Name of the joint layout of its clips."""
+        return self.layout
+
     @abstractmethod
     def units(self, archive: Archive) -> list[Unit]:
         """All that there is to read, in an order that depends on the files alone; quick, for nothing is parsed yet.

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -164,6 +164,9 @@ class Custom(Reader):
             n_clips=0,
         )
 
+    def layout_of(self, archive: Archive) -> str:
+        return _facts(archive).layout
+
     def units(self, archive: Archive) -> list[Unit]:
         own = _facts(archive)
         rows = _manifest(archive)
@@ -213,6 +216,24 @@ class Custom(Reader):
             bodies=tracks,
             file=unit.file,
         )
+
+
+def loose_unit(archive: Archive, layout: str | None) -> tuple[Callable[[str], Unit], str]:
+    """What makes the unit of a clip file that no manifest lists, its whole length, and the layout of such files.
+
+    Layout, unit and axis are those of the source's ``dataset.toml``. Where it has none, positions are in metres, y up,
+    in ``layout``. Raises :class:`UserError` where nobody says the layout.
+    """
+    up: str = "y"
+    scale: str | float = "metres"
+    if any(base_name(file) == FACTS for file in archive.names()):
+        own = _facts(archive)
+        layout, up, scale = own.layout, own.up, own.unit
+    if layout is None:
+        raise UserError(f"{archive.source}: nothing says its joint layout; name it with --layout, or in a {FACTS}")
+    get_layout(layout)
+    detail = (0, 0, 0, 0, 0, None, 0, layout, up, scale)
+    return lambda file: Unit(file, (PurePosixPath(file).with_suffix("").as_posix(), *detail)), layout
 
 
 Rows = list[tuple[int, dict[str, str]]]

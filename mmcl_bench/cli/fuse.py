@@ -1,0 +1,115 @@
+"""``mmcl-bench fuse``: ensembles, as weighted sums of the scores that jobs stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmcl_bench import paths
+from mmcl_bench.cli import options
+from mmcl_bench.cli.jobs import TaskWish, by_stream, run_jobs, surroundings
+from mmcl_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from mmcl_bench.jobs import Job
+    from mmcl_bench.tasks import Task
+
+
+def fuse(
+    task: options.TaskName,
+    split: options.Split = None,
+    dataset: options.Dataset = None,
+    source: options.Source = None,
+    target: options.Target = None,
+    duplicates: options.Duplicates = None,
+    streams: Annotated[
+        str | None,
+        typer.Option(help="Members: one job of the method for each of these, as joint,bone,joint-motion,bone-motion."),
+    ] = None,
+    members: Annotated[
+        str | None,
+        typer.Option(
+            help="Members of any kind, such as 'mmcl[backbone=hd-gcn,streams=bone],logistic'; "
+            "or paper, the six streams of the MMCL paper."
+        ),
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(help="equal; one number a member; or fitted, on the members' validation scores.")
+    ] = "equal",
+    scale: Annotated[
+        str, typer.Option(help="What is summed: logits, as CTR-GCN does, or softmax, for members of different scales.")
+    ] = "logits",
+    method: Annotated[str, typer.Option(help="Method of the streams, and of members that name none.")] = "mmcl",
+    preset: options.Preset = "quick",
+    seeds: options.Seeds = 1,
+    settings: options.Settings = None,
+    parameters: options.Parameters = None,
+    limit: options.Limit = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Forget the stored results, of the members as well, and run again.")
+    ] = False,
+    device: options.Device = "auto",
+    data_root: options.DataRoot = None,
+    results: options.Results = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Fuse the scores of several jobs into a result of its own, and run those of them that are missing."""
+    wanted = TaskWish(task, split, dataset, source, target, duplicates, parameters).find(data_root)
+
+    from mmcl_bench import fusion
+    from mmcl_bench.report import tables
+
+    overrides = options.key_values("--set", settings)
+
+    def jobs_of(seed: int) -> tuple[Job, ...]:
+        if members is not None and streams is None:
+            return fusion.member_jobs(
+                wanted,
+                fusion.parse_members(members),
+                seed,
+                method=method,
+                preset=preset,
+                overrides=overrides,
+                limit=limit,
+            )
+        if streams is None or members is not None:
+            raise UserError("give either --streams, such as joint,bone, or --members, such as paper")
+        return _jobs_by_stream(wanted, streams, seed, method, preset, overrides, limit)
+
+    chosen_weights, chosen_scale = fusion.parse_weights(weights), fusion.parse_scale(scale)
+    wishes = [fusion.FusionJob(jobs_of(seed), chosen_weights, chosen_scale) for seed in range(seeds)]
+    for wish in wishes:
+        wish.check()
+    where = surroundings(data_root, results, device)
+    ran = run_jobs(
+        [job for wish in wishes for job in wish.members],
+        where,
+        fresh,
+        fusion.describe,
+        again=fusion.lacks_validation if wishes[0].uses_validation else lambda stored: False,
+    )
+    by_hash = {stored.result.job_hash: stored for stored in ran}
+    fused = [
+        fusion.run_fusion(wish, [by_hash[job.hash] for job in wish.members], where.results_root)[0] for wish in wishes
+    ]
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(tables.fusion_records(fused, ran), indent=1))
+        return
+    from rich.console import Console
+
+    Console().print(tables.fusion_table(fused, ran))
+    typer.echo(f"stored in {paths.results_root(results) / 'jobs'}; mmcl-bench report makes the page", err=True)
+
+
+def _jobs_by_stream(
+    task: Task, streams: str, seed: int, method: str, preset: str, overrides: dict[str, str], limit: int | None
+) -> tuple[Job, ...]:
+    from mmcl_bench.jobs import make_job
+    from mmcl_bench.methods import METHODS
+
+    chosen = METHODS.get(method)
+    each = by_stream(chosen, preset, streams, overrides)
+    return tuple(make_job(task, chosen, seed, preset, own, limit) for own in each)

@@ -1,0 +1,156 @@
+"""What the verbs that run jobs share: finding the task, and running one job after the other."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from mmcl_bench import paths
+from mmcl_bench.cli.options import key_values, names
+from mmcl_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from mmcl_bench.jobs import Job
+    from mmcl_bench.methods.base import Method, Progress
+    from mmcl_bench.results import Stored
+    from mmcl_bench.runner import Surroundings
+    from mmcl_bench.tasks import Task
+
+
+@dataclass(frozen=True)
+class TaskWish:
+    """How a command names a task: by its argument and by options."""
+
+    task: str
+    split: str | None
+    dataset: str | None
+    source: str | None
+    target: str | None
+    duplicates: str | None
+    parameters: Sequence[str] | None
+
+    def find(self, data_root: Path | None) -> Task:
+        """The task. Raises :class:`UserError` where there is none of that name."""
+        from mmcl_bench.tasks import find_task
+
+        if self.target is not None and self.dataset is not None:
+            raise UserError("--target and --dataset both name the data set to test on; give one")
+        bound = key_values("--parameter", self.parameters)
+        if self.split is not None:
+            bound["split"] = self.split
+        if self.duplicates is not None:
+            bound["duplicates"] = self.duplicates
+        return find_task(self.task, self.target or self.dataset, self.source, bound, paths.data_root(data_root))
+
+
+def surroundings(
+    data_root: Path | None, results: Path | None, device: str, scalars: Path | None = None
+) -> Surroundings:
+    """Where the jobs of a command run."""
+    from mmcl_bench.runner import Surroundings
+
+    root, results_root = paths.data_root(data_root), paths.results_root(results)
+    return Surroundings(root, results_root, device_named(device), scalars=scalars)
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    where: Surroundings,
+    fresh: bool,
+    describe: Callable[[Job], str],
+    again: Callable[[Stored], bool] = lambda stored: False,
+) -> list[Stored]:
+    """Runs what is not stored, with live progress; a stored result for which ``again`` holds is made anew."""
+    from mmcl_bench.runner import run_job
+
+    stored = []
+    for number, job in enumerate(jobs, 1):
+        label = f"{describe(job)}, seed {job.seed} ({number} of {len(jobs)})"
+        with job_progress(label) as progress:
+            place = replace(where, progress=progress)
+            result, is_new = run_job(job, place, fresh)
+            if not is_new and again(result):
+                result, is_new = run_job(job, place, fresh=True)
+        stored.append(result)
+        if not is_new:
+            typer.echo(f"{label}: stored result of {result.folder}", err=True)
+    return stored
+
+
+def by_stream(
+    method: type[Method], preset: str, streams: str | None, overrides: Mapping[str, str]
+) -> list[dict[str, str]]:
+    """The overrides of one job for each of ``--streams``; without it, of one job.
+
+    Raises :class:`UserError` for a method without streams, and where they are named twice.
+    """
+    if streams is None:
+        return [dict(overrides)]
+    if "streams" in overrides:
+        raise UserError("--streams and --set streams=... both name the streams; give one")
+    if preset in method.presets and "streams" not in method.presets[preset]:
+        raise UserError(f"method {method.name} has no skeleton streams; leave out --streams, or choose mmcl")
+    if not names(streams):
+        raise UserError("--streams names no stream; give some, such as joint,bone")
+    return [{**overrides, "streams": json.dumps([stream])} for stream in names(streams)]
+
+
+def device_named(name: str) -> str:
+    """The torch device of ``--device``. Raises :class:`UserError` for one that this machine lacks."""
+    # So that asking for GPUs does not start CUDA, after which no process can be forked.
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and torch.cuda.is_available():
+        return name
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {name}: this machine has no such device; try cpu or auto") from error
+    return name
+
+
+@contextmanager
+def job_progress(label: str) -> Iterator[Progress]:
+    """A live line a phase on standard error, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    lines: dict[str, TaskID] = {}
+
+    def show(phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        text = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        if phase not in lines:
+            lines[phase] = bar.add_task(f"{label}  {phase}", total=total, figures=text)
+        bar.update(lines[phase], completed=done, total=total, figures=text)
+
+    with bar:
+        yield show

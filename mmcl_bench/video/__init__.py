@@ -1,0 +1,1 @@
+"""From videos of the clips to strips of person crops."""
