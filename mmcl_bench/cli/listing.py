@@ -103,6 +103,16 @@ def encoders(pattern: Pattern = "*", as_json: AsJson = False) -> None:
 
 
 @app.command()
+def backbones(pattern: Pattern = "*", as_json: AsJson = False) -> None:
+    """List the skeleton networks that methods can be set to, as in --set backbone=hd-gcn."""
+    from mmcl_bench.nn import BACKBONES
+
+    families = {name: BACKBONES.get(name) for name in BACKBONES.names(pattern)}
+    rows = [{"backbone": name, "summary": each.summary, "source": each.citation} for name, each in families.items()]
+    _print("backbones", rows, as_json)
+
+
+@app.command()
 def splits(pattern: Pattern = "*", as_json: AsJson = False) -> None:
     """List the zero-shot splits of every class table, as table/split."""
     from mmcl_bench import facts

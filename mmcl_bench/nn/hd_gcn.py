@@ -111,12 +111,10 @@ def _normalised(norms: Sequence[TrackNorm], x: Tensor, offset: Tensor | None = N
     """
     if norms[0].training:
         return normalise_together(norms, x, offset)
-    scales, shifts = zip(*(norm.folded() for norm in norms), strict=True)
-    scale, shift = torch.cat(scales), torch.cat(shifts)
-    if offset is not None:
-        shift = shift + offset * scale
-    along = (-1, *[1] * (x.ndim - 2))
-    return torch.addcmul(shift.view(along), x, scale.view(along))
+    weight, bias = torch.cat([norm.weight for norm in norms]), torch.cat([norm.bias for norm in norms])
+    mean = torch.cat([cast(Tensor, norm.running_mean) for norm in norms])
+    variance = torch.cat([cast(Tensor, norm.running_var) for norm in norms])
+    return F.batch_norm(x, mean if offset is None else mean - offset, variance, weight, bias, eps=norms[0].eps)
 
 
 def _first_two(entries: Sequence[nn.Module]) -> tuple[list[nn.Conv2d], list[TrackNorm]]:

@@ -66,6 +66,11 @@ class ScoredMethod(NamedTuple):
     ausuc: float
 
 
+_ACCURACIES = ("validation", "accuracy")
+"""Columns of a training's rows that are no losses."""
+_TITLES = {"accuracy": "training"}
+
+
 class Training(NamedTuple):
     """The curves of one seed."""
 
@@ -200,16 +205,15 @@ def _name_points(axes: Axes) -> None:
 
 @matplotlib.rc_context(STYLE)
 def training_curves(title: str, runs: Sequence[Training]) -> Figure:
-    """A column a phase: losses above, validation below where there is any; a line a seed.
+    """A column a phase: losses above, accuracy in training and on validation below where there is any; a line a seed.
 
     A dotted line stands at each seed's chosen epoch in the phase that chose.
     """
     phases = [name for name in dict.fromkeys(name for run in runs for name in run.phases) if _has_rows(runs, name)]
-    validated = any("validation" in row for run in runs for rows in run.phases.values() for row in rows)
-    n_rows = 2 if validated else 1
+    n_rows = 2 if any(name in _ACCURACIES for name in _columns(runs)) else 1
     figure = _figure(title, 1.2 + 3.4 * len(phases), 0.6 + 2.3 * n_rows)
     grid = figure.subplots(n_rows, len(phases), squeeze=False, sharex="col")
-    losses = [name for name in _columns(runs) if name not in ("epoch", "validation")]
+    losses = [name for name in _columns(runs) if name not in ("epoch", *_ACCURACIES)]
     for phase, panels in zip(phases, grid.T, strict=True):
         panels[0].set_title(f"{phase} fit")
         for place, name in enumerate(losses):
@@ -219,26 +223,29 @@ def training_curves(title: str, runs: Sequence[Training]) -> Figure:
         panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
         if losses:
             panels[0].legend(fontsize=8)
-        if validated and not _draw_validation(panels[1], runs, phase):
+        if n_rows == 2 and not _draw_accuracies(panels[1], runs, phase):
             panels[1].set_axis_off()
             panels[0].tick_params(labelbottom=True)
             panels[0].set_xlabel("epoch")
     return figure
 
 
-def _draw_validation(axes: Axes, runs: Sequence[Training], phase: str) -> bool:
+def _draw_accuracies(axes: Axes, runs: Sequence[Training], phase: str) -> bool:
     """Whether the phase has any."""
-    if not any("validation" in row for run in runs for row in run.phases.get(phase, ())):
-        return False
-    _draw_column(axes, runs, phase, "validation", PALETTE[-1])
-    for epoch in sorted({run.chosen_epoch for run in runs if run.chosen_epoch is not None}):
-        axes.axvline(epoch, color="#888888", linestyle=":", linewidth=1)
-    axes.set_ylabel("validation")
-    return True
+    found = [name for name in _ACCURACIES if any(name in row for run in runs for row in run.phases.get(phase, ()))]
+    for name in found:
+        _draw_column(axes, runs, phase, name, PALETTE[-1 - _ACCURACIES.index(name)])
+    if "validation" in found:
+        for epoch in sorted({run.chosen_epoch for run in runs if run.chosen_epoch is not None}):
+            axes.axvline(epoch, color="#888888", linestyle=":", linewidth=1)
+    if found:
+        axes.set_ylabel("accuracy")
+        axes.legend(fontsize=8)
+    return bool(found)
 
 
 def _draw_column(axes: Axes, runs: Sequence[Training], phase: str, name: str, color: str) -> None:
-    label: str | None = name
+    label: str | None = _TITLES.get(name, name)
     for run in runs:
         rows = [row for row in run.phases.get(phase, ()) if name in row and "epoch" in row]
         if rows:

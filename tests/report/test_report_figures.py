@@ -65,14 +65,21 @@ def test_the_seen_unseen_curve_marks_the_calibrated_and_the_plain_operating_poin
 
 
 def test_training_curves_show_losses_by_phase_and_the_chosen_epoch():
-    rows = [{"epoch": 1.0, "loss": 2.0, "validation": 0.3}, {"epoch": 2.0, "loss": 1.0, "validation": 0.5}]
+    rows = [
+        {"epoch": 1.0, "loss": 2.0, "validation": 0.3, "accuracy": 0.4},
+        {"epoch": 2.0, "loss": 1.0, "validation": 0.5, "accuracy": 0.8},
+    ]
     phases = {"selection": rows, "final": [{"epoch": 1.0, "loss": 1.5}]}
     figure = figures.training_curves("Training", [figures.Training(0, phases, 2)])
     titles = {axes.get_title(): axes for axes in figure.axes}
     np.testing.assert_allclose(titles["selection fit"].lines[0].get_ydata(), [2, 1])
     np.testing.assert_allclose(titles["final fit"].lines[0].get_ydata(), [1.5])
-    validation = next(axes for axes in figure.axes if axes.get_ylabel() == "validation")
-    assert [list(line.get_xdata()) for line in validation.lines] == [[1, 2], [2, 2]]
+    accuracies = next(axes for axes in figure.axes if axes.get_ylabel() == "accuracy")
+    assert [(line.get_label(), list(line.get_ydata())) for line in accuracies.lines[:2]] == [
+        ("validation", [0.3, 0.5]),
+        ("training", [0.4, 0.8]),
+    ]
+    assert list(accuracies.lines[2].get_xdata()) == [2, 2]
 
 
 def test_per_class_bars_are_means_over_seeds_of_classes_with_clips():
