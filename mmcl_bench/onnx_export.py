@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +84,7 @@ def _exported(scorer: DenseScorer) -> ModelProto:
     if scorer.n_bodies is None:
         free[4] = torch.export.Dim("bodies")
     # Networks fold their normalisations where nothing is differentiated.
-    with torch.no_grad():
+    with torch.no_grad(), _without_hints():
         program = torch.onnx.export(
             torch.export.export(scorer.module, (_example(scorer, 3),), dynamic_shapes=(free,)),
             input_names=[INPUT],
@@ -94,6 +97,18 @@ def _exported(scorer: DenseScorer) -> ModelProto:
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
     return program.model_proto
+
+
+@contextmanager
+def _without_hints() -> Iterator[None]:
+    """Keeps onnxscript from saying which optimisations it left out."""
+    log = logging.getLogger("onnxscript")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _example(scorer: DenseScorer, n_clips: int) -> torch.Tensor:

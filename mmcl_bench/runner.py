@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 LEVEL = 0.95
 RESAMPLES = 2000
+ORACLE_EPOCHS = 10
+"""Kept epochs that the oracle tries at most: scoring every one takes as long as training where tests are large."""
 _FINGERPRINTS = "fingerprints.json"
 History = dict[str, list[dict[str, float]]]
 """Training curves by phase."""
@@ -164,8 +166,8 @@ class _Run:
         return selection, Validation(scored, tuple(protocol.validation_sample_ids()), columns)
 
     def _oracle(self, method: Method, protocol: Protocol, scored: Scored) -> Oracle | None:
-        """The best test figure over the kept epochs, of the clips that the main metric looks at."""
-        epochs = method.snapshots()
+        """The best test figure over some of the kept epochs, of the clips that the main metric looks at."""
+        epochs = _spread(method.snapshots(), ORACLE_EPOCHS)
         metric = METRICS.get(self.job.task.card.main_metric)
         counted = metric.counted(scored)
         if not epochs or not counted.any():
@@ -307,6 +309,12 @@ def _of_work(fingerprints: dict[str, str]) -> dict[str, str]:
 
 def _preparing(progress: Progress, name: str) -> Callable[[int, int], None]:
     return lambda done, total: progress(f"preparing {name}", done, total, {})
+
+
+def _spread(epochs: list[int], at_most: int) -> list[int]:
+    """Evenly spread ones of the epochs, the last one among them."""
+    places = np.linspace(len(epochs) - 1, 0, min(at_most, len(epochs))).round().astype(int)
+    return [epochs[place] for place in sorted(set(places.tolist()))]
 
 
 def _checked(scores: np.ndarray, n_clips: int, n_classes: int, method: str) -> np.ndarray:

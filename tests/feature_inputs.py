@@ -1,24 +1,22 @@
-"""What ``mmcl-bench features`` is given: tiny synthetic videos, models with random weights, features of somebody else."""
+"""What ``mmcl-bench features`` is given: tiny synthetic videos, models with random weights, others' features."""
 
 from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import torch
-import torchvision
 
-import tiny_multimodal
-from mmcl_bench.skeleton.store import SkeletonDataset
+from mmcl_bench.skeleton.store import BodyTrack, SkeletonDataset
 from mmcl_bench.skeleton.writers.ntu_skeleton import skeleton_text
 from videos import walk, write_video
 
 
 def write(words: Sequence[str], dataset: SkeletonDataset) -> None:
     """Makes what the options of a command name, where it is not there yet; paths are relative to the working folder."""
-    for option, value in zip(words, words[1:], strict=False):
+    for option, value in pairwise(words):
         path = Path(value)
         if option == "--videos" and not path.exists():
             write_videos(path, dataset.index["sample_id"])
@@ -28,6 +26,8 @@ def write(words: Sequence[str], dataset: SkeletonDataset) -> None:
             _, model, weights = value.split(":")
             write_image_model(model, Path(weights))
         elif option == "--ask" and not path.exists():
+            import tiny_multimodal
+
             tiny_multimodal.write("blip-vqa", path)
         elif option in ("--rgb", "--instruct") and not path.exists():
             write_features(path, dataset.index["sample_id"])
@@ -43,12 +43,17 @@ def write_skeletons(path: Path, dataset: SkeletonDataset) -> None:
     """The clips of a set as ``.skeleton`` files in a zip, three metres before the camera."""
     with zipfile.ZipFile(path, "w") as zipped:
         for row, (sample_id, n_frames) in enumerate(dataset.index[["sample_id", "n_frames"]].itertuples(index=False)):
-            bodies = dataset.bodies(row)
-            moved = [type(body)(body.start, body.positions / 4 + np.float32([0, 0, 3])) for body in bodies]
+            moved = [
+                BodyTrack(body.start, body.positions[:, np.arange(25) % body.positions.shape[1]] / 4 + [0, 0, 3])
+                for body in dataset.bodies(row)
+            ]
             zipped.writestr(f"{sample_id}.skeleton", skeleton_text(int(n_frames), moved))
 
 
 def write_image_model(name: str, path: Path) -> None:
+    import torch
+    import torchvision
+
     if not path.exists():
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)

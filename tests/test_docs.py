@@ -10,14 +10,19 @@ import importlib.util
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+import feature_inputs
 import published
 from mmcl_bench.cli import app
 from mmcl_bench.jobs import make_job
 from mmcl_bench.methods import METHODS
+from mmcl_bench.nn import BACKBONES
 from mmcl_bench.runner import Surroundings, run_job
+from mmcl_bench.skeleton.layouts import KINECT_V2
 from mmcl_bench.skeleton.readers import READERS
 from mmcl_bench.skeleton.store import CARD, SkeletonDataset
 from mmcl_bench.tasks import load_task
@@ -71,6 +76,8 @@ class Reader:
             words = [*words, *(SHORT if trains_a_network else []), *(["--limit", "20"] if "paper" in words else [])]
         if words[0] == "report":
             app(["run", "zero-shot", "--dataset", "nw-ucla", "--method", "chance"], standalone_mode=False)
+        if words[0] == "features":
+            feature_inputs.write(words, SkeletonDataset.open(root / words[2]))
         if words[0] == "export" and importlib.util.find_spec("onnx") is None:
             return
         monkeypatch.setenv("MMCL_BENCH_DATA", str(root))
@@ -121,3 +128,13 @@ def test_the_method_of_contributing_runs(toy_data_root: Path, tmp_path: Path) ->
         assert (stored.result.metrics["top1"].value or 0) > 0.5
     finally:
         METHODS.unregister("nearest")
+
+
+def test_the_released_checkpoint_of_the_training_page_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    network = BACKBONES.get("ctr-gcn").build(KINECT_V2, n_classes=60, n_bodies=2)
+    torch.save({f"module.{name}": value for name, value in network.state_dict().items()}, "ntu60-xsub-joint.pt")
+    scope: dict[str, Any] = {}
+    exec(source, scope)  # noqa: S102 - our own page
+    assert torch.equal(scope["network"].fc.weight, network.fc.weight)

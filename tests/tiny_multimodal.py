@@ -10,10 +10,12 @@ import torch
 import transformers as tf
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-WORDS = (
-    "[PAD] [UNK] [CLS] [SEP] <image> yes no person people head hands torso legs describe Please the Whether "
-    "are interacting holding an object ? . : Question Answer up down bent <v> </v>"
-).split()
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "<image>")
+_SAID = (
+    "yes no person people head hands torso legs describe Please the Whether are interacting holding an object ? . : "
+    "Question Answer up down bent"
+)
+WORDS = [*SPECIAL, *_SAID.split()]
 PAD, UNKNOWN, BEGIN, END, IMAGE = range(5)
 CHAT = (
     "{% for message in messages %}{% for part in message['content'] %}"
@@ -43,17 +45,14 @@ _TEXT = {
 
 
 def tokenizer() -> Any:
-    words = Tokenizer(models.WordLevel({word: at for at, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    pad, unknown, begin, end, image = SPECIAL
+    words = Tokenizer(models.WordLevel({word: at for at, word in enumerate(WORDS)}, unk_token=unknown))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    names = {"pad": pad, "unk": unknown, "bos": begin, "cls": begin, "eos": end, "sep": end}
     return tf.PreTrainedTokenizerFast(
         tokenizer_object=words,
-        unk_token="[UNK]",
-        pad_token="[PAD]",
-        bos_token="[CLS]",
-        cls_token="[CLS]",
-        eos_token="[SEP]",
-        sep_token="[SEP]",
-        additional_special_tokens=["<image>"],
+        additional_special_tokens=[image],
+        **{f"{name}_token": token for name, token in names.items()},
     )
 
 

@@ -196,6 +196,7 @@ class MMCL(Method):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
+        self._prepared: tuple[ClipView, PreparedTracks] | None = None
         try:
             self._chosen = Settings.model_validate(settings)
         except ValidationError as error:
@@ -243,7 +244,10 @@ class MMCL(Method):
         return report
 
     def score(self, clips: ClipView) -> np.ndarray:
-        return self._score(self._chosen.prepare(clips))
+        # The oracle asks for the same clips after one epoch and another.
+        if self._prepared is None or self._prepared[0] is not clips:
+            self._prepared = clips, self._chosen.prepare(clips)
+        return self._score(self._prepared[1])
 
     def save(self, folder: Path) -> list[str]:
         arrays = {name: value.cpu().numpy() for name, value in self._network.scoring_state().items()}
@@ -396,7 +400,7 @@ class CoLearningNetwork(nn.Module):
     def training_only(self) -> tuple[nn.Module, ...]:
         """The modules that scoring does without."""
         teachers = [module for module in (self.fam, self.frm) if module is not None]
-        return (*teachers, self.backbone.fc) if self.text_head is not None else tuple(teachers)
+        return (*teachers, self.backbone.classifier) if self.text_head is not None else tuple(teachers)
 
     def global_feature(self, tracks: Tensor, clip: Tensor, n_clips: int) -> Tensor:
         """Body tracks (R, C, T, V) and their clips (R,) -> F_g (n_clips, D)."""

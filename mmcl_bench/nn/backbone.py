@@ -185,6 +185,11 @@ class Backbone(nn.Module, ABC):
         """:meth:`global_feature` that runs on every body, so that what is computed depends on the shape alone."""
         return self._by_clip(_mean(self.encode(self._normalised(x))))
 
+    @property
+    def classifier(self) -> nn.Module:
+        """What takes F_g to logits."""
+        return self.fc
+
     def classify(self, feature: Tensor) -> Tensor:
         """F_g (N, D) -> (N, K) logits."""
         return self.fc(self.drop_out(feature))  # type: ignore[no-any-return]

@@ -166,7 +166,7 @@ class SpatialConv(nn.Module):
         )
         shared = self.alpha * _biases(refine).T[:, None, :, None] + self.PA.transpose(0, 1)
         refined = refined.permute(0, 2, 3, 1, 4)  # (R, K, G, U, V) -> (R, G, U, K, V)
-        if torch.is_grad_enabled() or torch.compiler.is_exporting():
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
             refined = refined.contiguous() + shared
         else:
             refined = torch.add(refined, shared, out=refined.new_empty(refined.shape))

@@ -114,7 +114,9 @@ def _normalised(norms: Sequence[TrackNorm], x: Tensor, offset: Tensor | None = N
     weight, bias = torch.cat([norm.weight for norm in norms]), torch.cat([norm.bias for norm in norms])
     mean = torch.cat([cast(Tensor, norm.running_mean) for norm in norms])
     variance = torch.cat([cast(Tensor, norm.running_var) for norm in norms])
-    return F.batch_norm(x, mean if offset is None else mean - offset, variance, weight, bias, eps=norms[0].eps)
+    if offset is not None:
+        bias = bias + offset * weight * (variance + norms[0].eps).rsqrt()
+    return F.batch_norm(x, mean, variance, weight, bias, eps=norms[0].eps)
 
 
 def _first_two(entries: Sequence[nn.Module]) -> tuple[list[nn.Conv2d], list[TrackNorm]]:

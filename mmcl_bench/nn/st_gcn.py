@@ -136,6 +136,10 @@ class STGCN(Backbone):
             tracks = block(tracks, self.A * importance)
         return tracks
 
+    @property
+    def classifier(self) -> nn.Module:
+        return self.fcn
+
     def classify(self, feature: Tensor) -> Tensor:
         """F_g (N, D) -> (N, K) logits."""
         return self.fcn(feature[..., None, None]).flatten(1)  # type: ignore[no-any-return]

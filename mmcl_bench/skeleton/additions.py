@@ -22,7 +22,6 @@ from mmcl_bench.errors import UserError
 from mmcl_bench.skeleton.prepare import sole_writer
 from mmcl_bench.skeleton.store import (
     CARD,
-    IMAGES_A_GROUP,
     Addition,
     DatasetCard,
     Modality,
@@ -32,7 +31,8 @@ from mmcl_bench.skeleton.store import (
 )
 
 Images = Sequence[Callable[[], Sequence[bytes | None]]]
-"""Reads the images of one group of clips after the other, :data:`IMAGES_A_GROUP` each; None for a clip without one."""
+"""Each reads the images of as many clips as :data:`mmcl_bench.skeleton.store.IMAGES_A_GROUP` says, the last of the rest;
+None for a clip without one."""
 _IMAGE_SCHEMA = pa.schema([("image", pa.binary())])
 _ANSWER_SCHEMA = pa.schema([("sample_id", pa.string()), ("instruction", pa.string()), ("answer", pa.string())])
 _STRIPS_HASH = "strips"

@@ -252,7 +252,7 @@ def _refuse_foreign(folder: Path) -> None:
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """Holds the right to write a prepared set's ``folder``, after waiting for it. The lock of a killed run falls with it."""
+    """Holds the right to write a set's ``folder``, after waiting for it. The lock of a killed run falls with it."""
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

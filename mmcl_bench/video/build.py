@@ -94,10 +94,12 @@ def build_strips(
     """Makes the strip of every clip and puts them with the data set.
 
     ``skip_bad`` leaves clips without a video, or with a bad one, without a strip, and says which in the card; else
-    :class:`UserError` names them. ``workers`` processes decode, by default one a core, or one for a detector on a GPU.
+    :class:`UserError` names them. ``workers`` processes decode, by default one a core; with a detector on a GPU
+    there is one.
     """
     require_none_of_its_own(dataset, Modality.RGB)
-    if workers is None and source.device != "cpu":
+    if source.detector is not None and source.device != "cpu":
+        # A process that was forked cannot use the GPU.
         workers = 1
     parts = dataset.folder.with_name(f".{dataset.folder.name}.strips")
     with FileLock(dataset.folder.with_name(f".{dataset.folder.name}.strips.lock")):

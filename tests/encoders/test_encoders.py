@@ -142,13 +142,17 @@ def clip_file(clip_model: Any, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def specs(bert_folder: Path, resnet_file: Path, clip_file: Path) -> dict[str, str]:
+def specs(bert_folder: Path, resnet_file: Path, clip_file: Path, tmp_path: Path) -> dict[str, str]:
+    import torchvision
+
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / "resnet18.pth")
     return {
         "clip": f"clip:tiny-synthetic:{clip_file}",
         "efficientnet-lite0": "efficientnet-lite0",
         "hf": f"hf:{bert_folder}",
         "minilm": "minilm",
         "timm": f"timm:resnet10t:{resnet_file}",
+        "torchvision": f"torchvision:resnet18:{tmp_path / 'resnet18.pth'}",
     }
 
 

@@ -96,7 +96,7 @@ def test_weights_are_found_where_torch_keeps_its_own_and_nowhere_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(UserError, match="nothing is downloaded; get resnet18-f37072fd.pth"):
+    with pytest.raises(UserError, match=r"nothing is downloaded; get resnet18-f37072fd\.pth"):
         _ = image_encoder("torchvision:resnet18").weight_hash
     _, path = saved(tmp_path, "resnet18")
     (tmp_path / "checkpoints").mkdir()

@@ -66,7 +66,7 @@ def test_a_summary_and_a_citation_stand_beside_the_network(name: str) -> None:
     assert any(year in family.citation for year in ("2018", "2020", "2021", "2023"))
 
 
-@EVERY
+@EVERY_NETWORK
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_any_layout_bodies_and_frames(name: str, layout: Layout) -> None:
     at = list(LAYOUTS).index(layout.name)

@@ -165,3 +165,12 @@ def test_attention_weighs_hierarchies_between_none_and_all() -> None:
     assert out.shape == (2, 16, 3, 25)
     assert (out > 0).all()
     assert (out < x.sum(1)).all()
+
+
+def test_the_dense_path_exports_for_any_number_of_clips() -> None:
+    network = HDGCN(COCO_17, 5, blocks=(Block(8), Block(16, stride=2)), generator=seeded()).eval()
+    network.forward = lambda x: network.classify(network.dense_feature(x))  # type: ignore[method-assign]
+    x = torch.randn(3, 3, 6, 17, 2, generator=seeded())
+    with torch.no_grad():
+        program = torch.export.export(network, (x[:2],), dynamic_shapes={"x": {0: torch.export.Dim("clips")}})
+        torch.testing.assert_close(program.module()(x), network(x))

@@ -154,3 +154,12 @@ def test_other_layouts_shift_in_a_circle_of_their_own() -> None:
     assert network.l1.gcn1.shift_out.shape == (17 * 8,)
     with torch.no_grad():
         assert network(torch.randn(2, 3, 5, 17, 1, generator=seeded())).shape == (2, 5)
+
+
+def test_the_dense_path_exports_for_any_number_of_clips() -> None:
+    network = ShiftGCN(COCO_17, 5, blocks=(Block(8), Block(16, stride=2)), generator=seeded()).eval()
+    network.forward = lambda x: network.classify(network.dense_feature(x))  # type: ignore[method-assign]
+    x = torch.randn(3, 3, 6, 17, 2, generator=seeded())
+    with torch.no_grad():
+        program = torch.export.export(network, (x[:2],), dynamic_shapes={"x": {0: torch.export.Dim("clips")}})
+        torch.testing.assert_close(program.module()(x), network(x))

@@ -60,7 +60,7 @@ def test_strips_are_the_same_for_any_number_of_processes_and_wherever_videos_lie
             (one if at % 2 else two).write(path, f"nturgb+d_rgb/{path.name}")
     build_strips(dataset, VideoSource(videos, form=SMALL), workers=1)
     first = again(tmp_path)
-    assert len({image for image in strips(first)}) > 100
+    assert len(set(strips(first))) > 100
     build_strips(first, VideoSource(zips, pattern="{sample_id}_rgb.avi", form=SMALL), workers=2)
     assert again(tmp_path).card.fingerprint == first.card.fingerprint
     assert not list((tmp_path / "data").glob(".utd-mhad.strips"))
@@ -115,7 +115,7 @@ def test_clips_without_a_video_are_named_before_anything_is_decoded(
     some = linked(videos, tmp_path / "some")
     for name in ("a00_s01_v01", "a03_s02_v01"):
         (some / f"{name}_rgb.avi").unlink()
-    with pytest.raises(UserError, match="2 of 135 clips have no video: a00_s01_v01, a03_s02_v01; .*--skip-bad"):
+    with pytest.raises(UserError, match=r"2 of 135 clips have no video: a00_s01_v01, a03_s02_v01; .*--skip-bad"):
         build_strips(dataset, VideoSource(some, form=SMALL), workers=1)
 
 

@@ -51,7 +51,9 @@ def test_joints_without_a_place_are_left_out() -> None:
     assert len(colour_places(b" ".join(words))[0]) == 2
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"2\n1\n", skeleton_text(2, [body(0, 2)])[:-200], b"1\n1\n" + b"0 " * 10 + b"-5"])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"2\n1\n", skeleton_text(2, [body(0, 2)])[:-200], b"1\n1\n" + b"0 " * 10 + b"-5"]
+)
 def test_text_of_another_form_is_refused(content: bytes) -> None:
     with pytest.raises(BadFile):
         colour_places(content)
@@ -64,5 +66,5 @@ def test_files_are_found_in_a_zip_by_sample_id(tmp_path: Path) -> None:
         assert len(skeletons.places("S001C001P001R001A001") or []) == 4
         assert skeletons.places("S001C001P001R001A002") is None
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no .skeleton file"), ProjectedSkeletons(tmp_path / "empty"):
+    with pytest.raises(UserError, match=r"holds no \.skeleton file"), ProjectedSkeletons(tmp_path / "empty"):
         pass
