@@ -44,6 +44,12 @@ def fuzz(session: nox.Session) -> None:
     session.run(_python(session), "-m", "pytest", tests, "-k", "damaged", env={"MMCL_BENCH_FUZZ": "1200"})
 
 
+@nox.session(venv_backend="none")
+def docs(session: nox.Session) -> None:
+    """The pages, as a site in the folder site/."""
+    session.run(_python(session), "-m", "mkdocs", "build", "--strict", *session.posargs)
+
+
 def _python(session: nox.Session) -> str:
     """The interpreter of the shared environment, with the project and its tools installed."""
     python = PROJECT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")

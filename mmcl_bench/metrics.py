@@ -220,6 +220,11 @@ class Metric:
     """Does once what does not depend on sample weights."""
     counted: Callable[[Scored], np.ndarray]
     """bool (N,), the samples that the metric looks at."""
+    right: Callable[[Scored], np.ndarray] | None = None
+    """Of a plain share of counted samples: bool (N,), those that are right. None for figures of another kind."""
+    cells: Callable[[Scored], np.ndarray] | None = None
+    """int64 (N,), which samples the metric does not tell apart: it depends on the weight of each cell alone, not on
+    how that is spread over its samples. None: every sample is a cell of its own."""
 
     def __call__(self, scored: Scored) -> float:
         """The metric of the sheet as it is."""
@@ -232,6 +237,10 @@ class Metric:
         if weights.ndim != 2 or weights.shape[1] != len(scored):
             raise ValueError(f"weights must be (B, {len(scored)}), not {weights.shape}")
         return self.prepare(scored)(weights)
+
+    def partition(self, scored: Scored) -> np.ndarray:
+        """int64 (N,), the cell of each sample, see :attr:`cells`."""
+        return np.arange(len(scored)) if self.cells is None else self.cells(scored)
 
     def n_samples(self, scored: Scored) -> int:
         """How many samples the metric looks at, so the n of a sampling error."""
@@ -309,7 +318,10 @@ def _micro(
 
         return weighted
 
-    return Metric(name, title, frozenset(families), prepare, counted)
+    def cells(scored: Scored) -> np.ndarray:
+        return _outcome(counted(scored), right(scored))
+
+    return Metric(name, title, frozenset(families), prepare, counted, right, cells)
 
 
 def _macro(
@@ -336,7 +348,18 @@ def _macro(
 
         return weighted
 
-    return Metric(name, title, frozenset(families), prepare, counted)
+    def cells(scored: Scored) -> np.ndarray:
+        chosen = counted(scored)
+        of_class: np.ndarray = np.where(chosen, 3 * scored.labels, 0) + _outcome(chosen, right(scored))
+        return of_class
+
+    return Metric(name, title, frozenset(families), prepare, counted, cells=cells)
+
+
+def _outcome(counted: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """int64 (N,): 0 where a sample does not count, 1 where it is wrong, 2 where it is right."""
+    outcome: np.ndarray = counted.astype(np.int64) * (1 + right)
+    return outcome
 
 
 def _harmonic(name: str, title: str, seen: Metric, unseen: Metric) -> Metric:
@@ -346,7 +369,18 @@ def _harmonic(name: str, title: str, seen: Metric, unseen: Metric) -> Metric:
         seen_accuracy, unseen_accuracy = seen.prepare(scored), unseen.prepare(scored)
         return lambda weights: _harmonic_mean(seen_accuracy(weights), unseen_accuracy(weights))
 
-    return Metric(name, title, seen.families & unseen.families, prepare, _every_sample)
+    def cells(scored: Scored) -> np.ndarray:
+        return joint_cells([part.partition(scored) for part in (seen, unseen)])
+
+    return Metric(name, title, seen.families & unseen.families, prepare, _every_sample, cells=cells)
+
+
+def joint_cells(partitions: Iterable[np.ndarray]) -> np.ndarray:
+    """int64 (N,), numbers from 0 on of the cells that several partitions (N,) of the same samples have in common."""
+    joint, *others = (np.unique(cells, return_inverse=True)[1].astype(np.int64) for cells in partitions)
+    for cells in others:
+        joint = np.unique(joint * (cells.max(initial=0) + 1) + cells, return_inverse=True)[1].astype(np.int64)
+    return joint
 
 
 def _area_under_curve(scored: Scored) -> WeightedStatistic:
@@ -367,6 +401,18 @@ def _area_under_curve(scored: Scored) -> WeightedStatistic:
     return weighted
 
 
+def _cells_of_curve(scored: Scored) -> np.ndarray:
+    """A right sample counts by how its margin stands to those of the other side's right ones, a wrong one by its
+    side."""
+    seen, unseen = _sides(scored)
+    place = np.where(seen.counted, -1, -2)
+    for side, other, sign in ((seen, unseen, 1), (unseen, seen, -1)):
+        below = np.searchsorted(other.margin, side.margin, side="left")
+        up_to = np.searchsorted(other.margin, side.margin, side="right")
+        place[side.right] = sign * (below + up_to) + (0 if sign > 0 else -3)
+    return place
+
+
 _LABELLED = ("supervised", "transfer")
 _ZERO_SHOT = ("zero-shot",)
 
@@ -383,7 +429,7 @@ GZSL_H = _harmonic("gzsl_h", "H", GZSL_SEEN, GZSL_UNSEEN)
 GZSL_MACRO_SEEN = _macro("gzsl_macro_seen", "Macro S", _ZERO_SHOT, _right_among_all, _samples_of_seen)
 GZSL_MACRO_UNSEEN = _macro("gzsl_macro_unseen", "Macro U", _ZERO_SHOT, _right_among_all, _samples_of_unseen)
 GZSL_MACRO_H = _harmonic("gzsl_macro_h", "Macro H", GZSL_MACRO_SEEN, GZSL_MACRO_UNSEEN)
-AUSUC = Metric("ausuc", "AUSUC", frozenset(_ZERO_SHOT), _area_under_curve, _every_sample)
+AUSUC = Metric("ausuc", "AUSUC", frozenset(_ZERO_SHOT), _area_under_curve, _every_sample, cells=_cells_of_curve)
 
 METRICS: Registry[Metric] = Registry(
     "metric",

@@ -9,18 +9,27 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+import typer
 
 import feature_inputs
 import published
 from mmcl_bench.cli import app
+from mmcl_bench.encoders import ENCODERS
 from mmcl_bench.jobs import make_job
 from mmcl_bench.methods import METHODS
 from mmcl_bench.nn import BACKBONES
+from mmcl_bench.registry import Registry
+from mmcl_bench.results import Result
 from mmcl_bench.runner import Surroundings, run_job
 from mmcl_bench.skeleton.layouts import KINECT_V2
 from mmcl_bench.skeleton.readers import READERS
@@ -111,23 +120,87 @@ def test_every_command_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MMCL_BENCH_RESULTS", str(tmp_path / "results"))
     monkeypatch.setenv("MMCL_BENCH_DATA", str(tmp_path / "toys"))
+    for card in re.findall(r"```toml\n(family = .*?)```", page.read_text(), flags=re.DOTALL):
+        (tmp_path / "my-card.toml").write_text(card)
     reader = Reader(tmp_path)
     for words in commands(page):
         print("mmcl-bench", *words)  # shown by pytest when it fails
         reader.type(words, monkeypatch)
 
 
-def test_the_method_of_contributing_runs(toy_data_root: Path, tmp_path: Path) -> None:
-    (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.DOTALL)
-    scope: dict[str, type] = {"__name__": "contributed"}
-    exec(source, scope)  # noqa: S102 - our own page
-    METHODS.register("nearest")(scope["Nearest"])
+def example(page: str) -> dict[str, Any]:
+    """What the one Python block of a page defines."""
+    (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), flags=re.DOTALL)
+    module = ModuleType("my_package")
+    exec(source, module.__dict__)  # noqa: S102 - our own page
+    return module.__dict__
+
+
+def run_of(task: str, method: str, data_root: Path, results: Path, **settings: str) -> Result:
+    job = make_job(load_task(task), METHODS.get(method), 0, overrides=settings)
+    return run_job(job, Surroundings(data_root, results))[0].result
+
+
+@contextmanager
+def registered(registry: Registry[Any], name: str, thing: Any) -> Iterator[None]:
+    registry.register(name)(thing)
     try:
-        job = make_job(load_task("supervised/nw-ucla[split=x-sub]"), METHODS.get("nearest"), 0)
-        stored, _ = run_job(job, Surroundings(toy_data_root, tmp_path))
-        assert (stored.result.metrics["top1"].value or 0) > 0.5
+        yield
     finally:
-        METHODS.unregister("nearest")
+        registry.unregister(name)
+
+
+def test_the_method_of_its_page_runs(toy_data_root: Path, tmp_path: Path) -> None:
+    with registered(METHODS, "nearest", example("adding/method.md")["Nearest"]):
+        result = run_of("supervised/nw-ucla[split=x-sub]", "nearest", toy_data_root, tmp_path)
+    assert (result.metrics["top1"].value or 0) > 0.5
+
+
+def test_the_encoder_of_its_page_embeds_the_classes(toy_data_root: Path, tmp_path: Path) -> None:
+    with registered(ENCODERS, "hashed-words", example("adding/encoder.md")["FAMILY"]):
+        task = "zero-shot/nw-ucla[split=8/2,text=hashed-words:64]"
+        result = run_of(task, "devise", toy_data_root, tmp_path)
+    assert list(result.provenance.weight_hashes) == ["hashed-words:64"]
+
+
+def test_the_backbone_of_its_page_trains(toy_data_root: Path, tmp_path: Path) -> None:
+    short = {"epochs": "1", "min_steps": "0", "backbone": "temporal-conv"}
+    with registered(BACKBONES, "temporal-conv", example("adding/backbone.md")["FAMILY"]):
+        result = run_of("supervised/nw-ucla[split=x-sub]", "skeleton-only", toy_data_root, tmp_path, **short)
+    assert result.method.settings["backbone"] == "temporal-conv"
+
+
+def verbs(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Every verb of the command line, by its words."""
+    if hasattr(command, "commands"):
+        for name, inner in command.commands.items():
+            yield from verbs(inner, (*path, name))
+    else:
+        yield " ".join(path), command
+
+
+VERBS = dict(verbs(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_and_option_has_help_and_a_place_in_the_docs(verb: str) -> None:
+    text = "\n".join(page.read_text() for page in PAGES)
+    assert VERBS[verb].help
+    assert f"mmcl-bench {verb}" in text
+    for parameter in VERBS[verb].params:
+        assert getattr(parameter, "help", None), parameter.name
+        names = [name for name in parameter.opts if name.startswith("--")]
+        assert not names or any(name in text for name in names), f"{names[0]} is in no page"
+
+
+def test_the_pages_build_without_a_broken_link(tmp_path: Path) -> None:
+    pytest.importorskip("material", reason="needs mkdocs-material")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    home = (tmp_path / "site" / "index.html").read_text()
+    assert "Start here" in home
+    assert not re.findall(r'(?:src|href)="https?://(?!github)[^"]+\.(?:js|css|woff2?)', home)
 
 
 def test_the_released_checkpoint_of_the_training_page_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,13 +10,23 @@ import torch
 import transformers as tf
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "<image>")
+SPECIAL = (
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "<image>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+)
 _SAID = (
     "yes no person people head hands torso legs describe Please the Whether are interacting holding an object ? . : "
     "Question Answer up down bent"
 )
 WORDS = [*SPECIAL, *_SAID.split()]
-PAD, UNKNOWN, BEGIN, END, IMAGE = range(5)
+PAD, UNKNOWN, BEGIN, END, IMAGE, QWEN_IMAGE, QWEN_VIDEO, QWEN_START, QWEN_END = range(9)
 CHAT = (
     "{% for message in messages %}{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<image> {% else %}{{ part['text'] }} {% endif %}"
@@ -45,13 +55,13 @@ _TEXT = {
 
 
 def tokenizer() -> Any:
-    pad, unknown, begin, end, image = SPECIAL
+    pad, unknown, begin, end, *images = SPECIAL
     words = Tokenizer(models.WordLevel({word: at for at, word in enumerate(WORDS)}, unk_token=unknown))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     names = {"pad": pad, "unk": unknown, "bos": begin, "cls": begin, "eos": end, "sep": end}
     return tf.PreTrainedTokenizerFast(
         tokenizer_object=words,
-        additional_special_tokens=[image],
+        additional_special_tokens=images,
         **{f"{name}_token": token for name, token in names.items()},
     )
 
@@ -91,11 +101,34 @@ def write_llava(folder: Path) -> None:
     _save(folder, tf.LlavaForConditionalGeneration(config), processor, silent=False)
 
 
+def write_qwen_vl(folder: Path) -> None:
+    config = tf.Qwen2VLConfig(
+        text_config={
+            **_TEXT,
+            "num_key_value_heads": 2,
+            "rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2]},
+        },
+        vision_config={"depth": 1, "embed_dim": 16, "hidden_size": 16, "num_heads": 2, "mlp_ratio": 2},
+        image_token_id=QWEN_IMAGE,
+        video_token_id=QWEN_VIDEO,
+        vision_start_token_id=QWEN_START,
+        vision_end_token_id=QWEN_END,
+    )
+    processor = tf.Qwen2VLProcessor(
+        tf.Qwen2VLImageProcessor(min_pixels=28 * 28, max_pixels=8 * 28 * 28),
+        tokenizer(),
+        tf.Qwen2VLVideoProcessor(),
+        chat_template=CHAT.replace("<image>", "<|vision_start|> <|image_pad|> <|vision_end|>"),
+    )
+    _save(folder, tf.Qwen2VLForConditionalGeneration(config), processor, silent=False)
+
+
 FAMILIES: Mapping[str, Callable[[Path], None]] = {
     "blip-vqa": write_blip_vqa,
     "blip-2": write_blip_2,
     "instructblip": write_instructblip,
     "llava": write_llava,
+    "qwen-vl": write_qwen_vl,
 }
 
 

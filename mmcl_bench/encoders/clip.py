@@ -94,9 +94,7 @@ class ClipImageEncoder(_ClipEncoder):
 
     def encode(self, images: Iterable[Image.Image]) -> np.ndarray:
         """float32 (N, D) features of RGB images of any size, in their order; not normalised."""
-        return encode_windows(
-            list(images), self._prepare, self._model.to(self.device).encode_image, self.device
-        )
+        return encode_windows(list(images), self._prepare, self._model.to(self.device).encode_image, self.device)
 
     def _prepare(self, window: Image.Image) -> torch.Tensor:
         from PIL import Image

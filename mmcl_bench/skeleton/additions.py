@@ -31,8 +31,8 @@ from mmcl_bench.skeleton.store import (
 )
 
 Images = Sequence[Callable[[], Sequence[bytes | None]]]
-"""Each reads the images of as many clips as :data:`mmcl_bench.skeleton.store.IMAGES_A_GROUP` says, the last of the rest;
-None for a clip without one."""
+"""Each reads the images of a group of clips, None for a clip without one; all but the last are of
+:data:`mmcl_bench.skeleton.store.IMAGES_A_GROUP` clips."""
 _IMAGE_SCHEMA = pa.schema([("image", pa.binary())])
 _ANSWER_SCHEMA = pa.schema([("sample_id", pa.string()), ("instruction", pa.string()), ("answer", pa.string())])
 _STRIPS_HASH = "strips"

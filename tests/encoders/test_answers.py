@@ -51,7 +51,8 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def picture(seed: int) -> Image.Image:
-    pixels = np.random.default_rng(seed).integers(0, 256, (56, 160, 3), dtype=np.uint8)
+    """One of three shapes, which some models turn into different numbers of tokens."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (56 + 28 * (seed % 3), 160, 3), dtype=np.uint8)
     return Image.fromarray(pixels)
 
 
@@ -64,7 +65,7 @@ def test_every_family_answers_with_text_token_features_and_their_mean(model: Mul
         assert answer.tokens.shape[1:] == answer.pooled.shape == (16,)
         if len(answer.tokens):
             np.testing.assert_allclose(answer.pooled, answer.tokens.mean(axis=0), atol=1e-6)
-        assert not set(answer.text.split()) & {"[PAD]", "[SEP]", "[CLS]", "<image>"}
+        assert not set(answer.text.split()) & set(tiny_multimodal.SPECIAL)
     assert np.abs(answers[0].pooled - answers[1].pooled).max() > 1e-4, "answers should depend on the image"
 
 
@@ -103,7 +104,7 @@ def test_token_features_are_the_states_from_which_a_single_run_over_the_whole_te
     length = ends[0] if ends else 5
     assert length, "the tiny model should say something here; choose another seed"
     np.testing.assert_allclose(answer.tokens, np.stack(states[:length]), atol=1e-4)
-    said = [tiny_multimodal.WORDS[token] for token in chosen[:length] if token > tiny_multimodal.IMAGE]
+    said = [tiny_multimodal.WORDS[token] for token in chosen[:length] if token >= len(tiny_multimodal.SPECIAL)]
     assert answer.text.split() == said
 
 

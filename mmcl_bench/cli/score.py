@@ -1,0 +1,218 @@
+"""``mmcl-bench score``: scores that somebody else computed, judged under a task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmcl_bench import paths
+from mmcl_bench.cli import options
+from mmcl_bench.cli.console import AsJson, show, show_json, status
+from mmcl_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mmcl_bench.scoring import ForeignRun, Judge
+    from mmcl_bench.stats import Interval
+
+
+def score(
+    task: Annotated[
+        str,
+        typer.Option(help="The task that is judged by, such as 'zero-shot/nw-ucla[split=8/2]', or the path of a card."),
+    ],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FILES",
+            help="Score matrices: csv or parquet with a column sample_id and one a class, npz with scores and "
+            "sample_ids, safetensors with scores and ids in its metadata or beside it. Several files are seeds.",
+        ),
+    ] = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option(help="Sample ids of the rows where FILES lack them: csv, parquet, or txt with one a line."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What tables call the method; the first file's name when not given.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the first file; those after it count on.", min=0)] = 0,
+    transductive: Annotated[
+        bool, typer.Option("--transductive", help="The method read unlabelled test clips; tables then say so.")
+    ] = False,
+    calibration: Annotated[
+        float | None,
+        typer.Option(help="Zero-shot: what is subtracted from the scores of seen classes before S, U and H."),
+    ] = None,
+    validation: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Zero-shot: scores of the task's validation clips, to fit the calibration on. Repeatable: one a file.",
+        ),
+    ] = None,
+    store: Annotated[
+        bool, typer.Option("--store", help="Keep it as a result, marked as foreign: needs --name.")
+    ] = False,
+    template: Annotated[
+        Path | None,
+        typer.Option(help="Write a csv of the task's test clips and classes to fill in, and stop.", dir_okay=False),
+    ] = None,
+    data_root: options.DataRoot = None,
+    results: options.Results = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge scores of another codebase under a task, so that it enters the tables without being ported."""
+    if template is None and not files:
+        raise UserError("name a file of scores, or --template FILE for a csv to fill in")
+    if template is not None and (files or store):
+        raise UserError("--template writes an empty file and stops; leave out FILES and --store")
+    if store and name is None:
+        raise UserError("--store needs --name, what tables shall call the method")
+
+    from mmcl_bench import scoring
+    from mmcl_bench.tasks import load_task
+
+    if store:
+        scoring.check_name(str(name))
+    given = list(files or ())
+    held_out = list(validation or ())
+    if held_out and len(held_out) != len(given):
+        raise UserError(f"{len(held_out)} --validation files for {len(given)} of scores; give one for each")
+    with status("reading the task's data and the scores"):
+        judge = scoring.Judge(load_task(task, paths.data_root(data_root)), paths.data_root(data_root))
+        if template is not None:
+            n_rows = scoring.write_template(template, judge)
+            typer.echo(f"{template}: {n_rows} clips, {len(judge.classes)} classes", err=True)
+            return
+        runs = []
+        for at, path in enumerate(given):
+            of_validation = scoring.read_score_file(held_out[at]) if held_out else None
+            runs.append(
+                scoring.ForeignRun(
+                    judge,
+                    name or given[0].stem,
+                    seed + at,
+                    scoring.read_score_file(path, samples),
+                    judge.calibration(calibration, of_validation),
+                    transductive,
+                )
+            )
+        intervals = _intervals(runs)
+    stored = [run.store(paths.results_root(results)) for run in runs] if store else []
+    folders = [str(each.folder) for each in stored]
+    if as_json:
+        show_json(_record(judge, runs, intervals, folders))
+        return
+    show(_table(judge, runs, intervals))
+    for folder in folders:
+        typer.echo(f"stored in {folder}", err=True)
+
+
+def _intervals(runs: Sequence[ForeignRun]) -> dict[str, list[Interval]]:
+    """By metric: the interval of each file, then, of several, that of their mean."""
+    import numpy as np
+
+    from mmcl_bench.metrics import METRICS
+    from mmcl_bench.runner import LEVEL, RESAMPLES
+    from mmcl_bench.seeds import derive_seed
+    from mmcl_bench.stats import bootstrap_interval
+
+    found = {}
+    for metric in map(METRICS.get, runs[0].judge.task.card.metrics):
+        groups = [[run] for run in runs] + ([list(runs)] if len(runs) > 1 else [])
+        found[metric.name] = [
+            bootstrap_interval(
+                metric,
+                [run.scored for run in group],
+                RESAMPLES,
+                LEVEL,
+                # Of one file as a stored result has it.
+                generator=np.random.default_rng(
+                    derive_seed(":".join(run.job_hash for run in group), f"bootstrap {metric.name}")
+                ),
+            )
+            for group in groups
+        ]
+    return found
+
+
+def _table(judge: Judge, runs: Sequence[ForeignRun], intervals: dict[str, list[Interval]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    from mmcl_bench.metrics import METRICS
+    from mmcl_bench.report.tables import percent
+
+    notes = [
+        f"percent, with 95% intervals over test samples{' and files' if len(runs) > 1 else ''}; "
+        f"{len(judge.sample_ids)} test clips",
+        "scores from elsewhere: nobody here saw how epoch and settings were chosen",
+    ]
+    if judge.task.card.family == "zero-shot":
+        notes += sorted({run.calibration.told for run in runs})
+    setting = "transductive" if runs[0].transductive else "inductive"
+    table = Table(
+        title=Text(f"{judge.task.identity}  {runs[0].name} (foreign, {setting})", style="bold"),
+        caption=Text("\n".join(notes)),
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("")
+    for run in runs:
+        table.add_column(Text(run.file.path.name), justify="right")
+    if len(runs) > 1:
+        table.add_column("mean", justify="right")
+    table.add_column("n", justify="right")
+    for metric, found in intervals.items():
+        cells = [METRICS.get(metric).title, *map(percent, found), str(found[0].n)]
+        table.add_row(*map(Text, cells), style="bold" if metric == judge.task.card.main_metric else None)
+    return table
+
+
+def _record(
+    judge: Judge, runs: Sequence[ForeignRun], intervals: dict[str, list[Interval]], folders: Sequence[str]
+) -> dict[str, Any]:
+    from mmcl_bench.metrics import per_class_accuracy
+    from mmcl_bench.runner import number
+
+    def figures(at: int) -> dict[str, Any]:
+        return {
+            metric: {
+                "value": number(found[at].value),
+                "low": number(found[at].low),
+                "high": number(found[at].high),
+                "n": found[at].n,
+                "level": found[at].level,
+            }
+            for metric, found in intervals.items()
+        }
+
+    return {
+        "task": judge.task.identity,
+        "task_hash": judge.task.hash,
+        "method": runs[0].name,
+        "foreign": True,
+        "transductive": runs[0].transductive,
+        "n_test": len(judge.sample_ids),
+        "main_metric": judge.task.card.main_metric,
+        "runs": [
+            {
+                "file": str(run.file.path),
+                "seed": run.seed,
+                "calibration": run.calibration.value,
+                "calibration_source": run.calibration.source,
+                "metrics": figures(at),
+                "per_class": {
+                    name: number(share)
+                    for name, share in zip(judge.classes, per_class_accuracy(run.scored), strict=True)
+                },
+                "folder": folders[at] if folders else None,
+            }
+            for at, run in enumerate(runs)
+        ],
+        "mean": figures(-1) if len(runs) > 1 else None,
+    }
