@@ -9,6 +9,8 @@ import nox
 nox.options.sessions = ["lint", "types", "tests"]
 PROJECT = Path(".nox/project").resolve()
 """One environment for the sessions that need torch, which is large."""
+RECORDED = ("utkinect", "hdm05", "msr-action3d", "utd-mhad")
+"""The small recorded sets of the gate."""
 
 
 @nox.session
@@ -27,8 +29,8 @@ def types(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """The test suite."""
-    session.run(_python(session), "-m", "pytest", *session.posargs)
+    """The test suite, on two cores."""
+    session.run(_python(session), "-m", "pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session(venv_backend="none")
@@ -42,6 +44,29 @@ def fuzz(session: nox.Session) -> None:
     """Twenty thousand damaged sources, shared among the readers."""
     tests = "tests/skeleton/test_every_reader.py"
     session.run(_python(session), "-m", "pytest", tests, "-k", "damaged", env={"MMCL_BENCH_FUZZ": "1200"})
+
+
+@nox.session(venv_backend="none")
+def simulate(session: nox.Session) -> None:
+    """How often intervals and tests are right, on made-up data whose truth is known; a quarter of an hour."""
+    command = ["-m", "pytest", "tests/test_stats.py", "tests/test_gate.py", "-k", "Simulated", "-rP"]
+    session.run(_python(session), *command, env={"MMCL_BENCH_SIMULATE": "4000"})
+
+
+@nox.session(venv_backend="none")
+def gate(session: nox.Session) -> None:
+    """Whether the code of now still reaches results/baseline.json; four minutes on two cores.
+
+    Recorded sets are read from the archives in MMCL_BENCH_SOURCES; without it, the embedded set alone is run.
+    """
+    python, data, sources = _python(session), ".nox/data", os.environ.get("MMCL_BENCH_SOURCES")
+    for name in RECORDED if sources else ():
+        archive = Path(str(sources), f"{name}.zip")
+        prepare = ["data", "prepare", name, "--source", str(archive), "--skip-bad", "--data-root", data]
+        session.run(python, "-m", "mmcl_bench", *prepare)
+    check = ["check", "--suite", "gate", "--rerun", "--fresh", "--seeds", "2", "--data-root", data]
+    check += ["--results", ".nox/gate", "--junit", ".nox/gate/junit.xml", *([] if sources else ["--allow-missing"])]
+    session.run(python, "-m", "mmcl_bench", *check, *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -1,25 +1,104 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and files that tell when they are damaged."""
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+_DRAFT = re.compile(r"\..+-[a-z0-9_]{8}")
+_SEAL = b"mmcl-bench sha256:"
+_ROOM = 2**16
+"""Bytes of free space below which a failed write is one of a full disk."""
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class DamagedError(Exception):
+    """A file that is not what was written: cut short, changed, or gone. Says which and how."""
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls ``write`` with a new file beside ``path`` and moves it into place, so that no reader sees a half of it."""
+    """Calls ``write`` with a new file beside ``path`` and moves it into place, so that no reader sees a half of it.
+
+    Once it returns, the file outlasts a power cut. Raises :class:`OSError` with ENOSPC where the disk is full, whatever
+    the writing library makes of that.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     os.close(handle)
     draft = Path(name)
     try:
         write(draft)
         draft.chmod(0o666 & ~_umask())
+        _flush(draft)
         draft.replace(path)
-    except BaseException:
+    except BaseException as error:
+        room = shutil.disk_usage(path.parent).free
         draft.unlink(missing_ok=True)
+        # The writers of safetensors and of torch hide a full disk in errors of their own.
+        if is_disk_full(error) or (isinstance(error, Exception) and room < _ROOM):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path.parent)) from error
         raise
+    _flush(path.parent)
+
+
+def write_sealed(path: Path, content: bytes) -> None:
+    """Writes bytes atomically, with their sha256 before them."""
+    seal = _SEAL + hashlib.sha256(content).hexdigest().encode() + b"\n"
+
+    def write(draft: Path) -> None:
+        with draft.open("wb") as file:
+            file.write(seal)
+            file.write(content)
+
+    write_atomically(path, write)
+
+
+def read_sealed(path: Path) -> bytes:
+    """The bytes that :func:`write_sealed` wrote. Raises :class:`DamagedError` unless they are all as they were."""
+    try:
+        seal, _, content = path.read_bytes().partition(b"\n")
+    except OSError as error:
+        raise DamagedError(f"{path}: {error.strerror or error}") from error
+    if not seal.startswith(_SEAL):
+        raise DamagedError(f"{path}: empty, cut short or no file of this program")
+    if seal != _SEAL + hashlib.sha256(content).hexdigest().encode():
+        raise DamagedError(f"{path}: its content is not what was written (sha256 differs)")
+    return content
+
+
+def set_aside(path: Path) -> None:
+    """Renames a damaged file, so that nothing reads it again and somebody may look at it."""
+    if path.exists():
+        path.replace(path.with_name(f"{path.name}.damaged"))
+
+
+def remove_drafts(folder: Path) -> None:
+    """Removes what killed calls of :func:`write_atomically` left. Only for who alone writes there."""
+    for path in folder.glob(".*"):
+        if _DRAFT.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether it says that a disk, a quota or a file has no room left."""
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
+
+
+def _flush(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

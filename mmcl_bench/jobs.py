@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from mmcl_bench.errors import UserError
@@ -44,12 +45,12 @@ class Job:
             "limit": self.limit,
         }
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """sha256 of the canonical JSON, in hex."""
         return hashlib.sha256(json.dumps(self.canonical(), sort_keys=True).encode()).hexdigest()
 
-    @property
+    @cached_property
     def folder(self) -> str:
         """Name of the result's folder: readable first, unique by its hash."""
         readable = re.sub(r"[^a-z0-9]+", "-", f"{self.task.identity}-{self.method}-s{self.seed}".lower()).strip("-")

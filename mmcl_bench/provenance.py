@@ -27,36 +27,56 @@ _PACKAGES = (
 )
 
 
+_SOURCES = ("mmcl_bench", "tasks", "protocols")
+"""What the numbers of a checkout come from: a file there that git does not know is a change as well."""
+
+
 @dataclass(frozen=True)
 class Start:
-    """When a run began."""
+    """When a run began, and of which code."""
 
     moment: datetime
     clock: float
+    commit: str | None
+    dirty: bool | None
+
+    @property
+    def seconds(self) -> float:
+        """Since then."""
+        return time.perf_counter() - self.clock
 
 
 def start() -> Start:
-    return Start(datetime.now(UTC), time.perf_counter())
+    """Now, and the code as it is now: that a run has loaded, whatever is checked out before it ends."""
+    return Start(datetime.now(UTC), time.perf_counter(), *_source_commit())
 
 
-def collect(started: Start, device: str, fingerprints: dict[str, str], weight_hashes: dict[str, str]) -> Provenance:
-    """The provenance of a run that ends now."""
+def collect(
+    started: Start,
+    device: str,
+    fingerprints: dict[str, str],
+    weight_hashes: dict[str, str],
+    former_seconds: float = 0.0,
+    starts: int = 1,
+) -> Provenance:
+    """The provenance of a run that ends now, after ``starts - 1`` that were stopped after ``former_seconds`` in all."""
     import torch
 
-    commit, dirty = _source_commit()
     return Provenance(
         mmcl_bench=mmcl_bench.__version__,
-        commit=commit,
-        dirty=dirty,
+        commit=started.commit,
+        dirty=started.dirty,
         python=platform.python_version(),
         platform=platform.platform(),
         packages={name: metadata.version(name) for name in _PACKAGES},
         device=torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.processor() or "cpu",
+        device_type=torch.device(device).type,
         threads=torch.get_num_threads(),
         data_fingerprints=fingerprints,
         weight_hashes=dict(weight_hashes),
         started=started.moment.isoformat(timespec="seconds"),
-        wall_seconds=round(time.perf_counter() - started.clock, 1),
+        wall_seconds=round(former_seconds + started.seconds, 1),
+        starts=starts,
         peak_memory_bytes=_peak_memory(),
     )
 
@@ -68,12 +88,14 @@ def _source_commit() -> tuple[str | None, bool | None]:
         return None, None
 
     def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", root, *arguments], capture_output=True, text=True, check=True
-        ).stdout.strip()
+        command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD"), bool(
+            changed or git("status", "--porcelain", "--untracked-files=all", "--", *_SOURCES)
+        )
     except (OSError, subprocess.CalledProcessError):
         return None, None
 

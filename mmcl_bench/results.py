@@ -2,14 +2,17 @@
 
 A result is a folder with ``result.json``, ``scores.safetensors`` and ``samples.parquet``. Every metric follows from
 the last two. Where a first fit chose on validation, ``validation.safetensors`` and ``validation.parquet`` hold its
-scores of the held-out clips. Methods that keep their model leave it in ``model.json`` and ``model.safetensors``.
-``result.json`` is written last, so a folder with a valid one is a finished job.
+scores of the held-out clips. Where a zero-shot method maps clips into the space of class texts,
+``embeddings.safetensors`` holds those of unseen classes. Methods that keep their model leave it in ``model.json`` and
+``model.safetensors``. ``result.json`` is written last, so a folder with a valid one is a finished job.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mmcl_bench.atomic import write_atomically
+from mmcl_bench.atomic import DamagedError, write_atomically
 from mmcl_bench.errors import UserError
+from mmcl_bench.paths import results_root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 RESULT, SCORES, SAMPLES = "result.json", "scores.safetensors", "samples.parquet"
 VALIDATION_SCORES, VALIDATION_SAMPLES = "validation.safetensors", "validation.parquet"
+EMBEDDINGS = "embeddings.safetensors"
 FUSION = "fusion"
 """Method name of a result that is a weighted sum of others' scores; no method."""
 FUSION_OPTIONS = ("method", "streams", "members", "weights", "scale")
@@ -80,7 +85,8 @@ class Selection(_Record):
     """How epoch, hyper-parameters and calibration were chosen."""
 
     rule: str
-    """``validation``: on held-out training-side classes or clips. ``fixed``: by the preset, nothing was chosen."""
+    """``validation``: on held-out training-side classes or clips. ``fixed``: by the preset, nothing was chosen.
+    ``unknown``: the scores were made elsewhere, and nobody here saw how."""
     chosen: dict[str, Any]
     calibration: float
     validation: dict[str, float | None]
@@ -105,12 +111,17 @@ class Provenance(_Record):
     platform: str
     packages: dict[str, str]
     device: str
+    device_type: str | None = None
+    """``cpu``, ``cuda``, ...; None in results of a version that did not say it."""
     threads: int
     data_fingerprints: dict[str, str]
     weight_hashes: dict[str, str]
     started: str
-    """UTC, ISO 8601: of the run that finished the job, as is the wall time."""
+    """UTC, ISO 8601: of the run that finished the job, as are commit and packages."""
     wall_seconds: float
+    """Of all the runs that it took."""
+    starts: int = 1
+    """Runs that it took: one more than it was stopped."""
     peak_memory_bytes: int
     """Of the process, other jobs that it ran before included."""
 
@@ -141,6 +152,12 @@ class Result(_Record):
     provenance: Provenance
     files: dict[str, str]
     """sha256 of the other files."""
+    seal: str | None = None
+    """sha256 of ``result.json`` with zeros in this place; None in results of a version that wrote none."""
+
+
+class OtherSchemaError(DamagedError):
+    """A result of a version that writes results otherwise."""
 
 
 class Stored:
@@ -154,23 +171,47 @@ class Stored:
     def read(cls, folder: Path) -> Stored | None:
         """The finished job in ``folder``; None where there is none, of another schema, or damaged."""
         try:
-            result = Result.model_validate_json((folder / RESULT).read_bytes())
-            whole = all(_sha256(folder / name) == expected for name, expected in result.files.items())
-        except (OSError, ValidationError):
+            return cls.open(folder)
+        except DamagedError:
             return None
-        return cls(folder, result) if whole and result.schema_version == SCHEMA else None
+
+    @classmethod
+    def open(cls, folder: Path) -> Stored | None:
+        """The finished job in ``folder``; None where there is none.
+
+        Raises :class:`OtherSchemaError`, and :class:`DamagedError` that says which file is not as it was written.
+        """
+        path = folder / RESULT
+        try:
+            content = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise DamagedError(f"{RESULT} cannot be read ({error.strerror or error})") from error
+        if (schema := schema_of(content)) not in (SCHEMA, None):
+            raise OtherSchemaError(f"of result schema {schema}, here {SCHEMA}")
+        try:
+            result = Result.model_validate_json(content)
+        except ValidationError as error:
+            raise DamagedError(f"{RESULT} is damaged ({_what_is_wrong(error)})") from error
+        if result.seal is not None and result.seal != _seal_of(content):
+            raise DamagedError(f"{RESULT} is damaged (sha256 differs)")
+        for name, expected in result.files.items():
+            _require_hash(folder / name, expected)
+        return cls(folder, result)
 
     @property
     def model_files(self) -> list[str]:
         """Names of the files of its model; none where it keeps none."""
-        return sorted({*self.result.files} - {SCORES, SAMPLES, VALIDATION_SCORES, VALIDATION_SAMPLES})
+        return sorted({*self.result.files} - {SCORES, SAMPLES, VALIDATION_SCORES, VALIDATION_SAMPLES, EMBEDDINGS})
 
     @property
     def scores(self) -> np.ndarray:
-        """float32 (N, K) test scores."""
+        """float32 (N, K) test scores. Raises :class:`UserError` when the file went since it was checked."""
         from safetensors.numpy import load_file
 
-        scores: np.ndarray = load_file(self.folder / SCORES)["scores"]
+        with _reading(self.folder / SCORES) as path:
+            scores: np.ndarray = load_file(path)["scores"]
         return scores
 
     @property
@@ -178,15 +219,20 @@ class Stored:
         """One row a test clip: sample_id, column (of the true class), in the order of :attr:`scores`."""
         import pandas as pd
 
-        return pd.read_parquet(self.folder / SAMPLES)
+        with _reading(self.folder / SAMPLES) as path:
+            return pd.read_parquet(path)
 
     def scored(self) -> Scored:
         """Scores joined with labels: what every metric is computed from."""
+        from pyarrow import parquet
+
         from mmcl_bench.metrics import Scored
 
+        with _reading(self.folder / SAMPLES) as path:
+            columns = parquet.read_table(path, columns=["column"])["column"].to_numpy()
         return Scored(
             self.scores,
-            self.samples["column"].to_numpy(dtype=np.int64),
+            columns.astype(np.int64),
             np.array(self.result.seen, dtype=bool),
             self.result.selection.calibration,
         )
@@ -201,8 +247,10 @@ class Stored:
 
         if VALIDATION_SCORES not in self.result.files:
             return None
-        sheet = load_file(self.folder / VALIDATION_SCORES)
-        samples = pd.read_parquet(self.folder / VALIDATION_SAMPLES)
+        with _reading(self.folder / VALIDATION_SCORES) as path:
+            sheet = load_file(path)
+        with _reading(self.folder / VALIDATION_SAMPLES) as path:
+            samples = pd.read_parquet(path)
         return Validation(
             Scored(
                 sheet["scores"],
@@ -213,6 +261,29 @@ class Stored:
             tuple(samples["sample_id"]),
             sheet["classes"],
         )
+
+    def embeddings(self) -> Embeddings | None:
+        """Clips of unseen classes among the class texts; None where the method maps to no such space, and for results
+        of a version that did not keep them."""
+        from safetensors.numpy import load_file
+
+        if EMBEDDINGS not in self.result.files:
+            return None
+        with _reading(self.folder / EMBEDDINGS) as path:
+            kept = load_file(path)
+        return Embeddings(kept["samples"], kept["rows"], kept["prototypes"])
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Where test clips of unseen classes lie in the space of class texts."""
+
+    samples: np.ndarray
+    """float16 (M, D), unit rows."""
+    rows: np.ndarray
+    """int64 (M,), their rows in the test scores."""
+    prototypes: np.ndarray
+    """float16 (U, D), unit rows: the texts of the unseen classes, in the order of the classes."""
 
 
 @dataclass(frozen=True)
@@ -246,6 +317,21 @@ def write_validation(folder: Path, validation: Validation | None) -> dict[str, s
     return {path.name: _sha256(path) for path in paths}
 
 
+def write_embeddings(folder: Path, embeddings: Embeddings | None) -> dict[str, str]:
+    """Writes embeddings atomically, or removes former ones; returns sha256 by file name."""
+    from safetensors.numpy import save_file
+
+    path = folder / EMBEDDINGS
+    if embeddings is None:
+        path.unlink(missing_ok=True)
+        return {}
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {"samples": embeddings.samples, "rows": embeddings.rows, "prototypes": embeddings.prototypes}
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_atomically(path, lambda draft: save_file(whole, draft))
+    return {EMBEDDINGS: _sha256(path)}
+
+
 def write_scores(folder: Path, scores: np.ndarray, sample_ids: list[str], columns: np.ndarray) -> dict[str, str]:
     """Writes the score matrix and its samples atomically; returns sha256 by file name."""
     import pandas as pd
@@ -266,10 +352,62 @@ def place_model(folder: Path, saved: Path, names: Iterable[str]) -> dict[str, st
 
 
 def write_result(folder: Path, result: Result) -> Stored:
-    """Writes ``result.json`` atomically, which finishes the job."""
-    text = result.model_dump_json(indent=1) + "\n"
-    write_atomically(folder / RESULT, lambda path: path.write_text(text, encoding="utf-8"))
-    return Stored(folder, result)
+    """Writes ``result.json`` atomically and sealed, which finishes the job."""
+    blank = _text(result.model_copy(update={"seal": _UNSEALED}))
+    sealed = result.model_copy(update={"seal": _seal_of(blank.encode())})
+    write_atomically(folder / RESULT, lambda path: path.write_text(_text(sealed), encoding="utf-8"))
+    return Stored(folder, sealed)
+
+
+def schema_of(content: bytes) -> int | None:
+    """The schema version that ``result.json`` states; None where it states none."""
+    found = re.search(rb'^\s*\{\s*"schema_version":\s*(\d+)', content)
+    return int(found[1]) if found else None
+
+
+def _text(result: Result) -> str:
+    return result.model_dump_json(indent=1) + "\n"
+
+
+_UNSEALED = "0" * 64
+
+
+def _seal_of(content: bytes) -> str:
+    """sha256 of ``result.json`` as it was before it was sealed."""
+    blank = re.sub(rb'"seal": ?"[0-9a-f]{64}"', f'"seal": "{_UNSEALED}"'.encode(), content)
+    return hashlib.sha256(blank).hexdigest()
+
+
+def _what_is_wrong(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"].partition(" at line")[0]
+
+
+def _require_hash(path: Path, expected: str) -> None:
+    """Raises :class:`DamagedError` unless a file of a result is as it was written."""
+    try:
+        found = _sha256(path)
+    except FileNotFoundError as error:
+        raise DamagedError(f"{path.name} is missing") from error
+    except OSError as error:
+        raise DamagedError(f"{path.name} cannot be read ({error.strerror or error})") from error
+    if found != expected:
+        raise DamagedError(f"{path.name} is damaged (sha256 differs)")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Path]:
+    """Where a file of a result is read that was whole a moment ago."""
+    from safetensors import SafetensorError
+
+    try:
+        yield path
+    # pyarrow's errors are of these kinds as well.
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path}: was removed or changed while it was read; run the same command again, which names what is damaged"
+        ) from error
 
 
 def stored_results(root: Path) -> Iterator[Stored]:
@@ -285,13 +423,13 @@ def damaged_results(root: Path) -> list[Path]:
     return [p.parent for p in sorted((root / "jobs").glob(f"*/{RESULT}")) if Stored.read(p.parent) is None]
 
 
-def read_results(root: Path | str = "results") -> pd.DataFrame:
-    """One row a metric of every finished job under ``root``.
+def read_results(root: Path | str | None = None) -> pd.DataFrame:
+    """One row a metric of every finished job under ``root``; without it, where ``mmcl-bench run`` keeps results.
 
     Columns: task, family, dataset, split, synthetic, method, transductive, preset, seed, limit, selection, metric,
     main (whether it is the task's main metric), value, low, high, n, oracle, job, folder. Figures are shares of 1.
     """
-    return table_of(stored_results(Path(root)))
+    return table_of(stored_results(results_root(None if root is None else Path(root))))
 
 
 def table_of(stored: Iterable[Stored]) -> pd.DataFrame:
@@ -347,7 +485,17 @@ def _sha256(path: Path) -> str:
 
 def require_results(root: Path) -> list[Stored]:
     """The finished jobs under ``root``. Raises :class:`UserError` when there is none."""
-    found = list(stored_results(root))
+    return finished_and_damaged(root)[0]
+
+
+def finished_and_damaged(root: Path) -> tuple[list[Stored], list[Path]]:
+    """The jobs of :func:`stored_results` and the folders of :func:`damaged_results`, all read once.
+
+    Raises :class:`UserError` when no job is finished.
+    """
+    folders = [path.parent for path in sorted((root / "jobs").glob(f"*/{RESULT}"))]
+    read = [Stored.read(folder) for folder in folders]
+    found = [stored for stored in read if stored is not None]
     if not found:
         raise UserError(f"{root / 'jobs'}: no finished job; run one first, e.g. mmcl-bench run zero-shot --split 55/5")
-    return found
+    return found, [folder for folder, stored in zip(folders, read, strict=True) if stored is None]

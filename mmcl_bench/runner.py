@@ -4,30 +4,45 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock
 
-import mmcl_bench
 from mmcl_bench import paths, provenance, results, stats
-from mmcl_bench.atomic import write_atomically
+from mmcl_bench.atomic import DamagedError, is_disk_full, remove_drafts, write_atomically
+from mmcl_bench.devices import find_device
+from mmcl_bench.errors import UserError
+from mmcl_bench.failures import forget_failure, record_failure
 from mmcl_bench.jobs import Job, make_job
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Context, Method, Progress, silent
 from mmcl_bench.metrics import METRICS, Scored, fit_calibration, per_class_accuracy
 from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.protocols.base import Needs, Protocol
-from mmcl_bench.results import Figure, MethodRecord, Oracle, Result, Selection, Stored, TaskRecord, Validation
+from mmcl_bench.results import (
+    Embeddings,
+    Figure,
+    MethodRecord,
+    Oracle,
+    Result,
+    Selection,
+    Stored,
+    TaskRecord,
+    Validation,
+)
 from mmcl_bench.seeds import derive_seed
 from mmcl_bench.skeleton.prepare import open_dataset
 from mmcl_bench.skeleton.store import SkeletonDataset
 from mmcl_bench.tasks import load_task
+from mmcl_bench.validity import WeightHashes, checkpoint_ground, what_differs, why_stale
+from mmcl_bench.worktime import WorkTime
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +51,13 @@ LEVEL = 0.95
 RESAMPLES = 2000
 ORACLE_EPOCHS = 10
 """Kept epochs that the oracle tries at most: scoring every one takes as long as training where tests are large."""
-_FINGERPRINTS = "fingerprints.json"
+MOST_EMBEDDED = 2000
+"""Unseen-class test clips whose embeddings are kept, for a map of a few MB at most."""
+GROUND = "ground.json"
+"""In a work folder: what the checkpoints there depend on."""
+_FITS_OF_DAMAGE = 3
+"""Times that a job whose checkpoints are damaged while it runs goes back to what is sound of them."""
+_LOG = logging.getLogger(__name__)
 History = dict[str, list[dict[str, float]]]
 """Training curves by phase."""
 
@@ -51,25 +72,81 @@ class Surroundings:
     progress: Progress = silent
     scalars: Path | None = None
     """Folder for scalars of the training in the form of TensorBoard, a folder a job and fit; None: none are written."""
+    any_device: bool = False
+    """Whether nobody asked for ``device``, so that what another kind of device gave is as good."""
+    weights: WeightHashes = field(default_factory=WeightHashes, compare=False, repr=False)
+    """What was found out of encoders."""
+
+    @property
+    def asked_device(self) -> str | None:
+        """The device that a stored result should be of; None where any will do."""
+        return None if self.any_device else self.device
 
 
-def run_job(job: Job, where: Surroundings, fresh: bool = False) -> tuple[Stored, bool]:
-    """The job's stored result if there is one for the same data, else a new one; and whether it is new.
+def run_job(job: Job, where: Surroundings, fresh: bool = False, wait: bool = True) -> tuple[Stored, bool]:
+    """The job's stored result if there is one that counts here, else a new one; and whether it is new.
 
-    ``fresh`` forgets what is stored. A job that was stopped continues from its last checkpoint.
+    ``fresh`` forgets what is stored. A job that was stopped continues from its last checkpoint. What is stale or
+    damaged is named in the log and done again. A job that fails leaves why in its folder, see :mod:`.failures`.
+
+    Raises :class:`filelock.Timeout` without ``wait`` where another runner has the job.
     """
     data = {name: open_dataset(name, where.data_root, _preparing(where.progress, name)) for name in job.task.datasets}
     fingerprints = {name: dataset.card.fingerprint for name, dataset in data.items()}
     folder = where.results_root / "jobs" / job.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Of two runners that want one job, the second waits and then finds the result.
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
-        stored = None if fresh else Stored.read(folder)
-        if stored is not None and stored.result.provenance.data_fingerprints == fingerprints:
+    with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=-1 if wait else 0):
+        stored = None if fresh else _valid(job, where, folder, fingerprints)
+        if stored is not None:
             return stored, False
-        if fresh or _work_is_stale(folder, fingerprints):
+        ground = checkpoint_ground(fingerprints, where.device)
+        remove_drafts(folder)
+        if fresh or _work_is_stale(folder, ground):
             shutil.rmtree(folder / "work", ignore_errors=True)
-        return _Run(job, where, folder).result(data, fingerprints), True
+        try:
+            return _finished(job, where, folder, data, fingerprints, ground), True
+        except BaseException as error:
+            if isinstance(error, Exception) and not is_disk_full(error):
+                record_failure(folder, job.hash, error, ground)
+            raise
+
+
+def _valid(job: Job, where: Surroundings, folder: Path, fingerprints: dict[str, str]) -> Stored | None:
+    """The stored result, where it is whole and still counts; else says in the log why it does not."""
+    try:
+        stored = Stored.open(folder)
+    except DamagedError as error:
+        _LOG.warning("%s: %s; it is run again", folder, error)
+        return None
+    if stored is None:
+        return None
+    origin = stored.result.provenance.model_dump()
+    why = why_stale(job, origin, fingerprints, where.asked_device, where.weights)
+    if why is None:
+        forget_failure(folder)
+        return stored
+    _LOG.warning("%s: stale: %s; it is run again", folder, why)
+    return None
+
+
+def _finished(
+    job: Job,
+    where: Surroundings,
+    folder: Path,
+    data: Mapping[str, SkeletonDataset],
+    fingerprints: dict[str, str],
+    ground: dict[str, str],
+) -> Stored:
+    """A new result; where checkpoints turn out to be damaged, from what is sound of them."""
+    for _ in range(_FITS_OF_DAMAGE):
+        try:
+            return _Run(job, where, folder).result(data, fingerprints, ground)
+        except DamagedError as error:
+            _LOG.warning("%s; it is set aside, and the job goes on from what is sound", error)
+    raise UserError(
+        f"{folder / 'work'}: checkpoints are damaged again and again; check the disk, then the same command"
+    )
 
 
 def run(
@@ -92,7 +169,12 @@ def run(
 
     >>> run("zero-shot/synth60[split=55/5]", method="chance", seeds=3)  # doctest: +SKIP
     """
-    where = Surroundings(paths.data_root(data_root), paths.results_root(results_root), device)
+    where = Surroundings(
+        paths.data_root(data_root),
+        paths.results_root(results_root),
+        find_device(device),
+        any_device=device == "auto",
+    )
     bound, chosen = load_task(task, where.data_root), METHODS.get(method)
     jobs = [make_job(bound, chosen, seed, preset, settings, limit) for seed in range(seeds)]
     return results.table_of(run_job(job, where, fresh)[0] for job in jobs)
@@ -109,9 +191,11 @@ class _Run:
         self._model = self.work / "model"
         self.started = provenance.start()
 
-    def result(self, data: Mapping[str, SkeletonDataset], fingerprints: dict[str, str]) -> Stored:
-        self.work.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.work / _FINGERPRINTS, lambda path: path.write_text(json.dumps(_of_work(fingerprints))))
+    def result(
+        self, data: Mapping[str, SkeletonDataset], fingerprints: dict[str, str], ground: dict[str, str]
+    ) -> Stored:
+        write_atomically(self.work / GROUND, lambda path: path.write_text(json.dumps(ground)))
+        self._time = WorkTime(self.work)
         method_class = METHODS.get(self.job.method)
         needs = Needs(method_class.encoders(self.job.settings), method_class.transductive)
         protocol = PROTOCOLS.get(self.job.task.card.family)(
@@ -131,10 +215,21 @@ class _Run:
             clips = protocol.test_clips()
             scores = _checked(method.score(clips), len(clips), len(protocol.classes), method.name)
             scored = protocol.test_scored(scores, selection.calibration)
+            embeddings = _embeddings(method, protocol, scored)
             oracle = self._oracle(method, protocol, scored)
             notes = {**report.notes, **_cost_note(method)}
         return self._write(
-            protocol, method, scored, selection, validation, oracle, history, notes, fingerprints, model_files
+            protocol,
+            method,
+            scored,
+            selection,
+            validation,
+            embeddings,
+            oracle,
+            history,
+            notes,
+            fingerprints,
+            model_files,
         )
 
     def _select(
@@ -175,7 +270,7 @@ class _Run:
         clips, labels = protocol.test_clips(counted), scored.labels[counted]
         figures = []
         for done, epoch in enumerate(epochs):
-            self.where.progress("oracle", done, len(epochs), {})
+            self._advance("oracle", done, len(epochs))
             method.restore(epoch)
             figures.append(metric(Scored(method.score(clips), labels, scored.seen, scored.calibration)))
         if np.isnan(figures).all():
@@ -190,6 +285,7 @@ class _Run:
         scored: Scored,
         selection: Selection,
         validation: Validation | None,
+        embeddings: Embeddings | None,
         oracle: Oracle | None,
         history: History,
         notes: dict[str, Any],
@@ -201,6 +297,7 @@ class _Run:
         (self.folder / results.RESULT).unlink(missing_ok=True)
         files = results.write_scores(self.folder, scored.scores, protocol.test_sample_ids(), scored.labels)
         files |= results.write_validation(self.folder, validation)
+        files |= results.write_embeddings(self.folder, embeddings)
         files |= results.place_model(self.folder, self._model, model_files)
         accuracy = per_class_accuracy(scored)
         result = Result(
@@ -242,15 +339,24 @@ class _Run:
             oracle=oracle,
             history={phase: [_finite(row) for row in rows] for phase, rows in history.items()},
             notes=notes,
-            provenance=provenance.collect(self.started, self.where.device, fingerprints, protocol.weight_hashes),
+            provenance=provenance.collect(
+                self.started,
+                self.where.device,
+                fingerprints,
+                protocol.weight_hashes,
+                self._time.former_seconds,
+                self._time.starts,
+            ),
             files=files,
         )
         stored = results.write_result(self.folder, result)
+        forget_failure(self.folder)
         shutil.rmtree(self.work, ignore_errors=True)
         return stored
 
     def _context(self, phase: str, chosen: Mapping[str, Any] | None) -> Context:
         def progress(what: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+            self._time.tick()
             self.where.progress(f"{phase}: {what}", done, total, figures)
 
         return Context(
@@ -263,6 +369,7 @@ class _Run:
         )
 
     def _advance(self, what: str, done: int, total: int) -> None:
+        self._time.tick()
         self.where.progress(what, done, total, {})
 
 
@@ -294,17 +401,48 @@ def _cost_note(method: Method) -> dict[str, Any]:
     return {"cost": complexity(network).as_json()}
 
 
-def _work_is_stale(folder: Path, fingerprints: dict[str, str]) -> bool:
-    """Whether a stopped run's checkpoints are of other data, or another version, than there is now."""
+def _embeddings(method: Method, protocol: Protocol, scored: Scored) -> Embeddings | None:
+    """Where the first clips of unseen classes lie among the class texts; None where the method maps to no such space.
+
+    Test clips stand in an order that says nothing of their labels, so the first of them are any of them.
+    """
+    texts = protocol.classes.embeddings
+    rows = np.flatnonzero(scored.of_unseen_class)[:MOST_EMBEDDED]
+    if texts is None or len(rows) == 0:
+        return None
+    mask = np.zeros(len(scored), dtype=bool)
+    mask[rows] = True
+    samples = method.embed(protocol.test_clips(mask))
+    if samples is None:
+        return None
+    if samples.shape != (len(rows), texts.shape[1]):
+        raise ValueError(f"method {method.name} embedded clips as {samples.shape}, not {(len(rows), texts.shape[1])}")
+    return Embeddings(_unit(samples), rows, _unit(texts[~scored.seen]))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """float16 rows of length 1."""
+    unit: np.ndarray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return unit.astype(np.float16)
+
+
+def _work_is_stale(folder: Path, ground: dict[str, str]) -> bool:
+    """Whether a stopped run's checkpoints are of something else than there is now; says so in the log."""
+    work = folder / "work"
+    if not work.is_dir():
+        return False
+    why = why_checkpoints_stale(work, ground)
+    if why is not None and any(work.rglob("*.pt")):
+        _LOG.warning("%s: checkpoints of a stopped run are left aside (%s); it starts anew", folder, why)
+    return why is not None
+
+
+def why_checkpoints_stale(work: Path, ground: Mapping[str, str | None]) -> str | None:
+    """Why a stopped run cannot go on, in a few words; None where it can."""
     try:
-        return bool(json.loads((folder / "work" / _FINGERPRINTS).read_text()) != _of_work(fingerprints))
+        return what_differs(json.loads((work / GROUND).read_bytes()), ground)
     except (OSError, ValueError):
-        return True
-
-
-def _of_work(fingerprints: dict[str, str]) -> dict[str, str]:
-    """What checkpoints depend on beside the job."""
-    return {"mmcl_bench": mmcl_bench.__version__, **fingerprints}
+        return what_differs(None, ground)
 
 
 def _preparing(progress: Progress, name: str) -> Callable[[int, int], None]:

@@ -62,6 +62,12 @@ class ScoreFile:
     columns: tuple[str, ...] | None
     """What the file calls its C columns; None where it has no names."""
 
+    @property
+    def sha256(self) -> str:
+        """Of the file."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
     def aligned(self, sample_ids: Sequence[str], classes: Sequence[str], what: str = "test clip") -> np.ndarray:
         """float32 (N, K): the scores of these clips and classes, in their order.
 
@@ -218,6 +224,25 @@ class Judge:
         """Of the data, by data set."""
         return {name: dataset.card.fingerprint for name, dataset in self.protocol.data.items()}
 
+    def task_record(self) -> TaskRecord:
+        """What results keep of the task."""
+        task = self.task
+        return TaskRecord(
+            identity=task.identity,
+            hash=task.hash,
+            family=task.card.family,
+            name=task.card.name,
+            version=task.card.version,
+            title=task.card.title,
+            datasets=task.datasets,
+            split=task.split,
+            parameters=task.parameters,
+            metrics=task.card.metrics,
+            main_metric=task.card.main_metric,
+            synthetic=any(dataset.card.synthetic for dataset in self.protocol.data.values()),
+            citation=task.card.citation,
+        )
+
     def scored(self, file: ScoreFile, calibration: Calibration) -> Scored:
         """A file's scores joined with the labels. Raises :class:`UserError` where they are not of this task's test."""
         return self.protocol.test_scored(file.aligned(self.sample_ids, self.classes), calibration.value)
@@ -323,7 +348,7 @@ class ForeignRun:
             result = Result(
                 job=self.job,
                 job_hash=self.job_hash,
-                task=self._task_record(),
+                task=self.judge.task_record(),
                 method=MethodRecord(
                     name=self.name,
                     version=1,
@@ -347,7 +372,7 @@ class ForeignRun:
                 notes={
                     FOREIGN: True,
                     "file": self.file.path.name,
-                    "sha256": _sha256(self.file.path),
+                    "sha256": self.file.sha256,
                     "calibration": self.calibration.source,
                 },
                 provenance=provenance.collect(started, "cpu", self.judge.fingerprints, protocol.weight_hashes),
@@ -370,24 +395,6 @@ class ForeignRun:
             calibration=self.calibration.value,
             validation=on_validation,
             n_validation=0 if held_out is None else len(held_out.sample_ids),
-        )
-
-    def _task_record(self) -> TaskRecord:
-        task = self.judge.task
-        return TaskRecord(
-            identity=task.identity,
-            hash=task.hash,
-            family=task.card.family,
-            name=task.card.name,
-            version=task.card.version,
-            title=task.card.title,
-            datasets=task.datasets,
-            split=task.split,
-            parameters=task.parameters,
-            metrics=task.card.metrics,
-            main_metric=task.card.main_metric,
-            synthetic=any(dataset.card.synthetic for dataset in self.judge.protocol.data.values()),
-            citation=task.card.citation,
         )
 
 
@@ -419,10 +426,18 @@ def write_template(path: Path, judge: Judge) -> int:
 
 
 def _read_csv(path: Path, ids: _Ids) -> ScoreFile:
+    return _of_frame(path, _csv_frame(path), ids)
+
+
+def _csv_frame(path: Path) -> pd.DataFrame:
+    """Ids are left as they are written, even where they look like a number or a missing value."""
     import pandas as pd
 
-    # A converter leaves an id such as NA as it is.
-    return _of_frame(path, pd.read_csv(path, converters={SAMPLE_ID: str}, encoding="utf-8-sig"), ids)
+    names = pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns
+    missing = {name: ["", "NA", "NaN", "nan"] for name in names if name != SAMPLE_ID}
+    return pd.read_csv(
+        path, dtype={SAMPLE_ID: str}, keep_default_na=False, na_values=missing, encoding="utf-8-sig", index_col=False
+    )
 
 
 def _read_parquet(path: Path, ids: _Ids) -> ScoreFile:
@@ -443,16 +458,17 @@ def _of_frame(path: Path, frame: pd.DataFrame, ids: _Ids) -> ScoreFile:
             numbers = pd.to_numeric(of_classes[name], errors="coerce").to_numpy()
             row = int(np.isnan(numbers.astype(np.float64)).argmax())
             raise UserError(
-                f"{path}: column {name!r}, row {row + 1}: {of_classes[name].iloc[row]!r} is no number; leave out columns "
-                "that are no class, and give each score as a number"
+                f"{path}: column {name!r}, row {row + 1}: {of_classes[name].iloc[row]!r} is no number; leave out "
+                "columns that are no class, and give each score as a number"
             )
     return ScoreFile(path, sample_ids, of_classes.to_numpy(dtype=np.float64), tuple(map(str, of_classes.columns)))
 
 
 def _read_npz(path: Path, ids: _Ids) -> ScoreFile:
-    with np.load(path, allow_pickle=False) as arrays:
-        if not isinstance(arrays, np.lib.npyio.NpzFile):
-            raise UserError(f"{path}: one bare array; save scores and sample_ids by name, with numpy.savez")
+    loaded = np.load(path, allow_pickle=False)
+    if not isinstance(loaded, np.lib.npyio.NpzFile):
+        raise UserError(f"{path}: one bare array; save scores and sample_ids by name, with numpy.savez")
+    with loaded as arrays:
         wanted = ["scores"] if ids is not None else ["scores", "sample_ids"]
         if missing := [name for name in wanted if name not in arrays.files]:
             raise UserError(f"{path}: no array {missing[0]!r}; it has {', '.join(arrays.files) or 'none'}")
@@ -510,10 +526,7 @@ def _read_ids(path: Path) -> tuple[str, ...]:
     try:
         if path.suffix.lower() == ".txt":
             return tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
-        if path.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(path)
-        else:
-            frame = pd.read_csv(path, converters={SAMPLE_ID: str}, encoding="utf-8-sig")
+        frame = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else _csv_frame(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable file of sample ids ({_first_line(error)})") from error
     if SAMPLE_ID not in frame.columns:
@@ -566,8 +579,3 @@ def _listed(names: Iterable[str]) -> str:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -19,8 +19,8 @@ from mmcl_bench.metrics import Metric, Scored, WeightedStatistic, joint_cells
 if TYPE_CHECKING:
     import pandas as pd
 
-_CHUNK_CELLS = 2**20
-"""Weights held at once, (rows, cells) float64: 8 MiB, whatever the number of samples or resamples."""
+_CHUNK_CELLS = 2**18
+"""Weights held at once, (rows, cells) float64: 2 MiB, which stays in a cache whatever the number of samples."""
 _SAMPLES_WORTH_A_BINOMIAL = 16
 """Samples whose draws take as long, one by one, as one binomial number does."""
 _EXACT_BELOW = 25

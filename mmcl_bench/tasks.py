@@ -93,16 +93,21 @@ class TaskCard(BaseModel):
         """The :data:`OPTIONS` that its tasks have."""
         return {} if self.family == "transfer" else OPTIONS
 
-    def split_names(self) -> list[str]:
+    def split_names(self, tested: DatasetFacts | None = None) -> list[str]:
         """Every value that ``split`` may take."""
         if self.table is not None and not self.splits:
+            if tested is not None and tested.class_table == self.table:
+                return sorted(tested.splits)
             return sorted(facts.splits(self.table))
         return list(self.splits)
 
-    def bind(self, parameters: Mapping[str, str], data_root: Path | None = None) -> Task:
+    def bind(
+        self, parameters: Mapping[str, str], data_root: Path | None = None, tested: DatasetFacts | None = None
+    ) -> Task:
         """A task with some parameters set. Raises :class:`UserError` for one that the card lacks or cannot take.
 
-        ``data_root`` is where data sets are found that no reader knows by name.
+        ``data_root`` is where data sets are found that no reader knows by name. ``tested`` are the facts of the data
+        set, where somebody has read them before.
         """
         options = self._options()
         known = {**{key: values[0] for key, values in options.items()}, **self.parameters}
@@ -113,20 +118,25 @@ class TaskCard(BaseModel):
         for key, values in options.items():
             if bound[key] not in values:
                 raise UserError(f"{self.path}: {unknown(f'value of {key}', bound[key], list(values))}")
-        if "split" in bound and bound["split"] not in self.split_names():
-            raise UserError(f"{self.path}: {unknown('split', bound['split'], self.split_names())}")
-        return Task(self, bound, data_root or paths.data_root())
+        names = self.split_names(tested)
+        if "split" in bound and bound["split"] not in names:
+            raise UserError(f"{self.path}: {unknown('split', bound['split'], names)}")
+        return Task(self, bound, data_root or paths.data_root(), tested)
 
 
 class Task:
     """A card with every parameter bound."""
 
-    def __init__(self, card: TaskCard, parameters: Mapping[str, str], data_root: Path) -> None:
+    def __init__(
+        self, card: TaskCard, parameters: Mapping[str, str], data_root: Path, tested: DatasetFacts | None = None
+    ) -> None:
         self.card = card
         self.parameters = dict(parameters)
         self._data_root = data_root
+        if tested is not None:
+            self._tested = tested
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """``family/name@version[key=value]``: the split always, other parameters where they are not the default."""
         shown = {k: v for k, v in self._deciding().items() if k == "split" or v != self.card.parameters.get(k)}

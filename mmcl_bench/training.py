@@ -8,7 +8,11 @@ killed at any moment ends with the numbers of an undisturbed one.
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import math
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from mmcl_bench.atomic import write_atomically
+from mmcl_bench.atomic import DamagedError, read_sealed, set_aside, write_sealed
 from mmcl_bench.errors import UserError
 from mmcl_bench.methods.base import Context, FitReport
 from mmcl_bench.processes import run_in_processes
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 Losses = Mapping[str, Tensor]
 """Scalars by name; ``loss`` is the one that is minimised, the others are reported."""
 MAX_SNAPSHOTS = 30
+_LOG = logging.getLogger(__name__)
 _SECONDS_BETWEEN_CHECKS = 0.5
 """How often scalars leave the device, which has to wait for them."""
 
@@ -124,6 +129,7 @@ class Trainer:
         chosen = self.context.chosen
         last = total if chosen is None else max(1, round(total * chosen["epoch"] / chosen["of"]))
         self.context.folder.mkdir(parents=True, exist_ok=True)
+        self._mend(last)
         if self.schedule.processes > 1:
             run_in_processes(
                 self.schedule.processes,
@@ -144,8 +150,11 @@ class Trainer:
         return sorted(int(path.stem.rpartition("-")[2]) for path in self.context.folder.glob("epoch-*.pt"))
 
     def restore(self, epoch: int) -> None:
-        """Puts the weights after ``epoch`` back into the module."""
-        self.module.load_state_dict(_load(self._snapshot(epoch)))
+        """Puts the weights after ``epoch`` back into the module.
+
+        Raises :class:`DamagedError` where they went since training ended.
+        """
+        self.module.load_state_dict(_load(self._snapshot(epoch))["module"])
 
     def _train(
         self,
@@ -192,11 +201,62 @@ class Trainer:
         return max(self.snapshots(), key=lambda epoch: (smooth[epoch], epoch))
 
     def _checkpoint(self, epoch: int, last: int, optimizer: torch.optim.Optimizer) -> None:
-        every = math.ceil(self.schedule.epochs / MAX_SNAPSHOTS)
-        if epoch % every == 0 or epoch == last:
-            _save(self._snapshot(epoch), self.module.state_dict())
         state = {"module": self.module.state_dict(), "optimizer": optimizer.state_dict(), "history": self.history}
         _save(self._state, state)
+        if self._is_kept(epoch) or epoch == last:
+            _copy(self._state, self._snapshot(epoch))
+
+    def _is_kept(self, epoch: int) -> bool:
+        return epoch % math.ceil(self.schedule.epochs / MAX_SNAPSHOTS) == 0
+
+    def _mend(self, last: int) -> None:
+        """Leaves what an undisturbed run would have left after some epoch, the latest for which that can be had.
+
+        A kept epoch that is damaged or gone is run again, from the last sound one before it, and so is all after it.
+        """
+        done = self._epochs_done()
+        latest = max([done, *self.snapshots()])
+        sound, broken = 0, latest + 1
+        for epoch in (epoch for epoch in range(1, latest + 1) if self._is_kept(epoch) or epoch == last):
+            if not self._is_sound(epoch, may_lack=epoch == done):
+                if epoch != done:
+                    broken = epoch
+                    break
+                _copy(self._state, self._snapshot(epoch))
+            sound = epoch
+        for epoch in self.snapshots():
+            if epoch > sound:
+                self._snapshot(epoch).unlink()
+        if not sound <= done < broken:
+            self._state.unlink(missing_ok=True)
+            if sound:
+                _copy(self._snapshot(sound), self._state)
+
+    def _epochs_done(self) -> int:
+        """Epochs of the state that training goes on from; 0 where there is none. A damaged one is set aside."""
+        if not self._state.is_file():
+            return 0
+        try:
+            return len(_load(self._state)["history"])
+        except DamagedError as error:
+            self._set_aside(self._state, error)
+            return 0
+
+    def _is_sound(self, epoch: int, may_lack: bool) -> bool:
+        """Whether a kept epoch can be gone back to. A kill may come before the last one is kept."""
+        path = self._snapshot(epoch)
+        if may_lack and not path.is_file():
+            return False
+        try:
+            read_sealed(path)
+        except DamagedError as error:
+            self._set_aside(path, error)
+            return False
+        return True
+
+    def _set_aside(self, path: Path, error: DamagedError) -> None:
+        _LOG.warning("%s; set aside, and training goes on from what is sound", error)
+        set_aside(path)
 
     def _resume(self, optimizer: torch.optim.Optimizer | None) -> None:
         if not self._state.is_file():
@@ -366,8 +426,19 @@ def _summary_writer(folder: Path, epochs_done: int) -> SummaryWriter:
 
 
 def _save(path: Path, state: Mapping[str, Any]) -> None:
-    write_atomically(path, lambda draft: torch.save(state, draft))
+    content = io.BytesIO()
+    torch.save(state, content)
+    write_sealed(path, content.getvalue())
 
 
 def _load(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return torch.load(io.BytesIO(read_sealed(path)), map_location="cpu", weights_only=True)
+
+
+def _copy(path: Path, copy: Path) -> None:
+    """Another name for a file that is only ever replaced, never changed."""
+    copy.unlink(missing_ok=True)
+    try:
+        os.link(path, copy)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, copy)

@@ -8,7 +8,22 @@ from typing import Annotated
 
 import typer
 
-from mmcl_bench.cli import data, export, features, fuse, info, listing, predict, report, run
+from mmcl_bench.cli import (
+    baseline,
+    check,
+    compare,
+    data,
+    export,
+    features,
+    fuse,
+    info,
+    listing,
+    plan,
+    predict,
+    report,
+    run,
+    score,
+)
 from mmcl_bench.errors import UserError
 
 INTERRUPTED = 130
@@ -21,12 +36,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(plan.plan)
 app.command()(run.run)
 app.command()(fuse.fuse)
 app.command()(info.info)
 app.command()(report.report)
+app.command()(compare.compare)
+app.command()(check.check)
+app.command()(score.score)
 app.command()(predict.predict)
 app.command()(export.export)
+app.add_typer(baseline.app, name="baseline")
 app.add_typer(data.app, name="data")
 app.add_typer(features.app, name="features")
 app.add_typer(listing.app, name="list")

@@ -81,7 +81,7 @@ def build(
 
     Stopped or killed, the same command goes on where it was. Nothing is downloaded.
     """
-    from mmcl_bench.cli.jobs import device_named
+    from mmcl_bench.devices import find_device
     from mmcl_bench.encoders.answers import INSTRUCTIONS
     from mmcl_bench.errors import UserError
 
@@ -89,7 +89,7 @@ def build(
         raise UserError("features build: give --videos to make strips, and --encode or --ask for what to do with them")
     root = paths.data_root(data_root)
     dataset = _opened(name, root)
-    device = device_named(device)
+    device = find_device(device)
     if videos is not None:
         source = _source(videos, pattern, skeletons, detector, crop, size, device)
         dataset = _with_strips(dataset, source, skip_bad, workers)

@@ -12,7 +12,7 @@ import typer
 from mmcl_bench import paths
 from mmcl_bench.cli import options
 from mmcl_bench.cli.console import AsJson, show, show_json, status
-from mmcl_bench.cli.jobs import device_named
+from mmcl_bench.devices import find_device
 from mmcl_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def info(
     dims = _feature_dims(chosen.encoders(own), subject.modalities)
     blueprint = Blueprint(method, subject.layout, subject.n_classes, own, dims, frames, bodies)
     with status(f"measuring {method}"):
-        cost = measure(blueprint, batch, device_named(device))
+        cost = measure(blueprint, batch, find_device(device))
     if as_json:
         about = {"method": method, "preset": preset, "settings": own, "layout": subject.layout}
         teachers = {str(modality): dim for modality, dim in dims.items()}

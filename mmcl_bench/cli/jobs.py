@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -54,10 +53,11 @@ def surroundings(
     data_root: Path | None, results: Path | None, device: str, scalars: Path | None = None
 ) -> Surroundings:
     """Where the jobs of a command run."""
+    from mmcl_bench.devices import find_device
     from mmcl_bench.runner import Surroundings
 
     root, results_root = paths.data_root(data_root), paths.results_root(results)
-    return Surroundings(root, results_root, device_named(device), scalars=scalars)
+    return Surroundings(root, results_root, find_device(device), scalars=scalars, any_device=device == "auto")
 
 
 def run_jobs(
@@ -100,23 +100,6 @@ def by_stream(
     if not names(streams):
         raise UserError("--streams names no stream; give some, such as joint,bone")
     return [{**overrides, "streams": json.dumps([stream])} for stream in names(streams)]
-
-
-def device_named(name: str) -> str:
-    """The torch device of ``--device``. Raises :class:`UserError` for one that this machine lacks."""
-    # So that asking for GPUs does not start CUDA, after which no process can be forked.
-    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and torch.cuda.is_available():
-        return name
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {name}: this machine has no such device; try cpu or auto") from error
-    return name
 
 
 @contextmanager

@@ -18,6 +18,28 @@ TaskName = Annotated[
         "or the path of a task card."
     ),
 ]
+TaskNames = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[TASK]...",
+        help="Families, tasks such as 'zero-shot/synth60[split=55/5]', paths of task cards, or patterns such as "
+        "'zero-shot/*'.",
+    ),
+]
+Methods = Annotated[
+    str | None,
+    typer.Option("--method", "--methods", help="Method, or several with commas between; mmcl when not given."),
+]
+Splits = Annotated[
+    str | None, typer.Option(help="all: every split of the tasks; or some with commas between. One job for each.")
+]
+Suite = Annotated[
+    str | None,
+    typer.Option(
+        help="In the place of tasks: a suite file, or one that comes with the package, embedded or small-real. "
+        "--methods then keeps some of its methods; --seeds, --limit and --preset take the place of its own."
+    ),
+]
 Split = Annotated[str | None, typer.Option(help="Split of the task, such as 55/5, 55/5:smie-1 or x-view.")]
 Dataset = Annotated[str | None, typer.Option(help="Data set of the family's task.")]
 Source = Annotated[str | None, typer.Option(help="Transfer: the data set to train on.")]
@@ -27,6 +49,18 @@ Duplicates = Annotated[
     typer.Option(help="removed: without the test clips that equal a training clip; a task version of its own."),
 ]
 Preset = Annotated[str, typer.Option(help="quick: minutes on two cores. paper: the published settings.")]
+Presets = Annotated[
+    str | None,
+    typer.Option(
+        help="quick: minutes on two cores. paper: the published settings. Or both, with a comma between; quick when "
+        "not given."
+    ),
+]
+SeedsOfAll = Annotated[int | None, typer.Option(help="How many seeds, from 0 on; 1 when not given.", min=1)]
+Streams = Annotated[
+    str | None,
+    typer.Option(help="One job for each of these skeleton streams, such as joint,bone,joint-motion,bone-motion."),
+]
 Seeds = Annotated[int, typer.Option(help="How many seeds, from 0 on.", min=1)]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Override a method's setting, as key=value. Repeatable.")

@@ -2,45 +2,64 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mmcl_bench import paths
+from mmcl_bench.cli import options
+from mmcl_bench.cli.console import AsJson, progress, show_json, status
+
+
+class Figures(StrEnum):
+    """Which figures are written as PNG and PDF."""
+
+    AUTO = "auto"
+    ALL = "all"
+    TASKS = "tasks"
+    NONE = "none"
 
 
 def report(
-    results: Annotated[
-        Path | None, typer.Option("--results", envvar=paths.RESULTS_VARIABLE, help="Folder of results.")
-    ] = None,
-    reports: Annotated[Path, typer.Option("--reports", help="Folder to write to.")] = Path("reports"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+    results: options.Results = None,
+    reports: Annotated[Path, typer.Option("--reports", help="Folder to write to.", file_okay=False)] = Path("reports"),
+    figures: Annotated[
+        Figures,
+        typer.Option(
+            help="Figures that are written as PNG and PDF, beside those on the page: all, those of tasks that compare "
+            "methods, or none. auto: all of a report with up to 60 rows, else those of tasks."
+        ),
+    ] = Figures.AUTO,
+    as_json: AsJson = False,
 ) -> None:
     """Make the leaderboards, the figures and one self-contained page."""
-    from rich.console import Console
+    with status("reading results and making the page"):
+        from mmcl_bench.report.page import build_report
 
-    from mmcl_bench.report.page import build_report
-
-    with Console(stderr=True).status("drawing tables and figures"):
-        summary = build_report(paths.results_root(results), reports)
+        root = paths.results_root(results)
+    with progress("drawing PNG and PDF", "files") as advance:
+        summary = build_report(root, reports, figures.value, advance)
     for folder in summary.damaged:
         typer.echo(f"{folder}: damaged, left out; run its job again with --fresh", err=True)
     if as_json:
-        import json
-
-        written = {
-            "page": str(summary.page),
-            "leaderboards": list(map(str, summary.leaderboards)),
-            "figures": list(map(str, summary.figures)),
-            "jobs": summary.n_jobs,
-            "limited": summary.n_limited,
-            "damaged": list(map(str, summary.damaged)),
-        }
-        typer.echo(json.dumps(written, indent=1))
+        show_json(
+            {
+                "page": str(summary.page),
+                "leaderboards": list(map(str, summary.leaderboards)),
+                "tables": list(map(str, summary.tables)),
+                "figures": list(map(str, summary.figures)),
+                "figures_on_page": summary.n_page_figures,
+                "jobs": summary.n_jobs,
+                "limited": summary.n_limited,
+                "damaged": list(map(str, summary.damaged)),
+            }
+        )
         return
     for path in (summary.page, *summary.leaderboards):
         typer.echo(path)
-    typer.echo(f"{reports / 'figures'}: {len(summary.figures)} files")
+    typer.echo(f"{reports / 'tables'}: {len(summary.tables)} files")
+    typer.echo(f"{reports / 'figures'}: {len(summary.figures)} files of {summary.n_page_figures} figures on the page")
     left_out = f", {summary.n_limited} smoke runs with --limit left out" if summary.n_limited else ""
     typer.echo(f"from {summary.n_jobs} jobs{left_out}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,30 +11,53 @@ import typer
 
 from mmcl_bench import paths
 from mmcl_bench.cli import options
-from mmcl_bench.cli.jobs import TaskWish, by_stream, run_jobs, surroundings
+from mmcl_bench.cli.console import show, show_json
+from mmcl_bench.cli.jobs import run_jobs, surroundings
+from mmcl_bench.cli.live import Board
+from mmcl_bench.cli.matrix import MatrixWish
 
 if TYPE_CHECKING:
+    from mmcl_bench.coordinating import Ran
+    from mmcl_bench.engines import Engine
     from mmcl_bench.jobs import Job
+    from mmcl_bench.runner import Surroundings
+
+SOME_FAILED = 1
 
 
 def run(
-    task: options.TaskName,
+    tasks: options.TaskNames = None,
+    suite: options.Suite = None,
     split: options.Split = None,
+    splits: options.Splits = None,
     dataset: options.Dataset = None,
     source: options.Source = None,
     target: options.Target = None,
     duplicates: options.Duplicates = None,
-    method: Annotated[str, typer.Option(help="Method, or several with commas between.")] = "mmcl",
-    preset: options.Preset = "quick",
-    seeds: options.Seeds = 1,
-    streams: Annotated[
-        str | None,
-        typer.Option(help="One job for each of these skeleton streams, such as joint,bone,joint-motion,bone-motion."),
-    ] = None,
+    methods: options.Methods = None,
+    preset: options.Presets = None,
+    seeds: options.SeedsOfAll = None,
+    streams: options.Streams = None,
     settings: options.Settings = None,
     parameters: options.Parameters = None,
     limit: options.Limit = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget the stored result and run again.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget the stored results and run again.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Of several jobs, run those again that failed before.")
+    ] = False,
+    engine: Annotated[str, typer.Option(help="Where jobs run: local, on this machine; slurm; or ray.")] = "local",
+    engine_options: Annotated[
+        list[str] | None,
+        typer.Option("--engine-option", help="What the engine needs to know, as key=value, such as partition=gpu."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Jobs at once. When not given: one a GPU, or one, or as many as a cluster takes.", min=1),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Threads of a job. When not given, the cores in equal shares among the workers.", min=1),
+    ] = None,
     device: options.Device = "auto",
     data_root: options.DataRoot = None,
     results: options.Results = None,
@@ -41,38 +66,90 @@ def run(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Run a task with a method, or report the stored result of the same job."""
-    wanted = TaskWish(task, split, dataset, source, target, duplicates, parameters).find(data_root)
+    """Run tasks with methods, and report the stored results of those jobs that were run before.
 
-    from mmcl_bench.jobs import make_job
-    from mmcl_bench.methods import METHODS
+    Several jobs do not stop one another: what fails is named at the end, and the exit code is 1.
+    """
+    wish = MatrixWish(
+        tasks,
+        suite,
+        split,
+        splits,
+        dataset,
+        source,
+        target,
+        duplicates,
+        parameters,
+        methods,
+        preset,
+        seeds,
+        streams,
+        settings,
+        limit,
+    )
+    jobs = wish.jobs(data_root)
 
-    overrides = options.key_values("--set", settings)
-    jobs = [
-        make_job(wanted, chosen, seed, preset, own, limit)
-        for chosen in map(METHODS.get, options.names(method))
-        for own in by_stream(chosen, preset, streams, overrides)
-        for seed in range(seeds)
-    ]
+    from mmcl_bench.engines import ENGINES, limit_threads
+
+    chosen = ENGINES.get(engine)(workers, options.key_values("--engine-option", engine_options))
     where = surroundings(data_root, results, device, tensorboard)
-    stored = run_jobs(jobs, where, fresh, _stream_of if streams is not None else _method_of)
+    describe = _description(jobs, streams)
+    failures: Sequence[tuple[Job, str]] = ()
+    if len(jobs) == 1 and engine == "local":
+        if threads is not None:
+            limit_threads(threads)
+        stored = run_jobs(jobs, where, fresh, describe)
+    else:
+        ran = _run_all(jobs, where, chosen, describe, fresh, retry_failed, threads)
+        stored, failures = ran.stored, ran.failures
 
     from mmcl_bench.report import tables
 
     if as_json:
-        import json
-
-        typer.echo(json.dumps(tables.run_records(stored), indent=1))
-        return
-    from rich.console import Console
-
-    Console().print(tables.run_table(stored))
-    typer.echo(f"stored in {paths.results_root(results) / 'jobs'}; mmcl-bench report makes the page", err=True)
-
-
-def _method_of(job: Job) -> str:
-    return job.method
+        show_json(tables.run_records(stored))
+    else:
+        show(tables.run_table(stored))
+        typer.echo(f"stored in {paths.results_root(results) / 'jobs'}; mmcl-bench report makes the page", err=True)
+    if failures:
+        typer.echo(f"mmcl-bench: {len(failures)} of {len(jobs)} jobs have no result:", err=True)
+        for job, why in failures:
+            typer.echo(f"  {job.task.identity}, {describe(job)}, seed {job.seed}: {why}", err=True)
+        raise typer.Exit(SOME_FAILED)
 
 
-def _stream_of(job: Job) -> str:
-    return f"{job.method}, {', '.join(job.settings['streams'])}"
+def _run_all(
+    jobs: Sequence[Job],
+    where: Surroundings,
+    engine: Engine,
+    describe: Callable[[Job], str],
+    fresh: bool,
+    retry_failed: bool,
+    threads: int | None,
+) -> Ran:
+    from mmcl_bench.coordinating import run_plan
+    from mmcl_bench.planning import plan
+
+    planned = plan(jobs, where)
+    with Board(lambda job: f"{describe(job)}, seed {job.seed}") as board:
+        return run_plan(
+            planned,
+            replace(where, progress=board.preparing),
+            engine,
+            board,
+            fresh=fresh,
+            retry_failed=retry_failed,
+            threads=threads,
+        )
+
+
+def _description(jobs: Sequence[Job], streams: str | None) -> Callable[[Job], str]:
+    """What tells a job from the others, but for its seed."""
+    several_tasks = len({job.task.identity for job in jobs}) > 1
+    several_presets = len({job.preset for job in jobs}) > 1
+
+    def describe(job: Job) -> str:
+        parts = [job.task.identity] if several_tasks else []
+        parts += [job.method, job.preset] if several_presets else [job.method]
+        return ", ".join([*parts, *(job.settings["streams"] if streams is not None else [])])
+
+    return describe

@@ -162,8 +162,10 @@ def _table(judge: Judge, runs: Sequence[ForeignRun], intervals: dict[str, list[I
         caption_justify="left",
     )
     table.add_column("")
-    for run in runs:
-        table.add_column(Text(run.file.path.name), justify="right")
+    names = [run.file.path.name for run in runs]
+    alike = len(set(names)) < len(names)
+    for run, file_name in zip(runs, names, strict=True):
+        table.add_column(Text(f"seed {run.seed}" if alike else file_name), justify="right")
     if len(runs) > 1:
         table.add_column("mean", justify="right")
     table.add_column("n", justify="right")

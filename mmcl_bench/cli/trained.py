@@ -53,12 +53,12 @@ def trained_model(
     results: Path | None,
 ) -> TrainedModel:
     """The model that the options name, with their class texts. Raises :class:`UserError`."""
-    from mmcl_bench.cli.jobs import device_named
+    from mmcl_bench.devices import find_device
     from mmcl_bench.predicting import TrainedModel, find_job, read_texts
 
     if text and texts:
         raise UserError("--text and --texts both name the classes; give one")
     stored = find_job(paths.results_root(results), job, method, seed)
-    model = TrainedModel.of(stored, device_named(device))
+    model = TrainedModel.of(stored, find_device(device))
     classes = read_texts(texts) if texts else key_values("--text", text)
     return model.with_texts(classes, paths.data_root(data_root) / "cache") if classes else model

@@ -157,6 +157,13 @@ class Method(ABC):
     def score(self, clips: ClipView) -> np.ndarray:
         """float32 (N, K) scores, higher is likelier, columns in the order of ``problem.classes``."""
 
+    def embed(self, clips: ClipView) -> np.ndarray | None:
+        """float32 (N, D), clips in the space of ``problem.classes.embeddings``; None where it maps to no such space.
+
+        For maps in reports; nothing is computed from them.
+        """
+        return None
+
     def save(self, folder: Path) -> list[str]:
         """Writes what :meth:`score` needs with :func:`.saved.write_model`; returns the names of the files.
 

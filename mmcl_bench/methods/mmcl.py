@@ -249,6 +249,10 @@ class MMCL(Method):
             self._prepared = clips, self._chosen.prepare(clips)
         return self._score(self._prepared[1])
 
+    def embed(self, clips: ClipView) -> np.ndarray | None:
+        text_head = self._network.text_head
+        return None if text_head is None else self._by_clip(self._chosen.prepare(clips), text_head)
+
     def save(self, folder: Path) -> list[str]:
         arrays = {name: value.cpu().numpy() for name, value in self._network.scoring_state().items()}
         facts = {"classes": list(self._classes.names), "seen": self._classes.seen.tolist()}
@@ -307,18 +311,22 @@ class MMCL(Method):
         metric = METRICS.get(problem.metric)
         return lambda: metric(Scored(self._score(prepared), held_out.labels, problem.classes.seen))
 
-    @torch.inference_mode()
     def _score(self, prepared: PreparedTracks) -> np.ndarray:
+        return self._by_clip(prepared, self._network.score)
+
+    @torch.inference_mode()
+    def _by_clip(self, prepared: PreparedTracks, head: Callable[[Tensor], Tensor]) -> np.ndarray:
+        """float32 (N, ...), what ``head`` makes of F_g."""
         self._network.eval()
-        scores = []
+        found = []
         device = self._network.device
         for clips in torch.arange(prepared.n_clips).split(_SCORE_BATCH):
             tracks, clip = prepared.batch(clips)
             streams = self._streams(centre_crop(tracks, self._chosen.n_frames, SCORED_SHARE))
             with in_precision(self._chosen.precision, device.type):
                 features = self._network.global_feature(streams.to(device), clip.to(device), len(clips))
-                scores.append(self._network.score(features).float().cpu())
-        return torch.cat(scores).numpy()
+                found.append(head(features).float().cpu())
+        return torch.cat(found).numpy()
 
     def _step(self, problem: Problem) -> Step:
         data, vary = _TrainingSet(self._chosen, problem), self._chosen.augmentation(self._layout)

@@ -1,53 +1,31 @@
-"""Figures as matplotlib ``Figure`` objects, drawn from arrays; nothing here knows a file or a page.
-
-Colours are those of Okabe and Ito, "Color Universal Design" (2008), without the yellow, which print loses; methods
-differ by marker as well.
-"""
+"""The report's figures as drawings, made from arrays; nothing here knows a file or a page."""
 
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from mmcl_bench.metrics import GZSL_SEEN, GZSL_UNSEEN, Scored, seen_unseen_curve
-from mmcl_bench.stats import Interval
+from mmcl_bench.report.drawing import MARKERS, PALETTE, Boxes, Color, Drawing, Point, shortened, text_width
+from mmcl_bench.stats import Interval, Ranks
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-STYLE: Any = {
-    "font.family": "sans-serif",
-    # Matplotlib brings the first; a browser that shows the SVG may have only the others.
-    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#555555",
-    "axes.grid": False,
-    "grid.color": "#DDDDDD",
-    "grid.linewidth": 0.6,
-    "figure.titlesize": 10,
-    "figure.dpi": 100,
-    "legend.frameon": False,
-    # Names come from task cards and plugins: a dollar sign in one is a dollar sign.
-    "text.parse_math": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "mmcl-bench",
-    "pdf.fonttype": 42,
-}
-_SEEN, _UNSEEN = PALETTE[0], PALETTE[1]
+_SEEN: Color = "c0"
+_UNSEEN: Color = "c1"
 _MOST_COUNTED_CLASSES = 15
 """Up to so many classes a confusion matrix has room for its counts."""
-_LETTERS_PER_INCH = 11
-"""Of a title."""
+_LINE = 15.0
+"""Height of a line of text, pixels."""
+_MOST_LABEL_LETTERS = 44
+_MOST_POINTS = 160
+"""Of a curve: beyond it, its points are closer than a pixel or two."""
+_SHADES = 12
+"""Steps of a heat map."""
+_MOST_MAPPED = 600
+"""Samples in a map."""
 
 
 class MethodIntervals(NamedTuple):
@@ -66,11 +44,6 @@ class ScoredMethod(NamedTuple):
     ausuc: float
 
 
-_ACCURACIES = ("validation", "accuracy")
-"""Columns of a training's rows that are no losses."""
-_TITLES = {"accuracy": "training"}
-
-
 class Training(NamedTuple):
     """The curves of one seed."""
 
@@ -80,184 +53,268 @@ class Training(NamedTuple):
     chosen_epoch: int | None
 
 
-@matplotlib.rc_context(STYLE)
-def accuracy(title: str, metrics: Sequence[str], methods: Sequence[MethodIntervals]) -> Figure:
-    """A panel a metric: dots with interval whiskers, a row a method, the first on top; transductive ones are hollow."""
+class MappedSamples(NamedTuple):
+    """Samples in the space of class texts, as two coordinates each."""
+
+    samples: np.ndarray
+    """float (N, 2)."""
+    labels: np.ndarray
+    """int (N,), positions in ``classes``."""
+    correct: np.ndarray
+    """bool (N,): the right one of these classes was chosen."""
+    prototypes: np.ndarray
+    """float (K, 2), the class texts."""
+    classes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """A part of a drawing with linear axes."""
+
+    drawing: Drawing
+    left: float
+    top: float
+    width: float
+    height: float
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+
+    def place(self, x: float, y: float) -> Point:
+        (x_low, x_high), (y_low, y_high) = self.x_range, self.y_range
+        across = (x - x_low) / (x_high - x_low)
+        up = (y - y_low) / (y_high - y_low)
+        return self.left + across * self.width, self.top + (1 - up) * self.height
+
+    def places(self, xs: Sequence[float] | np.ndarray, ys: Sequence[float] | np.ndarray) -> list[Point]:
+        return [self.place(float(x), float(y)) for x, y in zip(xs, ys, strict=True)]
+
+    @property
+    def bottom(self) -> float:
+        return self.top + self.height
+
+    def x_axis(self, label: str, ticks: Sequence[float], grid: bool = True) -> None:
+        for tick in ticks:
+            x, _ = self.place(tick, self.y_range[0])
+            if grid:
+                self.drawing.line([(x, self.top), (x, self.bottom)], "line")
+            self.drawing.text((x, self.bottom + _LINE), f"{tick:g}", color="dim", size=10, anchor="middle")
+        self.drawing.line([(self.left, self.bottom), (self.left + self.width, self.bottom)], "dim")
+        middle = self.left + self.width / 2
+        self.drawing.text((middle, self.bottom + 2.2 * _LINE), label, anchor="middle")
+
+    def y_axis(self, label: str, ticks: Sequence[float], grid: bool = True) -> None:
+        texts = [f"{tick:g}" for tick in ticks]
+        for tick, text in zip(ticks, texts, strict=True):
+            _, y = self.place(self.x_range[0], tick)
+            if grid:
+                self.drawing.line([(self.left, y), (self.left + self.width, y)], "line")
+            self.drawing.text((self.left - 5, y + 3.5), text, color="dim", size=10, anchor="end")
+        self.drawing.line([(self.left, self.top), (self.left, self.bottom)], "dim")
+        room = max((text_width(text, 10) for text in texts), default=0.0)
+        place = (self.left - 12 - room, self.top + self.height / 2)
+        self.drawing.text(place, label, anchor="middle", upright=True)
+
+
+def accuracy(title: str, metrics: Sequence[str], methods: Sequence[MethodIntervals]) -> Drawing:
+    """A panel a metric: markers with interval whiskers, a row a method, the first on top; transductive ones hollow."""
+    labels = [shortened(method.label, _MOST_LABEL_LETTERS) for method in methods]
+    margin = max(text_width(label) for label in labels) + 16
     n_columns = min(3, len(metrics))
     n_rows = math.ceil(len(metrics) / n_columns)
-    figure = _figure(title, 2.2 + 2.1 * n_columns, 0.5 + n_rows * (0.75 + 0.26 * len(methods)))
-    panels = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
-    for at, (axes, metric) in enumerate(zip(panels, metrics, strict=False)):
-        _accuracy_panel(axes, metric, [(method, method.intervals[at]) for method in methods])
-    for spare in panels[len(metrics) :]:
-        spare.set_visible(False)
-    return figure
+    row_height = 20.0 * len(methods) + 12
+    drawing = Drawing(title, margin + n_columns * 250, n_rows * (row_height + 52) + 4)
+    for at, metric in enumerate(metrics):
+        left, top = margin + at % n_columns * 250, 6 + at // n_columns * (row_height + 52)
+        panel = _Panel(drawing, left, top, 222, row_height, (0, 100), (len(methods) - 0.4, -0.6))
+        panel.x_axis(f"{metric}, %", range(0, 101, 25))
+        for place, method in enumerate(methods):
+            if at % n_columns == 0:
+                drawing.text((left - 10, panel.place(0, place)[1] + 4), labels[place], anchor="end")
+            _draw_interval(panel, place, method, method.intervals[at])
+    return drawing
 
 
-def _accuracy_panel(axes: Axes, metric: str, rows: Sequence[tuple[MethodIntervals, Interval]]) -> None:
-    for place, (method, figure) in enumerate(rows):
-        if math.isnan(figure.value):
-            continue
-        color = PALETTE[place % len(PALETTE)]
-        axes.plot([100 * figure.low, 100 * figure.high], [place, place], color=color, linewidth=1.6)
-        fill = "white" if method.transductive else color
-        marker = MARKERS[place % len(MARKERS)]
-        axes.plot(100 * figure.value, place, marker, color=color, markerfacecolor=fill, markersize=6, clip_on=False)
-    axes.set_xticks(range(0, 101, 25))
-    axes.set_yticks(range(len(rows)), [method.label for method, _ in rows])
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlim(0, 100)
-    axes.set_xlabel(f"{metric}, %")
-    axes.grid(axis="x")
-    axes.set_axisbelow(True)
-    axes.tick_params(axis="y", length=0)
+def _draw_interval(panel: _Panel, place: int, method: MethodIntervals, figure: Interval) -> None:
+    if math.isnan(figure.value):
+        return
+    color = PALETTE[place % len(PALETTE)]
+    percents = [100 * value for value in (figure.value, figure.low, figure.high)]
+    panel.drawing.line(panel.places(percents[1:], [place, place]), color, width=2)
+    panel.drawing.markers(
+        [panel.place(percents[0], place)],
+        MARKERS[place % len(MARKERS)],
+        color,
+        filled=not method.transductive,
+        radius=4.5,
+        tip="{}: {:.1f} [{:.1f}, {:.1f}]".format(method.label, *percents),
+    )
 
 
-@matplotlib.rc_context(STYLE)
-def confusion_matrix(title: str, counts: np.ndarray, classes: Sequence[str], seen: np.ndarray | None = None) -> Figure:
+def confusion_matrix(title: str, counts: np.ndarray, classes: Sequence[str], seen: np.ndarray | None = None) -> Drawing:
     """Shares of each true class (rows) by predicted class, from int (K, K) counts.
 
     With ``seen``, bool (K,), of both kinds: seen classes first, a line between the two.
     """
     order = np.arange(len(classes)) if seen is None else np.argsort(~seen, kind="stable")
-    counts, names = counts[np.ix_(order, order)], [classes[int(k)] for k in order]
-    side = min(13.0, 2.2 + (0.42 if len(names) <= _MOST_COUNTED_CLASSES else 0.17) * len(names))
-    figure = _figure(title, max(5.6, side + 1.2), side)
-    axes = figure.add_subplot()
+    counts, names = counts[np.ix_(order, order)], [shortened(classes[int(k)], 28) for k in order]
+    n_seen = len(names) if seen is None else int(seen.sum())
+    few = len(names) <= _MOST_COUNTED_CLASSES
+    cell, size = (27.0, 10.0) if few else (11.0, 8.5)
+    margin = max(text_width(name, size) for name in names) + 28
+    side = cell * len(names)
+    drawing = Drawing(title, max(margin + side + 74, 320), side + margin + 8)
+    shares = _shares_of_rows(counts)
+    for shade in range(1, _SHADES + 1):
+        cells = np.argwhere(np.ceil(shares * _SHADES) == shade)
+        boxes = [(margin + column * cell, 6 + row * cell, cell, cell) for row, column in cells]
+        drawing.boxes(boxes, "c0", round(shade / _SHADES, 2))
+    if few:
+        for row, column in np.argwhere(counts > 0):
+            place = (margin + (column + 0.5) * cell, 6 + (row + 0.5) * cell + 3.5)
+            color: Color = "page" if shares[row, column] > 0.5 else "ink"
+            drawing.text(place, str(counts[row, column]), anchor="middle", size=9, color=color)
+    corners = [(margin, 6.0), (margin + side, 6.0), (margin + side, 6 + side), (margin, 6 + side), (margin, 6.0)]
+    drawing.line(corners, "dim")
+    for at, name in enumerate(names):
+        named: Color = "ink" if at < n_seen else _UNSEEN
+        middle = (at + 0.5) * cell + size / 3
+        drawing.text((margin - 5, 6 + middle), name, anchor="end", size=size, color=named)
+        drawing.text((margin + middle, 6 + side + 5), name, anchor="end", size=size, color=named, upright=True)
+    if 0 < n_seen < len(names):
+        border = n_seen * cell
+        drawing.line([(margin, 6 + border), (margin + side, 6 + border)], _UNSEEN, width=1.5)
+        drawing.line([(margin + border, 6), (margin + border, 6 + side)], _UNSEEN, width=1.5)
+    drawing.text((14, 6 + side / 2), "true", anchor="middle", color="dim", upright=True)
+    drawing.text((margin + side / 2, side + margin + 2), "predicted", anchor="middle", color="dim")
+    _draw_scale(drawing, margin + side + 14, min(side, 160.0))
+    return drawing
+
+
+def _shares_of_rows(counts: np.ndarray) -> np.ndarray:
+    """float (K, K); nan in the row of a class without clips."""
     total = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
-    image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
-    figure.colorbar(image, ax=axes, shrink=0.6, label="% of the true class")
-    size = 8 if len(names) <= 30 else 5.5
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
-    axes.set_yticks(range(len(names)), names, fontsize=size)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
-    axes.spines[["top", "right"]].set_visible(True)
-    if len(names) <= _MOST_COUNTED_CLASSES:
-        _write_counts(axes, counts, shares)
-    if seen is not None and 0 < seen.sum() < len(seen):
-        _part_seen_from_unseen(axes, int(seen.sum()))
-    return figure
+    shares: np.ndarray = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
+    return shares
 
 
-def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
-    for row, column in np.argwhere(counts > 0):
-        color = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=7, color=color)
+def _draw_scale(drawing: Drawing, left: float, height: float) -> None:
+    """The shades of a heat map, up to 100 %."""
+    step = height / _SHADES
+    for shade in range(1, _SHADES + 1):
+        drawing.boxes([(left, 6 + height - shade * step, 10, step)], "c0", round(shade / _SHADES, 2))
+    for share in (0, 50, 100):
+        drawing.text((left + 14, 10 + height * (1 - share / 100)), f"{share} %", color="dim", size=9)
 
 
-def _part_seen_from_unseen(axes: Axes, n_seen: int) -> None:
-    for draw in (axes.axhline, axes.axvline):
-        draw(n_seen - 0.5, color=_UNSEEN, linewidth=1)
-    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
-        for label in labels[n_seen:]:
-            label.set_color(_UNSEEN)
-
-
-@matplotlib.rc_context(STYLE)
-def seen_unseen(title: str, methods: Sequence[ScoredMethod]) -> Figure:
+def seen_unseen(title: str, methods: Sequence[ScoredMethod]) -> Drawing:
     """Accuracy on unseen over accuracy on seen classes as the calibration sweeps, a line a seed.
 
     Filled markers stand at the calibration that the run chose, hollow ones at none.
     """
-    figure = _figure(title, 6.4, 4.6)
-    axes = figure.add_subplot()
-    _draw_harmonic_means(axes)
+    drawing = Drawing(title, 480, 372 + 17 * (len(methods) + 1))
+    panel = _Panel(drawing, 52, 8, 410, 310, (0, 100), (0, 100))
+    panel.x_axis("S: top-1 on seen classes, %", range(0, 101, 20), grid=False)
+    panel.y_axis("U: top-1 on unseen classes, %", range(0, 101, 20), grid=False)
+    for harmonic in (20, 40, 60, 80):
+        _draw_harmonic_mean(panel, harmonic)
     for place, method in enumerate(methods):
-        color, marker = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
+        color, glyph = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
         for run in method.runs:
             curve = seen_unseen_curve(run)
-            axes.plot(100 * curve.seen_accuracy, 100 * curve.unseen_accuracy, color=color, linewidth=1.1, alpha=0.75)
+            points = panel.places(100 * curve.seen_accuracy, 100 * curve.unseen_accuracy)
+            drawing.line(_thinned(points), color, width=1.3, opacity=0.8)
             uncalibrated = Scored(run.scores, run.labels, run.seen)
-            for sheet, fill in ((uncalibrated, "white"), (run, color)):
-                point = (100 * GZSL_SEEN(sheet), 100 * GZSL_UNSEEN(sheet))
-                axes.plot(*point, marker, color=color, markerfacecolor=fill, markersize=7, clip_on=False, zorder=3)
-        label = f"{method.label}: AUSUC {100 * method.ausuc:.1f}"
-        axes.plot([], [], marker=marker, color=color, markersize=6, label=label)
-    axes.set_xlim(0, 100)
-    axes.set_ylim(0, 100)
-    axes.set_xlabel("S: top-1 on seen classes, %")
-    axes.set_ylabel("U: top-1 on unseen classes, %")
-    _name_points(axes)
-    figure.legend(loc="outside lower center", ncols=1 if len(methods) < 3 else 2, fontsize=8)
-    return figure
+            for sheet, filled in ((uncalibrated, False), (run, True)):
+                point = panel.place(100 * GZSL_SEEN(sheet), 100 * GZSL_UNSEEN(sheet))
+                drawing.markers([point], glyph, color, filled=filled, tip=method.label)
+        label = f"{shortened(method.label, 56)}: AUSUC {100 * method.ausuc:.1f}"
+        _draw_key(drawing, (60, 376 + 17 * place), color, glyph, label)
+    note = "filled: as calibrated on validation; hollow: without calibration"
+    drawing.text((52, 376 + 17 * len(methods) + 4), note, color="dim", size=10)
+    return drawing
 
 
-def _draw_harmonic_means(axes: Axes) -> None:
-    """Lines of equal H = 2SU / (S + U)."""
-    for harmonic in (20, 40, 60, 80):
-        seen = np.linspace(harmonic / 2 + 0.01, 100, 200)
-        unseen = harmonic * seen / (2 * seen - harmonic)
-        shown = unseen <= 100
-        axes.plot(seen[shown], unseen[shown], color="#CCCCCC", linewidth=0.7, linestyle=":", zorder=0)
-        axes.text(harmonic, harmonic, f"H {harmonic}", fontsize=7, color="#888888", ha="center", va="center")
+def _draw_harmonic_mean(panel: _Panel, harmonic: float) -> None:
+    """A line of equal H = 2SU / (S + U)."""
+    seen = np.geomspace(harmonic / (2 - harmonic / 100), 100, 60)
+    panel.drawing.line(panel.places(seen, harmonic * seen / (2 * seen - harmonic)), "line", dashed=True)
+    panel.drawing.text(panel.place(harmonic, harmonic), f"H {harmonic:g}", color="dim", size=9, anchor="middle")
 
 
-def _name_points(axes: Axes) -> None:
-    handles = [
-        axes.plot([], [], "o", color="#555555", markerfacecolor=fill, markersize=6)[0] for fill in ("#555555", "white")
-    ]
-    named = axes.legend(handles, ["as calibrated on validation", "without calibration"], loc="upper right", fontsize=8)
-    axes.add_artist(named)
-    named.set_in_layout(False)
+def _thinned(points: Sequence[Point]) -> Sequence[Point]:
+    """About :data:`_MOST_POINTS` of the points, both ends among them."""
+    if len(points) <= _MOST_POINTS:
+        return points
+    kept = np.linspace(0, len(points) - 1, _MOST_POINTS).round().astype(int)
+    return [points[at] for at in kept]
 
 
-@matplotlib.rc_context(STYLE)
-def training_curves(title: str, runs: Sequence[Training]) -> Figure:
+def _draw_key(drawing: Drawing, place: Point, color: Color, glyph: str, label: str, filled: bool = True) -> None:
+    drawing.markers([place], glyph, color, filled=filled)
+    drawing.text((place[0] + 10, place[1] + 4), label)
+
+
+_ACCURACIES = ("validation", "accuracy")
+"""Columns of a training's rows that are no losses."""
+_TITLES = {"accuracy": "training"}
+
+
+def training_curves(title: str, runs: Sequence[Training]) -> Drawing:
     """A column a phase: losses above, accuracy in training and on validation below where there is any; a line a seed.
 
-    A dotted line stands at each seed's chosen epoch in the phase that chose.
+    A dashed line stands at each seed's chosen epoch in the phase that chose.
     """
-    phases = [name for name in dict.fromkeys(name for run in runs for name in run.phases) if _has_rows(runs, name)]
-    n_rows = 2 if any(name in _ACCURACIES for name in _columns(runs)) else 1
-    figure = _figure(title, 1.2 + 3.4 * len(phases), 0.6 + 2.3 * n_rows)
-    grid = figure.subplots(n_rows, len(phases), squeeze=False, sharex="col")
-    losses = [name for name in _columns(runs) if name not in ("epoch", *_ACCURACIES)]
-    for phase, panels in zip(phases, grid.T, strict=True):
-        panels[0].set_title(f"{phase} fit")
-        for place, name in enumerate(losses):
-            _draw_column(panels[0], runs, phase, name, PALETTE[place % len(PALETTE)])
-        panels[0].set_ylabel("loss")
-        panels[-1].set_xlabel("epoch")
-        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-        if losses:
-            panels[0].legend(fontsize=8)
-        if n_rows == 2 and not _draw_accuracies(panels[1], runs, phase):
-            panels[1].set_axis_off()
-            panels[0].tick_params(labelbottom=True)
-            panels[0].set_xlabel("epoch")
-    return figure
+    phases = [name for name in dict.fromkeys(name for run in runs for name in run.phases) if _rows(runs, name)]
+    columns = [name for name in _columns(runs) if name != "epoch"]
+    accuracies = [name for name in _ACCURACIES if name in columns]
+    losses = [name for name in columns if name not in _ACCURACIES]
+    blocks = [block for block in (losses, accuracies) if block]
+    height = 30 + sum(200 + 18 * len(block) for block in blocks)
+    drawing = Drawing(title, 20 + 300 * len(phases), height)
+    for at, phase in enumerate(phases):
+        top = 30.0
+        drawing.text((180 + 300 * at, 16), f"{phase} fit", anchor="middle", bold=True)
+        for block in blocks:
+            label = "loss" if block is losses else "accuracy"
+            _draw_curves(drawing, (64 + 300 * at, top), runs, phase, block, label)
+            top += 200 + 18 * len(block)
+    return drawing
 
 
-def _draw_accuracies(axes: Axes, runs: Sequence[Training], phase: str) -> bool:
-    """Whether the phase has any."""
-    found = [name for name in _ACCURACIES if any(name in row for run in runs for row in run.phases.get(phase, ()))]
-    for name in found:
-        _draw_column(axes, runs, phase, name, PALETTE[-1 - _ACCURACIES.index(name)])
-    if "validation" in found:
+def _draw_curves(
+    drawing: Drawing, corner: Point, runs: Sequence[Training], phase: str, names: Sequence[str], label: str
+) -> None:
+    """The columns ``names`` of a phase over its epochs, with a key below; nothing where no run has any."""
+    curves = {name: [curve for run in runs if (curve := _curve(run, phase, name))] for name in names}
+    points = [point for found in curves.values() for curve in found for point in curve]
+    if not points:
+        return
+    epochs, values = zip(*points, strict=True)
+    y_range = (0.0, 1.0) if label == "accuracy" else (min(0.0, *values), max(values) * 1.05 or 1.0)
+    x_range = (min(epochs), max(epochs) if max(epochs) > min(epochs) else min(epochs) + 1)
+    panel = _Panel(drawing, *corner, 236, 140, x_range, y_range)
+    panel.x_axis("epoch", [tick for tick in _ticks(*x_range) if tick == round(tick)], grid=False)
+    panel.y_axis(label, _ticks(*y_range))
+    if curves.get("validation"):
         for epoch in sorted({run.chosen_epoch for run in runs if run.chosen_epoch is not None}):
-            axes.axvline(epoch, color="#888888", linestyle=":", linewidth=1)
-    if found:
-        axes.set_ylabel("accuracy")
-        axes.legend(fontsize=8)
-    return bool(found)
+            drawing.line(panel.places([epoch, epoch], y_range), "dim", dashed=True)
+    for place, (name, found) in enumerate(curves.items()):
+        color, glyph = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
+        for curve in found:
+            placed = [panel.place(*point) for point in curve]
+            drawing.line(placed, color, width=1.4, opacity=0.85)
+            drawing.markers(placed[:: max(1, len(placed) // 3)], glyph, color, radius=2.6)
+        key = (corner[0] + 6, panel.bottom + 2.9 * _LINE + 17 * place)
+        _draw_key(drawing, key, color, glyph, _TITLES.get(name, name))
 
 
-def _draw_column(axes: Axes, runs: Sequence[Training], phase: str, name: str, color: str) -> None:
-    label: str | None = _TITLES.get(name, name)
-    for run in runs:
-        rows = [row for row in run.phases.get(phase, ()) if name in row and "epoch" in row]
-        if rows:
-            epochs, values = [row["epoch"] for row in rows], [row[name] for row in rows]
-            axes.plot(
-                epochs, values, color=color, linewidth=1.2, alpha=0.8, marker="." if len(rows) < 12 else "", label=label
-            )
-            label = None
-    axes.grid(axis="y")
+def _curve(run: Training, phase: str, name: str) -> list[Point]:
+    """(epoch, value) of the rows that have both."""
+    rows = [row for row in run.phases.get(phase, ()) if name in row and "epoch" in row]
+    return list(_thinned([(row["epoch"], row[name]) for row in rows]))
 
 
-def _has_rows(runs: Sequence[Training], phase: str) -> bool:
+def _rows(runs: Sequence[Training], phase: str) -> bool:
     return any(run.phases.get(phase) for run in runs)
 
 
@@ -266,43 +323,116 @@ def _columns(runs: Sequence[Training]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-@matplotlib.rc_context(STYLE)
-def per_class_accuracy(title: str, classes: Sequence[str], accuracies: np.ndarray, seen: np.ndarray) -> Figure:
-    """Bars of the mean over seeds, from float (R, K) accuracies, best on top and unseen classes first; a dot a seed.
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers from low to high, four to seven of them."""
+    step = 10 ** math.floor(math.log10(high - low))
+    for divided in (step, step / 2, step / 5, step / 10):
+        if (high - low) / divided >= 4:
+            break
+    first = math.ceil(low / divided - 1e-9)
+    return [round(k * divided, 10) for k in range(first, math.floor(high / divided + 1e-9) + 1)]
+
+
+def per_class_accuracy(title: str, classes: Sequence[str], accuracies: np.ndarray, seen: np.ndarray) -> Drawing:
+    """Bars of the mean over seeds, from float (R, K) accuracies, best on top and unseen classes first; a tick a seed.
 
     Classes without test samples (nan) are left out.
     """
     mean = accuracies.mean(axis=0)
     shown = np.flatnonzero(~np.isnan(mean))
     shown = shown[np.lexsort((-mean[shown], seen[shown]))]
-    places = np.arange(len(shown))
-    figure = _figure(title, 6.4, 1.1 + 0.17 * max(4, len(shown)))
-    axes = figure.add_subplot()
-    colors = [_SEEN if seen[k] else _UNSEEN for k in shown]
-    axes.barh(places, 100 * mean[shown], color=colors, alpha=0.75, height=0.72)
-    if len(accuracies) > 1:
-        for run in accuracies:
-            axes.plot(100 * run[shown], places, "|", color="black", markersize=5, alpha=0.8)
-    axes.set_yticks(places, [classes[int(k)] for k in shown], fontsize=7)
-    axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.set_xlim(0, 100)
-    axes.set_xlabel("accuracy among all classes, %" + ("; a tick a seed" if len(accuracies) > 1 else ""))
-    axes.grid(axis="x")
-    axes.set_axisbelow(True)
-    axes.tick_params(axis="y", length=0)
-    if not seen.all() and seen[shown].any():
-        _name_seen(figure, axes)
-    return figure
+    names = [shortened(classes[int(k)], 32) for k in shown]
+    margin = max((text_width(name, 10) for name in names), default=0.0) + 14
+    step = 15.0
+    mixed = not seen.all() and bool(seen[shown].any())
+    drawing = Drawing(title, margin + 330, step * len(shown) + (66 if mixed else 46))
+    panel = _Panel(drawing, margin, 6, 310, step * len(shown), (0, 100), (len(shown) - 0.5, -0.5))
+    several = len(accuracies) > 1
+    panel.x_axis("accuracy among all classes, %" + ("; a tick a seed" if several else ""), range(0, 101, 25))
+    for place, k in enumerate(shown):
+        middle = panel.place(0, place)[1]
+        drawing.text((margin - 6, middle + 3.5), names[place], anchor="end", size=10)
+        width = panel.place(100 * mean[k], place)[0] - margin
+        drawing.boxes([(margin, middle - 5.5, width, 11)], _SEEN if seen[k] else _UNSEEN, 0.8)
+        for run in accuracies if several else ():
+            x = panel.place(100 * run[k], place)[0]
+            drawing.line([(x, middle - 5.5), (x, middle + 5.5)], "ink", width=1.2)
+    if mixed:
+        below = panel.bottom + 3.4 * _LINE
+        for at, (color, label) in enumerate(((_UNSEEN, "unseen class"), (_SEEN, "seen class"))):
+            drawing.marks.append(Boxes(((margin + 130 * at, below - 8, 10, 10),), color, 0.8))
+            drawing.text((margin + 130 * at + 16, below + 1), label)
+    return drawing
 
 
-def _name_seen(figure: Figure, axes: Axes) -> None:
-    for color, label in ((_UNSEEN, "unseen class"), (_SEEN, "seen class")):
-        axes.barh([0], [0], color=color, alpha=0.75, label=label)
-    figure.legend(loc="outside lower center", fontsize=8, ncols=2)
+def sample_map(title: str, mapped: MappedSamples) -> Drawing:
+    """Samples and class texts in two dimensions: filled where the right class was chosen, a star a class text."""
+    step = max(1, math.ceil(len(mapped.samples) / _MOST_MAPPED))
+    samples, labels, correct = (values[::step] for values in (mapped.samples, mapped.labels, mapped.correct))
+    n_key_rows = math.ceil(len(mapped.classes) / 2)
+    drawing = Drawing(title, 520, 408 + 17 * n_key_rows + 20)
+    both = np.concatenate([samples, mapped.prototypes])
+    low, high = both.min(axis=0), both.max(axis=0)
+    pad = np.maximum(0.06 * (high - low), 1e-6)
+    (x_low, y_low), (x_high, y_high) = low - pad, high + pad
+    panel = _Panel(drawing, 6, 6, 508, 386, (float(x_low), float(x_high)), (float(y_low), float(y_high)))
+    drawing.line([(6, 6), (514, 6), (514, 392), (6, 392), (6, 6)], "line")
+    for k, name in enumerate(mapped.classes):
+        color, glyph = PALETTE[k % len(PALETTE)], MARKERS[(k + k // len(PALETTE)) % len(MARKERS)]
+        for filled in (True, False):
+            chosen = (labels == k) & (correct == filled)
+            places = [panel.place(x, y) for x, y in samples[chosen].tolist()]
+            tip = f"{name}, {'right' if filled else 'wrong'}"
+            drawing.markers(places, glyph, color, filled=filled, radius=3, opacity=0.75, tip=tip)
+        key = (16 + 255 * (k // n_key_rows), 412 + 17 * (k % n_key_rows))
+        _draw_key(drawing, key, color, glyph, shortened(name, 32))
+    for k, name in enumerate(mapped.classes):
+        x, y = panel.place(*mapped.prototypes[k].tolist())
+        drawing.markers([(x, y)], "star", "ink", radius=5.5, tip=f"class text: {name}")
+        drawing.markers([(x, y)], "star", PALETTE[k % len(PALETTE)], radius=3.8)
+        anchor = "end" if x > 360 else "start"
+        drawing.text((x - 9 if anchor == "end" else x + 9, y + 4), shortened(name, 24), anchor=anchor, bold=True)
+    note = "star: class text; filled: right among these classes; hollow: wrong"
+    drawing.text((12, 412 + 17 * n_key_rows + 6), note, color="dim", size=10)
+    return drawing
 
 
-def _figure(title: str, width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    lines = [part for line in title.splitlines() for part in textwrap.wrap(line, int(width * _LETTERS_PER_INCH))]
-    figure.suptitle("\n".join(lines))
-    return figure
+def critical_difference(title: str, ranks: Ranks) -> Drawing:
+    """Methods at their mean rank over tasks, the best at the left; a bar joins those that no test tells apart."""
+    n = len(ranks.methods)
+    labels = [f"{shortened(name, 40)}  {mean:.2f}" for name, mean in zip(ranks.methods, ranks.average, strict=True)]
+    margin = max(text_width(label) for label in labels) + 26
+    n_left = (n + 1) // 2
+    bars = len(ranks.cliques)
+    top = 58.0
+    first = top + 18 + 9 * bars
+    drawing = Drawing(title, 2 * margin + 260, first + 20 * n_left + 34)
+    panel = _Panel(drawing, margin, top, 260, 0, (1, n), (0, 1))
+    drawing.line([(margin, top), (margin + 260, top)], "ink", width=1.4)
+    for rank in range(1, n + 1):
+        x = panel.place(rank, 0)[0]
+        drawing.line([(x, top - 5), (x, top)], "ink")
+        drawing.text((x, top - 9), str(rank), anchor="middle", size=10, color="dim")
+    if not math.isnan(ranks.critical_difference):
+        wide = min(ranks.critical_difference, n - 1) / (n - 1) * 260
+        drawing.line([(margin, 22), (margin + wide, 22)], "ink", width=2)
+        cut = " (wider than the axis)" if ranks.critical_difference > n - 1 else ""
+        drawing.text((margin, 15), f"critical difference {ranks.critical_difference:.2f}{cut}", size=10)
+    mean_of = dict(zip(ranks.methods, ranks.average, strict=True))
+    for at, clique in enumerate(ranks.cliques):
+        y = top + 10 + 9 * at
+        ends = [panel.place(mean_of[name], 0)[0] for name in (clique[0], clique[-1])]
+        drawing.line([(ends[0] - 4, y), (ends[1] + 4, y)], "c1", width=4)
+    for at, (label, mean) in enumerate(zip(labels, ranks.average, strict=True)):
+        x = panel.place(mean, 0)[0]
+        left = at < n_left
+        y = first + 20 * (at if left else n - 1 - at)
+        edge = margin - 8 if left else margin + 268
+        drawing.line([(x, top), (x, y), (edge, y)], "dim")
+        drawing.markers([(x, top)], "circle", PALETTE[at % len(PALETTE)], radius=3.5, tip=label)
+        drawing.text((edge - 5 if left else edge + 5, y + 4), label, anchor="end" if left else "start")
+    told = "no two that a bar joins differ" if bars else "all differ"
+    friedman = "" if math.isnan(ranks.friedman_p) else f"Friedman p = {ranks.friedman_p:.2g}; "
+    note = f"mean rank over {ranks.n_tasks} tasks; {friedman}{ranks.posthoc} at {100 * ranks.level:g} %: {told}"
+    drawing.text((6, first + 20 * n_left + 18), note, color="dim", size=10)
+    return drawing

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
+from markupsafe import Markup
 
 from mmcl_bench.atomic import write_atomically
-from mmcl_bench.metrics import Scored, confusion, per_class_accuracy
+from mmcl_bench.metrics import Scored, per_class_accuracy, predictions
 from mmcl_bench.report import figures
+from mmcl_bench.report.drawing import Drawing, to_svg, write_file
 from mmcl_bench.report.groups import Group, metric_title, slug
+from mmcl_bench.report.projection import map_samples
 from mmcl_bench.report.tables import Standing
+from mmcl_bench.skeleton.parallel import in_order
+from mmcl_bench.stats import Ranks
 
 MANIFEST = ".mmcl-bench-figures.json"
-"""Beside the figures: the names of those that a report wrote, so that a later one removes only its own."""
-_FORMATS = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
-"""By suffix: the metadata that would make equal figures differ between days or versions."""
+"""Beside the figures: those that a report wrote, with what they show, so that a later one draws only what changed and
+removes only its own."""
+Which = Literal["auto", "all", "tasks", "none"]
+"""The figures that are written as files: ``tasks`` are those that compare methods."""
+MOST_GROUPS = 60
+"""Up to so many rows of leaderboards, ``auto`` is ``all``; beyond it is ``tasks``."""
+_SUFFIXES = ("png", "pdf")
+_FIGURE_FORM = 1
+"""Raised when the same drawing gives another file."""
 
 
 @dataclass(frozen=True)
@@ -33,96 +41,119 @@ class Picture:
     name: str
     """Stem of its files."""
     caption: str
-    svg: str
-    """A ``data:`` address of the SVG."""
-    width: int
-    """CSS pixels."""
+    svg: Markup
+    files: tuple[str, ...]
+    """Names of its files; none where it is on the page alone."""
 
 
-_Draw = Callable[[str], Figure]
+_Draw = Callable[[str], Drawing]
 """From the title's last words to a figure."""
 
 
-class Gallery:
-    """Writes figures to a folder, as PNG and PDF, and removes what a former report left there.
+@dataclass(frozen=True)
+class _File:
+    """A figure to write."""
 
-    Use as a context: leaving it without an error drops stale figures.
+    path: Path
+    drawing: Drawing
+    digest: str
+
+
+class Gallery:
+    """Draws figures for the page, and those that are wanted as PNG and PDF.
+
+    :meth:`write` brings the folder up to date: it draws what is not there as it should be and removes what a former
+    report left there.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, which: Which, n_groups: int) -> None:
         self.folder = folder
-        self.written: list[Path] = []
+        self.which = which if which != "auto" else ("all" if n_groups <= MOST_GROUPS else "tasks")
         self._former = _listed(folder)
+        self._digests: dict[str, str] = {}
+        self._missing: list[_File] = []
 
-    def __enter__(self) -> Gallery:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        names = {path.name for path in self.written}
-        if kind is None:
-            for stale in self._former - names:
-                (self.folder / stale).unlink(missing_ok=True)
-        else:
-            names |= self._former
-        listing = json.dumps(sorted(names), indent=1) + "\n"
-        write_atomically(self.folder / MANIFEST, lambda draft: draft.write_text(listing, encoding="utf-8"))
+    @property
+    def files(self) -> list[Path]:
+        """The files that the folder has after :meth:`write`, of this report."""
+        return [self.folder / name for name in self._digests]
 
     def of_task(self, rows: Sequence[Standing]) -> list[Picture]:
         """Figures that compare the methods of one task."""
         group = rows[0].group
-        drawn = [self._add(group, group.task_key, "accuracy", partial(_accuracy, rows))]
+        where = _where(group)
+        stem = f"{slug(group.task.identity)}-{{}}-{group.task_key[:8]}"
+        drawn = [self._add(stem.format("accuracy"), _accuracy(rows, where), compares=True)]
         if _has_both_sides(group):
-            drawn.append(self._add(group, group.task_key, "seen-unseen", partial(_seen_unseen, rows)))
+            drawn.append(self._add(stem.format("seen-unseen"), _seen_unseen(rows, where), compares=True))
         return drawn
 
     def of_group(self, group: Group) -> list[Picture]:
         """Figures of one method on a task, over all its seeds."""
+        stem = f"{slug(group.task.identity)}-{slug(f'{group.method.name}-{group.method.preset}')}-{{}}-{group.key[:8]}"
         kinds = dict(_group_figures(group))
-        stem = f"{group.method.name}-{group.method.preset}"
-        return [self._add(group, group.key, f"{stem}-{kind}", draw) for kind, draw in kinds.items()]
+        return [self._add(stem.format(kind), draw(_where(group))) for kind, draw in kinds.items()]
 
-    def _add(self, group: Group, key: str, kind: str, draw: _Draw) -> Picture:
-        task = group.task
-        drawn = draw(f"{task.identity}{' (synthetic)' if task.synthetic else ''}")
-        _lay_out(drawn)
-        name = f"{slug(task.identity)}-{slug(kind)}-{key[:8]}"
-        for suffix, metadata in _FORMATS.items():
-            path = self.folder / f"{name}.{suffix}"
-            write_atomically(path, partial(_save, drawn, suffix, metadata))
-            self.written.append(path)
-        buffer = io.BytesIO()
-        _save(drawn, "svg", {"Date": None, "Creator": None}, buffer)
-        address = "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-        return Picture(name, drawn.get_suptitle(), address, round(drawn.get_figwidth() * 100))
+    def of_ranks(self, ranks: Ranks, key: str, where: str) -> Picture:
+        """The critical-difference diagram of a family of tasks."""
+        return self._add(key, figures.critical_difference(f"Mean ranks over tasks\n{where}", ranks), compares=True)
+
+    def write(self, advance: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Draws missing files, by several processes where they are many. What is there stays where this is stopped."""
+        if self._digests:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        current = {name: digest for name, digest in self._former.items() if self._digests.get(name, digest) == digest}
+        made = in_order(_write, self._missing, workers=None if len(self._missing) > 8 else 1, items_a_call=1)
+        try:
+            for done, (name, digest) in enumerate(made, 1):
+                current[name] = digest
+                advance(done, len(self._missing))
+            for name in current.keys() - self._digests.keys():
+                (self.folder / name).unlink(missing_ok=True)
+                del current[name]
+        finally:
+            made.close()
+            if self.folder.is_dir():
+                listing = json.dumps(current, indent=1, sort_keys=True) + "\n"
+                write_atomically(self.folder / MANIFEST, lambda draft: draft.write_text(listing, encoding="utf-8"))
+
+    def _add(self, name: str, drawing: Drawing, compares: bool = False) -> Picture:
+        wanted = self.which == "all" or (self.which == "tasks" and compares)
+        files = tuple(f"{name}.{suffix}" for suffix in _SUFFIXES) if wanted else ()
+        for file in files:
+            digest = f"{_FIGURE_FORM}:{drawing.digest}"
+            self._digests[file] = digest
+            if self._former.get(file) != digest or not (self.folder / file).is_file():
+                self._missing.append(_File(self.folder / file, drawing, digest))
+        return Picture(name, drawing.title, Markup(to_svg(drawing)), files)  # noqa: S704 - to_svg escapes its texts
 
 
-@matplotlib.rc_context(figures.STYLE)
-def _lay_out(figure: Figure) -> None:
-    """Places everything once; each format would do so again."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+def _write(file: _File) -> tuple[str, str]:
+    """Writes a figure; returns its name and what it shows."""
+    suffix = file.path.suffix[1:]
+    write_atomically(file.path, lambda draft: write_file(file.drawing, draft, suffix))
+    return file.path.name, file.digest
 
 
-@matplotlib.rc_context(figures.STYLE)
-def _save(figure: Figure, suffix: str, metadata: dict[str, None], target: Path | io.BytesIO) -> None:
-    on_page = suffix == "svg"
-    figure.savefig(target, format=suffix, metadata=metadata, dpi=160, transparent=on_page)
-
-
-def _listed(folder: Path) -> set[str]:
-    """Names in the manifest of a former report; the folder's own files alone, whatever the manifest says."""
+def _listed(folder: Path) -> dict[str, str]:
+    """The manifest of a former report; the folder's own figures alone, whatever the manifest says."""
     try:
-        names = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return set()
-    if not isinstance(names, list):
-        return set()
-    suffixes = tuple(f".{suffix}" for suffix in _FORMATS)
-    return {name for name in names if isinstance(name, str) and Path(name).name == name and name.endswith(suffixes)}
+        return {}
+    if isinstance(listed, list):  # of a version that kept no digests
+        listed = dict.fromkeys((name for name in listed if isinstance(name, str)), "")
+    if not isinstance(listed, dict):
+        return {}
+    suffixes = tuple(f".{suffix}" for suffix in _SUFFIXES)
+    return {name: str(digest) for name, digest in listed.items() if Path(name).name == name and name.endswith(suffixes)}
 
 
-def _accuracy(rows: Sequence[Standing], where: str) -> Figure:
+def _where(group: Group) -> str:
+    return f"{group.task.identity}{' (synthetic)' if group.task.synthetic else ''}"
+
+
+def _accuracy(rows: Sequence[Standing], where: str) -> Drawing:
     metrics = rows[0].group.task.metrics
     methods = [
         figures.MethodIntervals(
@@ -133,7 +164,7 @@ def _accuracy(rows: Sequence[Standing], where: str) -> Figure:
     return figures.accuracy(f"Accuracy with 95% intervals\n{where}", list(map(metric_title, metrics)), methods)
 
 
-def _seen_unseen(rows: Sequence[Standing], where: str) -> Figure:
+def _seen_unseen(rows: Sequence[Standing], where: str) -> Drawing:
     methods = [figures.ScoredMethod(row.group.label, row.group.runs(), row.figures["ausuc"].value) for row in rows]
     return figures.seen_unseen(f"Seen against unseen classes over all calibrations\n{where}", methods)
 
@@ -154,11 +185,14 @@ def _group_figures(group: Group) -> Iterator[tuple[str, _Draw]]:
         if _has_both_sides(group):
             heading = "Confusion among all classes, calibrated"
             yield "confusion-all", partial(_confusion, group, runs, group.first.classes, seen, heading)
+        mapped = map_samples(group.jobs[0], runs[0])
+        if mapped is not None:
+            yield "map", partial(_map, group, mapped)
     if any(rows for job in group.jobs for rows in job.result.history.values()):
         yield "training", partial(_training, group)
 
 
-def _per_class(group: Group, runs: Sequence[Scored], where: str) -> Figure:
+def _per_class(group: Group, runs: Sequence[Scored], where: str) -> Drawing:
     accuracies = np.stack([per_class_accuracy(run) for run in runs])
     title = f"Accuracy by class: {group.label}\n{where}"
     return figures.per_class_accuracy(title, group.first.classes, accuracies, runs[0].seen)
@@ -166,13 +200,31 @@ def _per_class(group: Group, runs: Sequence[Scored], where: str) -> Figure:
 
 def _confusion(
     group: Group, runs: Sequence[Scored], classes: Sequence[str], seen: np.ndarray | None, heading: str, where: str
-) -> Figure:
-    counts = np.sum([confusion(run) for run in runs], axis=0)
+) -> Drawing:
+    counts = _pooled_counts(runs)
     pooled = f", {len(runs)} seeds pooled" if len(runs) > 1 else ""
     return figures.confusion_matrix(f"{heading}: {group.label}{pooled}\n{where}", counts, classes, seen)
 
 
-def _training(group: Group, where: str) -> Figure:
+def _pooled_counts(runs: Sequence[Scored]) -> np.ndarray:
+    """int64 (K, K): rows are true classes, columns are predictions, of all runs."""
+    from sklearn.metrics import confusion_matrix
+
+    labels = np.concatenate([run.labels for run in runs])
+    n_classes = runs[0].scores.shape[1]
+    if not len(labels):
+        return np.zeros((n_classes, n_classes), dtype=np.int64)
+    predicted = np.concatenate([predictions(run) for run in runs])
+    counts: np.ndarray = confusion_matrix(labels, predicted, labels=np.arange(n_classes))
+    return counts
+
+
+def _map(group: Group, mapped: figures.MappedSamples, where: str) -> Drawing:
+    title = f"Clips of unseen classes among class texts: {group.label}, seed {group.seeds[0]}\n{where}"
+    return figures.sample_map(title, mapped)
+
+
+def _training(group: Group, where: str) -> Drawing:
     runs = [
         figures.Training(job.result.seed, job.result.history, _epoch(job.result.selection.chosen)) for job in group.jobs
     ]
@@ -188,5 +240,5 @@ def _has_both_sides(group: Group) -> bool:
     """Whether test clips are of seen and of unseen classes, so that there is a curve between the two."""
     if "ausuc" not in group.task.metrics:
         return False
-    of_unseen = group.jobs[0].scored().of_unseen_class
+    of_unseen = group.runs()[0].of_unseen_class
     return bool(of_unseen.any() and not of_unseen.all())

@@ -18,6 +18,8 @@ from mmcl_bench.metrics import METRICS, Scored
 from mmcl_bench.results import FUSION, FUSION_OPTIONS, MethodRecord, Result, Stored, TaskRecord
 from mmcl_bench.settings import setting_text
 
+_KEPT_BYTES = 2**20
+"""Score sheets of a group that are kept once they are read: those of a thousand small jobs, none of a large one."""
 FAMILIES = ("supervised", "zero-shot", "transfer")
 
 
@@ -48,6 +50,11 @@ class Group:
         """``inductive``, or ``transductive`` where the method may read unlabelled test clips."""
         return "transductive" if self.method.transductive else "inductive"
 
+    @property
+    def foreign(self) -> bool:
+        """Whether the scores came in a file from elsewhere."""
+        return bool(self.first.notes.get("foreign"))
+
     @cached_property
     def task_key(self) -> str:
         """sha256 of the task and the content of its data: figures of different keys do not compare."""
@@ -76,6 +83,8 @@ class Group:
     @property
     def command(self) -> str:
         """The shell command that makes these jobs; seeds start at 0."""
+        if self.foreign:
+            return shlex.join(["mmcl-bench", *self._score_verb()])
         words = ["mmcl-bench", *self._verb(), "--preset", self.method.preset, "--seeds", str(max(self.seeds) + 1)]
         words += [word for assignment in self.assignments() for word in ("--set", assignment)]
         if self.first.limit is not None:
@@ -83,7 +92,12 @@ class Group:
         return shlex.join(words)
 
     def runs(self) -> list[Scored]:
-        """The score sheet of each seed, read anew."""
+        """The score sheet of each seed; small ones are read once."""
+        n_scores = sum(job.result.n_test * len(job.result.classes) for job in self.jobs)
+        return self._kept_runs if 4 * n_scores <= _KEPT_BYTES else [job.scored() for job in self.jobs]
+
+    @cached_property
+    def _kept_runs(self) -> list[Scored]:
         return [job.scored() for job in self.jobs]
 
     def generator(self, purpose: str) -> np.random.Generator:
@@ -102,6 +116,12 @@ class Group:
         if self.method.name != FUSION:
             return []
         return [f"{name}={self.method.overrides[name]}" for name in FUSION_OPTIONS if name in self.method.overrides]
+
+    def _score_verb(self) -> list[str]:
+        files = [str(job.result.notes.get("file", "FILE")) for job in self.jobs]
+        seed = ["--seed", str(self.seeds[0])] if self.seeds[0] else []
+        read_test = ["--transductive"] if self.method.transductive else []
+        return ["score", *files, "--task", self.task.identity, "--name", self.method.name, *seed, *read_test, "--store"]
 
     def _verb(self) -> list[str]:
         """The verb, and what it takes beside settings."""

@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmcl_bench.report.groups import Group
+from mmcl_bench.report.tables import count_text
 from mmcl_bench.results import Result, Selection
 
 _HASH_LENGTH = 12
+_COST, _MEMBERS, _WEIGHTS = "cost", "members", "weights"
+"""Notes with facts of their own; ``members`` is a setting of fusions as well."""
 
 
 def origin_of(group: Group) -> list[tuple[str, str]]:
@@ -29,7 +32,7 @@ def _what(group: Group) -> list[tuple[str, str]]:
         ("Parameters", _pairs(task.parameters)),
         ("Method", f"{method.name}, version {method.version}, {group.setting}: {method.summary}"),
         ("Preset", method.preset),
-        ("Settings", _pairs(method.settings)),
+        ("Settings", _pairs({name: value for name, value in method.settings.items() if name != _MEMBERS})),
         ("Seeds", ", ".join(map(str, group.seeds))),
         ("Clips", _by_seed(group, lambda result: f"{result.n_train} train, {result.n_test} test")),
     ]
@@ -42,7 +45,8 @@ def _choices(group: Group) -> list[tuple[str, str]]:
         ("Calibration", _by_seed(group, _calibration)),
         ("On validation", _by_seed(group, lambda result: _percents(result.selection.validation))),
         ("Oracle", _by_seed(group, _oracle)),
-        ("Notes", _by_seed(group, lambda result: _pairs(result.notes))),
+        ("Members", _by_seed(group, _members)),
+        ("Notes", _by_seed(group, _notes)),
     ]
 
 
@@ -54,7 +58,8 @@ def _surroundings(group: Group) -> list[tuple[str, str]]:
         ("mmcl-bench", _by_seed(group, lambda result: result.provenance.mmcl_bench)),
         ("Packages", _by_seed(group, _packages)),
         ("Device", _by_seed(group, _device)),
-        ("Cost", _by_seed(group, _cost)),
+        ("Network", _by_seed(group, _network)),
+        ("Took", _by_seed(group, _took)),
         ("Started", _by_seed(group, lambda result: result.provenance.started)),
         ("Jobs", ", ".join(job.result.job_hash[:_HASH_LENGTH] for job in group.jobs)),
     ]
@@ -118,6 +123,27 @@ def _device(result: Result) -> str:
     return f"{provenance.device}, {provenance.threads} threads, {provenance.platform}"
 
 
-def _cost(result: Result) -> str:
+def _members(result: Result) -> str:
+    """The jobs that a fusion is made of, with their weights."""
+    members, weights = result.notes.get(_MEMBERS, ()), result.notes.get(_WEIGHTS, ())
+    return ", ".join(
+        f"{member['job'][:_HASH_LENGTH]} {100 * weight:.1f} %" for member, weight in zip(members, weights, strict=True)
+    )
+
+
+def _notes(result: Result) -> str:
+    return _pairs({name: value for name, value in result.notes.items() if name not in (_COST, _MEMBERS, _WEIGHTS)})
+
+
+def _network(result: Result) -> str:
+    cost = result.notes.get(_COST) or {}
+    return ", ".join(
+        f"{count_text(cost[name])} {unit}"
+        for name, unit in (("parameters", "parameters"), ("flops", "FLOPs a clip"))
+        if name in cost
+    )
+
+
+def _took(result: Result) -> str:
     provenance = result.provenance
     return f"{provenance.wall_seconds:.1f} s, {provenance.peak_memory_bytes / 2**20:.0f} MiB at most"

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from mmcl_bench.atomic import write_atomically
 from mmcl_bench.report import tables
-from mmcl_bench.report.gallery import Gallery, Picture
+from mmcl_bench.report.drawing import DARK, LIGHT
+from mmcl_bench.report.gallery import Gallery, Picture, Which
 from mmcl_bench.report.groups import Group, metric_names, metric_title, slug, unlimited
 from mmcl_bench.report.lineage import origin_of
+from mmcl_bench.report.published import Beside, beside, read_published
+from mmcl_bench.report.ranking import Ranking, rank_methods
+from mmcl_bench.report.table_files import TableFolder
 from mmcl_bench.report.tables import Standing
-from mmcl_bench.results import damaged_results, require_results
+from mmcl_bench.results import finished_and_damaged
 
-PAGE = "index.html"
-FIGURES = "figures"
+PAGE, FIGURES, TABLES = "index.html", "figures", "tables"
+_SETTINGS = ("inductive", "transductive")
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,10 @@ class ReportSummary:
 
     page: Path
     leaderboards: list[Path]
+    tables: list[Path]
     figures: list[Path]
+    n_page_figures: int
+    """Figures on the page, whether or not they are files as well."""
     n_jobs: int
     """Jobs in the tables."""
     n_limited: int
@@ -38,29 +49,51 @@ class ReportSummary:
     """Folders of results that cannot be trusted, and are left out."""
 
 
-def build_report(results_root: Path, reports_root: Path) -> ReportSummary:
-    """Writes ``index.html``, the leaderboards and the figures; the same results give the same bytes.
+def build_report(
+    results_root: Path,
+    reports_root: Path,
+    which: Which = "auto",
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> ReportSummary:
+    """Writes ``index.html``, the tables and the figures; the same results give the same bytes.
+
+    ``which`` figures are files as well: see :data:`.gallery.Which`. The page is there before they are drawn;
+    ``advance`` is told how many are. A report that is made again draws only those that changed.
 
     Raises :class:`~mmcl_bench.errors.UserError` when there is no result.
     """
-    stored = require_results(results_root)
-    damaged = damaged_results(results_root)
+    stored, damaged = finished_and_damaged(results_root)
     ranked = unlimited(stored)
     reports_root.mkdir(parents=True, exist_ok=True)
     rows = tables.standings(ranked)
     leaderboards = tables.write_frame(tables.frame_of(rows), reports_root)
-    with Gallery(reports_root / FIGURES) as gallery:
-        origins = [_origin(synthetic, rows, gallery) for synthetic in (False, True)]
+    builder = _Builder(Gallery(reports_root / FIGURES, which, len(rows)), TableFolder(reports_root / TABLES))
+    origins = [builder.origin(synthetic, rows) for synthetic in (False, True)]
     html = _render(
         origins=[origin for origin in origins if origin.families],
         leaderboards=[path.name for path in leaderboards],
         n_jobs=len(ranked),
         n_limited=len(stored) - len(ranked),
         n_damaged=len(damaged),
+        n_rows=len(rows),
+        methods=sorted({row.group.method.name for row in rows}),
+        presets=sorted({row.group.method.preset for row in rows}),
+        figure_files=builder.gallery.which,
     )
     page = reports_root / PAGE
     write_atomically(page, lambda draft: draft.write_text(html, encoding="utf-8", newline=""))
-    return ReportSummary(page, leaderboards, gallery.written, len(ranked), len(stored) - len(ranked), damaged)
+    builder.table_folder.close()
+    builder.gallery.write(advance)
+    return ReportSummary(
+        page,
+        leaderboards,
+        builder.table_folder.written,
+        builder.gallery.files,
+        builder.n_pictures,
+        len(ranked),
+        len(stored) - len(ranked),
+        damaged,
+    )
 
 
 @dataclass(frozen=True)
@@ -81,10 +114,18 @@ class _Cell:
 
 
 @dataclass(frozen=True)
+class _Cost:
+    value: str
+    shown: str
+
+
+@dataclass(frozen=True)
 class _Row:
     group: Group
     anchor: str
     cells: list[_Cell]
+    costs: list[_Cost]
+    """Parameters and FLOPs; none where no row of the family has any."""
     lead: str
     """How far it is ahead of the first row of its table, or why that is not said."""
     resolved: bool | None
@@ -117,20 +158,121 @@ class _Task:
     anchor: str
     blocks: list[_Block]
     pictures: list[Picture]
+    beside: Beside | None
+    beside_heads: list[str]
+    beside_files: list[str]
     details: list[_Detail]
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    ranking: Ranking
+    picture: Picture
+    files: list[str]
 
 
 @dataclass(frozen=True)
 class _Family:
     name: str
+    anchor: str
     heads: list[_Head]
+    with_costs: bool
     tasks: list[_Task]
+    files: list[str]
+    ranked: _Ranked | None
+
+    @property
+    def width(self) -> int:
+        """Columns of the leaderboard."""
+        return len(self.heads) + 5 + 2 * self.with_costs
 
 
 @dataclass(frozen=True)
 class _Origin:
     synthetic: bool
     families: list[_Family]
+
+
+class _Builder:
+    """Makes what the page shows, and writes its tables on the way."""
+
+    def __init__(self, gallery: Gallery, table_folder: TableFolder) -> None:
+        self.gallery = gallery
+        self.table_folder = table_folder
+        self.n_pictures = 0
+        self._published = read_published()
+
+    def origin(self, synthetic: bool, rows: Sequence[Standing]) -> _Origin:
+        own = [row for row in rows if row.group.task.synthetic == synthetic]
+        families = groupby(own, key=lambda row: row.group.task.family)
+        return _Origin(synthetic, [self._family(name, list(members), synthetic) for name, members in families])
+
+    def _family(self, name: str, rows: Sequence[Standing], synthetic: bool) -> _Family:
+        stem = slug(name) + ("-synthetic" if synthetic else "")
+        title = f"{name}, {'synthetic' if synthetic else 'real'} data"
+        metrics = metric_names(row.group for row in rows)
+        with_costs = any(tables.cost_of(row.group) for row in rows)
+        of_tasks = groupby(rows, key=lambda row: row.group.task_key)
+        tasks = [self._task(list(members), metrics, with_costs) for _, members in of_tasks]
+        shown = _shown_leaderboard(tasks, metrics, with_costs)
+        numbers = tables.own_metrics(tables.frame_of(rows))
+        return _Family(
+            name,
+            stem,
+            [_Head(metric, metric_title(metric)) for metric in metrics],
+            with_costs,
+            tasks,
+            self.table_folder.add(stem, shown, numbers, f"{title}: percent with 95% intervals"),
+            self._ranked(stem, title, rows),
+        )
+
+    def _ranked(self, stem: str, title: str, rows: Sequence[Standing]) -> _Ranked | None:
+        ranking = rank_methods([row for row in rows if row.group.setting == "inductive"])
+        if ranking is None:
+            return None
+        found = ranking.ranks
+        picture = self._counted([self.gallery.of_ranks(found, f"{stem}-ranks", title)])[0]
+        means = [f"{mean:.2f}" for mean in found.average]
+        shown = pd.DataFrame({"Method": list(found.methods), "Mean rank": means})
+        caption = f"{title}: mean ranks over {found.n_tasks} tasks"
+        return _Ranked(ranking, picture, self.table_folder.add(f"{stem}-ranks", shown, title=caption))
+
+    def _task(self, rows: Sequence[Standing], metrics: Sequence[str], with_costs: bool) -> _Task:
+        group = rows[0].group
+        anchor = f"{slug(group.task.identity)}-{group.task_key[:8]}"
+        of_setting = {setting: [row for row in rows if row.group.setting == setting] for setting in _SETTINGS}
+        blocks = [_Block(setting, _rows(members, metrics, with_costs)) for setting, members in of_setting.items()]
+        found = beside(self._published, rows)
+        return _Task(
+            group,
+            anchor,
+            [block for block in blocks if block.rows],
+            self._counted(self.gallery.of_task(rows)),
+            found,
+            [] if found is None else [metric_title(name) for name in found.metrics],
+            [] if found is None else self._published_table(anchor, group, found),
+            [self._detail(row.group) for row in rows],
+        )
+
+    def _published_table(self, anchor: str, group: Group, found: Beside) -> list[str]:
+        heads = ["Method", "Published", "Text encoder", *map(metric_title, found.metrics)]
+        heads += ["Transductive", "Selected on", "Calibrated on", "Note", "Source"]
+        cells = [
+            [
+                *(row.method, row.year, row.text_encoder, *row.figures),
+                *(row.transductive, row.selection, row.calibration, row.note, row.source),
+            ]
+            for row in (*found.ours, *found.published)
+        ]
+        caption = f"{group.task.identity}: ours, then published figures by year; not ranked"
+        return self.table_folder.add(f"{anchor}-published", pd.DataFrame(cells, columns=heads), title=caption)
+
+    def _detail(self, group: Group) -> _Detail:
+        return _Detail(group, _anchor(group), origin_of(group), self._counted(self.gallery.of_group(group)))
+
+    def _counted(self, pictures: list[Picture]) -> list[Picture]:
+        self.n_pictures += len(pictures)
+        return pictures
 
 
 def _render(**content: Any) -> str:
@@ -142,51 +284,40 @@ def _render(**content: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template("page.html.j2").render(**content)
-
-
-def _origin(synthetic: bool, rows: Sequence[Standing], gallery: Gallery) -> _Origin:
-    own = [row for row in rows if row.group.task.synthetic == synthetic]
-    families = groupby(own, key=lambda row: row.group.task.family)
-    return _Origin(synthetic, [_family(name, list(members), gallery) for name, members in families])
-
-
-def _family(name: str, rows: Sequence[Standing], gallery: Gallery) -> _Family:
-    metrics = metric_names(row.group for row in rows)
-    of_tasks = groupby(rows, key=lambda row: row.group.task_key)
-    tasks = [_task(list(members), metrics, gallery) for _, members in of_tasks]
-    return _Family(name, [_Head(metric, metric_title(metric)) for metric in metrics], tasks)
-
-
-def _task(rows: Sequence[Standing], metrics: Sequence[str], gallery: Gallery) -> _Task:
-    group = rows[0].group
-    of_setting = {
-        setting: [row for row in rows if row.group.setting == setting] for setting in ("inductive", "transductive")
-    }
-    return _Task(
-        group,
-        f"{slug(group.task.identity)}-{group.task_key[:8]}",
-        [_Block(setting, _rows(members, metrics)) for setting, members in of_setting.items() if members],
-        gallery.of_task(rows),
-        [_Detail(row.group, _anchor(row.group), origin_of(row.group), gallery.of_group(row.group)) for row in rows],
+    # Ours alone; the policy of the page names their hashes, and the browser runs nothing else.
+    style = environment.get_template("page.css").render(light=LIGHT, dark=DARK)
+    script = environment.get_template("page.js").render()
+    return environment.get_template("page.html.j2").render(
+        style=Markup(style),  # noqa: S704
+        script=Markup(script),  # noqa: S704
+        style_hash=_policy_hash(style),
+        script_hash=_policy_hash(script),
+        **content,
     )
+
+
+def _policy_hash(text: str) -> Markup:
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+    return Markup(f"'sha256-{digest}'")  # noqa: S704 - letters, digits, +, / and =
 
 
 def _anchor(group: Group) -> str:
     return f"{slug(group.task.identity)}-{slug(group.method.name)}-{group.key[:8]}"
 
 
-def _rows(standings: Sequence[Standing], metrics: Sequence[str]) -> list[_Row]:
-    best = standings[0]
-    return [_row(row, best, metrics) for row in standings]
+def _rows(standings: Sequence[Standing], metrics: Sequence[str], with_costs: bool) -> list[_Row]:
+    return [_row(row, standings[0], metrics, with_costs) for row in standings]
 
 
-def _row(row: Standing, best: Standing, metrics: Sequence[str]) -> _Row:
+def _row(row: Standing, best: Standing, metrics: Sequence[str], with_costs: bool) -> _Row:
     lead, resolved = ("first", None) if row is best else _lead(row.group, best.group)
+    cost = tables.cost_of(row.group)
+    counts = [cost.get("parameters"), cost.get("flops")] if with_costs else []
     return _Row(
         row.group,
         _anchor(row.group),
         [_cell(row, metric) for metric in metrics],
+        [_Cost("" if count is None else str(count), tables.count_text(count)) for count in counts],
         lead,
         resolved,
         tables.percent_value(row.oracle),
@@ -209,3 +340,28 @@ def _cell(row: Standing, metric: str) -> _Cell:
         return _Cell("", "–", "", main)
     percent, _, bounds = tables.percent(figure).partition(" ")
     return _Cell(f"{figure.value:.6f}", percent, bounds, main)
+
+
+def _shown_leaderboard(tasks: Sequence[_Task], metrics: Sequence[str], with_costs: bool) -> pd.DataFrame:
+    """A leaderboard's texts, as the page shows them."""
+    costs = ["Parameters", "FLOPs"] if with_costs else []
+    heads = ["Task", "Setting", "Method", "Settings", "Preset", "Seeds", *map(metric_title, metrics), *costs]
+    heads += ["Against the first", "Oracle, not ranked"]
+    cells = [
+        [
+            task.group.task.identity,
+            block.setting,
+            row.group.method.name,
+            row.group.settings,
+            row.group.method.preset,
+            len(row.group.seeds),
+            *(f"{cell.percent} {cell.bounds}".strip() for cell in row.cells),
+            *(cost.shown for cost in row.costs),
+            row.lead,
+            row.oracle,
+        ]
+        for task in tasks
+        for block in task.blocks
+        for row in block.rows
+    ]
+    return pd.DataFrame(cells, columns=heads)

@@ -13,7 +13,8 @@ import pandas as pd
 from mmcl_bench.atomic import write_atomically
 from mmcl_bench.metrics import METRICS
 from mmcl_bench.report.groups import Group, group_jobs, metric_names, metric_title, unlimited
-from mmcl_bench.results import Stored
+from mmcl_bench.results import SAMPLES, Stored
+from mmcl_bench.skeleton.parallel import in_order
 from mmcl_bench.stats import Interval, PairedDifference, bootstrap_interval, paired_difference
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 LEADERBOARDS = {False: "leaderboard.csv", True: "leaderboard-synthetic.csv"}
 """File name by whether the data is synthetic: the two never share a table."""
+_MANY_GROUPS = 40
+"""More rows than these are worth starting processes for their intervals."""
 _BEFORE_METRICS = [
     *("task", "version", "task_hash", "data", "family", "dataset", "split", "synthetic"),
     *("method", "method_version", "setting", "preset", "settings", "selection", "seeds", "n_test"),
@@ -74,7 +77,9 @@ class Comparison:
 
 def standings(stored: Iterable[Stored]) -> list[Standing]:
     """One row a group; rows of a task stand together, by falling main metric."""
-    rows = [Standing(group, _figures(group), _oracle(group)) for group in group_jobs(stored)]
+    groups = group_jobs(stored)
+    figures = in_order(_figures, groups, workers=None if len(groups) > _MANY_GROUPS else 1)
+    rows = [Standing(group, found, _oracle(group)) for group, found in zip(groups, figures, strict=True)]
     first_place = {row.group.task_key: place for place, row in reversed(list(enumerate(rows)))}
     return sorted(rows, key=lambda row: (first_place[row.group.task_key], _falling(row.main.value)))
 
@@ -101,7 +106,7 @@ def frame_of(rows: Sequence[Standing]) -> pd.DataFrame:
 def split_by_origin(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows on real data, and those on synthetic data; each without the metrics that none of its rows has."""
     synthetic = frame["synthetic"].astype(bool)
-    return _own_metrics(frame[~synthetic]), _own_metrics(frame[synthetic])
+    return own_metrics(frame[~synthetic]), own_metrics(frame[synthetic])
 
 
 def write_leaderboards(stored: Sequence[Stored], folder: Path) -> list[Path]:
@@ -156,20 +161,26 @@ def fusion_table(fused: Sequence[Stored], members: Sequence[Stored]) -> Table:
         ahead = f"against its best member on test, {name_of(comparison.b)}: {comparison.outcome}"
     table = Table(
         title=Text(_run_title(rows), style="bold"),
-        caption=Text("\n".join(["percent, with 95% intervals over " + _spread(rows), ahead])),
+        caption=Text("\n".join(["percent, with 95% intervals over " + _spread(rows), ahead, *_cost_of_fusion(fusion)])),
         title_justify="left",
         caption_justify="left",
     )
     table.add_column("", overflow="fold", min_width=20)
-    for head in ("weight", *map(metric_title, metrics), "params", "FLOPs"):
+    for head in ("weight", *map(metric_title, metrics)):
         table.add_column(head, justify="right")
     for row in rows:
-        group, cost = row.group, cost_of(row.group)
-        figures = [_brief(row, metric) for metric in metrics]
-        sizes = [count_text(cost.get("parameters")), count_text(cost.get("flops"))]
-        cells = [name_of(group), weights.get(group.key, ""), *figures, *sizes]
-        table.add_row(*map(Text, cells), style="bold" if group.key == fusion.key else None)
+        cells = [name_of(row.group), weights.get(row.group.key, ""), *(_brief(row, metric) for metric in metrics)]
+        table.add_row(*map(Text, cells), style="bold" if row.group.key == fusion.key else None)
     return table
+
+
+def _cost_of_fusion(fusion: Group) -> list[str]:
+    """What all members come to, in a line; none where it is not known."""
+    cost = cost_of(fusion)
+    if not cost:
+        return []
+    parameters, flops = (count_text(cost.get(name)) for name in ("parameters", "flops"))
+    return [f"all members together: {parameters} parameters, {flops} FLOPs a clip"]
 
 
 def _brief(row: Standing, metric: str) -> str:
@@ -315,9 +326,14 @@ def _falling(value: float) -> float:
 
 
 def _same_samples(a: Group, b: Group) -> bool:
-    pairs = zip(a.jobs, b.jobs, strict=True)
+    pairs = list(zip(a.jobs, b.jobs, strict=True))
+    if any(ours.result.classes != theirs.result.classes for ours, theirs in pairs):
+        return False
+    # Equal files need not be read; others may still hold equal tables.
     return all(
-        ours.result.classes == theirs.result.classes and ours.samples.equals(theirs.samples) for ours, theirs in pairs
+        ours.result.files.get(SAMPLES, "ours") == theirs.result.files.get(SAMPLES, "theirs")
+        or ours.samples.equals(theirs.samples)
+        for ours, theirs in pairs
     )
 
 
@@ -365,7 +381,8 @@ def fingerprints(group: Group) -> dict[str, str]:
     return {name: known[name] for name in sorted(known)}
 
 
-def _own_metrics(frame: pd.DataFrame) -> pd.DataFrame:
+def own_metrics(frame: pd.DataFrame) -> pd.DataFrame:
+    """A leaderboard without the columns of metrics and costs that none of its rows has."""
     fixed = {*_BEFORE_METRICS, *_AFTER_METRICS}.difference(_COSTS)
     kept = [column for column in frame.columns if column in fixed or frame[column].notna().any()]
     return frame[kept].reset_index(drop=True)

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from mmcl_bench.errors import UserError
+from mmcl_bench.report import gallery
 from mmcl_bench.report.gallery import MANIFEST
 from mmcl_bench.report.page import build_report
+from mmcl_bench.results import Embeddings
 
 HISTORY = {
     "selection": [{"epoch": 1.0, "loss": 1.0, "validation": 0.4}, {"epoch": 2.0, "loss": 0.5, "validation": 0.6}]
@@ -57,7 +62,7 @@ def html(mixed):
 
 
 def test_real_and_synthetic_rows_stand_in_sections_of_their_own(html):
-    real, synthetic = html.split('<section class="synthetic">')
+    _, real, synthetic = html.split('<section class="origin ')
     assert "supervised/recorded@1" in real
     assert "zero-shot/generated@1" not in real
     assert "zero-shot/generated@1" in synthetic
@@ -98,8 +103,8 @@ def test_columns_sort_but_for_the_oracle(html):
 
 
 def test_transductive_rows_sort_apart(html):
-    real = html.partition('<section class="synthetic">')[0]
-    bodies = [body for body in Elements(real).of("tbody") if body["class"] == "rows"]
+    real = html.partition('<section class="origin synthetic">')[0]
+    bodies = [body for body in Elements(real).of("tbody") if body.get("class") == "rows"]
     assert [body["data-setting"] for body in bodies] == ["inductive", "transductive"]
 
 
@@ -115,9 +120,9 @@ def test_provenance_stands_with_each_group(html, fact):
 
 
 def test_every_figure_of_synthetic_data_says_so(html):
-    images = Elements(html.partition('<section class="synthetic">')[2]).of("img")
-    assert len(images) == 6
-    assert all("(synthetic)" in image["alt"] for image in images)
+    drawn = Elements(html.partition('<section class="origin synthetic">')[2]).of("svg")
+    assert len(drawn) == 6
+    assert all("(synthetic)" in figure["aria-label"] for figure in drawn)
 
 
 def test_figures_are_written_as_png_and_pdf(mixed):
@@ -201,3 +206,104 @@ def test_the_command_line_says_what_it_wrote_and_names_damage(store_job, tmp_pat
     assert ran.exit_code == 0
     assert json.loads(ran.stdout)["jobs"] == 1
     assert f"{broken}: damaged" in ran.stderr
+
+
+def test_nothing_but_its_own_script_and_style_may_run(html):
+    (policy,) = (meta["content"] for meta in Elements(html).of("meta") if "http-equiv" in meta)
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert "unsafe" not in policy
+    for tag, rule in (("style", "style-src"), ("script", "script-src")):
+        content = html.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert rules[rule] == f"'sha256-{digest}'"
+    assert not any("style" in attributes for _, attributes in Elements(html).found)
+
+
+def test_costs_stand_in_columns_that_sort_where_any_method_has_some(store_job, report):
+    store_job(notes={"cost": {"parameters": 1_450_000, "flops": 3_540_000_000}})
+    store_job(method="chance")
+    html = report().page.read_text(encoding="utf-8")
+    assert 'data-value="1450000">1.45 M</td>' in html
+    assert 'data-value="3540000000">3.54 G</td>' in html
+    assert "1.45 M parameters, 3.54 G FLOPs a clip" in html
+
+
+def test_scores_from_elsewhere_are_marked_and_told_how_to_be_judged_again(store_job, report):
+    store_job(method="their-net", preset="foreign", notes={"foreign": True, "file": "theirs.npz"}, transductive=True)
+    html = report().page.read_text(encoding="utf-8")
+    assert '<span class="badge">foreign scores</span>' in html
+    command = "mmcl-bench score theirs.npz --task supervised/toy@1 --name their-net --transductive --store"
+    assert command in html
+
+
+def test_a_fusion_names_its_members_by_job_and_weight(store_job, report):
+    notes = {"members": [{"job": "ab" * 32}, {"job": "cd" * 32}], "weights": [0.25, 0.75]}
+    own = {"method": "mmcl", "streams": "joint,bone", "weights": "fitted", "scale": "logits"}
+    store_job(method="fusion", notes=notes, settings={"members": [{"long": "setting"}]}, overrides=own)
+    html = report().page.read_text(encoding="utf-8")
+    assert "abababababab 25.0 %, cdcdcdcdcdcd 75.0 %" in html
+    assert "fusion of mmcl joint, bone" in html
+    assert "long" not in html.partition('<section class="origin')[2].partition("<script>")[0]
+
+
+@pytest.mark.parametrize(("which", "kinds"), [("all", {"accuracy", "per-class", "confusion"}), ("tasks", {"accuracy"})])
+def test_the_files_of_figures_are_those_asked_for(store_job, tmp_path, which, kinds):
+    store_job()
+    summary = build_report(tmp_path, tmp_path / "out", which)
+    assert summary.n_page_figures == 3
+    assert {
+        kind for kind in ("accuracy", "per-class", "confusion") for path in summary.figures if kind in path.name
+    } == kinds
+    assert all(path.is_file() for path in summary.figures)
+
+
+def test_a_report_with_many_rows_writes_files_for_comparisons_alone(store_job, tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "MOST_GROUPS", 1)
+    store_job()
+    store_job(method="other")
+    summary = build_report(tmp_path, tmp_path / "out")
+    assert {path.suffix for path in summary.figures} == {".png", ".pdf"}
+    assert all("accuracy" in path.name for path in summary.figures)
+
+
+def test_only_changed_figures_are_drawn_again(store_job, tmp_path):
+    store_job()
+    build_report(tmp_path, tmp_path / "out")
+    marked = list((tmp_path / "out" / "figures").glob("*.p*"))
+    for path in marked:
+        path.write_bytes(b"as it was")
+    store_job(name="another")
+    marked[0].unlink()
+    summary = build_report(tmp_path, tmp_path / "out")
+    untouched = [path for path in summary.figures if path.read_bytes() == b"as it was"]
+    assert sorted(untouched) == sorted(marked[1:])
+
+
+def test_methods_are_ranked_over_the_tasks_that_they_share(store_job, tmp_path):
+    for name in ("one", "two", "three"):
+        for method, skill in (("good", 0.9), ("bad", 0.1)):
+            store_job(name=name, method=method, skill=skill)
+    summary = build_report(tmp_path, tmp_path / "out", "none")
+    assert "Mean ranks over tasks" in summary.page.read_text(encoding="utf-8")
+    ranked = (tmp_path / "out" / "tables" / "supervised-ranks.csv").read_text().splitlines()
+    assert ranked == ["Method,Mean rank", "good (quick),1.00", "bad (quick),2.00"]
+
+
+def test_published_figures_stand_beside_ours_unranked(store_job, tmp_path):
+    store_job(datasets=("nw-ucla",), split="x-view")
+    html = build_report(tmp_path, tmp_path / "out", "none").page.read_text(encoding="utf-8")
+    table = html.partition('<table class="published">')[2].partition("</table>")[0]
+    assert "CTR-GCN" in table
+    assert "liujf69/MMCL-Action:Poster.pdf" in table
+    assert "data-sort" not in table
+
+
+def test_a_map_shows_clips_among_class_texts(store_job, tmp_path):
+    generator = np.random.default_rng(0)
+    rows = np.array([2, 3, 6, 7, 10])
+    kept = Embeddings(*(generator.normal(size=(5, 8)).astype(np.float16), rows, np.eye(2, 8, dtype=np.float16)))
+    store_job(family="zero-shot", embeddings=kept)
+    html = build_report(tmp_path, tmp_path / "out", "none").page.read_text(encoding="utf-8")
+    assert "Clips of unseen classes among class texts" in html
+    assert "<title>class text: sit</title>" in html

@@ -60,9 +60,12 @@ class DeViSE(Method):
         )
 
     def score(self, clips: ClipView) -> np.ndarray:
-        mapped = self._map.predict(joint_features(clips, self._n_bodies))
+        mapped = self.embed(clips)
         unit = mapped / np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), 1e-12)
         return np.asarray(unit @ self._embeddings.T, dtype=np.float32)
+
+    def embed(self, clips: ClipView) -> np.ndarray:
+        return np.asarray(self._map.predict(joint_features(clips, self._n_bodies)))
 
     def save(self, folder: Path) -> list[str]:
         arrays = {**linear.to_arrays(self._map), _TEXTS: self._embeddings}

@@ -1,0 +1,64 @@
+"""What a job that failed leaves: ``failure.json`` in its folder, until it succeeds."""
+
+from __future__ import annotations
+
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mmcl_bench.atomic import write_atomically
+from mmcl_bench.errors import UserError
+
+FAILURE = "failure.json"
+
+
+class Failure(BaseModel):
+    """The content of ``failure.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    job_hash: str
+    error: str
+    """One line."""
+    kind: str
+    """Name of the exception's class."""
+    traceback: str
+    when: str
+    """UTC, ISO 8601."""
+    ground: dict[str, str] = {}
+    """:func:`.validity.checkpoint_ground` of the run that failed; empty where it failed before that was known."""
+
+
+def record_failure(folder: Path, job_hash: str, error: BaseException, ground: dict[str, str]) -> Failure:
+    """Writes why a job failed to its folder."""
+    failure = Failure(
+        job_hash=job_hash,
+        error=one_line(error),
+        kind=type(error).__name__,
+        traceback="" if isinstance(error, UserError) else "".join(traceback.format_exception(error)),
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        ground=ground,
+    )
+    text = failure.model_dump_json(indent=1) + "\n"
+    write_atomically(folder / FAILURE, lambda path: path.write_text(text, encoding="utf-8"))
+    return failure
+
+
+def read_failure(folder: Path) -> Failure | None:
+    """Why the job in a folder failed; None where it did not, or where nobody can read it."""
+    try:
+        return Failure.model_validate_json((folder / FAILURE).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def forget_failure(folder: Path) -> None:
+    (folder / FAILURE).unlink(missing_ok=True)
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says, in one line, with its kind where it is no user's mistake."""
+    said = " ".join(str(error).split())
+    return said if isinstance(error, UserError) else f"{type(error).__name__}: {said}".removesuffix(": ")

@@ -1,0 +1,63 @@
+"use strict";
+
+/** Sorts the rows of every task within its table by a column, unknown values last. */
+function sortBy(header) {
+  const table = header.closest("table");
+  const column = header.cellIndex;
+  const numeric = header.dataset.sort === "number";
+  const falling = header.hasAttribute("aria-sort") ? header.getAttribute("aria-sort") !== "descending" : numeric;
+  for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+  header.setAttribute("aria-sort", falling ? "descending" : "ascending");
+  const order = (a, b) => (numeric ? a - b : a.localeCompare(b)) * (falling ? -1 : 1);
+  const valueOf = (row) => row.cells[column].dataset.value;
+  for (const body of table.querySelectorAll("tbody.rows")) {
+    const rows = Array.from(body.rows);
+    const known = rows.filter((row) => valueOf(row) !== "");
+    const unknown = rows.filter((row) => valueOf(row) === "");
+    known.sort((a, b) => order(valueOf(a), valueOf(b)));
+    body.append(...known, ...unknown);
+  }
+}
+
+/** Shows the rows that the filters let through, and of everything else what belongs to one of these. */
+function applyFilters(form) {
+  const wanted = Object.fromEntries(new FormData(form));
+  const passes = (row) => ["task", "method", "preset"].every((key) => !wanted[key] || row.dataset[key] === wanted[key]);
+  const rows = Array.from(document.querySelectorAll("tbody.rows > tr"));
+  const shown = rows.filter(passes);
+  for (const row of rows) row.hidden = !passes(row);
+  const tasks = new Set(shown.map((row) => row.dataset.task));
+  const details = new Set(shown.map((row) => row.dataset.detail));
+  for (const part of document.querySelectorAll("article, tbody.task")) part.hidden = !tasks.has(part.dataset.task);
+  for (const part of document.querySelectorAll("details.run")) part.hidden = !details.has(part.id);
+  for (const body of document.querySelectorAll("tbody.rows")) {
+    body.hidden = Array.from(body.rows).every((row) => row.hidden);
+    const heading = body.previousElementSibling;
+    if (heading.classList.contains("setting")) heading.hidden = body.hidden;
+  }
+  for (const part of document.querySelectorAll("section.family, section.origin")) {
+    part.hidden = !part.querySelector("tbody.rows > tr:not([hidden])");
+  }
+  form.querySelector("output").value = `${shown.length} of ${rows.length} rows`;
+}
+
+/** Opens the details that the address names. */
+function openTarget() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (target instanceof HTMLDetailsElement) {
+    target.open = true;
+    target.scrollIntoView();
+  }
+}
+
+for (const header of document.querySelectorAll("th[data-sort]")) {
+  header.querySelector("button").addEventListener("click", () => sortBy(header));
+}
+for (const form of document.querySelectorAll("form.filters")) {
+  form.addEventListener("change", () => applyFilters(form));
+  form.addEventListener("reset", () => setTimeout(() => applyFilters(form)));
+  form.hidden = false;
+  applyFilters(form);
+}
+addEventListener("hashchange", openTarget);
+openTarget();

@@ -1,0 +1,45 @@
+"""Methods ranked over the tasks that they share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from mmcl_bench.report.tables import Standing
+from mmcl_bench.stats import Ranks, ranks
+
+FEWEST_TASKS = 3
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The ranks of methods over tasks, and what they leave out."""
+
+    ranks: Ranks
+    tasks: tuple[str, ...]
+    left_out: tuple[str, ...]
+    """Methods that ran on too few of the tasks."""
+
+
+def rank_methods(rows: Sequence[Standing]) -> Ranking | None:
+    """Ranks by the main metric over tasks of one family, origin and setting; None for fewer than two methods or three
+    tasks that all of them share.
+
+    A method with its preset and settings counts as one. Those that ran on no more than half of the tasks of the one
+    that ran on most are left out, so that a trial on one task does not empty the table.
+    """
+    figures = {(row.group.task_key, row.group.label): row.main.value for row in rows if not math.isnan(row.main.value)}
+    table = pd.Series(figures, dtype=float).unstack() if figures else pd.DataFrame()
+    n_tasks = table.notna().sum()
+    kept = table.loc[:, n_tasks > n_tasks.max() / 2].dropna() if len(table) else table
+    if kept.shape[0] < FEWEST_TASKS or kept.shape[1] < 2:
+        return None
+    names = {row.group.task_key: row.group.task.identity for row in rows}
+    return Ranking(
+        ranks(kept),
+        tuple(sorted(names[key] for key in kept.index)),
+        tuple(sorted(set(table.columns) - set(kept.columns))),
+    )

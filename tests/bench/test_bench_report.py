@@ -1,0 +1,66 @@
+"""Speed of the report: a thousand jobs in under 30 seconds and 1 GB."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from stored_jobs import stored_job
+
+HISTORY = {
+    phase: [{"epoch": float(epoch), "loss": 2 / epoch, "validation": 1 - 1 / epoch} for epoch in range(1, 26)]
+    for phase in ("selection", "final")
+}
+REPORT = """
+import json, re, resource, sys
+from pathlib import Path
+from mmcl_bench.report.page import build_report
+summary = build_report(Path(sys.argv[1]), Path(sys.argv[2]))
+# A process's own ru_maxrss counts what its parent had before exec.
+own = int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text()).group(1))
+peak = max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+print(json.dumps({"jobs": summary.n_jobs, "figures": len(summary.figures), "peak_kib": peak}))
+"""
+
+
+@pytest.fixture(scope="module")
+def n_tasks(request: pytest.FixtureRequest) -> int:
+    """20 tasks of 10 methods with 5 seeds; 1 where benchmarks are off."""
+    option = request.config.getoption
+    return 1 if option("benchmark_disable") and not option("benchmark_enable") else 20
+
+
+@pytest.fixture(scope="module")
+def results(n_tasks: int, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("thousand")
+    classes = tuple(f"class {k}" for k in range(20))
+    for task in range(n_tasks):
+        family = "zero-shot" if task % 2 == 0 else "supervised"
+        for method in range(10 if n_tasks > 1 else 2):
+            for seed in range(5 if n_tasks > 1 else 2):
+                facts = {"name": f"task-{task}", "method": f"method-{method}", "seed": seed, "skill": method / 10}
+                stored_job(root, family=family, classes=classes, n_unseen=5, n_test=300, history=HISTORY, **facts)
+    return root
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads its memory from /proc")
+@pytest.mark.benchmark(group="report of 1000 jobs")
+@pytest.mark.parametrize("state", ["first", "again"])
+def test_report(benchmark: BenchmarkFixture, results: Path, n_tasks: int, state: str) -> None:
+    """In a process of its own, its start included. ``again`` finds the figures of ``first``."""
+    told: list[str] = []
+
+    def report() -> None:
+        words = [sys.executable, "-c", REPORT, str(results), str(results / "reports")]
+        told.append(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+
+    benchmark.pedantic(report, rounds=1)
+    summary = json.loads(told[-1])
+    benchmark.extra_info.update(summary)
+    assert summary["jobs"] == (1000 if n_tasks > 1 else 4)
+    assert summary["peak_kib"] < 2**20

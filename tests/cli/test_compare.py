@@ -1,0 +1,144 @@
+"""``mmcl-bench compare``: tables for people, everything for programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmcl_bench.cli import app
+from mmcl_bench.errors import UserError
+from mmcl_bench.report.tables import write_leaderboards
+from mmcl_bench.results import stored_results
+
+VIEW = "supervised/nw-ucla[split=x-view]"
+
+
+def call(*words: str) -> None:
+    app([*words], standalone_mode=False)
+
+
+@pytest.fixture(scope="module")
+def results(toy_data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two methods on two toy tasks, two seeds each."""
+    root = tmp_path_factory.mktemp("cli-compare") / "results"
+    where = ["--data-root", str(toy_data_root), "--results", str(root)]
+    for split in ("x-view", "x-sub"):
+        for method in ("logistic", "chance"):
+            call(
+                "run",
+                "supervised",
+                "--dataset",
+                "nw-ucla",
+                "--split",
+                split,
+                "--method",
+                method,
+                "--seeds",
+                "2",
+                *where,
+            )
+    return root
+
+
+@pytest.fixture(autouse=True)
+def places(results: Path, toy_data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMCL_BENCH_DATA", str(toy_data_root))
+    monkeypatch.setenv("MMCL_BENCH_RESULTS", str(results))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+
+def words_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    capsys.readouterr()
+    call("compare", *words, "--resamples", "200")
+    return " ".join(capsys.readouterr().out.split())
+
+
+def record(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    capsys.readouterr()
+    call("compare", *words, "--json", "--resamples", "200")
+    return json.loads(capsys.readouterr().out)
+
+
+def test_several_tasks_are_one_table(capsys: pytest.CaptureFixture[str]) -> None:
+    said = words_of(capsys, "logistic", "chance")
+    assert "Holm: adjusted over the 2 tasks. A is ahead on 2; resolved at 5%: 2 for A, 0 for B" in said
+    assert VIEW.replace("[", "@1[") in said
+
+
+def test_one_task_is_shown_by_metric_class_and_sample(capsys: pytest.CaptureFixture[str]) -> None:
+    said = words_of(capsys, "logistic", "chance", "--task", VIEW)
+    for part in (
+        "Top-5",
+        "Macro top-1",
+        "McNemar p",
+        "by class, Top-1",
+        "pick up with one hand",
+        "more with --samples",
+    ):
+        assert part in said
+    every = words_of(capsys, "logistic", "chance", "--task", VIEW, "--samples")
+    assert "more with --samples" not in every
+    found = record(capsys, "logistic", "chance", "--task", VIEW)
+    assert f"{len(found['samples'])} answers differ" in every
+    assert all(sample["sample_id"] in every for sample in found["samples"])
+
+
+def test_json_holds_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    found = record(capsys, "logistic", "chance")
+    assert found["paired"] is True
+    headlines = [row for row in found["differences"] if row["headline"]]
+    assert len(headlines) == 2
+    assert all(0 <= row["p"] <= row["p_holm"] <= 1 for row in headlines)
+    for row in headlines:
+        of_task = [each for each in found["classes"] if each["task"] == row["task"]]
+        assert sum(each["won"] for each in of_task) == row["won"]
+        assert sum(each["lost"] for each in of_task) == row["lost"]
+    outcomes = {sample["outcome"] for sample in found["samples"]}
+    assert outcomes <= {"won", "lost", "wrong"}
+
+
+def test_csv_holds_differences_or_samples(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words_of(capsys, "logistic", "chance", "--output", "d.csv")
+    words_of(capsys, "logistic", "chance", "--samples", "--output", "s.csv")
+    with (tmp_path / "d.csv").open() as file:
+        assert {row["metric"] for row in csv.DictReader(file)} == {"top1", "top5", "macro_top1"}
+    with (tmp_path / "s.csv").open() as file:
+        assert {"sample_id", "class", "a_says", "b_says", "outcome"} <= set(next(csv.DictReader(file)))
+
+
+def test_leaderboards_are_said_to_be_unpaired(
+    capsys: pytest.CaptureFixture[str], results: Path, tmp_path: Path
+) -> None:
+    (path,) = write_leaderboards(list(stored_results(results)), tmp_path)
+    said = words_of(capsys, str(path), str(path))
+    assert "unpaired: a leaderboard has no scores" in said
+    found = record(capsys, str(path), "logistic")
+    assert found["paired"] is False
+    assert {row["method"] for row in found["differences"]} == {"logistic (quick)"}
+    with pytest.raises(UserError, match="leaderboards have no scores"):
+        call("compare", str(path), str(path), "--samples")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["logistic"], "give B, what A is compared with, or --revision"),
+        (["logistic", "chance", "--revision", "v0.1"], "not both"),
+        (["logistik", "chance"], "Did you mean logistic"),
+        (["logistic", "chance", "--task", "transfer/*"], "no finished job of a task that matches"),
+        (["logistic", "chance", "--metric", "gzsl_h"], "unknown supervised metric"),
+        (["logistic", "chance", "--output", "no/d.csv"], "no such folder"),
+        (["no.csv", "--revision", "v0.1"], "unknown method with finished jobs 'no.csv'"),
+        (["HEAD:no.csv", "chance"], "name a revision that has the file"),
+    ],
+)
+def test_a_mistake_is_one_line(words: list[str], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        call("compare", *words)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)

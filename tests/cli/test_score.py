@@ -1,0 +1,95 @@
+"""``mmcl-bench score``: from a template to a row of the tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmcl_bench.cli import app
+from mmcl_bench.errors import UserError
+from mmcl_bench.report.tables import leaderboard
+from mmcl_bench.results import stored_results
+
+VIEW = ["--task", "supervised/nw-ucla[split=x-view]"]
+ZERO = ["--task", "zero-shot/nw-ucla[split=8/2]"]
+
+
+@pytest.fixture(autouse=True)
+def places(toy_data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMCL_BENCH_DATA", str(toy_data_root))
+    monkeypatch.setenv("MMCL_BENCH_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+
+def call(*words: str) -> None:
+    app([*words], standalone_mode=False)
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    capsys.readouterr()
+    call(*words, "--json")
+    return json.loads(capsys.readouterr().out)
+
+
+def write(path: str, task: list[str], seed: int = 0) -> None:
+    """A template filled with synthetic scores; the toy's sample ids tell the class."""
+    call("score", *task, "--template", path)
+    template = pd.read_csv(path)
+    truth = template["sample_id"].str[1:3].astype(int).to_numpy()
+    scores = np.random.default_rng(seed).normal(size=(len(template), template.shape[1] - 1))
+    scores[np.arange(len(template)), truth] += 1.5
+    frame = pd.DataFrame(scores, columns=template.columns[1:])
+    frame.insert(0, "sample_id", template["sample_id"])
+    frame.to_csv(path, index=False)
+
+
+def test_a_foreign_method_enters_the_tables(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write(f"s{seed}.csv", VIEW, seed)
+    record = printed(capsys, "score", "s0.csv", "s1.csv", *VIEW, "--name", "theirs", "--transductive", "--store")
+    assert (record["method"], record["foreign"], record["transductive"]) == ("theirs", True, True)
+    assert [run["seed"] for run in record["runs"]] == [0, 1]
+    values = [run["metrics"]["top1"]["value"] for run in record["runs"]]
+    assert record["mean"]["top1"]["value"] == pytest.approx(np.mean(values))
+    stored = json.loads((Path(record["runs"][0]["folder"]) / "result.json").read_text())
+    assert stored["metrics"]["top1"] == record["runs"][0]["metrics"]["top1"], "the interval is the stored one"
+    (row,) = leaderboard(list(stored_results(tmp_path / "results"))).to_dict("records")
+    assert (row["method"], row["selection"], row["setting"]) == ("theirs", "unknown", "transductive")
+
+
+def test_the_table_says_what_was_not_seen(capsys: pytest.CaptureFixture[str]) -> None:
+    write("s.csv", ZERO)
+    call("score", "s.csv", *ZERO)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "(foreign, inductive)" in said
+    assert "nobody here saw how epoch and settings were chosen" in said
+    assert "no calibration was given or fitted" in said
+    call("score", "s.csv", *ZERO, "--calibration", "0.5", "--name", "theirs")
+    assert "calibration 0.5, as given" in " ".join(capsys.readouterr().out.split())
+    assert not Path("results").exists(), "nothing is stored unasked"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["score", *VIEW], "name a file of scores, or --template"),
+        (["score", "none.csv", *VIEW], "none.csv: no such file of scores"),
+        (["score", "s.csv", "--task", "supervised/nw-ucal"], "Did you mean supervised/nw-ucla"),
+        (["score", "s.csv", *VIEW, "--store"], "--store needs --name"),
+        (["score", "s.csv", *VIEW, "--store", "--name", "mmcl"], "a method of this suite"),
+        (["score", "s.csv", *VIEW, "--template", "t.csv"], "leave out FILES"),
+        (["score", *VIEW, "--template", "no/such/t.csv"], "no such folder"),
+        (["score", "a.csv", "b.csv", *ZERO, "--validation", "v.csv"], "1 --validation files for 2 of scores"),
+    ],
+)
+def test_a_mistake_is_one_line(words: list[str], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        call(*words)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)

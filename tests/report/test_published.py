@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import csv
+
+import pandas as pd
+import pytest
+
+from mmcl_bench import facts
+from mmcl_bench.report.groups import group_jobs
+from mmcl_bench.report.published import METRICS, beside, matching, read_published
+from mmcl_bench.report.tables import standings
+
+SPLIT = {"datasets": ("ntu60",), "split": "55/5", "parameters": {"side": "x-sub"}}
+
+
+@pytest.fixture(scope="module")
+def published():
+    return read_published()
+
+
+def task_of(store_job, **facts_of_task):
+    return group_jobs([store_job(**facts_of_task)])[0].task
+
+
+def test_every_published_figure_of_the_reference_is_carried_over(published, reference_dir):
+    with (reference_dir / "published_zero_shot.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    theirs = sorted(
+        (row["method"], *(row[name] for name in ("zsl_acc", "gzsl_seen", "gzsl_unseen", "gzsl_h"))) for row in rows
+    )
+    of_zero_shot = published[published["source"].ne("") & ~published["family"].eq("supervised")]
+    ours = sorted(
+        (row["method"], row["zsl_top1"] or row["top1"], row["gzsl_seen"], row["gzsl_unseen"], row["gzsl_h"])
+        for _, row in of_zero_shot.iterrows()
+    )
+    assert ours == theirs
+    supervised = pd.read_csv(reference_dir / "published_supervised.csv", dtype=str)
+    figures = supervised.drop(columns=["method", "source"]).stack().dropna().tolist()
+    assert sorted(published[published["family"].eq("supervised")]["top1"]) == sorted(figures)
+
+
+def test_every_row_says_where_it_is_from_and_how_it_was_chosen(published):
+    assert published["source"].ne("").all()
+    assert set(published["selection"]) == {"test", "unknown"}
+    assert set(published["transductive"]) == {"yes", "no", "unknown"}
+    generalized = published[["gzsl_seen", "gzsl_unseen", "gzsl_h"]].ne("").any(axis=1)
+    assert published["calibration"].ne("").tolist() == generalized.tolist()
+
+
+@pytest.mark.parametrize("method", ["SynSE", "SMIE", "PGFA", "TDSM", "STAR", "Neuron"])
+def test_codes_that_choose_on_the_unseen_classes_are_flagged(published, method):
+    own = published[published["method"].eq(method) & ~published["split"].str.contains("train")]
+    assert set(own["selection"]) == {"test"}
+
+
+def test_figures_are_percentages(published):
+    values = published[list(METRICS)].replace("", "0").astype(float)
+    assert values.to_numpy().min() >= 0
+    assert values.to_numpy().max() <= 100
+    assert values.gt(0).any(axis=1).all()
+
+
+@pytest.mark.parametrize("table", ["ntu60", "ntu120", "pku-mmd", "utd-mhad", "nw-ucla", "uwa3d-ii"])
+def test_class_splits_that_we_have_are_named_as_we_name_them(published, table):
+    known = set(facts.splits(table))
+    named = set(published[published["dataset"].eq(table) & published["family"].eq("zero-shot")]["split"])
+    others = {split for split in named if any(word in split for word in ("mean of 3", "train)", "not stated"))}
+    assert named - others <= known
+
+
+def test_rows_of_the_same_data_set_split_and_side_match(published, store_job):
+    found = matching(published, task_of(store_job, family="zero-shot", **SPLIT))
+    assert set(zip(found["dataset"], found["split"], found["side"], strict=True)) == {("ntu60", "55/5", "x-sub")}
+    assert {"SynSE", "STAR", "PGFA"} <= set(found["method"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"synthetic": True},
+        {"split": "55/5:smie-1"},
+        {"datasets": ("ntu60-pyskl",)},
+        {"parameters": {"side": "x-view"}},
+        {"parameters": {"side": "x-sub", "duplicates": "removed"}},
+        {"family": "supervised"},
+    ],
+    ids=str,
+)
+def test_other_tasks_match_nothing(published, store_job, change):
+    assert matching(published, task_of(store_job, **{"family": "zero-shot", **SPLIT, **change})).empty
+
+
+def test_another_form_of_the_same_clips_matches(published, store_job):
+    task = task_of(store_job, datasets=("ntu60-cs-npz",), split="x-sub", name="cs")
+    assert "CTR-GCN" in set(matching(published, task)["method"])
+
+
+def test_published_rows_stand_by_year_and_transductive_ones_apart(published, store_job):
+    found = beside(published, standings([store_job(family="zero-shot", **SPLIT)]))
+    years = [row.year.split()[-1] for row in found.inductive]
+    assert years == sorted(years)
+    assert {row.method for row in found.transductive} == {"PGFA", "Skeleton-Cache (test-time, best backbone)"}
+    assert [row.source for row in found.ours] == ["this report"]
+
+
+def test_a_missing_file_is_no_figures(tmp_path, store_job):
+    rows = standings([store_job(family="zero-shot", **SPLIT)])
+    assert beside(read_published(tmp_path / "none.csv"), rows) is None

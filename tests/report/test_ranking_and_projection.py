@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mmcl_bench.metrics import Scored
+from mmcl_bench.report.projection import map_samples, plane
+from mmcl_bench.report.ranking import rank_methods
+from mmcl_bench.report.tables import standings
+from mmcl_bench.results import Embeddings
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def rows_of(store_job, skills):
+    """A row for each (method, task), named by the skill of the method there."""
+    return standings(store_job(name=task, method=method, skill=skill) for (method, task), skill in skills.items())
+
+
+def test_ranks_are_means_over_shared_tasks(store_job):
+    skills = {(method, task): skill for method, skill in (("a", 0.9), ("b", 0.05)) for task in ("x", "y", "z")}
+    found = rank_methods(rows_of(store_job, skills))
+    assert found.ranks.methods == ("a (quick)", "b (quick)")
+    assert found.ranks.average == (1, 2)
+    assert found.tasks == ("supervised/x@1", "supervised/y@1", "supervised/z@1")
+
+
+def test_a_method_of_one_task_is_left_out_and_named(store_job):
+    skills = {(method, task): 0.5 for method in "ab" for task in ("x", "y", "z")} | {("tried", "x"): 0.9}
+    found = rank_methods(rows_of(store_job, skills))
+    assert found.left_out == ("tried (quick)",)
+    assert len(found.tasks) == 3
+
+
+@pytest.mark.parametrize("tasks", ["", "xy"])
+def test_too_few_tasks_give_no_ranks(store_job, tasks):
+    assert rank_methods(rows_of(store_job, {(method, task): 0.5 for method in "ab" for task in tasks})) is None
+
+
+def test_a_plane_keeps_distances_within_the_span_of_three_texts():
+    generator = np.random.default_rng(0)
+    prototypes, samples = unit(generator.normal(size=(3, 16))), unit(generator.normal(size=(30, 16)))
+    mapped, texts = plane(samples, prototypes)
+    between = lambda rows: np.linalg.norm(rows[:, None] - rows[None], axis=-1)  # noqa: E731
+    np.testing.assert_allclose(between(texts), between(prototypes))
+    span = np.linalg.qr((prototypes[1:] - prototypes[0]).T)[0]
+    np.testing.assert_allclose(between(mapped), between(samples @ span), atol=1e-9)
+
+
+def test_two_texts_lie_on_the_first_axis_and_the_second_spreads_the_clips():
+    generator = np.random.default_rng(1)
+    prototypes, samples = unit(generator.normal(size=(2, 8))), unit(generator.normal(size=(20, 8)))
+    mapped, texts = plane(samples, prototypes)
+    np.testing.assert_allclose(texts[:, 1], 0)
+    # The nearer text along the axis is the one of higher similarity.
+    nearer = np.abs(mapped[:, :1] - texts[:, 0]).argmin(axis=1)
+    np.testing.assert_array_equal(nearer, (samples @ prototypes.T).argmax(axis=1))
+    assert mapped[:, 1].std() > 0.1
+
+
+def test_equal_texts_and_a_single_clip_are_drawn_somewhere():
+    mapped, texts = plane(unit(np.ones((1, 4))), unit(np.ones((3, 4))))
+    assert np.isfinite(mapped).all()
+    assert np.isfinite(texts).all()
+
+
+def test_labels_and_right_choices_are_those_of_the_score_sheet(store_job):
+    scores = np.array([[9, 0, 1, 2], [0, 0, 5, 4], [0, 0, 4, 5]], dtype=np.float32)
+    labels = np.array([2, 2, 2])
+    kept = Embeddings(np.eye(3, 5, dtype=np.float16)[:2], np.array([0, 1]), np.eye(2, 5, dtype=np.float16))
+    job = store_job(family="zero-shot", scores=scores, labels=labels, embeddings=kept)
+    mapped = map_samples(job, Scored(scores, labels, np.array(job.result.seen)))
+    assert mapped.classes == ["walk", "sit"]
+    assert mapped.labels.tolist() == [0, 0]
+    assert mapped.correct.tolist() == [False, True]
+
+
+def test_without_embeddings_there_is_no_map(store_job):
+    job = store_job(family="zero-shot")
+    assert map_samples(job, job.scored()) is None

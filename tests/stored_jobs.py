@@ -1,0 +1,151 @@
+"""Small stored results, written as a job writes them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmcl_bench.metrics import METRICS, Scored
+from mmcl_bench.results import (
+    Embeddings,
+    Figure,
+    MethodRecord,
+    Oracle,
+    Provenance,
+    Result,
+    Selection,
+    Stored,
+    TaskRecord,
+    write_embeddings,
+    write_result,
+    write_scores,
+)
+from mmcl_bench.stats import bootstrap_interval
+
+CLASSES = ("wave", "clap", "walk", "sit")
+_METRICS = {
+    "supervised": ("top1", "macro_top1"),
+    "transfer": ("top1", "macro_top1"),
+    "zero-shot": ("zsl_top1", "gzsl_seen", "gzsl_unseen", "gzsl_h", "ausuc"),
+}
+
+
+def stored_job(
+    root: Path,
+    *,
+    family: str = "supervised",
+    name: str = "toy",
+    method: str = "mmcl",
+    skill: float = 0.5,
+    seed: int = 0,
+    synthetic: bool = False,
+    transductive: bool = False,
+    limit: int | None = None,
+    task_hash: str = "a" * 64,
+    fingerprint: str = "f" * 64,
+    settings: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    classes: tuple[str, ...] = CLASSES,
+    n_unseen: int = 2,
+    n_test: int = 40,
+    scores: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+    oracle: float | None = None,
+    history: dict[str, list[dict[str, float]]] | None = None,
+    notes: Mapping[str, Any] | None = None,
+    embeddings: Embeddings | None = None,
+    metrics: tuple[str, ...] | None = None,
+    datasets: tuple[str, ...] = ("toy-set",),
+    split: str | None = None,
+    parameters: Mapping[str, str] | None = None,
+    preset: str = "quick",
+    dirty: bool | None = False,
+) -> Stored:
+    labels = np.arange(n_test) % len(classes) if labels is None else labels
+    if scores is None:
+        generator = np.random.default_rng([seed, *method.encode()])
+        scores = generator.random((len(labels), len(classes)), dtype=np.float32)
+        scores[np.arange(len(labels)), labels] += skill
+    seen = np.arange(len(classes)) < len(classes) - n_unseen if family == "zero-shot" else np.ones(len(classes), bool)
+    scored = Scored(scores, labels, seen, calibration=0.05 if family == "zero-shot" else 0.0)
+    metrics = metrics or _METRICS[family]
+    identity = f"{family}/{name}@1"
+    job = {"task": identity, "hash": task_hash, "method": method, "settings": dict(settings or {}), "seed": seed}
+    job |= {"preset": preset} if preset != "quick" else {}
+    job_hash = hashlib.sha256(json.dumps({**job, "limit": limit, "data": fingerprint}).encode()).hexdigest()
+    folder = root / "jobs" / f"job-{job_hash[:16]}"
+    files = write_scores(folder, scored.scores, [f"clip-{at}" for at in range(len(labels))], labels)
+    files |= write_embeddings(folder, embeddings)
+    result = Result(
+        job=job,
+        job_hash=job_hash,
+        task=TaskRecord(
+            identity=identity,
+            hash=task_hash,
+            family=family,
+            name=name,
+            version=1,
+            title=f"A {family} task on toy clips",
+            datasets=datasets,
+            split=split,
+            parameters=dict(parameters or {}),
+            metrics=metrics,
+            main_metric=metrics[0],
+            synthetic=synthetic,
+            citation="Nobody: Toy clips, 2024.",
+        ),
+        method=MethodRecord(
+            name=method,
+            version=1,
+            summary="a method that knows a part of the answer",
+            preset=preset,
+            settings=dict(settings or {}),
+            overrides=dict(overrides or {}),
+            transductive=transductive,
+        ),
+        seed=seed,
+        limit=limit,
+        classes=classes,
+        seen=tuple(seen.tolist()),
+        n_train=100,
+        n_test=len(labels),
+        selection=Selection(
+            rule="validation",
+            chosen={"epoch": 2},
+            calibration=scored.calibration,
+            validation={metrics[0]: 0.5},
+            n_validation=20,
+        ),
+        metrics={each: _figure(each, scored) for each in metrics},
+        per_class=dict.fromkeys(classes, 0.5),
+        oracle=None if oracle is None else Oracle(metric=metrics[0], value=oracle, epoch=3, epochs_tried=(1, 2, 3)),
+        history=history or {},
+        notes=dict(notes or {}),
+        provenance=Provenance(
+            mmcl_bench="0.1.0",
+            commit="c" * 40,
+            dirty=dirty,
+            python="3.11.2",
+            platform="Linux",
+            packages={"torch": "2.4.0", "numpy": "2.0.0"},
+            device="cpu",
+            threads=1,
+            data_fingerprints={"toy-set": fingerprint},
+            weight_hashes={"minilm": "d" * 64},
+            started="2024-05-01T10:00:00+00:00",
+            wall_seconds=1.5,
+            peak_memory_bytes=2**28,
+        ),
+        files=files,
+    )
+    return write_result(folder, result)
+
+
+def _figure(name: str, scored: Scored) -> Figure:
+    interval = bootstrap_interval(METRICS.get(name), [scored], 100, generator=np.random.default_rng(0))
+    return Figure(value=interval.value, low=interval.low, high=interval.high, n=interval.n, level=interval.level)
