@@ -31,12 +31,16 @@ if TYPE_CHECKING:
 FALSE_ALARMS = 0.01
 """Chance that a check without a change fails, over all its rows together."""
 STEPS = 2
-"""Samples that may be lost without an alarm: what rounding was seen to flip in methods without chance."""
+"""Samples that may be lost without an alarm, however sure a figure is."""
 BORROWED_AT_MOST = 8.0
 """Degrees of freedom that a row takes from others: it knows its own noise best once it has as many runs."""
 Basis = Literal["exact", "reruns", "seeds"]
 """What the noise is: none but rounding in a method without chance; that of the same seed run elsewhere; that of other
 seeds."""
+LEAST: Mapping[Basis, float] = MappingProxyType({"exact": 0.0025, "reruns": 0.01, "seeds": 0.01})
+"""Share of the samples that may be lost likewise, where that is more. In methods without chance, another processor's
+rounding was seen to flip one of some thousand. In trained ones, it moves most seeds by hardly anything and a few by
+several times as much, which no quantile of few reruns foresees."""
 
 
 class Verdict(enum.StrEnum):
@@ -45,8 +49,13 @@ class Verdict(enum.StrEnum):
     HELD = "held"
     FELL = "fell"
     ROSE = "rose"
+    BROKE = "broke"
+    """A job of it ended with an error."""
     REFUSED = "refused"
     MISSING = "missing"
+
+
+FAILING = (Verdict.FELL, Verdict.BROKE)
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ class Judgement:
     row: Row
     verdict: Verdict
     reason: str = ""
-    """Why it is refused or missing."""
+    """Why it broke, or is refused or missing."""
     now: Row | None = None
     basis: Basis = "seeds"
     difference: float = math.nan
@@ -87,6 +96,11 @@ class Judgement:
     """Samples that were right and are wrong, mean over seeds that both have; nan where they are not kept."""
     gained: float = math.nan
     notes: tuple[str, ...] = ()
+
+    @property
+    def before(self) -> float:
+        """The main metric of the baseline: of the seeds that were run, where they are compared seed by seed."""
+        return self.row.figure if self.now is None or math.isnan(self.difference) else self.now.figure - self.difference
 
 
 def noises(rows: Sequence[Row]) -> dict[str, RowNoise]:
@@ -113,16 +127,15 @@ def noises(rows: Sequence[Row]) -> dict[str, RowNoise]:
     return {row.key: noise_of(row) for row in rows}
 
 
-def tolerance(error: float, freedom: float, n: int, level: float) -> float:
+def tolerance(error: float, freedom: float, n: int, level: float, basis: Basis) -> float:
     """How far a figure of n samples may fall whose standard error without a change is ``error``: chance alone goes
-    further with a probability of ``level``. Never less than :data:`STEPS` samples."""
+    further with a probability of ``level``. Never less than :data:`STEPS` samples and a share of :data:`LEAST`."""
     from scipy import stats
 
     if freedom == 0:
         return math.inf
-    if error == 0:
-        return STEPS / n
-    return max(STEPS / n, float(stats.t.isf(level, freedom)) * error)
+    least = max(STEPS / n, LEAST[basis])
+    return least if error == 0 else max(least, float(stats.t.isf(level, freedom)) * error)
 
 
 def standard_error(row: Row, noise: RowNoise, basis: Basis, n_now: int) -> tuple[float, float]:
@@ -147,12 +160,13 @@ def judge(
     now: Mapping[str, Row],
     absent: Mapping[str, str] = MappingProxyType({}),
     refused: Mapping[str, str] = MappingProxyType({}),
+    broken: Mapping[str, str] = MappingProxyType({}),
     false_alarms: float = FALSE_ALARMS,
     only_seeds: bool = False,
     known: Sequence[Row] | None = None,
 ) -> list[Judgement]:
     """Judges each row of a baseline by what there is of it now, by key; ``absent`` says why one is missing,
-    ``refused`` why one was not run.
+    ``refused`` why one was not run, ``broken`` with which error a job of one ended.
 
     ``false_alarms`` bounds the chance that any row falls without a change: each row with chance in it has an equal
     share of it (Bonferroni). Holm's procedure finds a first fall exactly where this does, so as a gate they are one.
@@ -161,12 +175,14 @@ def judge(
     """
     unlike = {row.key: reason for row in rows if row.key in now and (reason := _unlike(row, now[row.key]))}
     refused = {**refused, **unlike}
-    judged = [row for row in rows if row.key in now and row.key not in refused]
+    judged = [row for row in rows if row.key in now and row.key not in {*refused, *broken}]
     level = false_alarms / max(1, sum(not row.repeatable for row in judged))
     noise_of = noises(rows if known is None else known)
     verdicts = []
     for row in rows:
-        if row.key in refused:
+        if row.key in broken:
+            verdicts.append(Judgement(row, Verdict.BROKE, broken[row.key]))
+        elif row.key in refused:
             verdicts.append(Judgement(row, Verdict.REFUSED, refused[row.key], now.get(row.key)))
         elif row.key not in now:
             verdicts.append(Judgement(row, Verdict.MISSING, absent.get(row.key, "no finished job")))
@@ -220,7 +236,7 @@ def _compared(row: Row, now: Row, noise: RowNoise, level: float, only_seeds: boo
 
     basis = basis_of(row, [seed.seed for seed in now.seeds], only_seeds)
     error, freedom = standard_error(row, noise, basis, len(now.seeds))
-    allowed = tolerance(error, freedom, row.n, level)
+    allowed = tolerance(error, freedom, row.n, level, basis)
     notes = _notes(row, now)
     if same_scores(row, now):
         return Judgement(row, Verdict.SAME, "", now, basis, 0.0, allowed, math.nan, 0.0, 0.0, notes)

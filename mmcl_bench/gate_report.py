@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from mmcl_bench.atomic import write_atomically
-from mmcl_bench.gate import Judgement, Verdict, environment_changes
+from mmcl_bench.gate import FAILING, Judgement, Verdict, environment_changes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,8 +21,15 @@ _COLOURS = {
     Verdict.HELD: "green",
     Verdict.ROSE: "yellow",
     Verdict.FELL: "bold red",
+    Verdict.BROKE: "bold red",
     Verdict.REFUSED: "magenta",
     Verdict.MISSING: "magenta",
+}
+_JUNIT = {
+    Verdict.FELL: "failure",
+    Verdict.BROKE: "failure",
+    Verdict.REFUSED: "error",
+    Verdict.MISSING: "skipped",
 }
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, escaped or not."""
@@ -42,8 +49,9 @@ def sentence(judgement: Judgement) -> str:
     row = judgement.row
     if judgement.now is None or judgement.verdict is Verdict.REFUSED:
         return f"{row.name}: {judgement.verdict}: {judgement.reason}"
+    before, now = _percent(judgement.before), _percent(judgement.now.figure)
     return (
-        f"{row.name}: {row.metric} {judgement.verdict}: {_percent(row.figure)} -> {_percent(judgement.now.figure)}, "
+        f"{row.name}: {row.metric} {judgement.verdict}: {before} -> {now}, "
         f"{_signed(judgement.difference)} points where {_points(judgement.tolerance)} are within chance"
     )
 
@@ -82,7 +90,7 @@ def markdown(judgements: Sequence[Judgement]) -> str:
     lines += ["|" + "|".join(" ---: " if place in _NUMERIC else " --- " for place in range(len(_HEADS))) + "|"]
     for judgement in judgements:
         cells = [re.sub(r"([|\\`*_<>\[\]])", r"\\\1", cell) for cell in _cells(judgement)]
-        cells[-1] = f"**{cells[-1]}**" if judgement.verdict is Verdict.FELL else cells[-1]
+        cells[-1] = f"**{cells[-1]}**" if judgement.verdict in FAILING else cells[-1]
         lines.append("| " + " | ".join(cells) + " |")
     notes = [f"- {sentence(judgement)}" for judgement in judgements if judgement.reason]
     notes += [f"- {judgement.row.name}: {note}" for judgement in judgements for note in judgement.notes]
@@ -92,11 +100,11 @@ def markdown(judgements: Sequence[Judgement]) -> str:
 
 
 def junit(judgements: Sequence[Judgement]) -> bytes:
-    """JUnit XML: a test case a row; a fall is a failure, what is refused an error, what is missing skipped."""
+    """JUnit XML, a test case a row: what fell or broke is a failure, refused an error, missing skipped."""
     counts = Counter(judgement.verdict for judgement in judgements)
     totals = {
         "tests": len(judgements),
-        "failures": counts[Verdict.FELL],
+        "failures": counts[Verdict.FELL] + counts[Verdict.BROKE],
         "errors": counts[Verdict.REFUSED],
         "skipped": counts[Verdict.MISSING],
     }
@@ -109,8 +117,7 @@ def junit(judgements: Sequence[Judgement]) -> bytes:
             suite, "testcase", {"classname": _xml(row.task), "name": _xml(f"{row.label} {row.metric}")}
         )
         said = _xml(sentence(judgement))
-        tag = {Verdict.FELL: "failure", Verdict.REFUSED: "error", Verdict.MISSING: "skipped"}.get(judgement.verdict)
-        if tag is not None:
+        if (tag := _JUNIT.get(judgement.verdict)) is not None:
             ElementTree.SubElement(case, tag, {"message": said}).text = _xml(f"make it again: {row.command}")
         output = "\n".join([said, *(_xml(note) for note in judgement.notes)])
         ElementTree.SubElement(case, "system-out").text = output
@@ -131,7 +138,7 @@ def _cells(judgement: Judgement) -> list[str]:
     return [
         row.task,
         row.label,
-        f"{row.metric} {_percent(row.figure)}",
+        f"{row.metric} {_percent(judgement.before)}",
         _percent(now.figure) if now is not None and compared else "",
         _signed(judgement.difference) if compared else "",
         _points(judgement.tolerance) if compared else "",
@@ -150,7 +157,7 @@ def _record(judgement: Judgement) -> dict[str, Any]:
         "metric": row.metric,
         "verdict": str(judgement.verdict),
         "reason": judgement.reason or None,
-        "baseline": row.figure,
+        "baseline": judgement.before,
         "now": None if now is None else now.figure,
         "basis": judgement.basis,
         "difference": _number(judgement.difference),

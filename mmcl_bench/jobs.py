@@ -18,6 +18,9 @@ from mmcl_bench.seeds import derive_seed
 from mmcl_bench.settings import parse_setting
 from mmcl_bench.tasks import Task
 
+_READABLE = 200
+"""Characters of a folder's name that are there for people, as file systems take 255 bytes, in its lock's name too."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -53,8 +56,8 @@ class Job:
     @cached_property
     def folder(self) -> str:
         """Name of the result's folder: readable first, unique by its hash."""
-        readable = re.sub(r"[^a-z0-9]+", "-", f"{self.task.identity}-{self.method}-s{self.seed}".lower()).strip("-")
-        return f"{readable}-{self.hash[:12]}"
+        readable = re.sub(r"[^a-z0-9]+", "-", f"{self.task.identity}-{self.method}".lower()).strip("-")
+        return f"{readable[:_READABLE].rstrip('-')}-s{self.seed}-{self.hash[:12]}"
 
     def derived_seed(self, purpose: str) -> int:
         """A seed below 2**63 that follows from the job and the purpose."""

@@ -91,14 +91,17 @@ class Totals:
     jobs: int
     by_state: Mapping[State, int]
     seconds: float
-    """Of the jobs that are not done, one after the other, where like jobs were timed."""
+    """Of the jobs that are to be run, one after the other, where like jobs were timed."""
     unknown: int
-    """Jobs that are not done and that nothing tells the time of."""
+    """Jobs that are to be run and that nothing tells the time of."""
+    unready: int
+    """Jobs that are not done and cannot be run here. They count in no time."""
 
     def as_json(self) -> dict[str, Any]:
         """The numbers as plain JSON values."""
         states = {str(state): self.by_state.get(state, 0) for state in State}
-        return {"jobs": self.jobs, **states, "seconds": round(self.seconds, 1), "unknown": self.unknown}
+        sums = {"seconds": round(self.seconds, 1), "unknown": self.unknown, "unready": self.unready}
+        return {"jobs": self.jobs, **states, **sums}
 
 
 def plan(jobs: Sequence[Job], where: Surroundings) -> list[Planned]:
@@ -109,12 +112,14 @@ def plan(jobs: Sequence[Job], where: Surroundings) -> list[Planned]:
 
 def totals(planned: Sequence[Planned]) -> Totals:
     """A plan in numbers."""
-    left = [each for each in planned if each.state is not State.DONE]
+    open_ = [each for each in planned if each.state is not State.DONE]
+    left = [each for each in open_ if not each.unready]
     return Totals(
         jobs=len(planned),
         by_state=Counter(each.state for each in planned),
         seconds=sum(each.seconds or 0.0 for each in left),
         unknown=sum(each.seconds is None for each in left),
+        unready=len(open_) - len(left),
     )
 
 
@@ -125,9 +130,12 @@ class _Here:
     where: Surroundings
     _folders: dict[str, list[str]] = field(default_factory=dict)
     """Names of the folders of jobs, by what they have in common over seeds."""
+    _siblings: dict[str, list[str]] = field(default_factory=dict)
+    """The same by all of a name but the hash."""
     _known: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     _data: dict[str, tuple[str | None, str]] = field(default_factory=dict)
     _like: dict[tuple[object, ...], float | None] = field(default_factory=dict)
+    _grounds: dict[tuple[str, ...], dict[str, str | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._jobs = self.where.results_root / "jobs"
@@ -135,6 +143,7 @@ class _Here:
         for name in sorted(os.listdir(self._jobs)) if self._jobs.is_dir() else ():  # noqa: PTH208
             if match := _FOLDER.fullmatch(name):
                 self._folders.setdefault(match["head"], []).append(name)
+                self._siblings.setdefault(_without_hash(name), []).append(name)
         self._names = {name for names in self._folders.values() for name in names}
 
     def planned(self, job: Job) -> Planned:
@@ -144,7 +153,7 @@ class _Here:
         unready = next((why for _, why in looked if why), "")
         state, why = self._state(job, folder, fingerprints)
         if state is State.DONE:
-            return Planned(job, folder, state, why, 0.0)
+            return Planned(job, folder, state, why, 0.0, unready)
         seconds = self._estimate(job)
         if state is State.PARTIAL and seconds is not None:
             seconds = max(0.0, seconds - time_spent(folder / "work")[0])
@@ -173,11 +182,11 @@ class _Here:
         self, job: Job, folder: Path, result: Mapping[str, Any], fingerprints: Mapping[str, str | None]
     ) -> tuple[State, str]:
         try:
-            if result.get("schema_version") != SCHEMA:
-                return State.STALE, f"of result schema {result.get('schema_version')}, here {SCHEMA}"
+            if result["schema_version"] != SCHEMA:
+                return State.STALE, f"of result schema {int(result['schema_version'])}, here {SCHEMA}"
             lost = [name for name in result["files"] if not (folder / name).is_file()]
             stale = why_stale(job, result["provenance"], fingerprints, self.where.asked_device, self.where.weights)
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError, ValueError):
             return State.DAMAGED, f"{RESULT} is damaged"
         if lost:
             return State.DAMAGED, f"{lost[0]} is missing"
@@ -186,9 +195,8 @@ class _Here:
     def _of_another_version(self, job: Job, name: str) -> tuple[State, str]:
         """Whether another folder holds the same job as another version of its method or its task would run it."""
         wanted = job.canonical()
-        prefix = name[:-13] + "-"
-        for other in self._folders.get(_head(name), ()):
-            former = (self._result(other) or {}).get("job") if other.startswith(prefix) else None
+        for other in self._siblings.get(_without_hash(name), ()):
+            former = (self._result(other) or {}).get("job")
             if not isinstance(former, dict):
                 continue
             differing = {key for key in wanted if former.get(key) != wanted[key]}
@@ -229,8 +237,10 @@ class _Here:
             return None, str(error)
 
     def _ground(self, fingerprints: Mapping[str, str | None]) -> dict[str, str | None]:
-        known = {name: found for name, found in fingerprints.items() if found is not None}
-        return {**checkpoint_ground(known, self.where.device)}
+        if (names := tuple(fingerprints)) not in self._grounds:
+            known = {name: found for name, found in fingerprints.items() if found is not None}
+            self._grounds[names] = {**checkpoint_ground(known, self.where.device)}
+        return self._grounds[names]
 
     def _estimate(self, job: Job) -> float | None:
         """The median wall time of stored jobs that differ in seed alone, or else in the split of the task as well."""
@@ -254,18 +264,16 @@ class _Here:
             if not isinstance(former, dict) or not isinstance(origin, dict):
                 continue
             same = ("method", "preset", "settings", "limit")
-            if all(former.get(key) == job.canonical()[key] for key in same):
-                found.append(float(origin.get("wall_seconds", 0.0)))
+            seconds = origin.get("wall_seconds")
+            if isinstance(seconds, float) and all(former.get(key) == job.canonical()[key] for key in same):
+                found.append(seconds)
             if len(found) == LIKE_JOBS:
                 break
         return found
 
 
-def _head(folder_name: str) -> str:
-    match = _FOLDER.fullmatch(folder_name)
-    if match is None:
-        raise ValueError(f"{folder_name} is no folder of a job")
-    return match["head"]
+def _without_hash(folder_name: str) -> str:
+    return folder_name.rpartition("-")[0]
 
 
 def _head_parts(job: Job) -> tuple[str, str]:

@@ -124,7 +124,9 @@ def _valid(job: Job, where: Surroundings, folder: Path, fingerprints: dict[str, 
     origin = stored.result.provenance.model_dump()
     why = why_stale(job, origin, fingerprints, where.asked_device, where.weights)
     if why is None:
+        # What a kill between the result and the end of its run left.
         forget_failure(folder)
+        shutil.rmtree(folder / "work", ignore_errors=True)
         return stored
     _LOG.warning("%s: stale: %s; it is run again", folder, why)
     return None

@@ -22,9 +22,9 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from mmcl_bench import paths
 from mmcl_bench.errors import UserError
@@ -56,7 +56,7 @@ class Matrix(BaseModel):
     presets: tuple[_Name, ...] = Field(default=("quick",), min_length=1)
     seeds: int | None = Field(default=None, ge=1)
     """How many, from 0 on; None: as many as the task's card asks for."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, JsonValue] = {}
     """Overrides of the methods' settings."""
     parameters: dict[str, str] = {}
     """Parameters of the tasks."""
@@ -66,6 +66,7 @@ class Matrix(BaseModel):
         """The jobs, without repetition. Raises :class:`UserError` for names and values that do not exist."""
         finder = TaskFinder(data_root or paths.data_root())
         tasks = [task for name in self.tasks for task in finder.find(name, self.splits, self.parameters)]
+        require_splits(tasks, self.splits)
         overrides = {
             key: value if isinstance(value, str) else json.dumps(value) for key, value in self.settings.items()
         }
@@ -129,8 +130,7 @@ class TaskFinder:
         if not is_pattern(name):
             return self.with_splits(load_task(name, self.data_root, **(parameters or {})), splits)
         pattern, _, brackets = name.partition("[")
-        bound = dict(part.split("=", 1) for part in brackets.rstrip("]").split(",") if "=" in part)
-        bound |= parameters or {}
+        bound = {**_bracketed(name, brackets.removesuffix("]")), **(parameters or {})}
         chosen = (bound.pop("split"),) if "split" in bound else splits
         matching = [card for path, card in self._cards.items() if fnmatch.fnmatchcase(path, pattern)]
         if not matching:
@@ -163,6 +163,13 @@ class TaskFinder:
         if card.dataset not in self._facts:
             self._facts[card.dataset] = dataset_facts(card.dataset, self.data_root)
         return self._facts[card.dataset]
+
+
+def require_splits(tasks: Sequence[Task], splits: Splits) -> None:
+    """Raises :class:`UserError` for a split that was asked for and that none of the tasks has."""
+    for name in () if splits == "all" else splits:
+        if name not in {task.split for task in tasks}:
+            raise UserError(f"no task here has a split {name}; leave it out, or name a task that has it")
 
 
 def is_pattern(name: str) -> bool:
@@ -210,6 +217,15 @@ def _refuse_misfits(
     for method in methods:
         if not any(family in method.families for family in families):
             make_job(tasks[0], method, 0, presets[0], overrides)
+
+
+def _bracketed(name: str, text: str) -> dict[str, str]:
+    """The parameters in the brackets of a pattern."""
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    for key, equals, _ in pairs:
+        if not equals:
+            raise UserError(f"{name}: {key!r} in the brackets is not key=value")
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _distinct(jobs: Iterable[Job]) -> list[Job]:

@@ -8,22 +8,18 @@ killed at any moment ends with the numbers of an undisturbed one.
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
 import math
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from mmcl_bench.atomic import DamagedError, read_sealed, set_aside, write_sealed
+from mmcl_bench.checkpoints import Checkpoints
 from mmcl_bench.errors import UserError
 from mmcl_bench.methods.base import Context, FitReport
 from mmcl_bench.processes import run_in_processes
@@ -36,7 +32,6 @@ if TYPE_CHECKING:
 Losses = Mapping[str, Tensor]
 """Scalars by name; ``loss`` is the one that is minimised, the others are reported."""
 MAX_SNAPSHOTS = 30
-_LOG = logging.getLogger(__name__)
 _SECONDS_BETWEEN_CHECKS = 0.5
 """How often scalars leave the device, which has to wait for them."""
 
@@ -128,8 +123,9 @@ class Trainer:
         total = self.schedule.epochs
         chosen = self.context.chosen
         last = total if chosen is None else max(1, round(total * chosen["epoch"] / chosen["of"]))
-        self.context.folder.mkdir(parents=True, exist_ok=True)
-        self._mend(last)
+        every = math.ceil(total / MAX_SNAPSHOTS)
+        self._checkpoints = Checkpoints(self.context.folder, lambda epoch: epoch % every == 0 or epoch == last)
+        self._checkpoints.mend()
         if self.schedule.processes > 1:
             run_in_processes(
                 self.schedule.processes,
@@ -147,14 +143,14 @@ class Trainer:
 
     def snapshots(self) -> list[int]:
         """Epochs whose weights are kept, in order."""
-        return sorted(int(path.stem.rpartition("-")[2]) for path in self.context.folder.glob("epoch-*.pt"))
+        return self._checkpoints.epochs()
 
     def restore(self, epoch: int) -> None:
         """Puts the weights after ``epoch`` back into the module.
 
         Raises :class:`DamagedError` where they went since training ended.
         """
-        self.module.load_state_dict(_load(self._snapshot(epoch))["module"])
+        self.module.load_state_dict(self._checkpoints.snapshot(epoch)["module"])
 
     def _train(
         self,
@@ -179,10 +175,23 @@ class Trainer:
                     row["validation"] = _from_main(accelerator, validate)
                 self.history.append(row)
                 if accelerator.is_main_process:
-                    self._checkpoint(epoch, last, optimizer)
+                    self._save(epoch, optimizer)
                     for name, value in row.items():
                         scalars(name, value, epoch)
                 accelerator.wait_for_everyone()
+
+    def _resume(self, optimizer: torch.optim.Optimizer | None) -> None:
+        state = self._checkpoints.state()
+        if state is None:
+            return
+        self.module.load_state_dict(state["module"])
+        if optimizer is not None:
+            optimizer.load_state_dict(state["optimizer"])
+        self.history = state["history"]
+
+    def _save(self, epoch: int, optimizer: torch.optim.Optimizer) -> None:
+        state = {"module": self.module.state_dict(), "optimizer": optimizer.state_dict(), "history": self.history}
+        self._checkpoints.save(epoch, state)
 
     def _stalls(self) -> bool:
         """Whether validation has not become better for as long as the schedule waits."""
@@ -199,80 +208,6 @@ class Trainer:
         figures = [row["validation"] for row in self.history]
         smooth = {at + 1: fmean(figures[max(0, at - 1) : at + 2]) for at in range(len(figures))}
         return max(self.snapshots(), key=lambda epoch: (smooth[epoch], epoch))
-
-    def _checkpoint(self, epoch: int, last: int, optimizer: torch.optim.Optimizer) -> None:
-        state = {"module": self.module.state_dict(), "optimizer": optimizer.state_dict(), "history": self.history}
-        _save(self._state, state)
-        if self._is_kept(epoch) or epoch == last:
-            _copy(self._state, self._snapshot(epoch))
-
-    def _is_kept(self, epoch: int) -> bool:
-        return epoch % math.ceil(self.schedule.epochs / MAX_SNAPSHOTS) == 0
-
-    def _mend(self, last: int) -> None:
-        """Leaves what an undisturbed run would have left after some epoch, the latest for which that can be had.
-
-        A kept epoch that is damaged or gone is run again, from the last sound one before it, and so is all after it.
-        """
-        done = self._epochs_done()
-        latest = max([done, *self.snapshots()])
-        sound, broken = 0, latest + 1
-        for epoch in (epoch for epoch in range(1, latest + 1) if self._is_kept(epoch) or epoch == last):
-            if not self._is_sound(epoch, may_lack=epoch == done):
-                if epoch != done:
-                    broken = epoch
-                    break
-                _copy(self._state, self._snapshot(epoch))
-            sound = epoch
-        for epoch in self.snapshots():
-            if epoch > sound:
-                self._snapshot(epoch).unlink()
-        if not sound <= done < broken:
-            self._state.unlink(missing_ok=True)
-            if sound:
-                _copy(self._snapshot(sound), self._state)
-
-    def _epochs_done(self) -> int:
-        """Epochs of the state that training goes on from; 0 where there is none. A damaged one is set aside."""
-        if not self._state.is_file():
-            return 0
-        try:
-            return len(_load(self._state)["history"])
-        except DamagedError as error:
-            self._set_aside(self._state, error)
-            return 0
-
-    def _is_sound(self, epoch: int, may_lack: bool) -> bool:
-        """Whether a kept epoch can be gone back to. A kill may come before the last one is kept."""
-        path = self._snapshot(epoch)
-        if may_lack and not path.is_file():
-            return False
-        try:
-            read_sealed(path)
-        except DamagedError as error:
-            self._set_aside(path, error)
-            return False
-        return True
-
-    def _set_aside(self, path: Path, error: DamagedError) -> None:
-        _LOG.warning("%s; set aside, and training goes on from what is sound", error)
-        set_aside(path)
-
-    def _resume(self, optimizer: torch.optim.Optimizer | None) -> None:
-        if not self._state.is_file():
-            return
-        state = _load(self._state)
-        self.module.load_state_dict(state["module"])
-        if optimizer is not None:
-            optimizer.load_state_dict(state["optimizer"])
-        self.history = state["history"]
-
-    @property
-    def _state(self) -> Path:
-        return self.context.folder / "state.pt"
-
-    def _snapshot(self, epoch: int) -> Path:
-        return self.context.folder / f"epoch-{epoch:04d}.pt"
 
 
 class _Epochs:
@@ -423,22 +358,3 @@ def _summary_writer(folder: Path, epochs_done: int) -> SummaryWriter:
     except ImportError as error:
         raise UserError("--tensorboard needs TensorBoard; pip install 'mmcl-bench[tensorboard]'") from error
     return SummaryWriter(str(folder), purge_step=epochs_done + 1)
-
-
-def _save(path: Path, state: Mapping[str, Any]) -> None:
-    content = io.BytesIO()
-    torch.save(state, content)
-    write_sealed(path, content.getvalue())
-
-
-def _load(path: Path) -> Any:
-    return torch.load(io.BytesIO(read_sealed(path)), map_location="cpu", weights_only=True)
-
-
-def _copy(path: Path, copy: Path) -> None:
-    """Another name for a file that is only ever replaced, never changed."""
-    copy.unlink(missing_ok=True)
-    try:
-        os.link(path, copy)
-    except OSError:  # a file system without links
-        shutil.copyfile(path, copy)

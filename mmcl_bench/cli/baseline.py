@@ -92,7 +92,7 @@ def _table(baseline: Baseline, rows: list[Row]) -> Table:
     for row in rows:
         basis = basis_of(row, [seed.seed for seed in row.seeds])
         error, freedom = standard_error(row, noise_of[row.key], basis, len(row.seeds))
-        shares = (row.figure, row.deviation, tolerance(error, freedom, row.n, level))
+        shares = (row.figure, row.deviation, tolerance(error, freedom, row.n, level, basis))
         figure, spread, allowed = (f"{100 * share:.1f}" for share in shares)
         cells = (figure, str(row.n), str(len(row.seeds)), spread, allowed, basis)
         table.add_row(escape(row.task), escape(row.label), row.metric, *cells)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,17 +14,34 @@ from mmcl_bench import paths
 from mmcl_bench.cli import options
 from mmcl_bench.cli.baseline import DEFAULT
 from mmcl_bench.cli.console import AsJson, show, show_json, status
+from mmcl_bench.cli.jobs import surroundings
+from mmcl_bench.cli.live import Board
 from mmcl_bench.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mmcl_bench.baseline import Row
     from mmcl_bench.gate import Judgement
+    from mmcl_bench.jobs import Job
     from mmcl_bench.results import Stored
+    from mmcl_bench.runner import Surroundings
 
-FELL, NOT_JUDGED = 1, 2
+FAILED, NOT_JUDGED = 1, 2
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
+
+
+@dataclass
+class _Ran:
+    """What there is to judge, and by the keys of rows, why there is nothing of them."""
+
+    stored: list[Stored]
+    absent: dict[str, str] = field(default_factory=dict)
+    """Rows that cannot be run here."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Rows that would not compare, so that they were not run."""
+    broken: dict[str, str] = field(default_factory=dict)
+    """Rows with a job that ended with an error."""
 
 
 def check(
@@ -43,6 +62,13 @@ def check(
             help="With --rerun: how many of the baseline's seeds; all when not given. Methods without chance take one.",
             min=1,
         ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="With --rerun: jobs at once; one a GPU, or one, when not given.", min=1)
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="With --rerun: threads of a job; the cores in equal shares when not given.", min=1),
     ] = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Rows without a job, or without their data here, are no failure.")
@@ -69,26 +95,29 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Fail (exit code 1) where figures fell below the baseline by more than chance explains; 2: could not tell."""
-    if (fresh or seeds is not None) and not rerun:
-        raise UserError("--fresh and --seeds say what is run; give --rerun with them")
+    if (fresh or (seeds, workers, threads) != (None, None, None)) and not rerun:
+        raise UserError("--fresh, --seeds, --workers and --threads say what is run and how; give --rerun with them")
 
     from mmcl_bench import gate, gate_report
     from mmcl_bench.baseline import Baseline, matches
 
     whole = Baseline.read(baseline)
     rows = [row for row in whole.rows if matches(row.task, task)]
+    lacking: list[str] = []
     if suite is not None:
-        rows = _of_suite(rows, suite, data_root)
+        rows, lacking = _of_suite(rows, suite, task, data_root)
     if not rows:
         raise UserError(f"{baseline}: no row is asked for by --task {task}{f' --suite {suite}' if suite else ''}")
-    stored, absent, refused = (
-        _rerun(rows, seeds, fresh, device, data_root, results) if rerun else (_stored(results), {}, {})
-    )
+    if rerun:
+        ran = _rerun(rows, seeds, fresh, surroundings(data_root, results, device), workers, threads)
+    else:
+        ran = _Ran(_stored(results))
     judgements = gate.judge(
         rows,
-        gate.current_rows(rows, stored),
-        absent=absent,
-        refused=refused,
+        gate.current_rows(rows, ran.stored),
+        absent=ran.absent,
+        refused=ran.refused,
+        broken=ran.broken,
         false_alarms=false_alarms,
         only_seeds=only_seeds,
         known=whole.rows,
@@ -106,18 +135,49 @@ def check(
         if changes := gate_report.surroundings(judgements):
             typer.echo(f"other than the baseline's: {', '.join(changes)}", err=True)
     _say(judgements, allow_missing)
-    if code := _exit_code(judgements, allow_missing):
+    for name in lacking:
+        typer.echo(f"suite {suite} names {name}, of which {baseline} has no row; run and accept it", err=True)
+    if code := _exit_code(judgements, allow_missing) or (NOT_JUDGED if lacking else 0):
         raise typer.Exit(code)
 
 
-def _of_suite(rows: Sequence[Row], suite: str, data_root: Path | None) -> list[Row]:
-    """The rows whose jobs a suite names, as far as the baseline has them."""
-    from mmcl_bench.baseline import unversioned
+def _of_suite(rows: Sequence[Row], suite: str, pattern: str, data_root: Path | None) -> tuple[list[Row], list[str]]:
+    """The rows whose jobs a suite names, on tasks like the pattern; and the names of those that the baseline lacks."""
+    from mmcl_bench.baseline import matches, unversioned
     from mmcl_bench.suites import load_suite
 
+    known = {key: row for row in rows if (key := _job_key(row)) is not None}
+    found: dict[str, Row] = {}
+    lacking: dict[str, None] = {}
     jobs = load_suite(suite).jobs(paths.data_root(data_root))
-    named = [(unversioned(job.task.identity), job.method, job.preset, dict(job.settings)) for job in jobs]
-    return [row for row in rows if (unversioned(row.task), row.method, row.preset, row.settings) in named]
+    for job in (job for job in jobs if matches(job.task.identity, pattern)):
+        task = unversioned(job.task.identity)
+        row = known.get((task, job.method, job.preset, _canonical(job.settings)))
+        if row is None:
+            lacking[f"{task}, {job.method} ({job.preset})"] = None
+        else:
+            found[row.key] = row
+    return list(found.values()), list(lacking)
+
+
+def _job_key(row: Row) -> tuple[str, str, str, str] | None:
+    """Task, method, preset and settings of the jobs that the row's command makes now, when its preset may be another;
+    None where it makes none."""
+    from mmcl_bench.baseline import unversioned
+    from mmcl_bench.jobs import settings_of
+    from mmcl_bench.methods import METHODS
+    from mmcl_bench.settings import setting_text
+
+    overrides = {name: setting_text(value) for name, value in row.overrides.items()}
+    try:
+        settings = settings_of(METHODS.get(row.method), row.preset, overrides)
+    except UserError:
+        return None
+    return unversioned(row.task), row.method, row.preset, _canonical(settings)
+
+
+def _canonical(settings: Mapping[str, object]) -> str:
+    return json.dumps(settings, sort_keys=True)
 
 
 def _stored(results: Path | None) -> list[Stored]:
@@ -128,26 +188,48 @@ def _stored(results: Path | None) -> list[Stored]:
 
 
 def _rerun(
-    rows: Sequence[Row], seeds: int | None, fresh: bool, device: str, data_root: Path | None, results: Path | None
-) -> tuple[list[Stored], dict[str, str], dict[str, str]]:
-    """The jobs of the rows, run where they are not stored; and by key, why a row was not run."""
+    rows: Sequence[Row],
+    seeds: int | None,
+    fresh: bool,
+    where: Surroundings,
+    workers: int | None,
+    threads: int | None,
+) -> _Ran:
+    """The jobs of the rows, run where they are not stored."""
     from mmcl_bench import gate
-    from mmcl_bench.cli.jobs import run_jobs, surroundings
+    from mmcl_bench.coordinating import run_plan
+    from mmcl_bench.engines import ENGINES
+    from mmcl_bench.planning import plan
 
-    where = surroundings(data_root, results, device)
-    stored: list[Stored] = []
-    absent: dict[str, str] = {}
-    refused: dict[str, str] = {}
+    ran = _Ran([])
+    rows_of_jobs: dict[str, Row] = {}
+    jobs: list[Job] = []
     for row in rows:
         try:
-            jobs = gate.jobs_of(row, where.data_root, seeds)
-            if reason := gate.changed_task(row, jobs[0].task, where.data_root):
-                refused[row.key] = reason
+            of_row = gate.jobs_of(row, where.data_root, seeds)
+            if reason := gate.changed_task(row, of_row[0].task, where.data_root):
+                ran.refused[row.key] = reason
                 continue
-            stored += run_jobs(jobs, where, fresh, lambda job: f"{job.task.identity}, {job.method}")
         except UserError as error:
-            absent[row.key] = str(error)
-    return stored, absent, refused
+            ran.absent[row.key] = str(error)
+            continue
+        jobs += of_row
+        rows_of_jobs |= {job.hash: row for job in of_row}
+    if jobs:
+        with Board(lambda job: f"{job.task.identity}, {rows_of_jobs[job.hash].label}, seed {job.seed}") as board:
+            ended = run_plan(
+                plan(jobs, where),
+                replace(where, progress=board.preparing),
+                ENGINES.get("local")(workers),
+                board,
+                fresh=fresh,
+                retry_failed=True,
+                threads=threads,
+            )
+        ran.stored += ended.stored
+        for job, why in ended.failures:
+            ran.broken.setdefault(rows_of_jobs[job.hash].key, f"seed {job.seed}: {why}")
+    return ran
 
 
 def _say(judgements: Sequence[Judgement], allow_missing: bool) -> None:
@@ -156,7 +238,7 @@ def _say(judgements: Sequence[Judgement], allow_missing: bool) -> None:
     from mmcl_bench.gate_report import sentence
 
     for judgement in judgements:
-        if judgement.verdict in (Verdict.FELL, Verdict.ROSE, Verdict.REFUSED, Verdict.MISSING):
+        if judgement.verdict not in (Verdict.SAME, Verdict.HELD):
             optional = judgement.verdict is Verdict.ROSE or (judgement.verdict is Verdict.MISSING and allow_missing)
             typer.echo(f"{'warning: ' if optional else ''}{sentence(judgement)}", err=True)
         for note in judgement.notes:
@@ -164,11 +246,11 @@ def _say(judgements: Sequence[Judgement], allow_missing: bool) -> None:
 
 
 def _exit_code(judgements: Sequence[Judgement], allow_missing: bool) -> int:
-    from mmcl_bench.gate import Verdict
+    from mmcl_bench.gate import FAILING, Verdict
 
     verdicts = {judgement.verdict for judgement in judgements}
-    if Verdict.FELL in verdicts:
-        return FELL
+    if not verdicts.isdisjoint(FAILING):
+        return FAILED
     nothing_judged = verdicts <= {Verdict.MISSING}
     if Verdict.REFUSED in verdicts or (Verdict.MISSING in verdicts and (not allow_missing or nothing_judged)):
         return NOT_JUDGED

@@ -47,11 +47,13 @@ class MatrixWish:
             return self._of_suite(data_root)
         if not self.tasks:
             raise UserError("name what to run: a task, such as zero-shot, a pattern such as 'zero-shot/*', or --suite")
-        from mmcl_bench.suites import TaskFinder, jobs_of
+        from mmcl_bench.suites import TaskFinder, jobs_of, require_splits
 
         finder = TaskFinder(paths.data_root(data_root))
+        tasks = [task for name in self.tasks for task in self._tasks(name, finder, data_root)]
+        require_splits(tasks, self._splits)
         return jobs_of(
-            [task for name in self.tasks for task in self._tasks(name, finder, data_root)],
+            tasks,
             names(self.methods or _METHOD),
             names(self.presets or _PRESET),
             self.seeds or _SEEDS,
@@ -65,10 +67,9 @@ class MatrixWish:
 
         if self.split is not None and self.splits is not None:
             raise UserError("--split and --splits both name the split; give one")
-        splits: Splits = "all" if self.splits == "all" else tuple(names(self.splits or ""))
         if not is_pattern(name):
             wish = TaskWish(name, self.split, self.dataset, self.source, self.target, self.duplicates, self.parameters)
-            return finder.with_splits(wish.find(data_root), splits)
+            return finder.with_splits(wish.find(data_root), self._splits)
         if self.dataset or self.source or self.target:
             raise UserError(
                 f"{name} stands for tasks with data of their own; leave out --dataset, --source and --target"
@@ -76,7 +77,11 @@ class MatrixWish:
         bound = key_values("--parameter", self.parameters)
         if self.duplicates is not None:
             bound["duplicates"] = self.duplicates
-        return finder.find(name, (self.split,) if self.split is not None else splits, bound)
+        return finder.find(name, (self.split,) if self.split is not None else self._splits, bound)
+
+    @property
+    def _splits(self) -> Splits:
+        return "all" if self.splits == "all" else tuple(names(self.splits or ""))
 
     def _of_suite(self, data_root: Path | None) -> list[Job]:
         from mmcl_bench.suites import Suite, load_suite

@@ -36,7 +36,7 @@ Splits = Annotated[
 Suite = Annotated[
     str | None,
     typer.Option(
-        help="In the place of tasks: a suite file, or one that comes with the package, embedded or small-real. "
+        help="In the place of tasks: a suite file, or one that comes with the package: embedded, small-real or gate. "
         "--methods then keeps some of its methods; --seeds, --limit and --preset take the place of its own."
     ),
 ]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mmcl_bench.errors import UserError
 from mmcl_bench.registry import Registry, unknown
@@ -45,6 +46,11 @@ class Assignment:
     """Whether to wait for another runner that has the job."""
     threads: int | None = None
     """Threads that compute; None: as the libraries choose."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        from mmcl_bench.methods.base import silent
+
+        return {**self.__dict__, "where": replace(self.where, progress=silent)}
 
 
 @dataclass(frozen=True)
@@ -86,13 +92,12 @@ class Engine(ABC):
         """
 
     def number(self, key: str) -> int | None:
-        """An option that is a whole number; None where it was not given."""
+        """An option that is a whole number from 1 on; None where it was not given."""
         if key not in self.chosen:
             return None
-        try:
-            return int(self.chosen[key])
-        except ValueError as error:
-            raise UserError(f"--engine-option {key}={self.chosen[key]}: expected a whole number") from error
+        if not re.fullmatch("[0-9]*[1-9][0-9]*", self.chosen[key]):
+            raise UserError(f"--engine-option {key}={self.chosen[key]}: expected a whole number, 1 or more")
+        return int(self.chosen[key])
 
 
 def attempt(assignment: Assignment, progress: Progress | None = None) -> Outcome:

@@ -39,6 +39,8 @@ class Local(Engine):
             left = len(assignments)
             while left:
                 place, message = said.get()
+                if isinstance(message, BaseException):
+                    raise message
                 if isinstance(message, Outcome):
                     left -= 1
                     yield place, message
@@ -80,6 +82,7 @@ class _Worker(threading.Thread):
         self._said = said
         self._process: multiprocessing.process.BaseProcess | None = None
         self._stopped = False
+        self._starting = threading.Lock()
 
     def run(self) -> None:
         while not self._stopped:
@@ -87,18 +90,26 @@ class _Worker(threading.Thread):
                 place = self._waiting.get_nowait()
             except queue.Empty:
                 break
-            self._work(place)
+            try:
+                self._work(place)
+            except BaseException as error:  # raised where the outcomes are read, which would else wait for ever
+                self._said.put((place, error))
+                break
         self._end()
 
     def stop(self) -> None:
-        self._stopped = True
-        if self._process is not None:
-            self._process.kill()
+        with self._starting:
+            self._stopped = True
+            if self._process is not None:
+                self._process.kill()
         self.join()
 
     def _work(self, place: int) -> None:
-        if self._process is None:
-            self._start()
+        with self._starting:
+            if self._stopped:
+                return
+            if self._process is None:
+                self._start()
         given = self._assignments[place]
         threads = given.threads if given.threads is not None else self._threads
         where = replace(given.where, device=_device(given.where.device, self._slot))

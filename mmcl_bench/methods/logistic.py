@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -11,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from mmcl_bench.errors import UserError
 from mmcl_bench.methods import linear
 from mmcl_bench.methods.base import Context, FitReport, Method
 from mmcl_bench.methods.joints import joint_features, most_bodies
@@ -26,7 +28,14 @@ class Logistic(Method):
     families: ClassVar[frozenset[str]] = frozenset({"supervised", "transfer"})
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"C": 0.01}, "paper": {"C": 0.01}}
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        if not 0 < settings["C"] < math.inf:
+            raise UserError(f"method {self.name}: setting C={settings['C']} should be a number above 0")
+
     def fit(self, problem: Problem, context: Context) -> FitReport:
+        if len(np.unique(problem.train.labels)) < 2:
+            raise UserError(f"{problem.task}: method {self.name} needs training clips of two classes; raise --limit")
         self._layout = problem.train.clips.layout
         self._n_classes = len(problem.classes)
         self._n_bodies = most_bodies(problem.train.clips)

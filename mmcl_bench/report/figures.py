@@ -26,6 +26,10 @@ _SHADES = 12
 """Steps of a heat map."""
 _MOST_MAPPED = 600
 """Samples in a map."""
+_LOG_RATIO = 30.0
+"""Losses that span more than this are drawn over a logarithmic axis."""
+_PANEL_PITCH = 220.0
+"""From a panel of accuracies to its neighbour, pixels."""
 
 
 class MethodIntervals(NamedTuple):
@@ -102,8 +106,8 @@ class _Panel:
         middle = self.left + self.width / 2
         self.drawing.text((middle, self.bottom + 2.2 * _LINE), label, anchor="middle")
 
-    def y_axis(self, label: str, ticks: Sequence[float], grid: bool = True) -> None:
-        texts = [f"{tick:g}" for tick in ticks]
+    def y_axis(self, label: str, ticks: Sequence[float], grid: bool = True, texts: Sequence[str] | None = None) -> None:
+        texts = [f"{tick:g}" for tick in ticks] if texts is None else texts
         for tick, text in zip(ticks, texts, strict=True):
             _, y = self.place(self.x_range[0], tick)
             if grid:
@@ -122,10 +126,10 @@ def accuracy(title: str, metrics: Sequence[str], methods: Sequence[MethodInterva
     n_columns = min(3, len(metrics))
     n_rows = math.ceil(len(metrics) / n_columns)
     row_height = 20.0 * len(methods) + 12
-    drawing = Drawing(title, margin + n_columns * 250, n_rows * (row_height + 52) + 4)
+    drawing = Drawing(title, margin + n_columns * _PANEL_PITCH, n_rows * (row_height + 52) + 4)
     for at, metric in enumerate(metrics):
-        left, top = margin + at % n_columns * 250, 6 + at // n_columns * (row_height + 52)
-        panel = _Panel(drawing, left, top, 222, row_height, (0, 100), (len(methods) - 0.4, -0.6))
+        left, top = margin + at % n_columns * _PANEL_PITCH, 6 + at // n_columns * (row_height + 52)
+        panel = _Panel(drawing, left, top, _PANEL_PITCH - 28, row_height, (0, 100), (len(methods) - 0.4, -0.6))
         panel.x_axis(f"{metric}, %", range(0, 101, 25))
         for place, method in enumerate(methods):
             if at % n_columns == 0:
@@ -139,13 +143,16 @@ def _draw_interval(panel: _Panel, place: int, method: MethodIntervals, figure: I
         return
     color = PALETTE[place % len(PALETTE)]
     percents = [100 * value for value in (figure.value, figure.low, figure.high)]
-    panel.drawing.line(panel.places(percents[1:], [place, place]), color, width=2)
+    (low, y), (high, _) = panel.places(percents[1:], [place, place])
+    # Ends that are higher than the marker show where the interval is narrower than it.
+    ends = [(low, y - 6.5), (low, y + 6.5), (low, y), (high, y), (high, y - 6.5), (high, y + 6.5)]
+    panel.drawing.line(ends, color, width=1.6)
     panel.drawing.markers(
         [panel.place(percents[0], place)],
         MARKERS[place % len(MARKERS)],
         color,
         filled=not method.transductive,
-        radius=4.5,
+        radius=3.8,
         tip="{}: {:.1f} [{:.1f}, {:.1f}]".format(method.label, *percents),
     )
 
@@ -159,7 +166,7 @@ def confusion_matrix(title: str, counts: np.ndarray, classes: Sequence[str], see
     counts, names = counts[np.ix_(order, order)], [shortened(classes[int(k)], 28) for k in order]
     n_seen = len(names) if seen is None else int(seen.sum())
     few = len(names) <= _MOST_COUNTED_CLASSES
-    cell, size = (27.0, 10.0) if few else (11.0, 8.5)
+    cell, size = (27.0, 10.0) if few else (9.5, 8.0)
     margin = max(text_width(name, size) for name in names) + 28
     side = cell * len(names)
     drawing = Drawing(title, max(margin + side + 74, 320), side + margin + 8)
@@ -212,7 +219,7 @@ def seen_unseen(title: str, methods: Sequence[ScoredMethod]) -> Drawing:
     Filled markers stand at the calibration that the run chose, hollow ones at none.
     """
     drawing = Drawing(title, 480, 372 + 17 * (len(methods) + 1))
-    panel = _Panel(drawing, 52, 8, 410, 310, (0, 100), (0, 100))
+    panel = _Panel(drawing, 52, 8, 385, 310, (0, 100), (0, 100))
     panel.x_axis("S: top-1 on seen classes, %", range(0, 101, 20), grid=False)
     panel.y_axis("U: top-1 on unseen classes, %", range(0, 101, 20), grid=False)
     for harmonic in (20, 40, 60, 80):
@@ -238,7 +245,8 @@ def _draw_harmonic_mean(panel: _Panel, harmonic: float) -> None:
     """A line of equal H = 2SU / (S + U)."""
     seen = np.geomspace(harmonic / (2 - harmonic / 100), 100, 60)
     panel.drawing.line(panel.places(seen, harmonic * seen / (2 * seen - harmonic)), "line", dashed=True)
-    panel.drawing.text(panel.place(harmonic, harmonic), f"H {harmonic:g}", color="dim", size=9, anchor="middle")
+    x, y = panel.place(100, harmonic / (2 - harmonic / 100))
+    panel.drawing.text((x + 6, y + 3), f"H {harmonic:g}", color="dim", size=9)
 
 
 def _thinned(points: Sequence[Point]) -> Sequence[Point]:
@@ -290,11 +298,20 @@ def _draw_curves(
     if not points:
         return
     epochs, values = zip(*points, strict=True)
-    y_range = (0.0, 1.0) if label == "accuracy" else (min(0.0, *values), max(values) * 1.05 or 1.0)
+    logarithmic = label == "loss" and min(values) > 0 and max(values) > _LOG_RATIO * min(values)
+    if logarithmic:
+        curves = {name: [[(x, math.log10(y)) for x, y in curve] for curve in found] for name, found in curves.items()}
+        y_range = (math.log10(min(values)) - 0.1, math.log10(max(values)) + 0.1)
+    else:
+        y_range = (0.0, 1.0) if label == "accuracy" else (min(0.0, *values), max(values) * 1.05 or 1.0)
     x_range = (min(epochs), max(epochs) if max(epochs) > min(epochs) else min(epochs) + 1)
     panel = _Panel(drawing, *corner, 236, 140, x_range, y_range)
     panel.x_axis("epoch", [tick for tick in _ticks(*x_range) if tick == round(tick)], grid=False)
-    panel.y_axis(label, _ticks(*y_range))
+    if logarithmic:
+        decades = range(math.ceil(y_range[0]), math.floor(y_range[1]) + 1)
+        panel.y_axis(f"{label}, logarithmic", decades, texts=[f"{10.0**decade:g}" for decade in decades])
+    else:
+        panel.y_axis(label, _ticks(*y_range))
     if curves.get("validation"):
         for epoch in sorted({run.chosen_epoch for run in runs if run.chosen_epoch is not None}):
             drawing.line(panel.places([epoch, epoch], y_range), "dim", dashed=True)
@@ -345,8 +362,8 @@ def per_class_accuracy(title: str, classes: Sequence[str], accuracies: np.ndarra
     margin = max((text_width(name, 10) for name in names), default=0.0) + 14
     step = 15.0
     mixed = not seen.all() and bool(seen[shown].any())
-    drawing = Drawing(title, margin + 330, step * len(shown) + (66 if mixed else 46))
-    panel = _Panel(drawing, margin, 6, 310, step * len(shown), (0, 100), (len(shown) - 0.5, -0.5))
+    drawing = Drawing(title, margin + 240, step * len(shown) + (66 if mixed else 46))
+    panel = _Panel(drawing, margin, 6, 220, step * len(shown), (0, 100), (len(shown) - 0.5, -0.5))
     several = len(accuracies) > 1
     panel.x_axis("accuracy among all classes, %" + ("; a tick a seed" if several else ""), range(0, 101, 25))
     for place, k in enumerate(shown):
@@ -406,7 +423,13 @@ def critical_difference(title: str, ranks: Ranks) -> Drawing:
     bars = len(ranks.cliques)
     top = 58.0
     first = top + 18 + 9 * bars
-    drawing = Drawing(title, 2 * margin + 260, first + 20 * n_left + 34)
+    told = "methods that a bar joins are not told apart" if bars else "all are told apart"
+    friedman = "" if math.isnan(ranks.friedman_p) else f"Friedman p = {ranks.friedman_p:.2g}; "
+    test = f"{ranks.posthoc.capitalize()} test at {100 * ranks.level:g} %"
+    note = f"mean rank over {ranks.n_tasks} tasks; {friedman}{test}: {told}"
+    width = max(2 * margin + 260, text_width(note, 10) + 12)
+    margin = (width - 260) / 2
+    drawing = Drawing(title, width, first + 20 * n_left + 34)
     panel = _Panel(drawing, margin, top, 260, 0, (1, n), (0, 1))
     drawing.line([(margin, top), (margin + 260, top)], "ink", width=1.4)
     for rank in range(1, n + 1):
@@ -431,8 +454,5 @@ def critical_difference(title: str, ranks: Ranks) -> Drawing:
         drawing.line([(x, top), (x, y), (edge, y)], "dim")
         drawing.markers([(x, top)], "circle", PALETTE[at % len(PALETTE)], radius=3.5, tip=label)
         drawing.text((edge - 5 if left else edge + 5, y + 4), label, anchor="end" if left else "start")
-    told = "no two that a bar joins differ" if bars else "all differ"
-    friedman = "" if math.isnan(ranks.friedman_p) else f"Friedman p = {ranks.friedman_p:.2g}; "
-    note = f"mean rank over {ranks.n_tasks} tasks; {friedman}{ranks.posthoc} at {100 * ranks.level:g} %: {told}"
     drawing.text((6, first + 20 * n_left + 18), note, color="dim", size=10)
     return drawing

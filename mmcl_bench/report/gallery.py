@@ -30,7 +30,7 @@ Which = Literal["auto", "all", "tasks", "none"]
 MOST_GROUPS = 60
 """Up to so many rows of leaderboards, ``auto`` is ``all``; beyond it is ``tasks``."""
 _SUFFIXES = ("png", "pdf")
-_FIGURE_FORM = 1
+_FIGURE_FORM = 3
 """Raised when the same drawing gives another file."""
 
 
@@ -170,26 +170,25 @@ def _seen_unseen(rows: Sequence[Standing], where: str) -> Drawing:
 
 
 def _group_figures(group: Group) -> Iterator[tuple[str, _Draw]]:
-    runs = group.runs()
+    """Those of unseen classes and of training first; those with a line a class, which may be tall, last."""
+    runs, classes = group.runs(), group.first.classes
     seen = np.array(group.first.seen, dtype=bool)
-    yield "per-class", partial(_per_class, group, runs)
-    if seen.all():
-        yield "confusion", partial(_confusion, group, runs, group.first.classes, None, "Confusion")
-    else:
-        unseen = [name for name, known in zip(group.first.classes, seen, strict=True) if not known]
+    if not seen.all():
+        unseen = [name for name, known in zip(classes, seen, strict=True) if not known]
         among_unseen = [run.unseen_part() for run in runs]
-        yield (
-            "confusion-unseen",
-            partial(_confusion, group, among_unseen, unseen, None, "Confusion among unseen classes"),
-        )
-        if _has_both_sides(group):
-            heading = "Confusion among all classes, calibrated"
-            yield "confusion-all", partial(_confusion, group, runs, group.first.classes, seen, heading)
+        heading = "Confusion among unseen classes"
+        yield "confusion-unseen", partial(_confusion, group, among_unseen, unseen, None, heading)
         mapped = map_samples(group.jobs[0], runs[0])
         if mapped is not None:
             yield "map", partial(_map, group, mapped)
     if any(rows for job in group.jobs for rows in job.result.history.values()):
         yield "training", partial(_training, group)
+    yield "per-class", partial(_per_class, group, runs)
+    if seen.all():
+        yield "confusion", partial(_confusion, group, runs, classes, None, "Confusion")
+    elif _has_both_sides(group):
+        heading = "Confusion among all classes, calibrated"
+        yield "confusion-all", partial(_confusion, group, runs, classes, seen, heading)
 
 
 def _per_class(group: Group, runs: Sequence[Scored], where: str) -> Drawing:

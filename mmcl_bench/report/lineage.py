@@ -41,7 +41,7 @@ def _what(group: Group) -> list[tuple[str, str]]:
 def _choices(group: Group) -> list[tuple[str, str]]:
     return [
         ("Selection", _by_seed(group, lambda result: _rule(result.selection))),
-        ("Chosen", _by_seed(group, lambda result: _pairs(result.selection.chosen))),
+        ("Chosen", _by_seed(group, lambda result: _chosen(result.selection.chosen))),
         ("Calibration", _by_seed(group, _calibration)),
         ("On validation", _by_seed(group, lambda result: _percents(result.selection.validation))),
         ("Oracle", _by_seed(group, _oracle)),
@@ -89,6 +89,12 @@ def _rule(selection: Selection) -> str:
     if selection.rule == "validation":
         return f"validation, on {selection.n_validation} held-out training-side clips"
     return selection.rule
+
+
+def _chosen(chosen: Mapping[str, Any]) -> str:
+    if chosen.keys() == {"epoch", "of"}:
+        return f"epoch {chosen['epoch']} of {chosen['of']}"
+    return _pairs(chosen)
 
 
 def _calibration(result: Result) -> str:

@@ -19,6 +19,16 @@ function sortBy(header) {
   }
 }
 
+/** Keeps heads in sight below the filters, in tables that need no scroll bar of their own. */
+function keepHeads() {
+  const form = document.querySelector("form.filters");
+  const sticks = form && getComputedStyle(form).position === "sticky";
+  document.documentElement.style.setProperty("--filters", `${sticks ? form.offsetHeight : 0}px`);
+  for (const table of document.querySelectorAll("table.leaderboard")) {
+    table.parentElement.classList.toggle("whole", table.offsetWidth <= table.parentElement.clientWidth);
+  }
+}
+
 /** Shows the rows that the filters let through, and of everything else what belongs to one of these. */
 function applyFilters(form) {
   const wanted = Object.fromEntries(new FormData(form));
@@ -39,6 +49,7 @@ function applyFilters(form) {
     part.hidden = !part.querySelector("tbody.rows > tr:not([hidden])");
   }
   form.querySelector("output").value = `${shown.length} of ${rows.length} rows`;
+  keepHeads();
 }
 
 /** Opens the details that the address names. */
@@ -60,4 +71,5 @@ for (const form of document.querySelectorAll("form.filters")) {
   applyFilters(form);
 }
 addEventListener("hashchange", openTarget);
+addEventListener("resize", keepHeads);
 openTarget();

@@ -184,7 +184,7 @@ class _Family:
     @property
     def width(self) -> int:
         """Columns of the leaderboard."""
-        return len(self.heads) + 5 + 2 * self.with_costs
+        return len(self.heads) + 4 + 2 * self.with_costs
 
 
 @dataclass(frozen=True)
@@ -255,11 +255,11 @@ class _Builder:
         )
 
     def _published_table(self, anchor: str, group: Group, found: Beside) -> list[str]:
-        heads = ["Method", "Published", "Text encoder", *map(metric_title, found.metrics)]
+        heads = ["Method", *map(metric_title, found.metrics), "Published", "Text encoder"]
         heads += ["Transductive", "Selected on", "Calibrated on", "Note", "Source"]
         cells = [
             [
-                *(row.method, row.year, row.text_encoder, *row.figures),
+                *(row.method, *row.figures, row.year, row.text_encoder),
                 *(row.transductive, row.selection, row.calibration, row.note, row.source),
             ]
             for row in (*found.ours, *found.published)

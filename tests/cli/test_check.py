@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,11 +14,21 @@ import pytest
 import yaml
 
 from mmcl_bench.cli import app
+from mmcl_bench.engines import Assignment, Heard, Outcome, attempt
+from mmcl_bench.engines.local import Local
 from mmcl_bench.errors import UserError
+from mmcl_bench.methods import METHODS
 from mmcl_bench.skeleton.store import CARD
 from stored_jobs import stored_job
 
 ROOT = Path(__file__).parents[2]
+SUITE = """title = "mine"
+[[matrix]]
+tasks = ["supervised/nw-ucla"]
+splits = ["x-view"]
+methods = ["logistic"]
+seeds = 2
+"""
 TASK = ["run", "supervised", "--dataset", "nw-ucla", "--split", "x-view"]
 
 
@@ -148,7 +159,6 @@ def test_measured_reruns_are_kept_until_they_are_measured_again(accepted: None) 
 
 
 def test_a_rerun_runs_what_is_missing_and_only_that(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    call(*TASK, "--method", "logistic,chance", "--seeds", "2", "--set", "C=0.1") if False else None
     call(*TASK, "--method", "logistic", "--seeds", "2", "--set", "C=0.1")
     call(*TASK, "--method", "chance", "--seeds", "3")
     call("baseline", "accept", "--allow-dirty")
@@ -183,6 +193,43 @@ def test_a_rerun_refuses_other_data_before_it_trains(
     assert not Path("now/jobs").exists()
 
 
+def test_a_job_that_ends_with_an_error_fails_and_does_not_stop_the_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(*TASK, "--method", "logistic", "--seeds", "2")
+    call(*TASK, "--method", "chance", "--seeds", "2")
+    call("baseline", "accept", "--allow-dirty")
+    capsys.readouterr()
+
+    def broken(*_: object) -> None:
+        raise ValueError("shapes (3,) and (4,) not aligned")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(METHODS.get("logistic"), "fit", broken)
+        assert call("check", "--rerun", "--results", "now", "--allow-missing", "--junit", "junit.xml") == 1
+    said = capsys.readouterr()
+    assert "2 rows: 1 same, 1 broke" in said.out
+    assert re.search(r"logistic \(quick\): broke: seed 0: .*shapes \(3,\)", said.err)
+    (suite,) = ElementTree.parse("junit.xml").getroot()  # noqa: S314 - our own
+    assert (suite.get("failures"), suite.get("skipped")) == ("1", "0")
+    assert call("check", "--rerun", "--results", "now") == 0, "what failed is tried again"
+
+
+def test_workers_and_threads_are_those_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    call(*TASK, "--method", "chance", "--seeds", "2")
+    call("baseline", "accept", "--allow-dirty")
+    asked: list[tuple[int | None, set[int | None]]] = []
+
+    def alone(engine: Local, assignments: Sequence[Assignment], heard: Heard) -> Generator[tuple[int, Outcome]]:
+        asked.append((engine.workers, {each.threads for each in assignments}))
+        for place, assignment in enumerate(assignments):
+            yield place, attempt(assignment)
+
+    monkeypatch.setattr(Local, "run", alone)
+    assert call("check", "--rerun", "--results", "now", "--workers", "2", "--threads", "1") == 0
+    assert asked == [(2, {1})]
+
+
 def test_a_rerun_without_the_data_names_the_row(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,14 +245,37 @@ def test_a_suite_chooses_rows(capsys: pytest.CaptureFixture[str]) -> None:
     call(*TASK, "--method", "logistic", "--seeds", "2")
     call(*TASK, "--method", "logistic", "--seeds", "2", "--set", "C=0.1")
     call("baseline", "accept", "--allow-dirty")
-    Path("mine.toml").write_text(
-        'title = "mine"\n[[matrix]]\ntasks = ["supervised/nw-ucla"]\nsplits = ["x-view"]\nmethods = ["logistic"]\n'
-        "seeds = 2\nsettings = { C = 0.1 }\n"
-    )
+    Path("mine.toml").write_text(SUITE + "settings = { C = 0.1 }\n")
     capsys.readouterr()
     call("check", "--suite", "mine.toml", "--json")
     (record,) = json.loads(capsys.readouterr().out)
     assert record["method"] == "logistic (quick, C=0.1)"
+
+
+def test_a_suite_finds_its_rows_when_a_preset_has_changed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(*TASK, "--method", "logistic", "--seeds", "2")
+    call("baseline", "accept", "--allow-dirty")
+    Path("mine.toml").write_text(SUITE)
+    logistic = METHODS.get("logistic")
+    worse = {**logistic.presets["quick"], "C": 1e-9}
+    monkeypatch.setattr(logistic, "presets", {**logistic.presets, "quick": worse})
+    capsys.readouterr()
+    assert call("check", "--suite", "mine.toml", "--rerun", "--results", "now") == 1
+    assert "note: supervised/nw-ucla@1[split=x-view] logistic (quick): the preset is another: C" in (
+        capsys.readouterr().err
+    )
+
+
+def test_what_a_suite_names_and_the_baseline_lacks_is_no_pass(capsys: pytest.CaptureFixture[str]) -> None:
+    call(*TASK, "--method", "logistic", "--seeds", "2")
+    call("baseline", "accept", "--allow-dirty")
+    Path("mine.toml").write_text(SUITE.replace('"logistic"', '"logistic", "chance"'))
+    assert call("check", "--suite", "mine.toml") == 2
+    assert "mine.toml names supervised/nw-ucla[split=x-view], chance (quick)" in capsys.readouterr().err
+    with pytest.raises(UserError, match="no row"):
+        call("check", "--suite", "mine.toml", "--task", "zero-shot/*")
 
 
 @pytest.mark.parametrize(
@@ -214,6 +284,7 @@ def test_a_suite_chooses_rows(capsys: pytest.CaptureFixture[str]) -> None:
         (["check"], "no baseline"),
         (["check", "--fresh"], "--rerun"),
         (["check", "--seeds", "2"], "--rerun"),
+        (["check", "--workers", "2"], "--rerun"),
         (["baseline", "accept"], "no finished job"),
     ],
 )

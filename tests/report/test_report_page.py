@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from mmcl_bench.errors import UserError
 from mmcl_bench.report import gallery
 from mmcl_bench.report.gallery import MANIFEST
+from mmcl_bench.report.lineage import _chosen
 from mmcl_bench.report.page import build_report
 from mmcl_bench.results import Embeddings
 
@@ -307,3 +308,22 @@ def test_a_map_shows_clips_among_class_texts(store_job, tmp_path):
     html = build_report(tmp_path, tmp_path / "out", "none").page.read_text(encoding="utf-8")
     assert "Clips of unseen classes among class texts" in html
     assert "<title>class text: sit</title>" in html
+
+
+def test_undefined_figures_are_dashes_and_sort_last(store_job, report):
+    store_job(family="zero-shot", labels=np.arange(20) % 2)  # no clip of an unseen class
+    store_job(family="zero-shot", labels=np.arange(20) % 2, seed=1)
+    html = report().page.read_text(encoding="utf-8")
+    assert '<td class="figure main" data-value="">–<small></small></td>' in html
+    assert not re.search(r">\s*-?(?:nan|inf)", html, flags=re.IGNORECASE)
+
+
+def test_the_preset_and_settings_stand_below_the_method(store_job, report):
+    store_job(preset="paper", overrides={"streams": "joint,bone"})
+    html = report().page.read_text(encoding="utf-8")
+    assert "<small>paper, streams=joint,<wbr>bone</small>" in html
+
+
+def test_an_epoch_is_said_to_be_one_of_how_many():
+    assert _chosen({"epoch": 7, "of": 30}) == "epoch 7 of 30"
+    assert _chosen({"epoch": 7, "rate": 0.1}) == "epoch = 7, rate = 0.1"

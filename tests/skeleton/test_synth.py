@@ -18,8 +18,8 @@ from mmcl_bench.skeleton.readers.synth60 import TEST_TAKES, TRAIN_TAKES, Synth60
 from mmcl_bench.skeleton.store import Clip, Modality
 from mmcl_bench.skeleton.synth.actions import ACTIONS, Prop
 from mmcl_bench.skeleton.synth.answers import INSTRUCTIONS
-from mmcl_bench.skeleton.synth.body import two_bones
 from mmcl_bench.skeleton.synth.motions import minimum_jerk
+from mmcl_bench.skeleton.synth.pose import two_bones
 from mmcl_bench.skeleton.synth.render import SHAPES
 from mmcl_bench.skeleton.synth.scene import (
     SUBJECTS,

@@ -15,6 +15,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from mmcl_bench.errors import UserError
 from mmcl_bench.methods import linear
 from mmcl_bench.methods.base import Context, FitReport, Method
 from mmcl_bench.methods.joints import joint_features, most_bodies
@@ -34,6 +35,14 @@ class DeViSE(Method):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         preset: {"penalties": [1e2, 1e3, 1e4, 1e5]} for preset in ("quick", "paper")
     }
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        penalties = settings["penalties"]
+        if not penalties or not all(isinstance(penalty, int | float) and penalty >= 0 for penalty in penalties):
+            raise UserError(
+                f"method {self.name}: setting penalties={penalties} should be numbers from 0 on, one at least"
+            )
 
     def fit(self, problem: Problem, context: Context) -> FitReport:
         if problem.classes.embeddings is None:

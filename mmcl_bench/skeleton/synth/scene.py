@@ -10,9 +10,10 @@ import numpy as np
 from mmcl_bench.skeleton.store import Clip
 from mmcl_bench.skeleton.synth.actions import ACTIONS, Action
 from mmcl_bench.skeleton.synth.answers import describe
-from mmcl_bench.skeleton.synth.body import Array, Body, rotation, solve_arms, solve_trunk
+from mmcl_bench.skeleton.synth.body import Array, Body, rotation
 from mmcl_bench.skeleton.synth.motion import Manner, Motion, hand_targets, plant, station
 from mmcl_bench.skeleton.synth.motions import performed
+from mmcl_bench.skeleton.synth.pose import solve_arms, solve_trunk
 from mmcl_bench.skeleton.synth.render import strip
 from mmcl_bench.skeleton.synth.sensor import observe
 from mmcl_bench.skeleton.synth.take import Take, Visible, Wardrobe

@@ -1,0 +1,115 @@
+"""``mmcl-bench plan``: every job with its state; nothing is run and nothing is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typing_in import Said, type_in
+
+from mmcl_bench.cli.plan import duration
+
+Type = Callable[[str], Said]
+
+
+@pytest.fixture
+def typed(
+    toy_data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Type:
+    monkeypatch.setenv("MMCL_BENCH_DATA", str(toy_data_root))
+    monkeypatch.setenv("MMCL_BENCH_RESULTS", str(tmp_path / "results"))
+    return lambda line: type_in(line.split(), monkeypatch, capsys)
+
+
+def test_a_plan_shows_every_job_and_writes_nothing(typed: Type, tmp_path: Path) -> None:
+    said = typed("plan zero-shot/nw-* --methods devise,chance --splits all --seeds 4")
+    assert said.code == 0
+    assert "0-3" in said.out
+    assert "16 jobs: 16 missing; 16 of which no like job was timed" in said.out
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_follows_what_run_did(typed: Type) -> None:
+    same = "supervised/nw-ucla --split x-sub --method chance,logistic --limit 30"
+    assert typed(f"run {same} --seeds 1").code == 0
+    said = json.loads(typed(f"plan {same} --seeds 2 --json").out)
+    assert [(job["method"], job["seed"], job["state"]) for job in said["jobs"]] == [
+        ("chance", 0, "done"),
+        ("chance", 1, "missing"),
+        ("logistic", 0, "done"),
+        ("logistic", 1, "missing"),
+    ]
+    assert said["totals"]["jobs"] == 4
+    assert said["totals"]["done"] == 2
+    assert said["totals"]["unknown"] == 0
+    assert set(said["jobs"][0]) == {
+        *(
+            "task",
+            "method",
+            "preset",
+            "seed",
+            "limit",
+            "state",
+            "why",
+            "seconds",
+            "unready",
+            "settings",
+            "job",
+            "folder",
+        )
+    }
+
+
+def test_what_cannot_run_here_is_counted_apart(typed: Type) -> None:
+    said = typed("plan supervised/nw-ucla supervised/utkinect --method chance")
+    assert "2 jobs: 2 missing; 1 of which no like job was timed; 1 cannot be run here" in said.out
+    assert "mmcl-bench data prepare utkinect" in " ".join(said.out.split())
+
+
+def test_settings_that_differ_from_the_preset_are_shown(typed: Type) -> None:
+    said = typed("plan supervised/nw-ucla --preset quick,paper --streams joint,bone --limit 9 --set epochs=2")
+    for name in ("mmcl[streams=joint,epochs=2,limit=9]", "mmcl[streams=bone,epochs=2,limit=9]"):
+        assert name in said.out
+    assert "mmcl (paper)[" in said.out
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("plan", "name what to run"),
+        ("plan zero-shot/nw-ucla --method devis", "unknown method 'devis'. Did you mean devise"),
+        ("plan zeroshot", "unknown task 'zeroshot'"),
+        ("plan zero-shot/* --splits 55/6", "no task like this has a split 55/6"),
+        ("plan zero-shot/* --splits 55/5,55/6", "no task here has a split 55/6"),
+        ("plan zero-shot --split 55/5 --splits all", "--split and --splits both name the split"),
+        ("plan zero-shot/* --dataset nw-ucla", "leave out --dataset"),
+        ("plan --suite embeded", "unknown suite 'embeded'. Did you mean embedded"),
+        ("plan --suite embedded --set epochs=2", "leave out --set"),
+        ("plan zero-shot --suite embedded", "leave out a task"),
+        ("plan --suite embedded --methods devise,mcml", "unknown method of suite embedded 'mcml'. Did you mean mmcl"),
+        ("plan supervised/nw-ucla --methods ,", "at least one task, one method and one preset"),
+        ("plan supervised/nw-ucla --method chance --streams joint", "has no skeleton streams"),
+        ("plan supervised/nw-ucla --set epochs", "--set epochs: expected key=value"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(typed: Type, line: str, said: str) -> None:
+    found = typed(line)
+    assert found.code == 2
+    assert found.out == ""
+    assert said in found.err
+    assert len(found.err.splitlines()) == 1
+
+
+def test_a_suite_can_be_narrowed(typed: Type) -> None:
+    said = json.loads(typed("plan --suite embedded --methods chance --seeds 1 --limit 7 --json").out)
+    assert {(job["method"], job["seed"], job["limit"]) for job in said["jobs"]} == {("chance", 0, 7)}
+    assert {job["task"].split("@")[0] for job in said["jobs"]} == {"zero-shot/synth60", "supervised/synth60"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (45, "45 s"), (600, "10 min"), (5400, "1.5 h"), (200_000, "2.3 days")]
+)
+def test_durations_are_read_at_a_glance(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

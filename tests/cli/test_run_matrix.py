@@ -1,0 +1,102 @@
+"""``mmcl-bench run`` of many jobs: failures are named at the end, skipped next time, and run again when asked to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typing_in import Said, type_in
+
+from failing import failing
+
+Type = Callable[[str], Said]
+METHODS = ["chance", "failing"]
+MATRIX = f"run supervised/nw-ucla --split x-sub --method {','.join(METHODS)} --seeds 3"
+
+
+@pytest.fixture
+def typed(
+    toy_data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Type:
+    monkeypatch.setenv("MMCL_BENCH_DATA", str(toy_data_root))
+    monkeypatch.setenv("MMCL_BENCH_RESULTS", str(tmp_path / "results"))
+    return lambda line: type_in(line.split(), monkeypatch, capsys)
+
+
+def test_a_failing_job_stops_no_other_and_the_exit_code_is_1(typed: Type) -> None:
+    with failing(1) as method:
+        first = typed(MATRIX)
+        assert first.code == 1
+        assert "failing, seed 1: failed: ValueError: the third layer is missing (5 of 6)" in first.err
+        assert "failing, seed 2: done" in first.err
+        assert "mmcl-bench: 1 of 6 jobs have no result:" in first.err
+        assert first.err.splitlines()[-1] == (
+            "  supervised/nw-ucla@1[split=x-sub], failing, seed 1: ValueError: the third layer is missing"
+        )
+
+        again = typed(MATRIX)
+        assert again.code == 1
+        assert method.fits == 3, "what failed before is skipped"
+        assert "failed before, and is tried again with --retry-failed" in again.err
+
+        retried = typed(f"{MATRIX} --retry-failed --json")
+        assert retried.code == 0
+        assert method.fits == 4
+        records = json.loads(retried.out)
+        assert {record["method"]: record["seeds"] for record in records} == {name: [0, 1, 2] for name in METHODS}
+
+        assert typed(MATRIX).code == 0
+        assert method.fits == 4, "what is stored is not run again"
+
+
+def test_results_of_those_that_ran_are_json_though_others_failed(typed: Type) -> None:
+    with failing(0):
+        said = typed("run supervised/nw-ucla --method failing --seeds 2 --json")
+    assert said.code == 1
+    assert [record["seeds"] for record in json.loads(said.out)] == [[1]]
+
+
+def test_several_tasks_are_told_apart(typed: Type) -> None:
+    said = typed("run supervised/nw-ucla supervised/utd-mhad --method chance")
+    assert said.code == 0
+    assert "supervised/nw-ucla@1[split=x-view], chance, seed 0: done" in said.err
+    assert "supervised/utd-mhad@1[split=x-sub], chance, seed 0: done" in said.err
+
+
+def test_tasks_without_their_data_fail_alone(typed: Type) -> None:
+    said = typed("run supervised/nw-ucla supervised/utkinect --method chance")
+    assert said.code == 1
+    assert "mmcl-bench data prepare utkinect" in said.err
+    assert "chance" in said.out
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("run supervised/nw-ucla --methods chance,logistik", "unknown method 'logistik'. Did you mean logistic"),
+        ("run supervised/nw-ucla --method chance --engine slrm", "unknown engine 'slrm'. Did you mean slurm"),
+        ("run supervised/nw-ucla --method chance --engine-option cpus=2", "engine local: unknown option 'cpus'"),
+        ("run supervised/nw-ucla --method chance --engine-option cpus", "expected key=value"),
+        ("run supervised/utkinect --method chance --seeds 2", "mmcl-bench data prepare utkinect"),
+        ("run supervised/nw-ucla --method logistic --set C=-1", "setting C=-1.0 should be a number above 0"),
+        ("run supervised/nw-ucla --method logistic --limit 1", "needs training clips of two classes; raise --limit"),
+        ("run zero-shot/nw-ucla --method devise --set penalties=[]", "setting penalties=[] should be numbers"),
+        ("run zero-shot/nw-ucla --method devise --limit 1", "too few clips to hold out for choosing; raise --limit"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(typed: Type, line: str, said: str) -> None:
+    found = typed(line)
+    assert found.code == 2
+    assert found.out == ""
+    assert said in found.err
+    assert len(found.err.splitlines()) == 1
+
+
+def test_a_suite_file_runs(typed: Type, tmp_path: Path) -> None:
+    suite = tmp_path / "mine.toml"
+    suite.write_text('title = "mine"\n[[matrix]]\ntasks = ["*/nw-ucla"]\nmethods = ["chance"]\nseeds = 1\n')
+    said = typed(f"run --suite {suite}")
+    assert said.code == 0
+    assert said.err.count(": done") == 2

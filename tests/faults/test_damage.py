@@ -1,0 +1,139 @@
+"""Damage is named in the log and redone to the same numbers, and never enters a table."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmcl_bench import read_results
+from mmcl_bench.errors import UserError
+from mmcl_bench.jobs import Job
+from mmcl_bench.report.page import build_report
+from mmcl_bench.results import RESULT, SAMPLES, SCORES, Stored, stored_results
+from mmcl_bench.runner import Surroundings, run_job
+
+
+def cut_short(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def emptied(content: bytes) -> bytes:
+    return b""
+
+
+def one_bit_changed(content: bytes) -> bytes:
+    at = len(content) * 2 // 3
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+DAMAGES = [cut_short, emptied, one_bit_changed]
+
+
+def same(stored: Stored, whole: Stored) -> bool:
+    return (
+        (stored.folder / SCORES).read_bytes() == (whole.folder / SCORES).read_bytes()
+        and stored.result.metrics == whole.result.metrics
+        and stored.result.history == whole.result.history
+    )
+
+
+def stopped(wanted: Job, where: Surroundings) -> Path:
+    """The work folder of a run that was stopped in the fourth of the five epochs of its last fit."""
+
+    def stop(phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        if phase == "final: training" and done > total * 0.6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_job(wanted, replace(where, progress=stop))
+    return where.results_root / "jobs" / wanted.folder / "work"
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["final/state.pt", "final/epoch-0002.pt", "selection/epoch-0005.pt"])
+def test_a_damaged_checkpoint_is_named_and_redone(
+    wanted: Job, whole: Stored, where: Surroundings, caplog: pytest.LogCaptureFixture, name: str, damage: object
+) -> None:
+    path = stopped(wanted, where) / name
+    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
+    with caplog.at_level(logging.WARNING):
+        stored, _ = run_job(wanted, where)
+    assert str(path) in caplog.text
+    assert same(stored, whole)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", [RESULT, SCORES, SAMPLES])
+def test_a_damaged_result_is_named_and_redone_and_in_no_table(
+    wanted: Job, whole: Stored, where: Surroundings, caplog: pytest.LogCaptureFixture, name: str, damage: object
+) -> None:
+    stored, _ = run_job(wanted, where)
+    other, _ = run_job(replace(wanted, seed=1), where)
+    path = stored.folder / name
+    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
+    assert set(read_results(where.results_root).job) == {other.result.job_hash}
+    with caplog.at_level(logging.WARNING):
+        stored, is_new = run_job(wanted, where)
+    assert is_new
+    assert f"{stored.folder}: {name} is damaged" in caplog.text
+    assert same(stored, whole)
+    assert len(set(read_results(where.results_root).job)) == 2
+
+
+def test_a_figure_changed_by_hand_is_damage(wanted: Job, whole: Stored, where: Surroundings) -> None:
+    stored, _ = run_job(wanted, where)
+    text = (stored.folder / RESULT).read_text()
+    value = stored.result.metrics["top1"].value
+    (stored.folder / RESULT).write_text(text.replace(f'"value": {value}', '"value": 0.99', 1))
+    assert read_results(where.results_root).empty
+    assert same(run_job(wanted, where)[0], whole)
+
+
+def test_checkpoints_that_go_while_a_job_runs_are_made_again(wanted: Job, whole: Stored, where: Surroundings) -> None:
+    gone: list[bool] = []
+
+    def remove(phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        if phase == "oracle" and not gone:
+            gone.append(True)
+            (where.results_root / "jobs" / wanted.folder / "work" / "final" / "epoch-0003.pt").unlink()
+
+    assert same(run_job(wanted, replace(where, progress=remove))[0], whole)
+    assert gone
+
+
+def test_a_folder_that_goes_while_results_are_read_is_left_out(wanted: Job, where: Surroundings) -> None:
+    folders = sorted(run_job(replace(wanted, seed=seed), where)[0].folder for seed in range(3))
+    reading = stored_results(where.results_root)
+    assert next(reading).folder == folders[0]
+    shutil.rmtree(folders[1])
+    assert [stored.folder for stored in reading] == folders[2:]
+
+
+def test_a_file_that_goes_while_a_report_is_made_is_one_line(
+    wanted: Job, where: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [run_job(replace(wanted, seed=seed, limit=None), where)[0].folder for seed in range(2)]
+    scored = Stored.scored
+
+    def remove_first(self: Stored) -> object:
+        (folders[1] / SCORES).unlink(missing_ok=True)
+        return scored(self)
+
+    monkeypatch.setattr(Stored, "scored", remove_first)
+    with pytest.raises(UserError, match=r"scores\.safetensors: was removed or changed while it was read") as error:
+        build_report(where.results_root, tmp_path / "reports", "none")
+    assert "\n" not in str(error.value)
+
+
+def test_scores_read_later_are_those_that_were_written(wanted: Job, whole: Stored, where: Surroundings) -> None:
+    stored, _ = run_job(wanted, where)
+    np.testing.assert_array_equal(stored.scores, whole.scores)
+    shutil.rmtree(stored.folder)
+    with pytest.raises(UserError, match="was removed or changed while it was read"):
+        _ = stored.scores
