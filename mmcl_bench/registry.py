@@ -71,6 +71,10 @@ class Registry(Generic[T]):
         thing: T = loaded
         return thing
 
+    def is_builtin(self, name: str) -> bool:
+        """Whether the name is one of this package's own."""
+        return name in self._builtin
+
     def __contains__(self, name: object) -> bool:
         return name in self._registered or name in self._builtin or name in self._plugins()
 

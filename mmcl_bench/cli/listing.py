@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from mmcl_bench.cli.descriptions import described
+
 app = typer.Typer(help="List tasks, methods, data sets, layouts, encoders or splits.", no_args_is_help=True)
 
 Pattern = Annotated[str, typer.Argument(help="A shell glob over names, such as 'zero-shot/*'.")]
@@ -38,18 +40,16 @@ def methods(pattern: Pattern = "*", as_json: AsJson = False) -> None:
     """List the methods."""
     from mmcl_bench.methods import METHODS
 
-    rows = []
-    for name in METHODS.names(pattern):
-        method = METHODS.get(name)
-        rows.append(
-            {
-                "method": name,
-                "version": str(method.version),
-                "families": ", ".join(sorted(method.families)),
-                "setting": "transductive" if method.transductive else "inductive",
-                "summary": method.summary,
-            }
-        )
+    rows = described(
+        METHODS,
+        pattern,
+        lambda method: {
+            "version": str(method.version),
+            "families": ", ".join(sorted(method.families)),
+            "setting": "transductive" if method.transductive else "inductive",
+            "summary": method.summary,
+        },
+    )
     _print("methods", rows, as_json)
 
 
@@ -58,18 +58,16 @@ def datasets(pattern: Pattern = "*", as_json: AsJson = False) -> None:
     """List the data sets that can be read."""
     from mmcl_bench.skeleton.readers import READERS
 
-    rows = []
-    for name in READERS.names(pattern):
-        reader = READERS.get(name)
-        rows.append(
-            {
-                "data set": name,
-                "title": reader.title,
-                "layout": reader.layout,
-                "sides": ", ".join(reader.sides),
-                "source": "made on first use" if reader.embedded else reader.homepage,
-            }
-        )
+    rows = described(
+        READERS,
+        pattern,
+        lambda reader: {
+            "title": reader.title,
+            "layout": reader.layout,
+            "sides": ", ".join(reader.sides),
+            "source": "made on first use" if reader.embedded else reader.homepage,
+        },
+    )
     _print("data sets", rows, as_json)
 
 
@@ -97,8 +95,7 @@ def encoders(pattern: Pattern = "*", as_json: AsJson = False) -> None:
     """List the families of frozen text and image encoders."""
     from mmcl_bench.encoders import ENCODERS
 
-    families = {name: ENCODERS.get(name) for name in ENCODERS.names(pattern)}
-    rows = [{"encoder": name, "usage": each.usage, "summary": each.summary} for name, each in families.items()]
+    rows = described(ENCODERS, pattern, lambda family: {"usage": family.usage, "summary": family.summary})
     _print("encoders", rows, as_json)
 
 
@@ -107,8 +104,7 @@ def backbones(pattern: Pattern = "*", as_json: AsJson = False) -> None:
     """List the skeleton networks that methods can be set to, as in --set backbone=hd-gcn."""
     from mmcl_bench.nn import BACKBONES
 
-    families = {name: BACKBONES.get(name) for name in BACKBONES.names(pattern)}
-    rows = [{"backbone": name, "summary": each.summary, "source": each.citation} for name, each in families.items()]
+    rows = described(BACKBONES, pattern, lambda family: {"summary": family.summary, "source": family.citation})
     _print("backbones", rows, as_json)
 
 

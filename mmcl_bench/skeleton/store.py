@@ -26,18 +26,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from mmcl_bench.errors import UserError
 from mmcl_bench.facts import ClassText
 from mmcl_bench.registry import unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = 2
 CARD, TRACKS, INDEX, RGB, INSTRUCT = "card.json", "tracks.npy", "index.parquet", "rgb.parquet", "instruct.parquet"
@@ -223,6 +223,9 @@ class SkeletonDataset:
 
         The image of a clip that lacks one is None; the card's addition says why.
         """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         path = self._modality_file(Modality.RGB, "strips", RGB)
         try:
             with pq.ParquetFile(path) as file:
@@ -283,6 +286,9 @@ class SkeletonDataset:
         return self._read_table(self._part(name))
 
     def _read_table(self, path: Path) -> pd.DataFrame:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         try:
             return pq.read_table(path).to_pandas()
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

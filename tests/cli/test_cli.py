@@ -40,9 +40,15 @@ def call(*arguments: str, root: Path | None = None, cwd: Path | None = None) -> 
         ["info", "-h"],
         ["data", "--help"],
         ["list", "tasks", "--json"],
+        ["list", "methods"],
+        ["list", "datasets"],
+        ["list", "backbones"],
+        ["list", "encoders"],
     ],
 )
 def test_help_and_listing_load_nothing_heavy(arguments: list[str]) -> None:
+    if arguments[0] == "list":
+        call(*arguments)  # a first list describes what there is
     code = (
         "import sys; from mmcl_bench.cli import app\n"
         f"try: app({arguments!r})\n"
