@@ -17,6 +17,7 @@ import numpy as np
 from mmcl_bench.errors import UserError
 from mmcl_bench.fusion import parse_member
 from mmcl_bench.metrics import METRICS, Metric, Scored, predictions
+from mmcl_bench.recording import task_record
 from mmcl_bench.registry import unknown
 from mmcl_bench.report.groups import Group, group_jobs
 from mmcl_bench.results import RESULT, Stored, TaskRecord, stored_results
@@ -354,7 +355,7 @@ def _entry_of_scores(path: Path, task: str, data_root: Path | None) -> Entry:
     return Entry(
         path.name,
         run.file.sha256,
-        judge.task_record(),
+        task_record(judge.task, judge.protocol),
         judge.fingerprints,
         judge.classes,
         True,

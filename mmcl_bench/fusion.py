@@ -26,6 +26,7 @@ from mmcl_bench.errors import UserError
 from mmcl_bench.jobs import Job, make_job
 from mmcl_bench.methods import METHODS
 from mmcl_bench.metrics import METRICS, Scored, fit_calibration, per_class_accuracy
+from mmcl_bench.recording import figure, number
 from mmcl_bench.registry import unknown
 from mmcl_bench.results import (
     FUSION,
@@ -37,7 +38,6 @@ from mmcl_bench.results import (
     Stored,
     Validation,
 )
-from mmcl_bench.runner import figure, number
 from mmcl_bench.settings import setting_text
 from mmcl_bench.tasks import Task
 
@@ -126,7 +126,7 @@ class FusionJob:
 
     def options(self) -> dict[str, Any]:
         """The options of ``mmcl-bench fuse`` that name it, shortest first choice; others than these are settings."""
-        own = [_overrides(job) for job in self.members]
+        own = [job.overrides for job in self.members]
         shared = {
             key: value for key, value in own[0].items() if all(key in each and each[key] == value for each in own)
         }
@@ -427,12 +427,7 @@ def _method_record(job: FusionJob, members: Sequence[Stored]) -> MethodRecord:
 
 def describe(job: Job) -> str:
     """The job's method with the settings that are not its preset's, as a member is written."""
-    return member_text(job.method, _overrides(job))
-
-
-def _overrides(job: Job) -> dict[str, Any]:
-    preset = METHODS.get(job.method).presets[job.preset]
-    return {key: value for key, value in job.settings.items() if value != preset[key]}
+    return member_text(job.method, job.overrides)
 
 
 def _split(text: str, where: str) -> list[str]:

@@ -59,6 +59,12 @@ class Job:
         readable = re.sub(r"[^a-z0-9]+", "-", f"{self.task.identity}-{self.method}".lower()).strip("-")
         return f"{readable[:_READABLE].rstrip('-')}-s{self.seed}-{self.hash[:12]}"
 
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The settings that are not the preset's."""
+        preset = METHODS.get(self.method).presets[self.preset]
+        return {key: value for key, value in self.settings.items() if value != preset[key]}
+
     def derived_seed(self, purpose: str) -> int:
         """A seed below 2**63 that follows from the job and the purpose."""
         return derive_seed(self.hash, purpose)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock
 
-from mmcl_bench import paths, provenance, results, stats
+from mmcl_bench import paths, provenance, results
 from mmcl_bench.atomic import DamagedError, is_disk_full, remove_drafts, write_atomically
 from mmcl_bench.devices import find_device
 from mmcl_bench.errors import UserError
@@ -23,21 +22,17 @@ from mmcl_bench.failures import forget_failure, record_failure
 from mmcl_bench.jobs import Job, make_job
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Context, Method, Progress, silent
-from mmcl_bench.metrics import METRICS, Scored, fit_calibration, per_class_accuracy
+from mmcl_bench.metrics import METRICS, Scored, fit_calibration
 from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.protocols.base import Needs, Protocol
+from mmcl_bench.recording import Findings, History, number
 from mmcl_bench.results import (
     Embeddings,
-    Figure,
-    MethodRecord,
     Oracle,
-    Result,
     Selection,
     Stored,
-    TaskRecord,
     Validation,
 )
-from mmcl_bench.seeds import derive_seed
 from mmcl_bench.skeleton.prepare import open_dataset
 from mmcl_bench.skeleton.store import SkeletonDataset
 from mmcl_bench.tasks import load_task
@@ -47,8 +42,6 @@ from mmcl_bench.worktime import WorkTime
 if TYPE_CHECKING:
     import pandas as pd
 
-LEVEL = 0.95
-RESAMPLES = 2000
 ORACLE_EPOCHS = 10
 """Kept epochs that the oracle tries at most: scoring every one takes as long as training where tests are large."""
 MOST_EMBEDDED = 2000
@@ -58,8 +51,6 @@ GROUND = "ground.json"
 _FITS_OF_DAMAGE = 3
 """Times that a job whose checkpoints are damaged while it runs goes back to what is sound of them."""
 _LOG = logging.getLogger(__name__)
-History = dict[str, list[dict[str, float]]]
-"""Training curves by phase."""
 
 
 @dataclass(frozen=True)
@@ -217,22 +208,19 @@ class _Run:
             clips = protocol.test_clips()
             scores = _checked(method.score(clips), len(clips), len(protocol.classes), method.name)
             scored = protocol.test_scored(scores, selection.calibration)
-            embeddings = _embeddings(method, protocol, scored)
-            oracle = self._oracle(method, protocol, scored)
-            notes = {**report.notes, **_cost_note(method)}
-        return self._write(
-            protocol,
-            method,
-            scored,
-            selection,
-            validation,
-            embeddings,
-            oracle,
-            history,
-            notes,
-            fingerprints,
-            model_files,
-        )
+            findings = Findings(
+                protocol=protocol,
+                method=method,
+                scored=scored,
+                selection=selection,
+                validation=validation,
+                embeddings=_embeddings(method, protocol, scored),
+                oracle=self._oracle(method, protocol, scored),
+                history=history,
+                notes={**report.notes, **_cost_note(method)},
+                model_files=model_files,
+            )
+        return self._write(findings, fingerprints)
 
     def _select(
         self, method_class: type[Method], protocol: Protocol, history: History
@@ -280,78 +268,23 @@ class _Run:
         best = int(np.nanargmax(figures))
         return Oracle(metric=metric.name, value=figures[best], epoch=epochs[best], epochs_tried=tuple(epochs))
 
-    def _write(
-        self,
-        protocol: Protocol,
-        method: Method,
-        scored: Scored,
-        selection: Selection,
-        validation: Validation | None,
-        embeddings: Embeddings | None,
-        oracle: Oracle | None,
-        history: History,
-        notes: dict[str, Any],
-        fingerprints: dict[str, str],
-        model_files: list[str],
-    ) -> Stored:
-        task = self.job.task
+    def _write(self, findings: Findings, fingerprints: dict[str, str]) -> Stored:
         # A former result stays until there is a new one to take its place.
         (self.folder / results.RESULT).unlink(missing_ok=True)
+        scored, protocol = findings.scored, findings.protocol
         files = results.write_scores(self.folder, scored.scores, protocol.test_sample_ids(), scored.labels)
-        files |= results.write_validation(self.folder, validation)
-        files |= results.write_embeddings(self.folder, embeddings)
-        files |= results.place_model(self.folder, self._model, model_files)
-        accuracy = per_class_accuracy(scored)
-        result = Result(
-            job=self.job.canonical(),
-            job_hash=self.job.hash,
-            task=TaskRecord(
-                identity=task.identity,
-                hash=task.hash,
-                family=task.card.family,
-                name=task.card.name,
-                version=task.card.version,
-                title=task.card.title,
-                datasets=task.datasets,
-                split=task.split,
-                parameters=task.parameters,
-                metrics=task.card.metrics,
-                main_metric=task.card.main_metric,
-                synthetic=any(dataset.card.synthetic for dataset in protocol.data.values()),
-                citation=task.card.citation,
-            ),
-            method=MethodRecord(
-                name=method.name,
-                version=method.version,
-                summary=method.summary,
-                preset=self.job.preset,
-                settings=dict(self.job.settings),
-                overrides=_overrides(method, self.job),
-                transductive=method.transductive,
-            ),
-            seed=self.job.seed,
-            limit=self.job.limit,
-            classes=protocol.classes.names,
-            seen=tuple(bool(seen) for seen in protocol.classes.seen),
-            n_train=len(protocol.train_rows),
-            n_test=len(protocol.test_rows),
-            selection=selection,
-            metrics={name: figure(name, scored, self.job.hash) for name in task.card.metrics},
-            per_class={name: number(value) for name, value in zip(protocol.classes.names, accuracy, strict=True)},
-            oracle=oracle,
-            history={phase: [_finite(row) for row in rows] for phase, rows in history.items()},
-            notes=notes,
-            provenance=provenance.collect(
-                self.started,
-                self.where.device,
-                fingerprints,
-                protocol.weight_hashes,
-                self._time.former_seconds,
-                self._time.starts,
-            ),
-            files=files,
+        files |= results.write_validation(self.folder, findings.validation)
+        files |= results.write_embeddings(self.folder, findings.embeddings)
+        files |= results.place_model(self.folder, self._model, findings.model_files)
+        origin = provenance.collect(
+            self.started,
+            self.where.device,
+            fingerprints,
+            protocol.weight_hashes,
+            self._time.former_seconds,
+            self._time.starts,
         )
-        stored = results.write_result(self.folder, result)
+        stored = results.write_result(self.folder, findings.result(self.job, origin, files))
         forget_failure(self.folder)
         shutil.rmtree(self.work, ignore_errors=True)
         return stored
@@ -373,24 +306,6 @@ class _Run:
     def _advance(self, what: str, done: int, total: int) -> None:
         self._time.tick()
         self.where.progress(what, done, total, {})
-
-
-def figure(name: str, scored: Scored, job_hash: str) -> Figure:
-    """A metric of a score sheet with its bootstrap interval, whose chance follows from the job."""
-    generator = np.random.default_rng(derive_seed(job_hash, f"bootstrap {name}"))
-    interval = stats.bootstrap_interval(METRICS.get(name), [scored], RESAMPLES, LEVEL, generator=generator)
-    return Figure(
-        value=number(interval.value),
-        low=number(interval.low),
-        high=number(interval.high),
-        n=interval.n,
-        level=interval.level,
-    )
-
-
-def number(value: float) -> float | None:
-    """A figure as JSON has it: None for nan."""
-    return None if math.isnan(value) else float(value)
 
 
 def _cost_note(method: Method) -> dict[str, Any]:
@@ -465,15 +380,6 @@ def _checked(scores: np.ndarray, n_clips: int, n_classes: int, method: str) -> n
     if not np.isfinite(scores).all():
         raise ValueError(f"method {method} gave scores that are not finite")
     return scores
-
-
-def _overrides(method: Method, job: Job) -> dict[str, Any]:
-    preset = method.presets[job.preset]
-    return {key: value for key, value in job.settings.items() if value != preset[key]}
-
-
-def _finite(row: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in row.items() if math.isfinite(value)}
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from mmcl_bench.errors import UserError
 from mmcl_bench.metrics import METRICS, Scored, fit_calibration, per_class_accuracy
 from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.protocols.base import Needs, Protocol
+from mmcl_bench.recording import figure, number, task_record
 from mmcl_bench.results import (
     FUSION,
     RESULT,
@@ -28,7 +29,6 @@ from mmcl_bench.results import (
     Result,
     Selection,
     Stored,
-    TaskRecord,
     Validation,
     write_result,
     write_scores,
@@ -224,25 +224,6 @@ class Judge:
         """Of the data, by data set."""
         return {name: dataset.card.fingerprint for name, dataset in self.protocol.data.items()}
 
-    def task_record(self) -> TaskRecord:
-        """What results keep of the task."""
-        task = self.task
-        return TaskRecord(
-            identity=task.identity,
-            hash=task.hash,
-            family=task.card.family,
-            name=task.card.name,
-            version=task.card.version,
-            title=task.card.title,
-            datasets=task.datasets,
-            split=task.split,
-            parameters=task.parameters,
-            metrics=task.card.metrics,
-            main_metric=task.card.main_metric,
-            synthetic=any(dataset.card.synthetic for dataset in self.protocol.data.values()),
-            citation=task.card.citation,
-        )
-
     def scored(self, file: ScoreFile, calibration: Calibration) -> Scored:
         """A file's scores joined with the labels. Raises :class:`UserError` where they are not of this task's test."""
         return self.protocol.test_scored(file.aligned(self.sample_ids, self.classes), calibration.value)
@@ -334,7 +315,6 @@ class ForeignRun:
         from filelock import FileLock
 
         from mmcl_bench import provenance
-        from mmcl_bench.runner import figure, number
 
         check_name(self.name)
         started, scored, protocol = provenance.start(), self.scored, self.judge.protocol
@@ -348,7 +328,7 @@ class ForeignRun:
             result = Result(
                 job=self.job,
                 job_hash=self.job_hash,
-                task=self.judge.task_record(),
+                task=task_record(self.judge.task, self.judge.protocol),
                 method=MethodRecord(
                     name=self.name,
                     version=1,
@@ -381,8 +361,6 @@ class ForeignRun:
             return write_result(folder, result)
 
     def _selection(self) -> Selection:
-        from mmcl_bench.runner import number
-
         held_out = self.calibration.validation
         on_validation = (
             {}

@@ -103,12 +103,10 @@ def _table(planned: Sequence[Planned]) -> RenderableType:
 
 def _method(planned: Planned) -> str:
     """The method with what differs from its preset, and the limit, as one would ask for it."""
-    from mmcl_bench.methods import METHODS
     from mmcl_bench.settings import setting_text
 
     job = planned.job
-    preset = METHODS.get(job.method).presets[job.preset]
-    said = [f"{key}={setting_text(value)}" for key, value in job.settings.items() if value != preset[key]]
+    said = [f"{key}={setting_text(value)}" for key, value in job.overrides.items()]
     said += [f"limit={job.limit}"] if job.limit is not None else []
     name = job.method if job.preset == "quick" else f"{job.method} ({job.preset})"
     return f"{name}[{','.join(said)}]" if said else name

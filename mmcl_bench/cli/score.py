@@ -117,7 +117,7 @@ def _intervals(runs: Sequence[ForeignRun]) -> dict[str, list[Interval]]:
     import numpy as np
 
     from mmcl_bench.metrics import METRICS
-    from mmcl_bench.runner import LEVEL, RESAMPLES
+    from mmcl_bench.recording import LEVEL, RESAMPLES
     from mmcl_bench.seeds import derive_seed
     from mmcl_bench.stats import bootstrap_interval
 
@@ -179,7 +179,7 @@ def _record(
     judge: Judge, runs: Sequence[ForeignRun], intervals: dict[str, list[Interval]], folders: Sequence[str]
 ) -> dict[str, Any]:
     from mmcl_bench.metrics import per_class_accuracy
-    from mmcl_bench.runner import number
+    from mmcl_bench.recording import number
 
     def figures(at: int) -> dict[str, Any]:
         return {
