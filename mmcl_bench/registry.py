@@ -6,7 +6,6 @@ import difflib
 import fnmatch
 import importlib
 from collections.abc import Callable, Iterator, Mapping
-from importlib import metadata
 from typing import Any, Generic, TypeVar
 
 from mmcl_bench.errors import UserError
@@ -82,6 +81,8 @@ class Registry(Generic[T]):
         return iter({**self._builtin, **self._plugins(), **self._registered})
 
     def _plugins(self) -> dict[str, str]:
+        from importlib import metadata
+
         found = metadata.entry_points(group=self.group)
         return {entry.name: entry.value for entry in found if entry.name not in self._builtin}
 
