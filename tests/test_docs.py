@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -81,8 +82,7 @@ class Reader:
         if words[:2] == ["data", "show"]:
             words = [*words[:3], self._sample(root / words[2]), *words[4:]]
         if words[0] in ("run", "fuse"):
-            trains_a_network = "--method" not in words and "logistic" not in " ".join(words)
-            words = [*words, *(SHORT if trains_a_network else []), *(["--limit", "20"] if "paper" in words else [])]
+            words = self._shortened(words)
         if words[0] == "report":
             app(["run", "zero-shot", "--dataset", "nw-ucla", "--method", "chance"], standalone_mode=False)
         if words[:2] == ["baseline", "accept"]:
@@ -93,6 +93,15 @@ class Reader:
             return
         monkeypatch.setenv("MMCL_BENCH_DATA", str(root))
         app(words, standalone_mode=False)
+
+    def _shortened(self, words: list[str]) -> list[str]:
+        """The words of a run as a smoke run, where it would train a network."""
+        if "--suite" in words:
+            return [*words, *(["--methods", "chance", "--limit", "20"] if "--methods" not in words else [])]
+        chosen = next((after for word, after in pairwise(words) if word in ("--method", "--members")), "mmcl")
+        if chosen != "paper" and "mmcl" not in chosen:
+            return words
+        return [*words, *SHORT, *(["--limit", "20"] if "paper" in words else [])]
 
     def _with_tiny_source(self, words: list[str]) -> list[str]:
         name = words[2]
