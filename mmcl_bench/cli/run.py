@@ -108,7 +108,8 @@ def run(
     if as_json:
         show_json(tables.run_records(stored))
     else:
-        show(tables.run_table(stored))
+        for table in tables.run_tables(stored):
+            show(table)
         typer.echo(f"stored in {paths.results_root(results) / 'jobs'}; mmcl-bench report makes the page", err=True)
     if failures:
         typer.echo(f"mmcl-bench: {len(failures)} of {len(jobs)} jobs have no result:", err=True)

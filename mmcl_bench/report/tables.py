@@ -222,11 +222,19 @@ def ahead_of_best(fused: Sequence[Stored], members: Sequence[Stored]) -> Compari
     return compare(fusion, standings(members)[0].group)
 
 
+def run_tables(stored: Sequence[Stored]) -> list[Table]:
+    """A terminal table for each task, in the order in which tasks first come; see :func:`run_table`."""
+    by_task: dict[str, list[Stored]] = {}
+    for job in stored:
+        by_task.setdefault(job.result.task.identity, []).append(job)
+    return [run_table(jobs) for jobs in by_task.values()]
+
+
 def run_table(stored: Sequence[Stored]) -> Table:
     """A terminal table, one column a method, best first; below it, how far the best is ahead of each other one.
 
-    Methods stand side by side, so that figures and intervals of several fit a terminal of 80 columns. Smoke runs are
-    shown, and named so.
+    The jobs are of one task. Methods stand side by side, so that figures and intervals of several fit a terminal of 80
+    columns. Smoke runs are shown, and named so.
     """
     from rich.table import Table
     from rich.text import Text

@@ -44,6 +44,14 @@ def test_one_seed_keeps_the_interval_that_its_result_holds(store_job):
     assert (row["top1"], row["top1_low"], row["top1_high"]) == (figure.value, figure.low, figure.high)
 
 
+def test_tasks_never_share_a_terminal_table(store_job):
+    jobs = [store_job(name="one"), store_job(name="other", method="devise"), store_job(name="one", method="chance")]
+    first, second = tables.run_tables(jobs)
+    assert (len(first.columns), len(second.columns)) == (3, 2)
+    assert "one@" in str(first.title)
+    assert "other@" in str(second.title)
+
+
 def test_smoke_runs_are_not_ranked(store_job):
     board = tables.leaderboard([store_job(), store_job(method="quick-look", limit=8)])
     assert board["method"].tolist() == ["mmcl"]
