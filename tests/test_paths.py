@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -44,3 +46,13 @@ def test_a_wrong_config_file_is_one_line(text: str, said: str) -> None:
 @pytest.mark.parametrize("kind", ["tasks", "protocols"])
 def test_cards_and_facts_are_found(kind: str) -> None:
     assert any(paths.packaged(kind).iterdir())
+
+
+def test_the_wheel_brings_every_file_that_is_looked_for_in_the_package() -> None:
+    root = Path(paths.__file__).parents[1]
+    brought = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    sources = root.glob("mmcl_bench/**/*.py")
+    kinds = {kind for source in sources for kind in re.findall(r'packaged\("(\w+)"\)', source.read_text())}
+    assert kinds == {"tasks", "protocols", "results"}
+    targets = brought["force-include"].values()
+    assert {target.removeprefix("mmcl_bench/data/").partition("/")[0] for target in targets} == kinds
