@@ -39,7 +39,7 @@ def sources_folder() -> Path | None:
 
 
 def packaged(kind: str) -> Path:
-    """The folder ``tasks``, ``protocols`` or ``results``: package data when installed, in a checkout the repository's own."""
+    """``tasks``, ``protocols`` or ``results``: package data when installed, in a checkout the repository's own."""
     installed = PACKAGE / "data" / kind
     return installed if installed.is_dir() else PACKAGE.parent / kind
 
