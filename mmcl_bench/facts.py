@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mmcl_bench.errors import UserError
 from mmcl_bench.paths import packaged
 from mmcl_bench.registry import unknown
+from mmcl_bench.toml_files import read_toml
 
 Label = Annotated[int, Field(ge=0, strict=True)]
 """A zero-based class number."""
@@ -314,12 +314,4 @@ def _read(folder: str, kind: str, name: str, model: type[_File]) -> _File:
     known = _names(folder)
     if name not in known:
         raise UserError(unknown(kind, name, known))
-    path = _folder(folder) / f"{name}.toml"
-    try:
-        return model.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: {where or 'file'}: {first['msg']}; mend it or restore the original") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not TOML ({error}); mend it or restore the original") from error
+    return read_toml(_folder(folder) / f"{name}.toml", model, kind)

@@ -18,13 +18,12 @@ from __future__ import annotations
 
 import fnmatch
 import json
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from mmcl_bench import paths
 from mmcl_bench.errors import UserError
@@ -32,6 +31,7 @@ from mmcl_bench.jobs import Job, make_job
 from mmcl_bench.methods import METHODS
 from mmcl_bench.registry import unknown
 from mmcl_bench.tasks import Task, TaskCard, cards, load_task
+from mmcl_bench.toml_files import read_toml
 
 if TYPE_CHECKING:
     from mmcl_bench.datasets import DatasetFacts
@@ -96,17 +96,7 @@ def load_suite(name: str) -> Suite:
                 f"{unknown('suite', name, known)} A suite of your own is given as a file, such as mine.toml."
             )
         path = _packaged() / f"{name}.toml"
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    # As for task cards, a number of thousands of digits is a ValueError.
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a readable suite ({error})") from error
-    try:
-        return Suite.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "suite"
-        raise UserError(f"{path}: {where}: {first['msg'].rstrip('.')}; mend the suite") from error
+    return read_toml(path, Suite, "suite")
 
 
 def suite_names() -> list[str]:

@@ -10,17 +10,17 @@ import fnmatch
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mmcl_bench import facts, paths
 from mmcl_bench.errors import UserError
 from mmcl_bench.registry import unknown
+from mmcl_bench.toml_files import read_toml
 
 if TYPE_CHECKING:
     from mmcl_bench.datasets import DatasetFacts
@@ -218,22 +218,7 @@ class Task:
 
 def read_card(path: Path) -> TaskCard:
     """Reads one card. Raises :class:`UserError` with the file and the field that is wrong."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    # Beside what is no TOML and no UTF-8, a number of thousands of digits is a ValueError.
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a readable task card ({error})") from error
-    try:
-        return TaskCard.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "card"
-        raise UserError(f"{path}: {where}: {_said(first['msg'])}; mend the card") from error
-
-
-def _said(message: str) -> str:
-    """What a validator said, without pydantic's heading, to go on after it."""
-    return message.removeprefix("Value error, ").rstrip(".")
+    return read_toml(path, TaskCard, "task card")
 
 
 def cards() -> dict[str, TaskCard]:

@@ -355,7 +355,7 @@ def a_split(name: str, unseen: str, more: str = "") -> str:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("table = ", "not TOML"),
+        ("table = ", "not a readable"),
         (HEADER, r"no \[\[split\]\] entries"),
         (HEADER + 'split = ["2/1"]\n', r"no \[\[split\]\] entries"),
         (HEADER.replace("= 0", "= 1") + a_split("2/1", "[1]"), "index_base"),
