@@ -15,8 +15,6 @@ import re
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -191,17 +189,6 @@ class Baseline(_Record):
         text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, lambda draft: draft.write_text(text, encoding="utf-8", newline=""))
-
-
-@dataclass(frozen=True)
-class Current:
-    """Finished jobs of one row as they are now."""
-
-    group: Group
-
-    @cached_property
-    def row(self) -> Row:
-        return row_of(self.group)
 
 
 def unversioned(identity: str) -> str:

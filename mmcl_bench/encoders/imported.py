@@ -6,7 +6,6 @@ rows, one a line.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,11 +54,6 @@ def read_features(folder: Path, sample_ids: Sequence[str], skip_bad: bool = Fals
     if len(sizes) > 1:
         raise UserError(f"{folder}: features have {min(sizes)} to {max(sizes)} numbers; every clip should have as many")
     return Imported(np.array(list(found), dtype=np.int64), np.stack(list(found.values())), lacking)
-
-
-def hash_of(features: np.ndarray) -> str:
-    """sha256 of features, in hex."""
-    return hashlib.sha256(np.ascontiguousarray(features, dtype="<f4").data).hexdigest()
 
 
 def _refuse(folder: Path, lacking: dict[str, str], n_clips: int, skip_bad: bool) -> None:
