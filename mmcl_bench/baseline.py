@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mmcl_bench.atomic import write_atomically
-from mmcl_bench.errors import UserError
-from mmcl_bench.metrics import METRICS
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import write_atomically
+from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.report.groups import Group, group_jobs, unlimited
 from mmcl_bench.results import SCORES, Stored
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from mmcl_bench.atomic import DamagedError, read_sealed, set_aside, write_sealed
+from mmcl_bench.core.files import DamagedError, read_sealed, set_aside, write_sealed
 
 _LOG = logging.getLogger(__name__)
 

@@ -14,16 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.fusion import parse_member
-from mmcl_bench.metrics import METRICS, Metric, Scored, predictions
-from mmcl_bench.recording import task_record
-from mmcl_bench.registry import unknown
-from mmcl_bench.report.groups import Group, group_jobs
-from mmcl_bench.results import RESULT, Stored, TaskRecord, stored_results
-from mmcl_bench.seeds import derive_seed
-from mmcl_bench.settings import setting_text
-from mmcl_bench.stats import (
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import unknown
+from mmcl_bench.core.seeds import derive_seed
+from mmcl_bench.core.settings import parse_member, setting_text
+from mmcl_bench.evaluation.metrics import METRICS, Metric, Scored, predictions
+from mmcl_bench.evaluation.statistics import (
     Interval,
     McNemar,
     PairedDifference,
@@ -35,6 +31,9 @@ from mmcl_bench.stats import (
     split_difference,
     unpaired_difference,
 )
+from mmcl_bench.recording import task_record
+from mmcl_bench.report.groups import Group, group_jobs
+from mmcl_bench.results import RESULT, Stored, TaskRecord, stored_results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -343,7 +342,7 @@ def _side_of_file(path: Path, task: str, data_root: Path | None) -> Side:
 
 
 def _entry_of_scores(path: Path, task: str, data_root: Path | None) -> Entry:
-    from mmcl_bench import paths
+    from mmcl_bench.core import paths
     from mmcl_bench.scoring import ForeignRun, Judge, read_score_file
     from mmcl_bench.tasks import load_task
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-from mmcl_bench.atomic import DamagedError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import DamagedError
 from mmcl_bench.engines import Assignment, Engine, Outcome
-from mmcl_bench.errors import UserError
 from mmcl_bench.jobs import Job
 from mmcl_bench.methods.base import Progress
 from mmcl_bench.planning import Planned, State

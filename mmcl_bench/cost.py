@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import ScoringNetwork
 from mmcl_bench.skeleton.layouts import get_layout

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmcl_bench import facts
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import unknown
 from mmcl_bench.facts import ClassMap, ClassText, SharedClass, Split
-from mmcl_bench.registry import unknown
 from mmcl_bench.skeleton.readers import READERS
 from mmcl_bench.skeleton.store import CARD, DatasetCard, Side, SkeletonDataset
 

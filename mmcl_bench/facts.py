@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.paths import packaged
-from mmcl_bench.registry import unknown
-from mmcl_bench.toml_files import read_toml
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.paths import packaged
+from mmcl_bench.core.records import read_toml
+from mmcl_bench.core.registry import unknown
 
 Label = Annotated[int, Field(ge=0, strict=True)]
 """A zero-based class number."""

@@ -22,12 +22,13 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp
 
 from mmcl_bench import provenance, results
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import unknown
+from mmcl_bench.core.settings import member_text, parse_member, split_outside_brackets
+from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration, per_class_accuracy
 from mmcl_bench.jobs import Job, make_job
 from mmcl_bench.methods import METHODS
-from mmcl_bench.metrics import METRICS, Scored, fit_calibration, per_class_accuracy
 from mmcl_bench.recording import figure, number
-from mmcl_bench.registry import unknown
 from mmcl_bench.results import (
     FUSION,
     SCORES,
@@ -38,7 +39,6 @@ from mmcl_bench.results import (
     Stored,
     Validation,
 )
-from mmcl_bench.settings import setting_text
 from mmcl_bench.tasks import Task
 
 VERSION = 1
@@ -51,7 +51,6 @@ ENSEMBLES: Mapping[str, tuple[str, ...]] = {
     )
 }
 """Named lists of members. ``paper``: the six streams of MMCL (Liu, Chen, Liu, ACM MM 2024), of the method in use."""
-_MEMBER = re.compile(r"(?P<method>[\w.-]*)(?:\[(?P<settings>.*)\])?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -172,27 +171,7 @@ def parse_members(text: str) -> list[str]:
         return list(ENSEMBLES[text])
     if re.fullmatch(r"[\w.-]+", text) and text not in METHODS:
         raise UserError(f"--members: {unknown('ensemble', text, sorted(ENSEMBLES))}")
-    return _split(text, "--members")
-
-
-def parse_member(text: str) -> tuple[str, dict[str, str]]:
-    """The method's name, empty where none is given, and the settings of one member."""
-    found = _MEMBER.fullmatch(text.strip())
-    if found is None:
-        raise UserError(f"--members: {text!r} should be method[key=value,key=value]")
-    settings = {}
-    for part in _split(found["settings"] or "", f"--members: {text!r}"):
-        key, equals, value = part.partition("=")
-        if not equals or not key:
-            raise UserError(f"--members: {text!r} has {part!r} where key=value is expected")
-        settings[key.strip()] = value.strip()
-    return found["method"], settings
-
-
-def member_text(method: str, settings: Mapping[str, Any]) -> str:
-    """A member as :func:`parse_member` reads it."""
-    listed = ",".join(f"{key}={setting_text(value)}" for key, value in sorted(settings.items()))
-    return f"{method}[{listed}]" if listed else method
+    return split_outside_brackets(text, "--members")
 
 
 def parse_weights(text: str) -> Weights:
@@ -428,22 +407,6 @@ def _method_record(job: FusionJob, members: Sequence[Stored]) -> MethodRecord:
 def describe(job: Job) -> str:
     """The job's method with the settings that are not its preset's, as a member is written."""
     return member_text(job.method, job.overrides)
-
-
-def _split(text: str, where: str) -> list[str]:
-    """Parts between commas outside brackets."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += (letter == "[") - (letter == "]")
-        if depth < 0:
-            break
-        if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    if depth:
-        raise UserError(f"{where}: its square brackets do not pair")
-    return [part.strip() for part in parts if part.strip()]
 
 
 def _logit_loss(sheets: np.ndarray, labels: np.ndarray) -> Any:

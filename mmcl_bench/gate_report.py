@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from mmcl_bench.atomic import write_atomically
+from mmcl_bench.core.files import write_atomically
 from mmcl_bench.gate import FAILING, Judgement, Verdict, environment_changes
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import unknown
+from mmcl_bench.core.seeds import derive_seed
+from mmcl_bench.core.settings import parse_setting
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Method
-from mmcl_bench.registry import unknown
-from mmcl_bench.seeds import derive_seed
-from mmcl_bench.settings import parse_setting
 from mmcl_bench.tasks import Task
 
 _READABLE = 200

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mmcl_bench.atomic import write_atomically
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import write_atomically
 from mmcl_bench.skeleton.layouts import get_layout
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pydantic_core
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.failures import FAILURE, read_failure
 from mmcl_bench.results import RESULT, SCHEMA
 from mmcl_bench.runner import Surroundings, why_checkpoints_stale

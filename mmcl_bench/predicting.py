@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import softmax
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Method
 from mmcl_bench.methods.saved import saved_layout

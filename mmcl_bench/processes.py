@@ -12,7 +12,7 @@ import torch
 from torch import multiprocessing
 from torch.multiprocessing.spawn import ProcessRaisedException, start_processes
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

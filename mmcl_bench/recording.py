@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from mmcl_bench import stats
+from mmcl_bench.core.seeds import derive_seed
+from mmcl_bench.evaluation import statistics as stats
+from mmcl_bench.evaluation.metrics import METRICS, Scored, per_class_accuracy
 from mmcl_bench.jobs import Job
 from mmcl_bench.methods.base import Method
-from mmcl_bench.metrics import METRICS, Scored, per_class_accuracy
 from mmcl_bench.protocols.base import Protocol
 from mmcl_bench.results import (
     Embeddings,
@@ -25,7 +26,6 @@ from mmcl_bench.results import (
     TaskRecord,
     Validation,
 )
-from mmcl_bench.seeds import derive_seed
 from mmcl_bench.tasks import Task
 
 LEVEL = 0.95

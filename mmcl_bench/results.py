@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mmcl_bench.atomic import DamagedError, write_atomically
-from mmcl_bench.errors import UserError
-from mmcl_bench.paths import results_root
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import DamagedError, write_atomically
+from mmcl_bench.core.paths import results_root
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mmcl_bench.metrics import Scored
+    from mmcl_bench.evaluation.metrics import Scored
 
 SCHEMA = 1
 RESULT, SCORES, SAMPLES = "result.json", "scores.safetensors", "samples.parquet"
@@ -226,7 +226,7 @@ class Stored:
         """Scores joined with labels: what every metric is computed from."""
         from pyarrow import parquet
 
-        from mmcl_bench.metrics import Scored
+        from mmcl_bench.evaluation.metrics import Scored
 
         with _reading(self.folder / SAMPLES) as path:
             columns = parquet.read_table(path, columns=["column"])["column"].to_numpy()
@@ -243,7 +243,7 @@ class Stored:
         import pandas as pd
         from safetensors.numpy import load_file
 
-        from mmcl_bench.metrics import Scored
+        from mmcl_bench.evaluation.metrics import Scored
 
         if VALIDATION_SCORES not in self.result.files:
             return None

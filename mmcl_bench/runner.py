@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock
 
-from mmcl_bench import paths, provenance, results
-from mmcl_bench.atomic import DamagedError, is_disk_full, remove_drafts, write_atomically
-from mmcl_bench.devices import find_device
-from mmcl_bench.errors import UserError
+from mmcl_bench import provenance, results
+from mmcl_bench.core import paths
+from mmcl_bench.core.compute import deterministic, find_device
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import DamagedError, is_disk_full, remove_drafts, write_atomically
+from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration
 from mmcl_bench.failures import forget_failure, record_failure
 from mmcl_bench.jobs import Job, make_job
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Context, Method, Progress, silent
-from mmcl_bench.metrics import METRICS, Scored, fit_calibration
 from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.protocols.base import Needs, Protocol
 from mmcl_bench.recording import Findings, History, number
@@ -195,7 +195,7 @@ class _Run:
             self.job.task, data, needs, self.where.data_root / "cache", self.job.limit, self._advance
         )
         history: History = {}
-        with _deterministic(self.where.device):
+        with deterministic(self.where.device):
             selection, validation = self._select(method_class, protocol, history)
             method = method_class(**self.job.settings)
             report = method.fit(
@@ -380,16 +380,3 @@ def _checked(scores: np.ndarray, n_clips: int, n_classes: int, method: str) -> n
     if not np.isfinite(scores).all():
         raise ValueError(f"method {method} gave scores that are not finite")
     return scores
-
-
-@contextlib.contextmanager
-def _deterministic(device: str) -> Iterator[None]:
-    """Makes torch repeat itself; costs nothing where torch is not used."""
-    import torch
-
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.metrics import METRICS, Scored, fit_calibration, per_class_accuracy
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration, per_class_accuracy
 from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.protocols.base import Needs, Protocol
 from mmcl_bench.recording import figure, number, task_record
@@ -392,7 +392,7 @@ def write_template(path: Path, judge: Judge) -> int:
     """Writes a CSV file of all test clips and classes with every score 0, for others to fill in; returns its rows."""
     import pandas as pd
 
-    from mmcl_bench.atomic import write_atomically
+    from mmcl_bench.core.files import write_atomically
 
     if not path.parent.is_dir():
         raise UserError(f"{path.parent}: no such folder; make it, or choose another --template")

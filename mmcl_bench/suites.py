@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from mmcl_bench import paths
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.records import read_toml
+from mmcl_bench.core.registry import unknown
 from mmcl_bench.jobs import Job, make_job
 from mmcl_bench.methods import METHODS
-from mmcl_bench.registry import unknown
 from mmcl_bench.tasks import Task, TaskCard, cards, load_task
-from mmcl_bench.toml_files import read_toml
 
 if TYPE_CHECKING:
     from mmcl_bench.datasets import DatasetFacts

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mmcl_bench import facts, paths
-from mmcl_bench.errors import UserError
-from mmcl_bench.registry import unknown
-from mmcl_bench.toml_files import read_toml
+from mmcl_bench import facts
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.records import read_toml
+from mmcl_bench.core.registry import unknown
 
 if TYPE_CHECKING:
     from mmcl_bench.datasets import DatasetFacts
@@ -367,7 +368,7 @@ def _derived_card(family: str, dataset: str, source: str | None, data_root: Path
 
 def _checked(card: TaskCard) -> TaskCard:
     """A card that somebody wrote, whose metrics its family has. Raises :class:`UserError` for one that it lacks."""
-    from mmcl_bench.metrics import METRICS
+    from mmcl_bench.evaluation.metrics import METRICS
 
     known = [name for name in METRICS.names() if card.family in METRICS.get(name).families]
     for name in card.metrics:

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from mmcl_bench.checkpoints import Checkpoints
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.methods.base import Context, FitReport
 from mmcl_bench.processes import run_in_processes
-from mmcl_bench.seeds import derive_seed
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -12,8 +12,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import mmcl_bench
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders.features import STORED
-from mmcl_bench.errors import UserError
 from mmcl_bench.methods import METHODS
 from mmcl_bench.skeleton.store import Modality
 

@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-from mmcl_bench.atomic import write_atomically
+from mmcl_bench.core.files import write_atomically
 
 CLOCK = "clock.json"
 _SECONDS = 2.0

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mmcl_bench.metrics import METRICS, Scored
+from mmcl_bench.evaluation.metrics import METRICS, Scored
+from mmcl_bench.evaluation.statistics import bootstrap_interval
 from mmcl_bench.results import (
     Embeddings,
     Figure,
@@ -25,7 +26,6 @@ from mmcl_bench.results import (
     write_result,
     write_scores,
 )
-from mmcl_bench.stats import bootstrap_interval
 
 CLASSES = ("wave", "clap", "walk", "sit")
 _METRICS = {

@@ -12,12 +12,12 @@ from scipy.stats import binomtest
 
 from mmcl_bench import comparing
 from mmcl_bench.comparing import Comparison, Entry, Leaderboard, compare, find_side, matches
-from mmcl_bench.errors import UserError
-from mmcl_bench.metrics import METRICS
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.evaluation.metrics import METRICS
+from mmcl_bench.evaluation.statistics import holm
 from mmcl_bench.report import tables
 from mmcl_bench.results import Stored, write_result
 from mmcl_bench.scoring import Calibration, ForeignRun, Judge, ScoreFile, read_score_file
-from mmcl_bench.stats import holm
 from mmcl_bench.tasks import load_task
 
 TASK = "supervised/nw-ucla[split=x-view]"

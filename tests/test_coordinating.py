@@ -18,9 +18,9 @@ from filelock import FileLock
 
 from failing import failing
 from mmcl_bench.coordinating import Ran, run_plan
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.engines import Assignment, Engine, Heard, Outcome
 from mmcl_bench.engines.local import Local
-from mmcl_bench.errors import UserError
 from mmcl_bench.failures import FAILURE
 from mmcl_bench.jobs import Job, make_job
 from mmcl_bench.methods import METHODS

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.cost import Blueprint, complexity, measure, speed
-from mmcl_bench.errors import UserError
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import ScoringNetwork
 from mmcl_bench.skeleton.layouts import get_layout

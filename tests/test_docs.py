@@ -25,11 +25,11 @@ import typer
 import feature_inputs
 import published
 from mmcl_bench.cli import app
+from mmcl_bench.core.registry import Registry
 from mmcl_bench.encoders import ENCODERS
 from mmcl_bench.jobs import make_job
 from mmcl_bench.methods import METHODS
 from mmcl_bench.nn import BACKBONES
-from mmcl_bench.registry import Registry
 from mmcl_bench.results import Result
 from mmcl_bench.runner import Surroundings, run_job
 from mmcl_bench.skeleton.layouts import KINECT_V2

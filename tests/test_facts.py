@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from mmcl_bench import facts
-from mmcl_bench.errors import UserError
-from mmcl_bench.paths import packaged
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.paths import packaged
 
 FILES = sorted(packaged("protocols").rglob("*.toml"))
 SPLITS = [(table, name) for table in facts.split_tables() for name in facts.splits(table)]

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from mmcl_bench import fusion
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.fusion import FusionJob, fit_weights, fuse_scores, member_jobs, parse_members, run_fusion
 from mmcl_bench.jobs import make_job
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Context, FitReport, Method
 from mmcl_bench.methods.joints import joint_features
-from mmcl_bench.metrics import METRICS
 from mmcl_bench.protocols.base import ClipView, Problem
 from mmcl_bench.report import tables
 from mmcl_bench.report.groups import group_jobs

@@ -28,9 +28,9 @@ from mmcl_bench.baseline import (
     unpacked,
     with_reruns,
 )
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.gate import Judgement, Verdict, accepted, current_rows, judge, noises, tolerance
-from mmcl_bench.metrics import METRICS
 from mmcl_bench.results import Stored, stored_results
 from stored_jobs import stored_job
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.jobs import make_job
 from mmcl_bench.methods import METHODS
-from mmcl_bench.seeds import derive_seed
 from mmcl_bench.tasks import load_task
 
 TASK = load_task("supervised/nw-ucla")

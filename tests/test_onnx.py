@@ -10,7 +10,7 @@ import pytest
 
 from mmcl_bench import onnx_export
 from mmcl_bench.cli import app
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.jobs import make_job
 from mmcl_bench.methods import METHODS
 from mmcl_bench.onnx_export import Exported, export_onnx

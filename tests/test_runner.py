@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from mmcl_bench import read_results
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.jobs import Job, make_job
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Context, FitReport, Method
-from mmcl_bench.metrics import METRICS
 from mmcl_bench.protocols.base import ClipView, Problem
 from mmcl_bench.results import RESULT, SAMPLES, SCORES, Stored, require_results
 from mmcl_bench.runner import Surroundings, run_job

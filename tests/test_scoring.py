@@ -14,9 +14,9 @@ import pytest
 from safetensors.numpy import save_file
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.evaluation.metrics import METRICS, fit_calibration
 from mmcl_bench.fusion import FUSION
-from mmcl_bench.metrics import METRICS, fit_calibration
 from mmcl_bench.report import tables
 from mmcl_bench.results import Stored, read_results
 from mmcl_bench.scoring import ForeignRun, Judge, ScoreFile, read_score_file, write_template

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.jobs import make_job
 from mmcl_bench.methods import METHODS
 from mmcl_bench.suites import Matrix, Suite, load_suite, suite_names

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.metrics import METRICS
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.skeleton.readers import READERS
 from mmcl_bench.tasks import cards, find_task, list_tasks, load_task

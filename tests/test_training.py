@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.methods.base import Context
 from mmcl_bench.training import DivergedError, Losses, Schedule, Trainer
 

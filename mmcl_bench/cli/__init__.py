@@ -24,7 +24,7 @@ from mmcl_bench.cli import (
     run,
     score,
 )
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 
 INTERRUPTED = 130
 

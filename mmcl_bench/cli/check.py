@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli import options
 from mmcl_bench.cli.baseline import DEFAULT
 from mmcl_bench.cli.console import AsJson, show, show_json, status
 from mmcl_bench.cli.jobs import surroundings
 from mmcl_bench.cli.live import Board
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -164,9 +164,9 @@ def _job_key(row: Row) -> tuple[str, str, str, str] | None:
     """Task, method, preset and settings of the jobs that the row's command makes now, when its preset may be another;
     None where it makes none."""
     from mmcl_bench.baseline import unversioned
+    from mmcl_bench.core.settings import setting_text
     from mmcl_bench.jobs import settings_of
     from mmcl_bench.methods import METHODS
-    from mmcl_bench.settings import setting_text
 
     overrides = {name: setting_text(value) for name, value in row.overrides.items()}
     try:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli import options
 from mmcl_bench.cli.console import AsJson, progress, show, show_json, status
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -397,7 +397,7 @@ def _record(found: Comparison, names: tuple[str, str]) -> dict[str, Any]:
 
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    from mmcl_bench.atomic import write_atomically
+    from mmcl_bench.core.files import write_atomically
 
     def write(draft: Path) -> None:
         with draft.open("w", encoding="utf-8", newline="") as file:

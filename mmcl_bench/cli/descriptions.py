@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import platformdirs
 
 import mmcl_bench
-from mmcl_bench import paths
-from mmcl_bench.atomic import write_atomically
-from mmcl_bench.registry import Registry
+from mmcl_bench.core import paths
+from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.registry import Registry
 
 T = TypeVar("T")
 Row = dict[str, str]

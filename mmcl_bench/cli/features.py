@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli.console import AsJson, DataRoot, progress, show, show_json
 from mmcl_bench.cli.data.listing import Name
 from mmcl_bench.cli.options import Device
+from mmcl_bench.core import paths
 
 if TYPE_CHECKING:
     from mmcl_bench.skeleton.store import SkeletonDataset
@@ -81,9 +81,9 @@ def build(
 
     Stopped or killed, the same command goes on where it was. Nothing is downloaded.
     """
-    from mmcl_bench.devices import find_device
+    from mmcl_bench.core.compute import find_device
+    from mmcl_bench.core.errors import UserError
     from mmcl_bench.encoders.answers import INSTRUCTIONS
-    from mmcl_bench.errors import UserError
 
     if videos is None and not encode and ask is None:
         raise UserError("features build: give --videos to make strips, and --encode or --ask for what to do with them")
@@ -118,8 +118,8 @@ def import_features(
     as_json: AsJson = False,
 ) -> None:
     """Put features that were computed elsewhere with a prepared data set, for use in the place of an encoder."""
+    from mmcl_bench.core.errors import UserError
     from mmcl_bench.encoders.imported import read_features
-    from mmcl_bench.errors import UserError
     from mmcl_bench.skeleton.additions import add_features
     from mmcl_bench.skeleton.store import Modality
 
@@ -173,7 +173,7 @@ def _source(
     size: str | None,
     device: str,
 ) -> VideoSource:
-    from mmcl_bench.errors import UserError
+    from mmcl_bench.core.errors import UserError
     from mmcl_bench.video.build import VideoSource
     from mmcl_bench.video.strips import StripForm
 
@@ -261,7 +261,7 @@ def _rows_with_strips(dataset: SkeletonDataset) -> list[int]:
 
 def _stored_name(text: str) -> str:
     """A name for a spec and a file."""
-    from mmcl_bench.errors import UserError
+    from mmcl_bench.core.errors import UserError
 
     name = re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:60]
     if not name:

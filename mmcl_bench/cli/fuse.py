@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli import options
 from mmcl_bench.cli.jobs import TaskWish, by_stream, run_jobs, surroundings
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from mmcl_bench.jobs import Job

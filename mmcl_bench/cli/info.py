@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli import options
 from mmcl_bench.cli.console import AsJson, show, show_json, status
-from mmcl_bench.devices import find_device
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.compute import find_device
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli.options import key_values, names
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from mmcl_bench.jobs import Job
@@ -53,7 +53,7 @@ def surroundings(
     data_root: Path | None, results: Path | None, device: str, scalars: Path | None = None
 ) -> Surroundings:
     """Where the jobs of a command run."""
-    from mmcl_bench.devices import find_device
+    from mmcl_bench.core.compute import find_device
     from mmcl_bench.runner import Surroundings
 
     root, results_root = paths.data_root(data_root), paths.results_root(results)

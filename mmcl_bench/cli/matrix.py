@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmcl_bench import paths
 from mmcl_bench.cli.jobs import TaskWish, by_stream
 from mmcl_bench.cli.options import key_values, names
-from mmcl_bench.errors import UserError
-from mmcl_bench.registry import unknown
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import unknown
 
 if TYPE_CHECKING:
     from mmcl_bench.jobs import Job

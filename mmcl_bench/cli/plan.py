@@ -103,7 +103,7 @@ def _table(planned: Sequence[Planned]) -> RenderableType:
 
 def _method(planned: Planned) -> str:
     """The method with what differs from its preset, and the limit, as one would ask for it."""
-    from mmcl_bench.settings import setting_text
+    from mmcl_bench.core.settings import setting_text
 
     job = planned.job
     said = [f"{key}={setting_text(value)}" for key, value in job.overrides.items()]

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli import options
 from mmcl_bench.cli.console import AsJson, progress
 from mmcl_bench.cli.options import key_values
 from mmcl_bench.cli.trained import Job, OfMethod, OfSeed, Text, Texts, trained_model
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from mmcl_bench.predicting import Prediction
@@ -112,7 +112,7 @@ def predict(
 
 def _write(output: Path | None, write: Callable[[TextIO], int]) -> int:
     """Writes to a file in one step, or to standard output; returns what ``write`` counted."""
-    from mmcl_bench.atomic import write_atomically
+    from mmcl_bench.core.files import write_atomically
 
     if output is None:
         return write(sys.stdout)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli import options
 from mmcl_bench.cli.console import show, show_json
 from mmcl_bench.cli.jobs import run_jobs, surroundings
 from mmcl_bench.cli.live import Board
 from mmcl_bench.cli.matrix import MatrixWish
+from mmcl_bench.core import paths
 
 if TYPE_CHECKING:
     from mmcl_bench.coordinating import Ran
@@ -89,7 +89,8 @@ def run(
     )
     jobs = wish.jobs(data_root)
 
-    from mmcl_bench.engines import ENGINES, limit_threads
+    from mmcl_bench.core.compute import limit_threads
+    from mmcl_bench.engines import ENGINES
 
     chosen = ENGINES.get(engine)(workers, options.key_values("--engine-option", engine_options))
     where = surroundings(data_root, results, device, tensorboard)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli import options
 from mmcl_bench.cli.console import AsJson, show, show_json, status
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mmcl_bench.evaluation.statistics import Interval
     from mmcl_bench.scoring import ForeignRun, Judge
-    from mmcl_bench.stats import Interval
 
 
 def score(
@@ -116,10 +116,10 @@ def _intervals(runs: Sequence[ForeignRun]) -> dict[str, list[Interval]]:
     """By metric: the interval of each file, then, of several, that of their mean."""
     import numpy as np
 
-    from mmcl_bench.metrics import METRICS
+    from mmcl_bench.core.seeds import derive_seed
+    from mmcl_bench.evaluation.metrics import METRICS
+    from mmcl_bench.evaluation.statistics import bootstrap_interval
     from mmcl_bench.recording import LEVEL, RESAMPLES
-    from mmcl_bench.seeds import derive_seed
-    from mmcl_bench.stats import bootstrap_interval
 
     found = {}
     for metric in map(METRICS.get, runs[0].judge.task.card.metrics):
@@ -144,7 +144,7 @@ def _table(judge: Judge, runs: Sequence[ForeignRun], intervals: dict[str, list[I
     from rich.table import Table
     from rich.text import Text
 
-    from mmcl_bench.metrics import METRICS
+    from mmcl_bench.evaluation.metrics import METRICS
     from mmcl_bench.report.tables import percent
 
     notes = [
@@ -178,7 +178,7 @@ def _table(judge: Judge, runs: Sequence[ForeignRun], intervals: dict[str, list[I
 def _record(
     judge: Judge, runs: Sequence[ForeignRun], intervals: dict[str, list[Interval]], folders: Sequence[str]
 ) -> dict[str, Any]:
-    from mmcl_bench.metrics import per_class_accuracy
+    from mmcl_bench.evaluation.metrics import per_class_accuracy
     from mmcl_bench.recording import number
 
     def figures(at: int) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.registry import Registry
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import Registry
 
 if TYPE_CHECKING:
     import numpy as np

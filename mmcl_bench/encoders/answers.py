@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders.cache import Progress, folder_name, read_arrays, write_arrays
 from mmcl_bench.encoders.features import batched, require_all, strips_of
 from mmcl_bench.encoders.multimodal import Answer, MultimodalModel
-from mmcl_bench.errors import UserError
 from mmcl_bench.skeleton.store import Modality, SkeletonDataset
 
 BLOCK = 32

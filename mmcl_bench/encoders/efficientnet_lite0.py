@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders import EncoderFamily
 from mmcl_bench.encoders.timm import bare_model, encode_with_timm
 from mmcl_bench.encoders.weights import packaged_folder, read_state_dict, refuse_argument, require_hash
-from mmcl_bench.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np

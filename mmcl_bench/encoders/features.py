@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from PIL import Image
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders import image_encoder, on_device, text_encoder
 from mmcl_bench.encoders.cache import FeatureCache, Progress
-from mmcl_bench.errors import UserError
 from mmcl_bench.skeleton.store import Addition, Modality, SkeletonDataset
 
 if TYPE_CHECKING:

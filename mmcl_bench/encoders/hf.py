@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders import EncoderFamily
 from mmcl_bench.encoders.weights import cached_hub_file, file_hash
-from mmcl_bench.errors import UserError
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.archive import BadFile
 from mmcl_bench.skeleton.formats.npy import read_array
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders.hf import load_local, model_folder, require_trained, weights_hash
-from mmcl_bench.errors import UserError
 
 if TYPE_CHECKING:
     import torch

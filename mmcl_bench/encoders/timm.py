@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders import EncoderFamily
 from mmcl_bench.encoders.images import at_native_height, encode_by_shape, encode_windows, to_tensor
 from mmcl_bench.encoders.weights import (
@@ -16,7 +17,6 @@ from mmcl_bench.encoders.weights import (
     read_state_dict,
     unknown_model,
 )
-from mmcl_bench.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders import EncoderFamily
 from mmcl_bench.encoders.images import at_native_height, encode_by_shape, encode_windows, to_tensor
 from mmcl_bench.encoders.weights import file_hash, model_and_weights, read_state_dict, unknown_model
-from mmcl_bench.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,15 +7,15 @@ writes to the job's own folder alone; files that jobs share are written by who r
 from __future__ import annotations
 
 import logging
-import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.registry import Registry, unknown
+from mmcl_bench.core.compute import limit_threads
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import Registry, unknown
 
 if TYPE_CHECKING:
     from mmcl_bench.jobs import Job
@@ -31,8 +31,6 @@ ENGINES: Registry[type[Engine]] = Registry(
         "ray": "mmcl_bench.engines.ray:Ray",
     },
 )
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-"""What the libraries that compute read when they are loaded."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def attempt(assignment: Assignment, progress: Progress | None = None) -> Outcome
 
     from filelock import Timeout
 
-    from mmcl_bench.atomic import is_disk_full
+    from mmcl_bench.core.files import is_disk_full
     from mmcl_bench.failures import one_line
     from mmcl_bench.runner import run_job
 
@@ -124,26 +122,6 @@ def attempt(assignment: Assignment, progress: Progress | None = None) -> Outcome
                 return Outcome("full", str(getattr(error, "filename", None) or where.results_root))
             return Outcome("failed", one_line(error), notices.said())
     return Outcome("new" if is_new else "stored", notices=notices.said())
-
-
-def limit_threads(threads: int) -> None:
-    """Sets how many threads compute; whole in a process that has not loaded the libraries yet."""
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
-    import torch
-
-    torch.set_num_threads(threads)
-
-
-def threads_each(workers: int) -> int:
-    """Threads of each of some jobs at once on this machine: its cores in equal shares, unless the user has set them."""
-    if given := os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]:
-        return int(given) if given.isdigit() else 1
-    return max(1, usable_cores() // workers)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Notices(logging.Handler):

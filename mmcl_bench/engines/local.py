@@ -14,7 +14,8 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any, ClassVar
 
-from mmcl_bench.engines import THREAD_VARIABLES, Assignment, Engine, Heard, Outcome, attempt, threads_each
+from mmcl_bench.core.compute import THREAD_VARIABLES, threads_each
+from mmcl_bench.engines import Assignment, Engine, Heard, Outcome, attempt
 
 _SECONDS = 0.1
 """Between two reports of progress of a job."""

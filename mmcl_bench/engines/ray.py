@@ -8,8 +8,9 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from mmcl_bench.engines import Assignment, Engine, Heard, Outcome, attempt, threads_each, usable_cores
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.compute import threads_each, usable_cores
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.engines import Assignment, Engine, Heard, Outcome, attempt
 
 
 class Ray(Engine):

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mmcl_bench.engines import Assignment, Engine, Heard, Outcome, attempt, usable_cores
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.compute import usable_cores
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.engines import Assignment, Engine, Heard, Outcome, attempt
 
 _MINUTES = 24 * 60
 _SECONDS = {"slurm": 5.0, "local": 0.2, "debug": 0.0}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mmcl_bench.registry import Registry
+from mmcl_bench.core.registry import Registry
 
 if TYPE_CHECKING:
     from mmcl_bench.methods.base import Method

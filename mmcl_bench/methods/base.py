@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.protocols.base import ClipView, Problem
 from mmcl_bench.skeleton.layouts import Layout
 from mmcl_bench.skeleton.store import Modality

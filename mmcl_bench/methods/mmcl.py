@@ -17,10 +17,11 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor, nn
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.seeds import derive_seed
+from mmcl_bench.evaluation.metrics import METRICS, Scored
 from mmcl_bench.methods.base import Context, DenseScorer, FitReport, Method, ScoringNetwork
 from mmcl_bench.methods.saved import read_model, require_width, write_model
-from mmcl_bench.metrics import METRICS, Scored
 from mmcl_bench.nn import BACKBONES
 from mmcl_bench.nn.fam import FeatureAlignment
 from mmcl_bench.nn.frm import FeatureRefinement
@@ -28,7 +29,6 @@ from mmcl_bench.nn.losses import mmcl_loss, text_alignment_loss, text_similarity
 from mmcl_bench.nn.pooling import mean_by_clip
 from mmcl_bench.nn.position_scorer import PositionScorer
 from mmcl_bench.protocols.base import ClassTable, ClipView, LabelledClips, Problem
-from mmcl_bench.seeds import derive_seed
 from mmcl_bench.skeleton.augmentation import (
     Compose,
     CropResize,

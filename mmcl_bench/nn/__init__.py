@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from mmcl_bench.registry import Registry
+from mmcl_bench.core.registry import Registry
 
 if TYPE_CHECKING:
     import torch

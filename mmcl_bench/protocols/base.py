@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.metrics import Scored
-from mmcl_bench.registry import unknown
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import unknown
+from mmcl_bench.evaluation.metrics import Scored
 from mmcl_bench.skeleton.joint_maps import joint_matrix, map_joints
 from mmcl_bench.skeleton.readers import READERS
 from mmcl_bench.skeleton.store import BodyTrack, Modality, SkeletonDataset

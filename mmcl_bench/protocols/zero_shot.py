@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from mmcl_bench import facts
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.protocols.base import ClassTable, Protocol, Rows, side_rows
 from mmcl_bench.skeleton.store import SkeletonDataset
 

@@ -12,15 +12,15 @@ from typing import Literal
 import numpy as np
 from markupsafe import Markup
 
-from mmcl_bench.atomic import write_atomically
-from mmcl_bench.metrics import Scored, per_class_accuracy, predictions
+from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.parallel import in_order
+from mmcl_bench.evaluation.metrics import Scored, per_class_accuracy, predictions
+from mmcl_bench.evaluation.ranks import Ranks
 from mmcl_bench.report import figures
 from mmcl_bench.report.drawing import Drawing, to_svg, write_file
 from mmcl_bench.report.groups import Group, metric_title, slug
 from mmcl_bench.report.projection import map_samples
 from mmcl_bench.report.tables import Standing
-from mmcl_bench.skeleton.parallel import in_order
-from mmcl_bench.stats import Ranks
 
 MANIFEST = ".mmcl-bench-figures.json"
 """Beside the figures: those that a report wrote, with what they show, so that a later one draws only what changed and

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from mmcl_bench.metrics import METRICS, Scored
+from mmcl_bench.core.settings import setting_text
+from mmcl_bench.evaluation.metrics import METRICS, Scored
 from mmcl_bench.results import FUSION, FUSION_OPTIONS, MethodRecord, Result, Stored, TaskRecord
-from mmcl_bench.settings import setting_text
 
 _KEPT_BYTES = 2**20
 """Score sheets of a group that are kept once they are read: those of a thousand small jobs, none of a large one."""

@@ -15,7 +15,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mmcl_bench.atomic import write_atomically
+from mmcl_bench.core.files import write_atomically
 from mmcl_bench.report import tables
 from mmcl_bench.report.drawing import DARK, LIGHT
 from mmcl_bench.report.gallery import Gallery, Picture, Which
@@ -60,7 +60,7 @@ def build_report(
     ``which`` figures are files as well: see :data:`.gallery.Which`. The page is there before they are drawn;
     ``advance`` is told how many are. A report that is made again draws only those that changed.
 
-    Raises :class:`~mmcl_bench.errors.UserError` when there is no result.
+    Raises :class:`~mmcl_bench.core.errors.UserError` when there is no result.
     """
     stored, damaged = finished_and_damaged(results_root)
     ranked = unlimited(stored)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmcl_bench.metrics import Scored
+from mmcl_bench.evaluation.metrics import Scored
 from mmcl_bench.report.figures import MappedSamples
 from mmcl_bench.results import Stored
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmcl_bench import paths
+from mmcl_bench.core import paths
 from mmcl_bench.report.tables import Standing, percent
 from mmcl_bench.results import TaskRecord
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from mmcl_bench.evaluation.ranks import Ranks, ranks
 from mmcl_bench.report.tables import Standing
-from mmcl_bench.stats import Ranks, ranks
 
 FEWEST_TASKS = 3
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mmcl_bench.atomic import write_atomically
-from mmcl_bench.metrics import METRICS
+from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.parallel import in_order
+from mmcl_bench.evaluation.metrics import METRICS
+from mmcl_bench.evaluation.statistics import Interval, PairedDifference, bootstrap_interval, paired_difference
 from mmcl_bench.report.groups import Group, group_jobs, metric_names, metric_title, unlimited
 from mmcl_bench.results import SAMPLES, Stored
-from mmcl_bench.skeleton.parallel import in_order
-from mmcl_bench.stats import Interval, PairedDifference, bootstrap_interval, paired_difference
 
 if TYPE_CHECKING:
     from rich.table import Table

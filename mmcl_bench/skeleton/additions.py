@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
-from mmcl_bench.atomic import write_atomically
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import write_atomically
 from mmcl_bench.skeleton.prepare import sole_writer
 from mmcl_bench.skeleton.store import (
     CARD,

@@ -21,7 +21,7 @@ from typing import IO
 from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 
 MAX_MEMBER_BYTES = 64 << 20
 """Published skeleton files are below 10 MB; more than this is a mistake or a decompression bomb."""

@@ -14,7 +14,7 @@ HUB = "kinect-v2"
 def joint_matrix(source: str, target: str) -> np.ndarray:
     """float64 (U, V): each joint of layout ``target`` as a weighted sum of the joints of ``source``. Rows add up to 1.
 
-    Raises :class:`mmcl_bench.errors.UserError` for a layout that is unknown or has no map.
+    Raises :class:`mmcl_bench.core.errors.UserError` for a layout that is unknown or has no map.
     """
     source_layout, target_layout = get_layout(source), get_layout(target)
     if source == target:

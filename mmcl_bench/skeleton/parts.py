@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmcl_bench.atomic import write_atomically
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import write_atomically
 from mmcl_bench.skeleton.store import (
     CARD,
     IMAGES_A_GROUP,

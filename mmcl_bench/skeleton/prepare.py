@@ -17,9 +17,9 @@ from typing import Any, TypedDict
 
 from filelock import FileLock
 
-from mmcl_bench import paths
-from mmcl_bench.errors import UserError
-from mmcl_bench.registry import unknown
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import unknown
 from mmcl_bench.skeleton.archive import SYNTHETIC_MARK, Archive, base_name
 from mmcl_bench.skeleton.layouts import get_layout
 from mmcl_bench.skeleton.parts import Part, put_together
@@ -77,7 +77,7 @@ def prepare(
     """Reads the data set ``name`` from ``source`` and writes it to ``root/<prepared_as or name>``.
 
     A set that is there already is replaced once the new one is whole. Without ``source``, the file is looked for in the
-    folder of :func:`mmcl_bench.paths.sources_folder`; an embedded set needs none. ``workers`` processes read, by
+    folder of :func:`mmcl_bench.core.paths.sources_folder`; an embedded set needs none. ``workers`` processes read, by
     default one a core; the files are the same for any number. ``settings`` are the reader's own.
 
     Raises :class:`UserError` when the source is not that data set, a clip in it cannot be used (unless ``skip_bad``:

@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mmcl_bench.core.parallel import in_order
 from mmcl_bench.skeleton.archive import Archive, BadFile
-from mmcl_bench.skeleton.parallel import in_order
 from mmcl_bench.skeleton.parts import Bad, Part
 from mmcl_bench.skeleton.readers import READERS, Reader, Unit, clip_fault
 from mmcl_bench.skeleton.store import Clip, DatasetCard

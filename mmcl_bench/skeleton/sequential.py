@@ -10,7 +10,7 @@ from typing import IO
 
 import numpy as np
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.store import INDEX, TRACKS, BodyTrack, SkeletonDataset
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.registry import unknown
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import unknown
 from mmcl_bench.skeleton.archive import Archive, BadFile, FolderArchive, base_name, open_archive
 from mmcl_bench.skeleton.denoise import denoise
 from mmcl_bench.skeleton.formats.ntu_skeleton import parse_skeleton

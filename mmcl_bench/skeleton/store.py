@@ -32,9 +32,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import unknown
 from mmcl_bench.facts import ClassText
-from mmcl_bench.registry import unknown
 
 if TYPE_CHECKING:
     import pandas as pd

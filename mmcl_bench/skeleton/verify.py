@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.sequential import read_through
 from mmcl_bench.skeleton.store import CARD, INDEX, TRACKS, Modality, SkeletonDataset, content_hash, fingerprint
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from mmcl_bench.metrics import METRICS, Scored
+from mmcl_bench.evaluation.metrics import METRICS, Scored
+from mmcl_bench.evaluation.statistics import bootstrap_interval
 from mmcl_bench.nn.ctr_gcn import CTRGCN, PAPER_BLOCKS, TINY_BLOCKS
 from mmcl_bench.skeleton.augmentation import Compose, CropResize, RandomRotation
 from mmcl_bench.skeleton.layouts import KINECT_V2
 from mmcl_bench.skeleton.synth.scene import make_clip
 from mmcl_bench.skeleton.transforms import PreparedTracks, bodies_last, prepare_clips
-from mmcl_bench.stats import bootstrap_interval
 
 
 @pytest.mark.benchmark(group="start")

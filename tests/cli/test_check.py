@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from mmcl_bench.cli import app
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.engines import Assignment, Heard, Outcome, attempt
 from mmcl_bench.engines.local import Local
-from mmcl_bench.errors import UserError
 from mmcl_bench.methods import METHODS
 from mmcl_bench.skeleton.store import CARD
 from stored_jobs import stored_job

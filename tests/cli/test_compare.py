@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mmcl_bench.cli import app
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.report.tables import write_leaderboards
 from mmcl_bench.results import stored_results
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mmcl_bench.cli.data import app
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.joint_maps import joint_matrix
 from mmcl_bench.skeleton.parts import write_dataset
 from mmcl_bench.skeleton.prepare import prepare

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mmcl_bench.cli import app
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 
 TASK = ["supervised", "--dataset", "nw-ucla", "--split", "x-view"]
 SHORT = ["--set", "epochs=1", "--set", "min_steps=0", "--limit", "40", "--method", "skeleton-only"]

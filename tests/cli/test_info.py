@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmcl_bench.cli import app
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.report import tables
 from mmcl_bench.results import stored_results
 

@@ -17,8 +17,8 @@ from scipy.special import softmax
 
 import published
 from mmcl_bench.cli import app
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders.features import EXTRACTORS
-from mmcl_bench.errors import UserError
 from mmcl_bench.jobs import make_job
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.saved import FACTS, FILES

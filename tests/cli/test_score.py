@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from mmcl_bench.cli import app
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.report.tables import leaderboard
 from mmcl_bench.results import stored_results
 

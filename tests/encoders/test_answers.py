@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 
 import tiny_multimodal
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders import answers as asking
 from mmcl_bench.encoders.answers import BLOCK, INSTRUCTIONS, AnsweredClip, ask, token_features
 from mmcl_bench.encoders.multimodal import MultimodalModel
-from mmcl_bench.errors import UserError
 from mmcl_bench.skeleton.additions import add_features
 from mmcl_bench.skeleton.layouts import get_layout
 from mmcl_bench.skeleton.parts import write_dataset

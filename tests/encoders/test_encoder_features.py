@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders import image_encoder, text_encoder
 from mmcl_bench.encoders.features import decode, instruct_features, rgb_features, sentences_by_clip
-from mmcl_bench.errors import UserError
 from mmcl_bench.skeleton.parts import write_dataset
 from mmcl_bench.skeleton.store import BodyTrack, Clip, DatasetCard, Modality, Side, SkeletonDataset
 

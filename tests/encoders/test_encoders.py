@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders import ENCODERS, clip, image_encoder, images, minilm, text_encoder
 from mmcl_bench.encoders.hf import Pooling, pool, read_pooling
-from mmcl_bench.errors import UserError
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "drink", "water", "kick", "a", "ball", "eat", "meal"]
 TEXTS = ["drink water", "kick a ball", "eat a meal a meal a meal", "drink"]

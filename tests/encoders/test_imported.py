@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders.imported import read_features
-from mmcl_bench.errors import UserError
 
 IDS = ["a", "b", "c"]
 

@@ -12,8 +12,8 @@ import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders import image_encoder
-from mmcl_bench.errors import UserError
 
 
 def strip(width: int = 320, height: int = 96, seed: int = 0) -> Image.Image:

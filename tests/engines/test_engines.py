@@ -17,8 +17,9 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from failing import failing
-from mmcl_bench.engines import ENGINES, THREAD_VARIABLES, Assignment, Outcome, attempt, threads_each
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.compute import THREAD_VARIABLES, threads_each
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.engines import ENGINES, Assignment, Outcome, attempt
 from mmcl_bench.jobs import Job, make_job
 from mmcl_bench.methods import METHODS
 from mmcl_bench.results import Stored
@@ -165,7 +166,7 @@ def test_what_a_job_says_in_the_log_comes_with_its_outcome(where: Surroundings) 
 
 
 def test_cores_are_shared_out_unless_the_user_has_set_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmcl_bench.engines.usable_cores", lambda: 12)
+    monkeypatch.setattr("mmcl_bench.core.compute.usable_cores", lambda: 12)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert [threads_each(workers) for workers in (1, 5, 99)] == [12, 2, 1]
     monkeypatch.setenv("OMP_NUM_THREADS", "3,2")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mmcl_bench import read_results
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.jobs import Job
 from mmcl_bench.report.page import build_report
 from mmcl_bench.results import RESULT, SAMPLES, SCORES, Stored, stored_results

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mmcl_bench import atomic
 from mmcl_bench.cli import main
+from mmcl_bench.core import files as atomic
 from mmcl_bench.engines import Assignment, attempt
 from mmcl_bench.failures import FAILURE
 from mmcl_bench.jobs import Job

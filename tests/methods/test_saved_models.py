@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from methods.test_methods import clips, families, problem, settings
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Context, Method
 from mmcl_bench.methods.chance import Chance

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.nn.checkpoints import load_checkpoint, restore
 from mmcl_bench.nn.ctr_gcn import CTRGCN, TINY_BLOCKS, Block, spatial_graph
 from mmcl_bench.nn.pooling import mean_by_clip

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mmcl_bench import facts
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.protocols.base import ClipView, Needs, Problem, Protocol, mapped_to_layout
 from mmcl_bench.skeleton.layouts import get_layout

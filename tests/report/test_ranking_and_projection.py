@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmcl_bench.metrics import Scored
+from mmcl_bench.evaluation.metrics import Scored
 from mmcl_bench.report.projection import map_samples, plane
 from mmcl_bench.report.ranking import rank_methods
 from mmcl_bench.report.tables import standings

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.report import gallery
 from mmcl_bench.report.gallery import MANIFEST
 from mmcl_bench.report.lineage import _chosen

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton import additions
 from mmcl_bench.skeleton.additions import add_answers, add_features, add_strips
 from mmcl_bench.skeleton.store import CARD, Modality, SkeletonDataset, fingerprint

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.audit import Audit, Severity, audit
 from mmcl_bench.skeleton.audit.checks import CHECKS, Finding
 from mmcl_bench.skeleton.audit.clip_facts import Anatomy, frame_codes, measure

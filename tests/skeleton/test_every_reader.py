@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import published
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton import prepare as preparing
 from mmcl_bench.skeleton.prepare import prepare
 from mmcl_bench.skeleton.readers import READERS, Reader, Unit

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mmcl_bench import facts
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.joint_maps import joint_matrix, map_joints
 from mmcl_bench.skeleton.layouts import LAYOUTS, get_layout
 

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import published
-from mmcl_bench.errors import UserError
-from mmcl_bench.paths import SOURCES_VARIABLE
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.paths import SOURCES_VARIABLE
 from mmcl_bench.skeleton.archive import Archive
 from mmcl_bench.skeleton.prepare import duplicates, open_dataset, prepare, summary
 from mmcl_bench.skeleton.readers import READERS, OnBad, Reader, Unit, single_body

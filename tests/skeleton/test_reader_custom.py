@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import published
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.archive import BadFile
 from mmcl_bench.skeleton.formats.npy import read_array
 from mmcl_bench.skeleton.prepare import prepare

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmcl_bench import facts
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.archive import BadFile, open_archive
 from mmcl_bench.skeleton.formats.asf_amc import joint_positions, read_amc, read_asf
 from mmcl_bench.skeleton.layouts import HDM05

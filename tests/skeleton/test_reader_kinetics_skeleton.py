@@ -12,7 +12,7 @@ import pytest
 
 import published
 from mmcl_bench import facts
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.layouts import OPENPOSE_18
 from mmcl_bench.skeleton.prepare import prepare
 from mmcl_bench.skeleton.store import SkeletonDataset

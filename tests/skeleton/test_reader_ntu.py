@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.archive import BadFile
 from mmcl_bench.skeleton.denoise import Step, denoise, motion
 from mmcl_bench.skeleton.formats.ntu_skeleton import TrackedBody

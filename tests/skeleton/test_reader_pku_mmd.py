@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import published
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.archive import BadFile
 from mmcl_bench.skeleton.prepare import prepare
 from mmcl_bench.skeleton.readers.pku_mmd import known_without_skeleton, read_frames

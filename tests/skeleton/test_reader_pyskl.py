@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import published
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.prepare import prepare
 from mmcl_bench.skeleton.readers.pyskl import Ntu60Pyskl, Ntu120Pyskl
 from mmcl_bench.skeleton.store import SkeletonDataset

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import published
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.layouts import KINECT_V1
 from mmcl_bench.skeleton.prepare import prepare
 from mmcl_bench.skeleton.store import SkeletonDataset

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton import archive
 from mmcl_bench.skeleton.archive import BadFile, open_archive
 from mmcl_bench.skeleton.formats.mat5 import read_array

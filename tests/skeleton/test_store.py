@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.parts import write_dataset
 from mmcl_bench.skeleton.store import (
     CARD,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmcl_bench.paths import packaged
+from mmcl_bench.core.paths import packaged
 from mmcl_bench.skeleton.layouts import KINECT_V2
 from mmcl_bench.skeleton.readers.synth60 import TEST_TAKES, TRAIN_TAKES, Synth60, all_takes
 from mmcl_bench.skeleton.store import Clip, Modality

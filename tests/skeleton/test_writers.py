@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.skeleton.parallel import in_order
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.parallel import in_order
 from mmcl_bench.skeleton.store import BodyTrack
 from mmcl_bench.skeleton.writers import new_output
 from mmcl_bench.skeleton.writers.ctr_gcn_npz import Fold, row, write_npz

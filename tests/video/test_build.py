@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from feature_inputs import write_videos
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.store import SkeletonDataset
 from mmcl_bench.video import build
 from mmcl_bench.video.build import VideoSource, build_strips

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torchvision
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.video.detectors import person_detector, surest
 from videos import walk
 

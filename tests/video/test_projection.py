@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.archive import BadFile
 from mmcl_bench.skeleton.store import BodyTrack
 from mmcl_bench.skeleton.writers.ntu_skeleton import skeleton_text

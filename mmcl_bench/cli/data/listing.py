@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli.console import AsJson, DataRoot, progress, show, show_json
+from mmcl_bench.core import paths
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,7 +56,7 @@ def described(dataset: SkeletonDataset) -> dict[str, Any]:
 
 
 def _listed(reader: type[Reader], root: Path) -> dict[str, Any]:
-    from mmcl_bench.errors import UserError
+    from mmcl_bench.core.errors import UserError
     from mmcl_bench.skeleton.store import CARD, SkeletonDataset
 
     clips, state = None, "made on first use" if reader.embedded else "not prepared"

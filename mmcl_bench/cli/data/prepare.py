@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli.console import AsJson, DataRoot, progress, show, show_json
 from mmcl_bench.cli.data.listing import Name, described, summary_table
 from mmcl_bench.cli.options import key_values
+from mmcl_bench.core import paths
 
 
 def prepare(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli.console import DataRoot, progress, show
 from mmcl_bench.cli.data.listing import Name
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table

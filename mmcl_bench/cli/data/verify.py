@@ -7,9 +7,9 @@ from typing import Annotated, TypedDict
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli.console import AsJson, DataRoot, progress, show, show_json
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 
 class Verdict(TypedDict):

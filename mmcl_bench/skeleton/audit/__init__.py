@@ -87,7 +87,7 @@ def audit(dataset: SkeletonDataset, advance: Advance) -> Audit:
     """Looks for every fault of :data:`.checks.CHECKS`, reading the set once from front to back.
 
     One clip at a time is in memory, and 8 bytes for every pose of the set. Raises
-    :class:`~mmcl_bench.errors.UserError` for a damaged set.
+    :class:`~mmcl_bench.core.errors.UserError` for a damaged set.
     """
     card, index, layout = dataset.card, dataset.index, get_layout(dataset.card.layout)
     anatomy, total = Anatomy(layout), len(index)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mmcl_bench.atomic import write_atomically
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import write_atomically
 from mmcl_bench.skeleton.audit import Audit
 
 _SHOWN = 200

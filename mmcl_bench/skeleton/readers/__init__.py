@@ -14,8 +14,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mmcl_bench import facts
-from mmcl_bench.errors import UserError
-from mmcl_bench.registry import Registry
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import Registry
 from mmcl_bench.skeleton.archive import Archive, NoFiles, base_name, open_archive
 from mmcl_bench.skeleton.store import BodyTrack, Clip, DatasetCard, Modality, Side
 

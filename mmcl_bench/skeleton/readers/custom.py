@@ -21,9 +21,9 @@ from pydantic import (
     model_validator,
 )
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import unknown
 from mmcl_bench.facts import ClassText
-from mmcl_bench.registry import unknown
 from mmcl_bench.skeleton.archive import Archive, BadFile, base_name
 from mmcl_bench.skeleton.dense import tracks_of
 from mmcl_bench.skeleton.formats.npy import read_array

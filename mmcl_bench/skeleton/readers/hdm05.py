@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.archive import Archive, BadFile, base_name
 from mmcl_bench.skeleton.formats.asf_amc import Skeleton, joint_positions, read_amc, read_asf
 from mmcl_bench.skeleton.readers import OnBad, Reader, Settings, Unit, single_body

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.archive import Archive, BadFile, base_name
 from mmcl_bench.skeleton.dense import tracks_of
 from mmcl_bench.skeleton.readers import OnBad, Reader, Settings, Unit

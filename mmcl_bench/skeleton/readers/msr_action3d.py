@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.archive import Archive, BadFile, base_name
 from mmcl_bench.skeleton.formats.number_table import read_numbers
 from mmcl_bench.skeleton.readers import FilePerClipReader, Settings, Unit, single_body

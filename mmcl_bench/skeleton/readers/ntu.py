@@ -11,8 +11,8 @@ from typing import ClassVar, Literal
 
 from pydantic import field_validator
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.paths import packaged
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.paths import packaged
 from mmcl_bench.skeleton.archive import Archive, BadFile, NoFiles, base_name, open_with_zips
 from mmcl_bench.skeleton.denoise import Step, denoise
 from mmcl_bench.skeleton.formats.ntu_skeleton import parse_skeleton

@@ -21,7 +21,7 @@ from typing import IO, ClassVar
 
 import numpy as np
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.archive import Archive, BadFile, NoFiles, ZipArchive, open_archive
 from mmcl_bench.skeleton.dense import tracks_of
 from mmcl_bench.skeleton.formats.npy import MAX_HEADER, Header, read_header

@@ -16,8 +16,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.paths import packaged
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.paths import packaged
 from mmcl_bench.skeleton.archive import Archive, BadFile, base_name
 from mmcl_bench.skeleton.dense import tracks_of
 from mmcl_bench.skeleton.readers import OnBad, Reader, Settings, Unit

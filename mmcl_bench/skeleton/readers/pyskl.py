@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.archive import Archive, BadFile, NoFiles
 from mmcl_bench.skeleton.dense import tracks_of
 from mmcl_bench.skeleton.formats.restricted_pickle import PickledArray, load

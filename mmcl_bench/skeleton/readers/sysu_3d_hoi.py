@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.archive import Archive, BadFile
 from mmcl_bench.skeleton.formats.mat5 import read_array
 from mmcl_bench.skeleton.readers import OnBad, Reader, Unit, single_body

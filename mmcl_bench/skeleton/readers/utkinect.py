@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.archive import Archive, BadFile, base_name
 from mmcl_bench.skeleton.formats.number_table import read_numbers
 from mmcl_bench.skeleton.readers import OnBad, Reader, Unit, single_body

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 
 Advance = Callable[[int, int], None]
 """Called with the clips that are written and all of them."""

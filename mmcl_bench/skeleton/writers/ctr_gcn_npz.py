@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmcl_bench.atomic import write_atomically
+from mmcl_bench.core.files import write_atomically
 from mmcl_bench.skeleton.archive import SYNTHETIC_MARK
 from mmcl_bench.skeleton.layouts import KINECT_V2
 from mmcl_bench.skeleton.store import BodyTrack

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.registry import unknown
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.parallel import in_order
+from mmcl_bench.core.registry import unknown
 from mmcl_bench.skeleton.joint_maps import HUB, joint_matrix, map_joints
-from mmcl_bench.skeleton.parallel import in_order
 from mmcl_bench.skeleton.readers.ntu import missing_samples
 from mmcl_bench.skeleton.store import BodyTrack, SkeletonDataset
 from mmcl_bench.skeleton.writers import Advance, counted, new_output

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmcl_bench.atomic import write_atomically
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import write_atomically
 from mmcl_bench.skeleton.archive import SYNTHETIC_MARK
 from mmcl_bench.skeleton.store import BodyTrack, atomic_folder
 from mmcl_bench.skeleton.writers import SYNTHETIC_NOTE

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.skeleton.parallel import in_order
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.parallel import in_order
 from mmcl_bench.skeleton.readers.ntu import Ntu60, missing_samples
 from mmcl_bench.skeleton.synth.actions import ACTIONS
 from mmcl_bench.skeleton.synth.scene import SUBJECTS, camera_of, make_skeleton

@@ -7,8 +7,8 @@ from importlib import metadata
 
 import pytest
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.registry import Registry, unknown
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import Registry, unknown
 
 BUILTIN = {"fraction": "fractions:Fraction", "decimal": "decimal:Decimal"}
 

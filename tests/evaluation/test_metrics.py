@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.integrate import trapezoid
 from sklearn import metrics as sk
 
-from mmcl_bench.metrics import (
+from mmcl_bench.evaluation.metrics import (
     METRICS,
     Metric,
     Scored,

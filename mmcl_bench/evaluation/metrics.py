@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmcl_bench.registry import Registry
+from mmcl_bench.core.registry import Registry
 
 
 @dataclass(frozen=True, eq=False)
@@ -435,17 +435,17 @@ METRICS: Registry[Metric] = Registry(
     "metric",
     "mmcl_bench.metrics",
     {
-        "top1": "mmcl_bench.metrics:TOP1",
-        "top5": "mmcl_bench.metrics:TOP5",
-        "macro_top1": "mmcl_bench.metrics:MACRO_TOP1",
-        "zsl_top1": "mmcl_bench.metrics:ZSL_TOP1",
-        "zsl_macro_top1": "mmcl_bench.metrics:ZSL_MACRO_TOP1",
-        "gzsl_seen": "mmcl_bench.metrics:GZSL_SEEN",
-        "gzsl_unseen": "mmcl_bench.metrics:GZSL_UNSEEN",
-        "gzsl_h": "mmcl_bench.metrics:GZSL_H",
-        "gzsl_macro_seen": "mmcl_bench.metrics:GZSL_MACRO_SEEN",
-        "gzsl_macro_unseen": "mmcl_bench.metrics:GZSL_MACRO_UNSEEN",
-        "gzsl_macro_h": "mmcl_bench.metrics:GZSL_MACRO_H",
-        "ausuc": "mmcl_bench.metrics:AUSUC",
+        "top1": "mmcl_bench.evaluation.metrics:TOP1",
+        "top5": "mmcl_bench.evaluation.metrics:TOP5",
+        "macro_top1": "mmcl_bench.evaluation.metrics:MACRO_TOP1",
+        "zsl_top1": "mmcl_bench.evaluation.metrics:ZSL_TOP1",
+        "zsl_macro_top1": "mmcl_bench.evaluation.metrics:ZSL_MACRO_TOP1",
+        "gzsl_seen": "mmcl_bench.evaluation.metrics:GZSL_SEEN",
+        "gzsl_unseen": "mmcl_bench.evaluation.metrics:GZSL_UNSEEN",
+        "gzsl_h": "mmcl_bench.evaluation.metrics:GZSL_H",
+        "gzsl_macro_seen": "mmcl_bench.evaluation.metrics:GZSL_MACRO_SEEN",
+        "gzsl_macro_unseen": "mmcl_bench.evaluation.metrics:GZSL_MACRO_UNSEEN",
+        "gzsl_macro_h": "mmcl_bench.evaluation.metrics:GZSL_MACRO_H",
+        "ausuc": "mmcl_bench.evaluation.metrics:AUSUC",
     },
 )

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import platformdirs
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.registry import unknown
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import unknown
 
 CONFIG = Path("mmcl-bench.toml")
 DATA_ROOT_VARIABLE = "MMCL_BENCH_DATA"
 RESULTS_VARIABLE = "MMCL_BENCH_RESULTS"
 SOURCES_VARIABLE = "MMCL_BENCH_SOURCES"
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 _VARIABLES = {"data_root": DATA_ROOT_VARIABLE, "results": RESULTS_VARIABLE, "sources": SOURCES_VARIABLE}
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 
 Content = TypeVar("Content", bound=BaseModel)
 

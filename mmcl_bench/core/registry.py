@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mmcl_bench import paths
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def test_cards_and_facts_are_found(kind: str) -> None:
 
 
 def test_the_wheel_brings_every_file_that_is_looked_for_in_the_package() -> None:
-    root = Path(paths.__file__).parents[1]
+    root = paths.PACKAGE.parent
     brought = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     sources = root.glob("mmcl_bench/**/*.py")
     kinds = {kind for source in sources for kind in re.findall(r'packaged\("(\w+)"\)', source.read_text())}

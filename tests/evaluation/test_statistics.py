@@ -15,8 +15,9 @@ import pandas as pd
 import pytest
 from scipy.stats import binom, binomtest, chi2, friedmanchisquare, ks_2samp, multinomial, norm
 
-from mmcl_bench.metrics import METRICS, TOP1, ZSL_TOP1, Metric, Scored, family_metrics
-from mmcl_bench.stats import (
+from mmcl_bench.evaluation.metrics import METRICS, TOP1, ZSL_TOP1, Metric, Scored, family_metrics
+from mmcl_bench.evaluation.ranks import ranks
+from mmcl_bench.evaluation.statistics import (
     Interval,
     PairedDifference,
     _CellWeights,
@@ -25,7 +26,6 @@ from mmcl_bench.stats import (
     holm,
     mcnemar,
     paired_difference,
-    ranks,
     sampling_half_width,
     split_difference,
     split_interval,
@@ -110,7 +110,7 @@ class TestInterval:
     def test_does_not_change_with_the_size_of_a_chunk(self, monkeypatch: pytest.MonkeyPatch) -> None:
         runs = [zero_shot_sheet(seeded(1))] * 2
         whole = bootstrap_interval(METRICS.get("gzsl_h"), runs, 50, generator=seeded())
-        monkeypatch.setattr("mmcl_bench.stats._CHUNK_CELLS", 1500)
+        monkeypatch.setattr("mmcl_bench.evaluation.statistics._CHUNK_CELLS", 1500)
         assert bootstrap_interval(METRICS.get("gzsl_h"), runs, 50, generator=seeded()) == whole
 
     def test_follows_from_the_generator_alone(self) -> None:

@@ -14,7 +14,7 @@ from itertools import islice
 from multiprocessing import current_process, get_context, parent_process
 from typing import Any, TypeVar
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 
 _Item = TypeVar("_Item")
 _Made = TypeVar("_Made")

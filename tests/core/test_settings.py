@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.settings import parse_setting, setting_text
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.settings import parse_setting, setting_text
 
 
 @pytest.mark.parametrize(
