@@ -42,7 +42,7 @@ def bench(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def fuzz(session: nox.Session) -> None:
     """Twenty thousand damaged sources, shared among the readers."""
-    tests = "tests/skeleton/test_every_reader.py"
+    tests = "tests/datasets/test_every_reader.py"
     session.run(_python(session), "-m", "pytest", tests, "-k", "damaged", env={"MMCL_BENCH_FUZZ": "1200"})
 
 

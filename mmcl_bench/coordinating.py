@@ -13,13 +13,13 @@ from typing import Protocol
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import DamagedError
+from mmcl_bench.datasets.prepare import open_dataset
 from mmcl_bench.engines import Assignment, Engine, Outcome
 from mmcl_bench.jobs import Job
 from mmcl_bench.methods.base import Progress
 from mmcl_bench.planning import Planned, State
 from mmcl_bench.results import Stored
 from mmcl_bench.runner import Surroundings
-from mmcl_bench.skeleton.prepare import open_dataset
 
 _LOG = logging.getLogger(__name__)
 

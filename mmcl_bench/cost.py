@@ -25,8 +25,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import ScoringNetwork
+from mmcl_bench.skeleton.clips import Modality
 from mmcl_bench.skeleton.layouts import get_layout
-from mmcl_bench.skeleton.store import Modality
 
 WARM_UP, REPEATS = 1, 5
 

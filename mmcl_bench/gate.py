@@ -225,7 +225,7 @@ def jobs_of(row: Row, data_root: Path, n_seeds: int | None = None) -> list[Job]:
 
 def changed_task(row: Row, task: Task, data_root: Path) -> str:
     """Why figures of the task would not compare with the row's; empty where they would. The data must be prepared."""
-    from mmcl_bench.skeleton.prepare import open_dataset
+    from mmcl_bench.datasets.prepare import open_dataset
 
     fingerprints = {name: open_dataset(name, data_root).card.fingerprint for name in task.datasets}
     return _unlike_task(row, task.card.version, task.hash, fingerprints)

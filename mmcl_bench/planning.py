@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import pydantic_core
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.prepare import open_dataset
+from mmcl_bench.datasets.readers import READERS
+from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.failures import FAILURE, read_failure
 from mmcl_bench.results import RESULT, SCHEMA
 from mmcl_bench.runner import Surroundings, why_checkpoints_stale
-from mmcl_bench.skeleton.prepare import open_dataset
-from mmcl_bench.skeleton.readers import READERS
-from mmcl_bench.skeleton.store import SkeletonDataset
 from mmcl_bench.validity import checkpoint_ground, what_differs, why_stale
 from mmcl_bench.worktime import time_spent
 

@@ -14,15 +14,15 @@ import numpy as np
 from scipy.special import softmax
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.readers import READERS
+from mmcl_bench.datasets.sources import Source
+from mmcl_bench.datasets.store import Clip
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Method
 from mmcl_bench.methods.saved import saved_layout
 from mmcl_bench.protocols.base import ClipView, mapped_to_layout
 from mmcl_bench.results import FUSION, RESULT, Stored, stored_results
 from mmcl_bench.skeleton.joint_maps import joint_matrix
-from mmcl_bench.skeleton.readers import READERS
-from mmcl_bench.skeleton.sources import Source
-from mmcl_bench.skeleton.store import Clip
 
 _CLIPS_AT_ONCE = 256
 _NAMED = 6

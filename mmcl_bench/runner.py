@@ -18,6 +18,8 @@ from mmcl_bench.core import paths
 from mmcl_bench.core.compute import deterministic, find_device
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import DamagedError, is_disk_full, remove_drafts, write_atomically
+from mmcl_bench.datasets.prepare import open_dataset
+from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration
 from mmcl_bench.failures import forget_failure, record_failure
 from mmcl_bench.jobs import Job, make_job
@@ -33,8 +35,6 @@ from mmcl_bench.results import (
     Stored,
     Validation,
 )
-from mmcl_bench.skeleton.prepare import open_dataset
-from mmcl_bench.skeleton.store import SkeletonDataset
 from mmcl_bench.tasks import load_task
 from mmcl_bench.validity import WeightHashes, checkpoint_ground, what_differs, why_stale
 from mmcl_bench.worktime import WorkTime

@@ -198,7 +198,7 @@ class Judge:
         data_root: Path,
         advance: Callable[[str, int, int], None] = lambda what, done, total: None,
     ) -> None:
-        from mmcl_bench.skeleton.prepare import open_dataset
+        from mmcl_bench.datasets.prepare import open_dataset
 
         def preparing(name: str) -> Callable[[int, int], None]:
             return lambda done, total: advance(f"preparing {name}", done, total)

@@ -34,8 +34,8 @@ from mmcl_bench.methods import METHODS
 from mmcl_bench.tasks import Task, TaskCard, cards, load_task
 
 if TYPE_CHECKING:
-    from mmcl_bench.datasets import DatasetFacts
     from mmcl_bench.methods.base import Method
+    from mmcl_bench.protocols.dataset_facts import DatasetFacts
 
 Splits = tuple[str, ...] | Literal["all"]
 """Names of splits, ``all`` of a task's, or none for the one that the task names itself."""
@@ -148,7 +148,7 @@ class TaskFinder:
         return card.bind(parameters, self.data_root, self._of_dataset(card))
 
     def _of_dataset(self, card: TaskCard) -> DatasetFacts:
-        from mmcl_bench.datasets import dataset_facts
+        from mmcl_bench.protocols.dataset_facts import dataset_facts
 
         if card.dataset not in self._facts:
             self._facts[card.dataset] = dataset_facts(card.dataset, self.data_root)

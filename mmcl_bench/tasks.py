@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mmcl_bench import facts
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.records import read_toml
 from mmcl_bench.core.registry import unknown
+from mmcl_bench.protocols import splits
 
 if TYPE_CHECKING:
-    from mmcl_bench.datasets import DatasetFacts
+    from mmcl_bench.protocols.dataset_facts import DatasetFacts
 
 Family = Literal["supervised", "zero-shot", "transfer"]
 FAMILIES: tuple[Family, ...] = ("supervised", "zero-shot", "transfer")
@@ -99,7 +99,7 @@ class TaskCard(BaseModel):
         if self.table is not None and not self.splits:
             if tested is not None and tested.class_table == self.table:
                 return sorted(tested.splits)
-            return sorted(facts.splits(self.table))
+            return sorted(splits.splits(self.table))
         return list(self.splits)
 
     def bind(
@@ -192,19 +192,19 @@ class Task:
     @cached_property
     def _tested(self) -> DatasetFacts:
         """The facts of the data set that is tested on."""
-        from mmcl_bench.datasets import dataset_facts
+        from mmcl_bench.protocols.dataset_facts import dataset_facts
 
         return dataset_facts(self.card.dataset, self._data_root)
 
     @cached_property
-    def zero_shot_split(self) -> facts.Split:
+    def zero_shot_split(self) -> splits.Split:
         """Zero-shot: which classes are unseen."""
         return self._tested.split(self.parameters["split"])
 
     @cached_property
-    def class_map(self) -> facts.ClassMap:
+    def class_map(self) -> splits.ClassMap:
         """Transfer: the classes that source and target share."""
-        from mmcl_bench.datasets import class_map, dataset_facts
+        from mmcl_bench.protocols.dataset_facts import class_map, dataset_facts
 
         return class_map(dataset_facts(str(self.card.source), self._data_root), self._tested)
 
@@ -292,8 +292,8 @@ def find_task(
 
 def _card_of(family: str, name: str, data_root: Path) -> TaskCard | None:
     """The card of a task that no file describes; None where its data set is not there."""
-    from mmcl_bench.skeleton.readers import READERS
-    from mmcl_bench.skeleton.store import CARD
+    from mmcl_bench.datasets.readers import READERS
+    from mmcl_bench.datasets.store import CARD
 
     def is_there(dataset: str) -> bool:
         return dataset in READERS or (data_root / dataset / CARD).is_file()
@@ -310,7 +310,7 @@ def _card_of(family: str, name: str, data_root: Path) -> TaskCard | None:
 
 def _derived_card(family: str, dataset: str, source: str | None, data_root: Path) -> TaskCard:
     """A card from what is known of the data sets. Raises :class:`UserError` where that does not make a task."""
-    from mmcl_bench.datasets import class_map, dataset_facts
+    from mmcl_bench.protocols.dataset_facts import class_map, dataset_facts
 
     tested = dataset_facts(dataset, data_root)
     for name in filter(None, (dataset, source)):

@@ -15,7 +15,7 @@ import mmcl_bench
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders.features import STORED
 from mmcl_bench.methods import METHODS
-from mmcl_bench.skeleton.store import Modality
+from mmcl_bench.skeleton.clips import Modality
 
 if TYPE_CHECKING:
     from mmcl_bench.jobs import Job

@@ -10,8 +10,8 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.cost import Blueprint, complexity, measure, speed
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import ScoringNetwork
+from mmcl_bench.skeleton.clips import Modality
 from mmcl_bench.skeleton.layouts import get_layout
-from mmcl_bench.skeleton.store import Modality
 
 LAYOUT = get_layout("kinect-v1")
 JOINTS, FRAMES, BODIES, WIDTH, CLASSES = 20, 8, 2, 5, 7

@@ -11,6 +11,7 @@ import pytest
 
 from mmcl_bench import fusion
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.fusion import FusionJob, fit_weights, fuse_scores, member_jobs, parse_members, run_fusion
 from mmcl_bench.jobs import make_job
@@ -23,7 +24,6 @@ from mmcl_bench.report.groups import group_jobs
 from mmcl_bench.report.page import build_report
 from mmcl_bench.results import VALIDATION_SCORES, Stored, read_results
 from mmcl_bench.runner import Surroundings, run_job
-from mmcl_bench.skeleton.store import SkeletonDataset
 from mmcl_bench.tasks import Task, load_task
 
 SUPERVISED = "supervised/nw-ucla[split=x-view]"

@@ -18,7 +18,7 @@ from mmcl_bench.predicting import TrainedModel
 from mmcl_bench.protocols.base import ClipView
 from mmcl_bench.results import Stored
 from mmcl_bench.runner import Surroundings, run_job
-from mmcl_bench.skeleton.store import BodyTrack
+from mmcl_bench.skeleton.clips import BodyTrack
 from mmcl_bench.tasks import load_task
 
 TASKS = {"any number of bodies": "supervised/nw-ucla[split=x-view]", "two bodies": "zero-shot/nw-ucla[split=8/2]"}

@@ -13,6 +13,7 @@ import pytest
 
 from mmcl_bench import read_results
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.jobs import Job, make_job
 from mmcl_bench.methods import METHODS
@@ -20,7 +21,6 @@ from mmcl_bench.methods.base import Context, FitReport, Method
 from mmcl_bench.protocols.base import ClipView, Problem
 from mmcl_bench.results import RESULT, SAMPLES, SCORES, Stored, require_results
 from mmcl_bench.runner import Surroundings, run_job
-from mmcl_bench.skeleton.store import SkeletonDataset
 from mmcl_bench.tasks import load_task
 
 ZERO_SHOT = "zero-shot/nw-ucla[split=8/2]"

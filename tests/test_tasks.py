@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.protocols import PROTOCOLS
-from mmcl_bench.skeleton.readers import READERS
 from mmcl_bench.tasks import cards, find_task, list_tasks, load_task
 
 EVERY_CARD = sorted(cards())

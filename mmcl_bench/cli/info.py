@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mmcl_bench.cost import Cost
-    from mmcl_bench.skeleton.store import Modality
+    from mmcl_bench.skeleton.clips import Modality
 
 DEFAULT_LAYOUT, DEFAULT_CLASSES = "kinect-v2", 60
 """Those of NTU RGB+D."""
@@ -81,10 +81,10 @@ class _Subject:
 
 
 def _subject(dataset: str | None, layout: str | None, classes: int | None, data_root: Path) -> _Subject:
-    from mmcl_bench.datasets import dataset_facts
+    from mmcl_bench.datasets.readers import READERS
+    from mmcl_bench.datasets.store import CARD, SkeletonDataset
+    from mmcl_bench.protocols.dataset_facts import dataset_facts
     from mmcl_bench.skeleton.layouts import get_layout
-    from mmcl_bench.skeleton.readers import READERS
-    from mmcl_bench.skeleton.store import CARD, SkeletonDataset
 
     if dataset is None:
         return _Subject(get_layout(layout or DEFAULT_LAYOUT).name, classes or DEFAULT_CLASSES, None)
@@ -100,7 +100,7 @@ def _subject(dataset: str | None, layout: str | None, classes: int | None, data_
 def _feature_dims(encoders: Mapping[Modality, str], modalities: frozenset[Modality] | None) -> dict[Modality, int]:
     """The width of each teacher's features, from what its encoder makes of a blank image or a word."""
     from mmcl_bench.encoders import image_encoder, text_encoder
-    from mmcl_bench.skeleton.store import Modality
+    from mmcl_bench.skeleton.clips import Modality
 
     dims: dict[Modality, int] = {}
     for modality, spec in encoders.items():

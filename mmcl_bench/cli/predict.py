@@ -76,8 +76,8 @@ def predict(
         raise UserError("--calibrated is for the job's own classes; leave it out, or the class texts")
     model = trained_model(job, method, seed, text, texts, device, data_root, results)
 
+    from mmcl_bench.datasets.sources import open_source
     from mmcl_bench.predicting import predict as predictions_of
-    from mmcl_bench.skeleton.sources import open_source
 
     bad: dict[str, str] = {}
 

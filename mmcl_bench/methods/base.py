@@ -12,8 +12,8 @@ import numpy as np
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.protocols.base import ClipView, Problem
+from mmcl_bench.skeleton.clips import Modality
 from mmcl_bench.skeleton.layouts import Layout
-from mmcl_bench.skeleton.store import Modality
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

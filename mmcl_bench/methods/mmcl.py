@@ -39,8 +39,8 @@ from mmcl_bench.skeleton.augmentation import (
     Transform,
     centre_crop,
 )
+from mmcl_bench.skeleton.clips import Modality
 from mmcl_bench.skeleton.layouts import Layout, get_layout
-from mmcl_bench.skeleton.store import Modality
 from mmcl_bench.skeleton.streams import stack
 from mmcl_bench.skeleton.transforms import PreparedTracks, bodies_last, prepare_clips
 from mmcl_bench.training import Losses, Schedule, Step, Trainer, in_precision

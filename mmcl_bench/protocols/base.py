@@ -17,10 +17,11 @@ import numpy as np
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
+from mmcl_bench.datasets.readers import READERS
+from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.evaluation.metrics import Scored
+from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from mmcl_bench.skeleton.joint_maps import joint_matrix, map_joints
-from mmcl_bench.skeleton.readers import READERS
-from mmcl_bench.skeleton.store import BodyTrack, Modality, SkeletonDataset
 from mmcl_bench.tasks import Task
 
 VALIDATION_SHARE = 0.2

@@ -6,8 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
+from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.protocols.base import ClassTable, Protocol, Rows, side_rows
-from mmcl_bench.skeleton.store import SkeletonDataset
 
 
 class Supervised(Protocol):

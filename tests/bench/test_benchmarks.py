@@ -11,12 +11,12 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from mmcl_bench.datasets.synth.scene import make_clip
 from mmcl_bench.evaluation.metrics import METRICS, Scored
 from mmcl_bench.evaluation.statistics import bootstrap_interval
 from mmcl_bench.nn.ctr_gcn import CTRGCN, PAPER_BLOCKS, TINY_BLOCKS
 from mmcl_bench.skeleton.augmentation import Compose, CropResize, RandomRotation
 from mmcl_bench.skeleton.layouts import KINECT_V2
-from mmcl_bench.skeleton.synth.scene import make_clip
 from mmcl_bench.skeleton.transforms import PreparedTracks, bodies_last, prepare_clips
 
 
@@ -70,8 +70,8 @@ def test_the_loader_feeds_the_network(benchmark: BenchmarkFixture, part: str) ->
 
 @pytest.mark.benchmark(group="data")
 def test_preparing_clips(benchmark: BenchmarkFixture, toy_data_root: Path) -> None:
+    from mmcl_bench.datasets.store import SkeletonDataset
     from mmcl_bench.protocols.base import ClipView
-    from mmcl_bench.skeleton.store import SkeletonDataset
 
     dataset = SkeletonDataset.open(toy_data_root / "nw-ucla")
     view = ClipView([dataset.bodies(row) for row in range(180)], [14] * 180, "kinect-v1")

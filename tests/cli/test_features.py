@@ -13,8 +13,9 @@ import tiny_multimodal
 from feature_inputs import write_features, write_image_model, write_skeletons, write_videos
 from mmcl_bench.cli import app
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.results import stored_results
-from mmcl_bench.skeleton.store import Modality, SkeletonDataset
+from mmcl_bench.skeleton.clips import Modality
 from toys import write_toy
 
 SHORT = ["--set", "epochs=1", "--set", "min_steps=0"]

@@ -16,13 +16,14 @@ from PIL import Image
 
 import tiny_multimodal
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.additions import add_features
+from mmcl_bench.datasets.parts import write_dataset
+from mmcl_bench.datasets.store import Clip, DatasetCard, Side, SkeletonDataset
 from mmcl_bench.encoders import answers as asking
 from mmcl_bench.encoders.answers import BLOCK, INSTRUCTIONS, AnsweredClip, ask, token_features
 from mmcl_bench.encoders.multimodal import MultimodalModel
-from mmcl_bench.skeleton.additions import add_features
+from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from mmcl_bench.skeleton.layouts import get_layout
-from mmcl_bench.skeleton.parts import write_dataset
-from mmcl_bench.skeleton.store import BodyTrack, Clip, DatasetCard, Modality, Side, SkeletonDataset
 
 QUESTION = "Whether the people are interacting ?"
 

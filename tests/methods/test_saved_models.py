@@ -18,7 +18,7 @@ from mmcl_bench.methods.chance import Chance
 from mmcl_bench.methods.saved import ARRAYS, FACTS, saved_layout
 from mmcl_bench.nn.fam import FeatureAlignment
 from mmcl_bench.nn.frm import FeatureRefinement
-from mmcl_bench.skeleton.store import Modality
+from mmcl_bench.skeleton.clips import Modality
 
 TEACHERS = {Modality.RGB: 12, Modality.INSTRUCT: 6}
 

@@ -5,7 +5,7 @@ import csv
 import pandas as pd
 import pytest
 
-from mmcl_bench import facts
+from mmcl_bench.protocols import splits
 from mmcl_bench.report.groups import group_jobs
 from mmcl_bench.report.published import METRICS, beside, matching, read_published
 from mmcl_bench.report.tables import standings
@@ -62,7 +62,7 @@ def test_figures_are_percentages(published):
 
 @pytest.mark.parametrize("table", ["ntu60", "ntu120", "pku-mmd", "utd-mhad", "nw-ucla", "uwa3d-ii"])
 def test_class_splits_that_we_have_are_named_as_we_name_them(published, table):
-    known = set(facts.splits(table))
+    known = set(splits.splits(table))
     named = set(published[published["dataset"].eq(table) & published["family"].eq("zero-shot")]["split"])
     others = {split for split in named if any(word in split for word in ("mean of 3", "train)", "not stated"))}
     assert named - others <= known

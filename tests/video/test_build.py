@@ -9,7 +9,7 @@ import pytest
 
 from feature_inputs import write_videos
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.skeleton.store import SkeletonDataset
+from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.video import build
 from mmcl_bench.video.build import VideoSource, build_strips
 from mmcl_bench.video.files import VideoFiles

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from mmcl_bench.skeleton.archive import BadFile
+from mmcl_bench.datasets.formats.archive import BadFile
 from mmcl_bench.video.decode import middles, sample_evenly
 from videos import BLOCK, walk, walker_left, write_video
 

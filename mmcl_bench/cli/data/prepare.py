@@ -44,7 +44,7 @@ def prepare(
     Stopped or killed, the same command goes on where it was. A set that is prepared already is replaced once the new
     one is whole.
     """
-    from mmcl_bench.skeleton import prepare as preparing
+    from mmcl_bench.datasets import prepare as preparing
 
     chosen = key_values("--set", settings)
     with progress(f"preparing {prepared_as or name}", "units") as advance:
