@@ -12,20 +12,8 @@ import numpy as np
 
 from mmcl_bench.evaluation.metrics import METRICS, Scored
 from mmcl_bench.evaluation.statistics import bootstrap_interval
-from mmcl_bench.results import (
-    Embeddings,
-    Figure,
-    MethodRecord,
-    Oracle,
-    Provenance,
-    Result,
-    Selection,
-    Stored,
-    TaskRecord,
-    write_embeddings,
-    write_result,
-    write_scores,
-)
+from mmcl_bench.results.records import Figure, MethodRecord, Oracle, Provenance, Result, Selection, TaskRecord
+from mmcl_bench.results.store import Embeddings, Stored, write_embeddings, write_result, write_scores
 
 CLASSES = ("wave", "clap", "walk", "sit")
 _METRICS = {

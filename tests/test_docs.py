@@ -29,13 +29,13 @@ from mmcl_bench.core.registry import Registry
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import CARD, SkeletonDataset
 from mmcl_bench.encoders import ENCODERS
-from mmcl_bench.jobs import make_job
 from mmcl_bench.methods import METHODS
 from mmcl_bench.nn import BACKBONES
-from mmcl_bench.results import Result
-from mmcl_bench.runner import Surroundings, run_job
+from mmcl_bench.protocols.catalogue import load_task
+from mmcl_bench.results.records import Result
+from mmcl_bench.running.jobs import make_job
+from mmcl_bench.running.runner import Surroundings, run_job
 from mmcl_bench.skeleton.layouts import KINECT_V2
-from mmcl_bench.tasks import load_task
 from toys import write_toy_for_every_side
 
 ROOT = Path(__file__).parents[1]

@@ -12,8 +12,8 @@ from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from mmcl_bench.jobs import Job
-    from mmcl_bench.tasks import Task
+    from mmcl_bench.protocols.cards import Task
+    from mmcl_bench.running.jobs import Job
 
 
 def fuse(
@@ -57,8 +57,8 @@ def fuse(
     """Fuse the scores of several jobs into a result of its own, and run those of them that are missing."""
     wanted = TaskWish(task, split, dataset, source, target, duplicates, parameters).find(data_root)
 
-    from mmcl_bench import fusion
     from mmcl_bench.report import tables
+    from mmcl_bench.running import fusion
 
     overrides = options.key_values("--set", settings)
 
@@ -107,8 +107,8 @@ def fuse(
 def _jobs_by_stream(
     task: Task, streams: str, seed: int, method: str, preset: str, overrides: dict[str, str], limit: int | None
 ) -> tuple[Job, ...]:
-    from mmcl_bench.jobs import make_job
     from mmcl_bench.methods import METHODS
+    from mmcl_bench.running.jobs import make_job
 
     chosen = METHODS.get(method)
     each = by_stream(chosen, preset, streams, overrides)

@@ -18,7 +18,7 @@ from mmcl_bench.core.errors import UserError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mmcl_bench.cost import Cost
+    from mmcl_bench.inference.cost import Cost
     from mmcl_bench.skeleton.clips import Modality
 
 DEFAULT_LAYOUT, DEFAULT_CLASSES = "kinect-v2", 60
@@ -51,9 +51,9 @@ def info(
 
     Weights are untrained and clips are random: neither changes the cost.
     """
-    from mmcl_bench.cost import Blueprint, measure
-    from mmcl_bench.jobs import settings_of
+    from mmcl_bench.inference.cost import Blueprint, measure
     from mmcl_bench.methods import METHODS
+    from mmcl_bench.running.jobs import settings_of
 
     chosen = METHODS.get(method)
     own = settings_of(chosen, preset, options.key_values("--set", settings))

@@ -20,7 +20,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 @app.command()
 def tasks(pattern: Pattern = "*", as_json: AsJson = False) -> None:
     """List the tasks, at the default of their parameters."""
-    from mmcl_bench.tasks import list_tasks
+    from mmcl_bench.protocols.catalogue import list_tasks
 
     rows = [
         {

@@ -12,9 +12,9 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from mmcl_bench.engines import Outcome
-    from mmcl_bench.jobs import Job
-    from mmcl_bench.results import Stored
+    from mmcl_bench.results.store import Stored
+    from mmcl_bench.running.engines import Outcome
+    from mmcl_bench.running.jobs import Job
 
 _SAID = {"new": "done", "stored": "stored by another run", "failed": "failed", "lost": "failed"}
 
@@ -22,7 +22,7 @@ _SAID = {"new": "done", "stored": "stored by another run", "failed": "failed", "
 class Board:
     """On a terminal, one line for all and one for each job that runs. Elsewhere, one line for each that ended.
 
-    Everything is written to standard error. Used as a context; a :class:`~mmcl_bench.coordinating.Watcher`.
+    Everything is written to standard error. Used as a context; a :class:`~mmcl_bench.running.coordinating.Watcher`.
     """
 
     def __init__(self, describe: Callable[[Job], str]) -> None:
@@ -51,7 +51,7 @@ class Board:
         typer.echo(f"{self._describe(job)}: stored result of {stored.folder}", err=True)
 
     def preparing(self, phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-        """Shows what is made before jobs begin; a :data:`~mmcl_bench.methods.base.Progress`."""
+        """Shows what is made before jobs begin; a :data:`~mmcl_bench.protocols.problem.Progress`."""
         self._show(-1, phase, done, total, "")
         if done == total:
             self._drop(-1)

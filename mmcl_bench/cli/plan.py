@@ -13,7 +13,7 @@ from mmcl_bench.cli.matrix import MatrixWish
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from mmcl_bench.planning import Planned, Totals
+    from mmcl_bench.running.planning import Planned, Totals
 
 STYLES = {"done": "green", "partial": "cyan", "missing": "", "stale": "yellow", "damaged": "red", "failed": "red"}
 
@@ -62,8 +62,8 @@ def plan(
     )
     jobs = wish.jobs(data_root)
 
-    from mmcl_bench.planning import plan as look
-    from mmcl_bench.planning import totals
+    from mmcl_bench.running.planning import plan as look
+    from mmcl_bench.running.planning import totals
 
     planned = look(jobs, surroundings(data_root, results, device))
     summed = totals(planned)

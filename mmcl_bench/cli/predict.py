@@ -19,7 +19,7 @@ from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from mmcl_bench.predicting import Prediction
+    from mmcl_bench.inference.predict import Prediction
 
 
 def predict(
@@ -77,7 +77,7 @@ def predict(
     model = trained_model(job, method, seed, text, texts, device, data_root, results)
 
     from mmcl_bench.datasets.sources import open_source
-    from mmcl_bench.predicting import predict as predictions_of
+    from mmcl_bench.inference.predict import predict as predictions_of
 
     bad: dict[str, str] = {}
 

@@ -17,10 +17,10 @@ from mmcl_bench.cli.matrix import MatrixWish
 from mmcl_bench.core import paths
 
 if TYPE_CHECKING:
-    from mmcl_bench.coordinating import Ran
-    from mmcl_bench.engines import Engine
-    from mmcl_bench.jobs import Job
-    from mmcl_bench.runner import Surroundings
+    from mmcl_bench.running.coordinating import Ran
+    from mmcl_bench.running.engines import Engine
+    from mmcl_bench.running.jobs import Job
+    from mmcl_bench.running.runner import Surroundings
 
 SOME_FAILED = 1
 
@@ -90,7 +90,7 @@ def run(
     jobs = wish.jobs(data_root)
 
     from mmcl_bench.core.compute import limit_threads
-    from mmcl_bench.engines import ENGINES
+    from mmcl_bench.running.engines import ENGINES
 
     chosen = ENGINES.get(engine)(workers, options.key_values("--engine-option", engine_options))
     where = surroundings(data_root, results, device, tensorboard)
@@ -128,8 +128,8 @@ def _run_all(
     retry_failed: bool,
     threads: int | None,
 ) -> Ran:
-    from mmcl_bench.coordinating import run_plan
-    from mmcl_bench.planning import plan
+    from mmcl_bench.running.coordinating import run_plan
+    from mmcl_bench.running.planning import plan
 
     planned = plan(jobs, where)
     with Board(lambda job: f"{describe(job)}, seed {job.seed}") as board:

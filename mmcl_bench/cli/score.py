@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mmcl_bench.evaluation.statistics import Interval
-    from mmcl_bench.scoring import ForeignRun, Judge
+    from mmcl_bench.running.foreign import ForeignRun, Judge
 
 
 def score(
@@ -73,8 +73,8 @@ def score(
     if store and name is None:
         raise UserError("--store needs --name, what tables shall call the method")
 
-    from mmcl_bench import scoring
-    from mmcl_bench.tasks import load_task
+    from mmcl_bench.protocols.catalogue import load_task
+    from mmcl_bench.running import foreign as scoring
 
     if store:
         scoring.check_name(str(name))
@@ -119,7 +119,7 @@ def _intervals(runs: Sequence[ForeignRun]) -> dict[str, list[Interval]]:
     from mmcl_bench.core.seeds import derive_seed
     from mmcl_bench.evaluation.metrics import METRICS
     from mmcl_bench.evaluation.statistics import bootstrap_interval
-    from mmcl_bench.recording import LEVEL, RESAMPLES
+    from mmcl_bench.running.recording import LEVEL, RESAMPLES
 
     found = {}
     for metric in map(METRICS.get, runs[0].judge.task.card.metrics):
@@ -179,7 +179,7 @@ def _record(
     judge: Judge, runs: Sequence[ForeignRun], intervals: dict[str, list[Interval]], folders: Sequence[str]
 ) -> dict[str, Any]:
     from mmcl_bench.evaluation.metrics import per_class_accuracy
-    from mmcl_bench.recording import number
+    from mmcl_bench.running.recording import number
 
     def figures(at: int) -> dict[str, Any]:
         return {

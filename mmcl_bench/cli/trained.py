@@ -13,7 +13,7 @@ from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from mmcl_bench.predicting import TrainedModel
+    from mmcl_bench.inference.predict import TrainedModel
 
 Job = Annotated[
     str,
@@ -54,7 +54,7 @@ def trained_model(
 ) -> TrainedModel:
     """The model that the options name, with their class texts. Raises :class:`UserError`."""
     from mmcl_bench.core.compute import find_device
-    from mmcl_bench.predicting import TrainedModel, find_job, read_texts
+    from mmcl_bench.inference.predict import TrainedModel, find_job, read_texts
 
     if text and texts:
         raise UserError("--text and --texts both name the classes; give one")

@@ -1,4 +1,4 @@
-"""Class splits of zero-shot tasks and class maps of transfer tasks, from ``protocols/splits`` and ``protocols/class_maps``.
+"""Class splits of zero-shot tasks and class maps of transfer tasks, each with its source.
 
 Labels are zero-based.
 """

@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from mmcl_bench.datasets.store import SkeletonDataset
-from mmcl_bench.protocols.base import ClassTable, Protocol, Rows, side_rows
+from mmcl_bench.protocols.base import Protocol, Rows, side_rows
+from mmcl_bench.protocols.problem import ClassTable
 
 
 class Supervised(Protocol):

@@ -12,7 +12,8 @@ import numpy as np
 
 from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.protocols import splits
-from mmcl_bench.protocols.base import ClassTable, ClipView, Protocol, Rows, mapped_to_layout
+from mmcl_bench.protocols.base import Protocol, Rows
+from mmcl_bench.protocols.problem import ClassTable, ClipView, mapped_to_layout
 
 
 class Transfer(Protocol):

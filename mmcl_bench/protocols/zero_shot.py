@@ -15,7 +15,8 @@ import numpy as np
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.protocols import splits
-from mmcl_bench.protocols.base import ClassTable, Protocol, Rows, side_rows
+from mmcl_bench.protocols.base import Protocol, Rows, side_rows
+from mmcl_bench.protocols.problem import ClassTable
 
 
 class ZeroShot(Protocol):

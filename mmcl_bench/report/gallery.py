@@ -18,9 +18,9 @@ from mmcl_bench.evaluation.metrics import Scored, per_class_accuracy, prediction
 from mmcl_bench.evaluation.ranks import Ranks
 from mmcl_bench.report import figures
 from mmcl_bench.report.drawing import Drawing, to_svg, write_file
-from mmcl_bench.report.groups import Group, metric_title, slug
 from mmcl_bench.report.projection import map_samples
 from mmcl_bench.report.tables import Standing
+from mmcl_bench.results.groups import Group, metric_title, slug
 
 MANIFEST = ".mmcl-bench-figures.json"
 """Beside the figures: those that a report wrote, with what they show, so that a later one draws only what changed and

@@ -19,13 +19,13 @@ from mmcl_bench.core.files import write_atomically
 from mmcl_bench.report import tables
 from mmcl_bench.report.drawing import DARK, LIGHT
 from mmcl_bench.report.gallery import Gallery, Picture, Which
-from mmcl_bench.report.groups import Group, metric_names, metric_title, slug, unlimited
 from mmcl_bench.report.lineage import origin_of
 from mmcl_bench.report.published import Beside, beside, read_published
 from mmcl_bench.report.ranking import Ranking, rank_methods
 from mmcl_bench.report.table_files import TableFolder
 from mmcl_bench.report.tables import Standing
-from mmcl_bench.results import finished_and_damaged
+from mmcl_bench.results.groups import Group, metric_names, metric_title, slug, unlimited
+from mmcl_bench.results.store import finished_and_damaged
 
 PAGE, FIGURES, TABLES = "index.html", "figures", "tables"
 _SETTINGS = ("inductive", "transductive")

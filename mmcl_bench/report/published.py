@@ -11,7 +11,7 @@ import pandas as pd
 
 from mmcl_bench.core import paths
 from mmcl_bench.report.tables import Standing, percent
-from mmcl_bench.results import TaskRecord
+from mmcl_bench.results.records import TaskRecord
 
 METRICS = ("top1", "zsl_top1", "gzsl_seen", "gzsl_unseen", "gzsl_h")
 """Columns of figures, in percent as printed."""

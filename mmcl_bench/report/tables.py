@@ -14,8 +14,8 @@ from mmcl_bench.core.files import write_atomically
 from mmcl_bench.core.parallel import in_order
 from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.evaluation.statistics import Interval, PairedDifference, bootstrap_interval, paired_difference
-from mmcl_bench.report.groups import Group, group_jobs, metric_names, metric_title, unlimited
-from mmcl_bench.results import SAMPLES, Stored
+from mmcl_bench.results.groups import Group, group_jobs, metric_names, metric_title, unlimited
+from mmcl_bench.results.store import SAMPLES, Stored
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from mmcl_bench.jobs import Job, make_job
 from mmcl_bench.methods import METHODS
-from mmcl_bench.planning import State, plan, totals
-from mmcl_bench.results import RESULT
-from mmcl_bench.runner import Surroundings, run_job
-from mmcl_bench.tasks import load_task
+from mmcl_bench.protocols.catalogue import load_task
+from mmcl_bench.results.store import RESULT
+from mmcl_bench.running.jobs import Job, make_job
+from mmcl_bench.running.planning import State, plan, totals
+from mmcl_bench.running.runner import Surroundings, run_job
 
 HISTORY = [
     {"epoch": float(at), "loss": 2 / at, "accuracy": 1 - 1 / at, "validation": 1 - 1 / at} for at in range(1, 26)

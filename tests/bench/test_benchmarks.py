@@ -71,7 +71,7 @@ def test_the_loader_feeds_the_network(benchmark: BenchmarkFixture, part: str) ->
 @pytest.mark.benchmark(group="data")
 def test_preparing_clips(benchmark: BenchmarkFixture, toy_data_root: Path) -> None:
     from mmcl_bench.datasets.store import SkeletonDataset
-    from mmcl_bench.protocols.base import ClipView
+    from mmcl_bench.protocols.problem import ClipView
 
     dataset = SkeletonDataset.open(toy_data_root / "nw-ucla")
     view = ClipView([dataset.bodies(row) for row in range(180)], [14] * 180, "kinect-v1")

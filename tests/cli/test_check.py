@@ -16,9 +16,9 @@ import yaml
 from mmcl_bench.cli import app
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.store import CARD
-from mmcl_bench.engines import Assignment, Heard, Outcome, attempt
-from mmcl_bench.engines.local import Local
 from mmcl_bench.methods import METHODS
+from mmcl_bench.running.engines import Assignment, Heard, Outcome, attempt
+from mmcl_bench.running.engines.local import Local
 from stored_jobs import stored_job
 
 ROOT = Path(__file__).parents[2]

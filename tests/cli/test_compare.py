@@ -12,7 +12,7 @@ import pytest
 from mmcl_bench.cli import app
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.report.tables import write_leaderboards
-from mmcl_bench.results import stored_results
+from mmcl_bench.results.store import stored_results
 
 VIEW = "supervised/nw-ucla[split=x-view]"
 

@@ -14,7 +14,7 @@ from feature_inputs import write_features, write_image_model, write_skeletons, w
 from mmcl_bench.cli import app
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.store import SkeletonDataset
-from mmcl_bench.results import stored_results
+from mmcl_bench.results.store import stored_results
 from mmcl_bench.skeleton.clips import Modality
 from toys import write_toy
 

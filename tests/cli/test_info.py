@@ -10,7 +10,7 @@ import pytest
 from mmcl_bench.cli import app
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.report import tables
-from mmcl_bench.results import stored_results
+from mmcl_bench.results.store import stored_results
 
 
 @pytest.fixture(autouse=True)

@@ -20,14 +20,14 @@ from mmcl_bench.cli import app
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.encoders.features import EXTRACTORS
-from mmcl_bench.jobs import make_job
 from mmcl_bench.methods import METHODS
-from mmcl_bench.methods.saved import FACTS, FILES
-from mmcl_bench.results import RESULT, Stored
-from mmcl_bench.runner import Surroundings, run_job
+from mmcl_bench.methods.shared.saved import FACTS, FILES
+from mmcl_bench.protocols.catalogue import load_task
+from mmcl_bench.results.store import RESULT, Stored
+from mmcl_bench.running.jobs import make_job
+from mmcl_bench.running.runner import Surroundings, run_job
 from mmcl_bench.skeleton.clips import Modality
 from mmcl_bench.skeleton.layouts import get_layout
-from mmcl_bench.tasks import load_task
 
 SUPERVISED, ZERO_SHOT = "supervised/nw-ucla[split=x-view]", "zero-shot/nw-ucla[split=8/2]"
 SHORT = {"epochs": "2", "min_steps": "0", "n_frames": "12"}

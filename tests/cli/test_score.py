@@ -13,7 +13,7 @@ import pytest
 from mmcl_bench.cli import app
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.report.tables import leaderboard
-from mmcl_bench.results import stored_results
+from mmcl_bench.results.store import stored_results
 
 VIEW = ["--task", "supervised/nw-ucla[split=x-view]"]
 ZERO = ["--task", "zero-shot/nw-ucla[split=8/2]"]

@@ -18,7 +18,7 @@ from mmcl_bench.datasets.formats.archive import BadFile
 from mmcl_bench.datasets.formats.npy import read_array
 from mmcl_bench.datasets.prepare import prepare
 from mmcl_bench.datasets.store import SkeletonDataset
-from mmcl_bench.tasks import find_task, load_task
+from mmcl_bench.protocols.catalogue import find_task, load_task
 from published import kinect_v1_person
 
 

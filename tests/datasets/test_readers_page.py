@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from mmcl_bench.datasets.prepare import prepare
-from mmcl_bench.jobs import make_job
 from mmcl_bench.methods import METHODS
-from mmcl_bench.runner import Surroundings, run_job
-from mmcl_bench.tasks import find_task
+from mmcl_bench.protocols.catalogue import find_task
+from mmcl_bench.running.jobs import make_job
+from mmcl_bench.running.runner import Surroundings, run_job
 from published import kinect_v1_person
 
 PAGE = Path(__file__).parents[2] / "docs" / "readers.md"

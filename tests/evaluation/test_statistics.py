@@ -1,6 +1,6 @@
 """Bootstrap intervals, paired comparisons, tests and ranks against theory and by simulation.
 
-``MMCL_BENCH_SIMULATE=4000 pytest tests/test_stats.py -k Simulated -rP`` repeats each simulation that often and prints
+``MMCL_BENCH_SIMULATE=4000 pytest tests/evaluation/test_statistics.py -k Simulated -rP`` repeats each simulation that often and prints
 the figures of docs/statistics.md.
 """
 

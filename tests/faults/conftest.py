@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from mmcl_bench.jobs import Job, make_job
 from mmcl_bench.methods import METHODS
-from mmcl_bench.results import Stored
-from mmcl_bench.runner import Surroundings, run_job
-from mmcl_bench.tasks import load_task
+from mmcl_bench.protocols.catalogue import load_task
+from mmcl_bench.results.store import Stored
+from mmcl_bench.running.jobs import Job, make_job
+from mmcl_bench.running.runner import Surroundings, run_job
 from tiny_network import TinyNetwork
 
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import torch
 
-from mmcl_bench.jobs import Job, make_job
 from mmcl_bench.methods import METHODS
-from mmcl_bench.results import RESULT, SCORES, Stored
-from mmcl_bench.runner import Surroundings, run_job
-from mmcl_bench.tasks import load_task
+from mmcl_bench.protocols.catalogue import load_task
+from mmcl_bench.results.store import RESULT, SCORES, Stored
+from mmcl_bench.running.jobs import Job, make_job
+from mmcl_bench.running.runner import Surroundings, run_job
 from tiny_network import TinyNetwork
 
 _OK = 0

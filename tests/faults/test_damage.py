@@ -13,10 +13,10 @@ import pytest
 
 from mmcl_bench import read_results
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.jobs import Job
 from mmcl_bench.report.page import build_report
-from mmcl_bench.results import RESULT, SAMPLES, SCORES, Stored, stored_results
-from mmcl_bench.runner import Surroundings, run_job
+from mmcl_bench.results.store import RESULT, SAMPLES, SCORES, Stored, stored_results
+from mmcl_bench.running.jobs import Job
+from mmcl_bench.running.runner import Surroundings, run_job
 
 
 def cut_short(content: bytes) -> bytes:

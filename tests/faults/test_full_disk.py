@@ -12,11 +12,11 @@ import pytest
 
 from mmcl_bench.cli import main
 from mmcl_bench.core import files as atomic
-from mmcl_bench.engines import Assignment, attempt
-from mmcl_bench.failures import FAILURE
-from mmcl_bench.jobs import Job
-from mmcl_bench.results import SCORES, Stored
-from mmcl_bench.runner import Surroundings, run_job
+from mmcl_bench.results.store import SCORES, Stored
+from mmcl_bench.running.engines import Assignment, attempt
+from mmcl_bench.running.jobs import Job
+from mmcl_bench.running.runner import Surroundings, run_job
+from mmcl_bench.running.work_folder import FAILURE
 
 
 class FillingDisk:

@@ -13,11 +13,12 @@ from safetensors.numpy import load_file
 from methods.test_methods import clips, families, problem, settings
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.methods import METHODS
-from mmcl_bench.methods.base import Context, Method
+from mmcl_bench.methods.base import Method
 from mmcl_bench.methods.chance import Chance
-from mmcl_bench.methods.saved import ARRAYS, FACTS, saved_layout
+from mmcl_bench.methods.shared.saved import ARRAYS, FACTS, saved_layout
 from mmcl_bench.nn.fam import FeatureAlignment
 from mmcl_bench.nn.frm import FeatureRefinement
+from mmcl_bench.protocols.problem import Context
 from mmcl_bench.skeleton.clips import Modality
 
 TEACHERS = {Modality.RGB: 12, Modality.INSTRUCT: 6}

@@ -14,10 +14,11 @@ from mmcl_bench.datasets.classes import class_texts
 from mmcl_bench.datasets.parts import write_dataset
 from mmcl_bench.datasets.store import Clip, SkeletonDataset
 from mmcl_bench.protocols import PROTOCOLS, splits
-from mmcl_bench.protocols.base import ClipView, Needs, Problem, Protocol, mapped_to_layout
+from mmcl_bench.protocols.base import Needs, Protocol
+from mmcl_bench.protocols.catalogue import load_task
+from mmcl_bench.protocols.problem import ClipView, Problem, mapped_to_layout
 from mmcl_bench.skeleton.clips import BodyTrack
 from mmcl_bench.skeleton.layouts import get_layout
-from mmcl_bench.tasks import load_task
 from toys import write_toy
 
 

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from mmcl_bench.protocols import splits
-from mmcl_bench.report.groups import group_jobs
 from mmcl_bench.report.published import METRICS, beside, matching, read_published
 from mmcl_bench.report.tables import standings
+from mmcl_bench.results.groups import group_jobs
 
 SPLIT = {"datasets": ("ntu60",), "split": "55/5", "parameters": {"side": "x-sub"}}
 

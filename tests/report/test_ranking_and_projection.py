@@ -7,7 +7,7 @@ from mmcl_bench.evaluation.metrics import Scored
 from mmcl_bench.report.projection import map_samples, plane
 from mmcl_bench.report.ranking import rank_methods
 from mmcl_bench.report.tables import standings
-from mmcl_bench.results import Embeddings
+from mmcl_bench.results.store import Embeddings
 
 
 def unit(rows):

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from mmcl_bench.report import tables
-from mmcl_bench.report.groups import group_jobs
+from mmcl_bench.results.groups import group_jobs
 
 LABELS = np.array([0, 1, 2, 3] * 10)
 
