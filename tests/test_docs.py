@@ -34,7 +34,7 @@ from mmcl_bench.nn import BACKBONES
 from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.results.records import Result
 from mmcl_bench.running.jobs import make_job
-from mmcl_bench.running.runner import Surroundings, run_job
+from mmcl_bench.running.runner import RunSite, run_job
 from mmcl_bench.skeleton.layouts import KINECT_V2
 from toys import write_toy_for_every_side
 
@@ -149,7 +149,7 @@ def example(page: str) -> dict[str, Any]:
 
 def run_of(task: str, method: str, data_root: Path, results: Path, **settings: str) -> Result:
     job = make_job(load_task(task), METHODS.get(method), 0, overrides=settings)
-    return run_job(job, Surroundings(data_root, results))[0].result
+    return run_job(job, RunSite(data_root, results))[0].result
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from mmcl_bench.cli import options
 from mmcl_bench.cli.baseline import DEFAULT
 from mmcl_bench.cli.console import AsJson, show, show_json, status
 from mmcl_bench.cli.jobs import surroundings
-from mmcl_bench.cli.live import Board
+from mmcl_bench.cli.live import LiveTable
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from mmcl_bench.comparing.gate import Judgement
     from mmcl_bench.results.store import Stored
     from mmcl_bench.running.jobs import Job
-    from mmcl_bench.running.runner import Surroundings
+    from mmcl_bench.running.runner import RunSite
 
 FAILED, NOT_JUDGED = 1, 2
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 
 @dataclass
-class _Ran:
+class _Reruns:
     """What there is to judge, and by the keys of rows, why there is nothing of them."""
 
     stored: list[Stored]
@@ -111,7 +111,7 @@ def check(
     if rerun:
         ran = _rerun(rows, seeds, fresh, surroundings(data_root, results, device), workers, threads)
     else:
-        ran = _Ran(_stored(results))
+        ran = _Reruns(_stored(results))
     judgements = gate.judge(
         rows,
         gate.current_rows(rows, ran.stored),
@@ -191,17 +191,17 @@ def _rerun(
     rows: Sequence[Row],
     seeds: int | None,
     fresh: bool,
-    where: Surroundings,
+    where: RunSite,
     workers: int | None,
     threads: int | None,
-) -> _Ran:
+) -> _Reruns:
     """The jobs of the rows, run where they are not stored."""
     from mmcl_bench.running import regression
     from mmcl_bench.running.coordinating import run_plan
     from mmcl_bench.running.engines import ENGINES
     from mmcl_bench.running.planning import plan
 
-    ran = _Ran([])
+    ran = _Reruns([])
     rows_of_jobs: dict[str, Row] = {}
     jobs: list[Job] = []
     for row in rows:
@@ -216,7 +216,7 @@ def _rerun(
         jobs += of_row
         rows_of_jobs |= {job.hash: row for job in of_row}
     if jobs:
-        with Board(lambda job: f"{job.task.identity}, {rows_of_jobs[job.hash].label}, seed {job.seed}") as board:
+        with LiveTable(lambda job: f"{job.task.identity}, {rows_of_jobs[job.hash].label}, seed {job.seed}") as board:
             ended = run_plan(
                 plan(jobs, where),
                 replace(where, progress=board.preparing),

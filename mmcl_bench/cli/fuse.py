@@ -78,20 +78,21 @@ def fuse(
         return _jobs_by_stream(wanted, streams, seed, method, preset, overrides, limit)
 
     chosen_weights, chosen_scale = fusion.parse_weights(weights), fusion.parse_scale(scale)
-    wishes = [fusion.FusionJob(jobs_of(seed), chosen_weights, chosen_scale) for seed in range(seeds)]
-    for wish in wishes:
-        wish.check()
+    fusions = [fusion.FusionJob(jobs_of(seed), chosen_weights, chosen_scale) for seed in range(seeds)]
+    for fusion_job in fusions:
+        fusion_job.check()
     where = surroundings(data_root, results, device)
     ran = run_jobs(
-        [job for wish in wishes for job in wish.members],
+        [job for fusion_job in fusions for job in fusion_job.members],
         where,
         fresh,
         fusion.describe,
-        again=fusion.lacks_validation if wishes[0].uses_validation else lambda stored: False,
+        again=fusion.lacks_validation if fusions[0].uses_validation else lambda stored: False,
     )
     by_hash = {stored.result.job_hash: stored for stored in ran}
     fused = [
-        fusion.run_fusion(wish, [by_hash[job.hash] for job in wish.members], where.results_root)[0] for wish in wishes
+        fusion.run_fusion(fusion_job, [by_hash[job.hash] for job in fusion_job.members], where.results_root)[0]
+        for fusion_job in fusions
     ]
     if as_json:
         import json

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mmcl_bench.protocols.problem import Progress
     from mmcl_bench.results.store import Stored
     from mmcl_bench.running.jobs import Job
-    from mmcl_bench.running.runner import Surroundings
+    from mmcl_bench.running.runner import RunSite
 
 
 @dataclass(frozen=True)
@@ -50,20 +50,18 @@ class TaskWish:
         return find_task(self.task, self.target or self.dataset, self.source, bound, paths.data_root(data_root))
 
 
-def surroundings(
-    data_root: Path | None, results: Path | None, device: str, scalars: Path | None = None
-) -> Surroundings:
+def surroundings(data_root: Path | None, results: Path | None, device: str, scalars: Path | None = None) -> RunSite:
     """Where the jobs of a command run."""
     from mmcl_bench.core.compute import find_device
-    from mmcl_bench.running.runner import Surroundings
+    from mmcl_bench.running.runner import RunSite
 
     root, results_root = paths.data_root(data_root), paths.results_root(results)
-    return Surroundings(root, results_root, find_device(device), scalars=scalars, any_device=device == "auto")
+    return RunSite(root, results_root, find_device(device), scalars=scalars, any_device=device == "auto")
 
 
 def run_jobs(
     jobs: Sequence[Job],
-    where: Surroundings,
+    where: RunSite,
     fresh: bool,
     describe: Callable[[Job], str],
     again: Callable[[Stored], bool] = lambda stored: False,

@@ -106,10 +106,10 @@ def _method(planned: Planned) -> str:
     from mmcl_bench.core.settings import setting_text
 
     job = planned.job
-    said = [f"{key}={setting_text(value)}" for key, value in job.overrides.items()]
-    said += [f"limit={job.limit}"] if job.limit is not None else []
+    message = [f"{key}={setting_text(value)}" for key, value in job.overrides.items()]
+    message += [f"limit={job.limit}"] if job.limit is not None else []
     name = job.method if job.preset == "quick" else f"{job.method} ({job.preset})"
-    return f"{name}[{','.join(said)}]" if said else name
+    return f"{name}[{','.join(message)}]" if message else name
 
 
 def _span(seeds: Sequence[int]) -> str:

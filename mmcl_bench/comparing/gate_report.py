@@ -116,10 +116,10 @@ def junit(judgements: Sequence[Judgement]) -> bytes:
         case = ElementTree.SubElement(
             suite, "testcase", {"classname": _xml(row.task), "name": _xml(f"{row.label} {row.metric}")}
         )
-        said = _xml(sentence(judgement))
+        verdict_text = _xml(sentence(judgement))
         if (tag := _JUNIT.get(judgement.verdict)) is not None:
-            ElementTree.SubElement(case, tag, {"message": said}).text = _xml(f"make it again: {row.command}")
-        output = "\n".join([said, *(_xml(note) for note in judgement.notes)])
+            ElementTree.SubElement(case, tag, {"message": verdict_text}).text = _xml(f"make it again: {row.command}")
+        output = "\n".join([verdict_text, *(_xml(note) for note in judgement.notes)])
         ElementTree.SubElement(case, "system-out").text = output
     ElementTree.indent(suites)
     text: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)

@@ -30,14 +30,14 @@ def _as_leaderboard(side: Side, name: str) -> Leaderboard:
     """Figures with intervals; of jobs as their own leaderboard would have them."""
     if isinstance(side, Leaderboard):
         return side
-    from mmcl_bench.report.tables import frame_of, standings
+    from mmcl_bench.report.tables import frame_of, leaderboard_rows
 
     jobs = [job for entry in side for job in entry.jobs]
     if not jobs:
         raise UserError(
             f"{name}: scores of a file do not compare with a leaderboard; keep them with score --store first"
         )
-    return Leaderboard(name, frame_of(standings(jobs)))
+    return Leaderboard(name, frame_of(leaderboard_rows(jobs)))
 
 
 def _compare_leaderboards(a: Leaderboard, b: Leaderboard, metric: str | None) -> Comparison:
@@ -55,7 +55,7 @@ def _compare_leaderboards(a: Leaderboard, b: Leaderboard, metric: str | None) ->
                 continue
             raise UserError(f"{key[0]}: {a.where} or {b.where} has no column {headline}; report both again")
         version = int(ours[key]["version"])
-        told = _told_row(ours[key])
+        told = _row_description(ours[key])
         rows.append(
             UnpairedComparison(key[0], version, told, headline, pair[0], pair[1], unpaired_difference(pair[0], pair[1]))
         )
@@ -80,8 +80,8 @@ def _rows_by_key(board: Leaderboard) -> dict[tuple[str, ...], dict[str, Any]]:
         former = rows.get(key)
         if former is not None and former.get("method_version") == row.get("method_version"):
             raise UserError(
-                f"{board.where}: {row['task']}, {_told_row(row)} stands there twice; leave out one row, or the task by "
-                "--task"
+                f"{board.where}: {row['task']}, {_row_description(row)} is there twice; leave out one row, or "
+                "the task by --task"
             )
         if former is None or former.get("method_version", 0) < row.get("method_version", 0):
             rows[key] = row
@@ -105,7 +105,7 @@ def _interval(row: Mapping[str, Any], metric: str) -> Interval | None:
     return Interval(value, low, high, int(row.get("n_test", 0)), LEVEL)
 
 
-def _told_row(row: Mapping[str, Any]) -> str:
+def _row_description(row: Mapping[str, Any]) -> str:
     beside = [_cell(row.get("preset")), _cell(row.get("settings"))]
     beside += ["transductive"] if row.get("setting") == "transductive" else []
     return f"{row['method']} ({', '.join(part for part in beside if part)})"

@@ -232,7 +232,7 @@ def _holm_over_tasks(tasks: Sequence[TaskComparison]) -> tuple[TaskComparison, .
     )
 
 
-def said(metric: Metric, scored: Scored) -> tuple[np.ndarray, np.ndarray]:
+def answers(metric: Metric, scored: Scored) -> tuple[np.ndarray, np.ndarray]:
     """Rows (M,) of the samples that the metric looks at, and the columns (M,) that are said of them: among unseen
     classes for the metrics of conventional zero-shot recognition, else among all, calibrated."""
     rows = np.flatnonzero(metric.counted(scored))
@@ -249,8 +249,8 @@ def _changes(
     # Rows: clips, a right, b right, a alone, b alone.
     counts = np.zeros((5, n_classes), dtype=np.int64)
     for pair in pairs:
-        rows, of_a = said(metric, pair.a)
-        _, of_b = said(metric, pair.b)
+        rows, of_a = answers(metric, pair.a)
+        _, of_b = answers(metric, pair.b)
         truth = pair.a.labels[rows]
         right_a, right_b = of_a == truth, of_b == truth
         tallied = (np.ones_like(right_a), right_a, right_b, right_a & ~right_b, right_b & ~right_a)

@@ -58,8 +58,8 @@ def at_revision(revision: str, path: Path) -> Leaderboard:
     except FileNotFoundError as error:
         raise UserError(f"{where}: git is not installed; check out that revision and give the file") from error
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines() or ["git failed"]
-        raise UserError(f"{where}: {said[0].removeprefix('fatal: ')}; name a revision that has the file")
+        message = done.stderr.decode(errors="replace").strip().splitlines() or ["git failed"]
+        raise UserError(f"{where}: {message[0].removeprefix('fatal: ')}; name a revision that has the file")
     return _leaderboard(where, done.stdout)
 
 

@@ -26,5 +26,5 @@ def read_toml(path: Path, model: type[Content], what: str) -> Content:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or what
         # A validator of ours says what is wrong after pydantic's heading.
-        said = first["msg"].removeprefix("Value error, ").rstrip(".")
-        raise UserError(f"{path}: {where}: {said}; mend the {what}") from error
+        message = first["msg"].removeprefix("Value error, ").rstrip(".")
+        raise UserError(f"{path}: {where}: {message}; mend the {what}") from error

@@ -172,17 +172,17 @@ def _source(reader: Reader, source: Path | None) -> Path | None:
 
 
 def _open_embedded(reader: type[Reader], folder: Path, advance: Advance) -> SkeletonDataset:
-    def stands() -> SkeletonDataset | None:
+    def existing() -> SkeletonDataset | None:
         try:
             dataset = SkeletonDataset.open(folder)
         except UserError:
             return None
         return dataset if dataset.card.reader_version == reader.version else None
 
-    if dataset := stands():
+    if dataset := existing():
         return dataset
     with sole_writer(folder):
-        return stands() or _write(reader(), None, folder, False, advance, None)
+        return existing() or _write(reader(), None, folder, False, advance, None)
 
 
 def _write(

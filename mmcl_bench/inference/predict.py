@@ -168,7 +168,7 @@ def find_job(root: Path, wanted: str, method: str | None = None, seed: int | Non
     ]
     if len(chosen) == 1:
         return chosen[0]
-    told = "; ".join(_told(stored) for stored in (chosen or found)[:_NAMED])
+    told = "; ".join(_description(stored) for stored in (chosen or found)[:_NAMED])
     if not chosen:
         raise UserError(f"no finished job of {wanted!r} has that --method and --seed; there are {told}")
     more = f"; and {len(chosen) - _NAMED} more" if len(chosen) > _NAMED else ""
@@ -189,7 +189,7 @@ def _is_of(stored: Stored, wanted: str) -> bool:
     return wanted in (identity, unversioned, identity.partition("[")[0], unversioned.partition("[")[0], family)
 
 
-def _told(stored: Stored) -> str:
+def _description(stored: Stored) -> str:
     result = stored.result
     return f"{result.job_hash[:12]} ({result.task.identity}, {result.method.name}, seed {result.seed})"
 

@@ -34,7 +34,7 @@ _AFTER_METRICS = ["oracle", *_COSTS, "main_metric", "commit", "dirty", "command"
 
 
 @dataclass(frozen=True)
-class Standing:
+class LeaderboardRow:
     """A group with its figures: a row of a table."""
 
     group: Group
@@ -75,11 +75,11 @@ class Comparison:
         return f"{self.a.label} - {self.b.label}: {self.outcome}"
 
 
-def standings(stored: Iterable[Stored]) -> list[Standing]:
+def leaderboard_rows(stored: Iterable[Stored]) -> list[LeaderboardRow]:
     """One row a group; rows of a task stand together, by falling main metric."""
     groups = group_jobs(stored)
     figures = in_order(_figures, groups, workers=None if len(groups) > _MANY_GROUPS else 1)
-    rows = [Standing(group, found, _oracle(group)) for group, found in zip(groups, figures, strict=True)]
+    rows = [LeaderboardRow(group, found, _oracle(group)) for group, found in zip(groups, figures, strict=True)]
     first_place = {row.group.task_key: place for place, row in reversed(list(enumerate(rows)))}
     return sorted(rows, key=lambda row: (first_place[row.group.task_key], _falling(row.main.value)))
 
@@ -92,10 +92,10 @@ def leaderboard(stored: Sequence[Stored]) -> pd.DataFrame:
     ``_low`` and ``_high``, then oracle, parameters and flops (to score a clip; left out where no row has them),
     main_metric, commit, dirty, command. Figures are shares of 1.
     """
-    return frame_of(standings(unlimited(stored)))
+    return frame_of(leaderboard_rows(unlimited(stored)))
 
 
-def frame_of(rows: Sequence[Standing]) -> pd.DataFrame:
+def frame_of(rows: Sequence[LeaderboardRow]) -> pd.DataFrame:
     """The data frame of :func:`leaderboard`."""
     metrics = metric_names(row.group for row in rows)
     columns = [column for name in metrics for column in (name, f"{name}_low", f"{name}_high")]
@@ -146,7 +146,7 @@ def fusion_table(fused: Sequence[Stored], members: Sequence[Stored]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    rows = standings([*fused, *members])
+    rows = leaderboard_rows([*fused, *members])
     (fusion,) = group_jobs(fused)
     weights, metrics = _weights_of(fused, members), metric_names(row.group for row in rows)
     shared = set(fusion.assignments())
@@ -183,7 +183,7 @@ def _cost_of_fusion(fusion: Group) -> list[str]:
     return [f"all members together: {parameters} parameters, {flops} FLOPs a clip"]
 
 
-def _brief(row: Standing, metric: str) -> str:
+def _brief(row: LeaderboardRow, metric: str) -> str:
     """The main metric with its interval, others without."""
     figure = row.figures[metric]
     return percent(figure) if metric == row.group.task.main_metric else percent_value(figure.value)
@@ -219,7 +219,7 @@ def _weights_of(fused: Sequence[Stored], members: Sequence[Stored]) -> dict[str,
 def ahead_of_best(fused: Sequence[Stored], members: Sequence[Stored]) -> Comparison | None:
     """A fusion against the best of its members on test, which flatters the member; None where they do not pair."""
     (fusion,) = group_jobs(fused)
-    return compare(fusion, standings(members)[0].group)
+    return compare(fusion, leaderboard_rows(members)[0].group)
 
 
 def run_tables(stored: Sequence[Stored]) -> list[Table]:
@@ -239,7 +239,7 @@ def run_table(stored: Sequence[Stored]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    rows = standings(stored)
+    rows = leaderboard_rows(stored)
     metrics = metric_names(row.group for row in rows)
     table = Table(
         title=Text(_run_title(rows), style="bold"),
@@ -281,7 +281,7 @@ def count_text(count: int | None) -> str:
 
 def run_records(stored: Sequence[Stored]) -> list[dict[str, Any]]:
     """The rows of :func:`run_table` as JSON values; figures are shares of 1, None where undefined."""
-    return [_record(row) for row in standings(stored)]
+    return [_record(row) for row in leaderboard_rows(stored)]
 
 
 def percent(figure: Interval) -> str:
@@ -345,7 +345,7 @@ def _same_samples(a: Group, b: Group) -> bool:
     )
 
 
-def _frame_row(row: Standing) -> dict[str, Any]:
+def _frame_row(row: LeaderboardRow) -> dict[str, Any]:
     group, task = row.group, row.group.task
     dirty = {job.result.provenance.dirty for job in group.jobs}
     cells: dict[str, Any] = {
@@ -396,7 +396,7 @@ def own_metrics(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[kept].reset_index(drop=True)
 
 
-def _run_title(rows: Sequence[Standing]) -> str:
+def _run_title(rows: Sequence[LeaderboardRow]) -> str:
     tasks = dict.fromkeys(_task_title(row.group) for row in rows)
     return "\n".join(tasks)
 
@@ -408,19 +408,19 @@ def _task_title(group: Group) -> str:
     return f"{group.task.identity}  {' · '.join(notes)}".rstrip()
 
 
-def _comparisons(rows: Sequence[Standing]) -> list[str]:
+def _comparisons(rows: Sequence[LeaderboardRow]) -> list[str]:
     best = rows[0].group
     comparisons = (compare(best, row.group) for row in rows[1:])
     return [str(comparison) for comparison in comparisons if comparison is not None]
 
 
-def _spread(rows: Sequence[Standing]) -> str:
+def _spread(rows: Sequence[LeaderboardRow]) -> str:
     if all(len(row.group.jobs) > 1 for row in rows):
         return "test samples and seeds"
     return "test samples; one seed says nothing of the spread over seeds"
 
 
-def _record(row: Standing) -> dict[str, Any]:
+def _record(row: LeaderboardRow) -> dict[str, Any]:
     group, task = row.group, row.group.task
     return {
         "task": task.identity,

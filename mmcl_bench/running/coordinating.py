@@ -19,29 +19,29 @@ from mmcl_bench.results.store import Stored
 from mmcl_bench.running.engines import Assignment, Engine, Outcome
 from mmcl_bench.running.jobs import Job
 from mmcl_bench.running.planning import Planned, State
-from mmcl_bench.running.runner import Surroundings
+from mmcl_bench.running.runner import RunSite
 
 _LOG = logging.getLogger(__name__)
 
 
-class Watcher(Protocol):
+class RunObserver(Protocol):
     """Follows a run."""
 
-    def begins(self, jobs: Sequence[Job]) -> None:
+    def on_start(self, jobs: Sequence[Job]) -> None:
         """These are run."""
 
-    def stands(self, job: Job, stored: Stored) -> None:
+    def on_stored(self, job: Job, stored: Stored) -> None:
         """This is not run, as its result is stored."""
 
-    def heard(self, place: int, phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+    def on_progress(self, place: int, phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         """Progress of a job, by its place among those that are run."""
 
-    def ended(self, place: int, outcome: Outcome) -> None:
+    def on_end(self, place: int, outcome: Outcome) -> None:
         """One that was run, or that another runner was found to have."""
 
 
 @dataclass
-class Ran:
+class PlanResult:
     """What a run left."""
 
     stored: list[Stored] = field(default_factory=list)
@@ -52,14 +52,14 @@ class Ran:
 
 def run_plan(
     planned: Sequence[Planned],
-    where: Surroundings,
+    where: RunSite,
     engine: Engine,
-    watcher: Watcher,
+    watcher: RunObserver,
     *,
     fresh: bool = False,
     retry_failed: bool = False,
     threads: int | None = None,
-) -> Ran:
+) -> PlanResult:
     """Runs every job that is not done. A job that failed before is run again with ``retry_failed`` or ``fresh``.
 
     Raises :class:`UserError` where none of the jobs can be run here, and :class:`OSError` when a disk is full.
@@ -71,7 +71,7 @@ def run_plan(
         stored = None if fresh or each.state is not State.DONE else _whole(each)
         if stored is not None:
             found[each.job.hash] = stored
-            watcher.stands(each.job, stored)
+            watcher.on_stored(each.job, stored)
         elif each.unready:
             failed[each.job.hash] = each.unready
         elif each.state is State.FAILED and not (retry_failed or fresh):
@@ -82,11 +82,11 @@ def run_plan(
         raise UserError(planned[0].unready)
     if to_run:
         _make_embedded(to_run, where)
-        watcher.begins(to_run)
+        watcher.on_start(to_run)
         assignments = [Assignment(job, where, fresh, wait=False, threads=threads) for job in to_run]
         for assignment, outcome in _outcomes(engine, assignments, watcher):
             _take(assignment, outcome, found, failed)
-    return Ran(
+    return PlanResult(
         [found[each.job.hash] for each in planned if each.job.hash in found],
         [(each.job, failed[each.job.hash]) for each in planned if each.job.hash in failed],
     )
@@ -102,27 +102,27 @@ def _whole(planned: Planned) -> Stored | None:
 
 
 def _outcomes(
-    engine: Engine, assignments: Sequence[Assignment], watcher: Watcher
+    engine: Engine, assignments: Sequence[Assignment], watcher: RunObserver
 ) -> Iterator[tuple[Assignment, Outcome]]:
     """How each ended. What another runner has is waited for when nothing else is left to do."""
     busy: list[int] = []
-    with closing(engine.run(assignments, watcher.heard)) as running:
+    with closing(engine.run(assignments, watcher.on_progress)) as running:
         for place, outcome in running:
             if outcome.state == "busy":
                 busy.append(place)
                 continue
-            watcher.ended(place, outcome)
+            watcher.on_end(place, outcome)
             yield assignments[place], outcome
     if not busy:
         return
     later = [replace(assignments[place], wait=True) for place in busy]
 
-    def heard(place: int, phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-        watcher.heard(busy[place], phase, done, total, figures)
+    def on_progress(place: int, phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        watcher.on_progress(busy[place], phase, done, total, figures)
 
-    with closing(engine.run(later, heard)) as running:
+    with closing(engine.run(later, on_progress)) as running:
         for place, outcome in running:
-            watcher.ended(busy[place], outcome)
+            watcher.on_end(busy[place], outcome)
             yield later[place], outcome
 
 
@@ -142,7 +142,7 @@ def _take(assignment: Assignment, outcome: Outcome, found: dict[str, Stored], fa
         found[job.hash] = stored
 
 
-def _make_embedded(jobs: Sequence[Job], where: Surroundings) -> None:
+def _make_embedded(jobs: Sequence[Job], where: RunSite) -> None:
     """Makes what the first job would make, so that workers do not wait for one of them."""
     for name in dict.fromkeys(name for job in jobs for name in job.task.datasets):
         open_dataset(name, where.data_root, partial(_report, where.progress, f"preparing {name}"))

@@ -183,7 +183,7 @@ class Calibration:
         return f"calibration {self.value:.4g}, as given; nobody here saw how it was chosen"
 
 
-class Judge:
+class ScoredTask:
     """A task with its data: what scores of somebody else are joined with."""
 
     def __init__(
@@ -266,7 +266,7 @@ class Judge:
 class ForeignRun:
     """One file of scores under a task: a run of a method that is not ours."""
 
-    judge: Judge
+    scored_task: ScoredTask
     name: str
     seed: int
     file: ScoreFile
@@ -275,14 +275,14 @@ class ForeignRun:
 
     @cached_property
     def scored(self) -> Scored:
-        return self.judge.scored(self.file, self.calibration)
+        return self.scored_task.scored(self.file, self.calibration)
 
     @cached_property
     def job(self) -> dict[str, Any]:
         """What names the result. Its scores do not: a second file of the same name takes the place of the first."""
         return {
-            "task": self.judge.task.identity,
-            "task_hash": self.judge.task.hash,
+            "task": self.scored_task.task.identity,
+            "task_hash": self.scored_task.task.hash,
             "method": self.name,
             "method_version": 1,
             "preset": FOREIGN,
@@ -298,7 +298,7 @@ class ForeignRun:
     @property
     def folder(self) -> str:
         """Name of the result's folder: readable first, unique by its hash."""
-        readable = f"{self.judge.task.identity}-{self.name}-s{self.seed}".lower()
+        readable = f"{self.scored_task.task.identity}-{self.name}-s{self.seed}".lower()
         return f"{re.sub(r'[^a-z0-9]+', '-', readable).strip('-')}-{self.job_hash[:12]}"
 
     def store(self, root: Path) -> Stored:
@@ -311,18 +311,18 @@ class ForeignRun:
         from mmcl_bench.results import provenance
 
         check_name(self.name)
-        started, scored, protocol = provenance.start(), self.scored, self.judge.protocol
+        started, scored, protocol = provenance.start(), self.scored, self.scored_task.protocol
         accuracy = per_class_accuracy(scored)
         folder = root / "jobs" / self.folder
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{folder.name}.lock")):
             (folder / RESULT).unlink(missing_ok=True)
-            files = write_scores(folder, scored.scores, self.judge.sample_ids, scored.labels)
+            files = write_scores(folder, scored.scores, self.scored_task.sample_ids, scored.labels)
             files |= write_validation(folder, self.calibration.validation)
             result = Result(
                 job=self.job,
                 job_hash=self.job_hash,
-                task=task_record(self.judge.task, self.judge.protocol),
+                task=task_record(self.scored_task.task, self.scored_task.protocol),
                 method=MethodRecord(
                     name=self.name,
                     version=1,
@@ -334,13 +334,13 @@ class ForeignRun:
                 ),
                 seed=self.seed,
                 limit=None,
-                classes=self.judge.classes,
+                classes=self.scored_task.classes,
                 seen=tuple(bool(seen) for seen in scored.seen),
                 n_train=len(protocol.train_rows),
                 n_test=len(scored),
                 selection=self._selection(),
-                metrics={name: figure(name, scored, self.job_hash) for name in self.judge.task.card.metrics},
-                per_class={name: number(value) for name, value in zip(self.judge.classes, accuracy, strict=True)},
+                metrics={name: figure(name, scored, self.job_hash) for name in self.scored_task.task.card.metrics},
+                per_class={name: number(value) for name, value in zip(self.scored_task.classes, accuracy, strict=True)},
                 oracle=None,
                 history={},
                 notes={
@@ -349,7 +349,7 @@ class ForeignRun:
                     "sha256": self.file.sha256,
                     "calibration": self.calibration.source,
                 },
-                provenance=provenance.collect(started, "cpu", self.judge.fingerprints, protocol.weight_hashes),
+                provenance=provenance.collect(started, "cpu", self.scored_task.fingerprints, protocol.weight_hashes),
                 files=files,
             )
             return write_result(folder, result)
@@ -359,7 +359,7 @@ class ForeignRun:
         on_validation = (
             {}
             if held_out is None
-            else {name: number(METRICS.get(name)(held_out.scored)) for name in self.judge.task.card.metrics}
+            else {name: number(METRICS.get(name)(held_out.scored)) for name in self.scored_task.task.card.metrics}
         )
         return Selection(
             rule=UNKNOWN,
@@ -382,7 +382,7 @@ def check_name(name: str) -> None:
         )
 
 
-def write_template(path: Path, judge: Judge) -> int:
+def write_template(path: Path, scored_task: ScoredTask) -> int:
     """Writes a CSV file of all test clips and classes with every score 0, for others to fill in; returns its rows."""
     import pandas as pd
 
@@ -390,9 +390,9 @@ def write_template(path: Path, judge: Judge) -> int:
 
     if not path.parent.is_dir():
         raise UserError(f"{path.parent}: no such folder; make it, or choose another --template")
-    zeros = np.zeros((len(judge.sample_ids), len(judge.classes)), dtype=np.int64)
-    frame = pd.DataFrame(zeros, columns=list(judge.classes))
-    frame.insert(0, SAMPLE_ID, judge.sample_ids)
+    zeros = np.zeros((len(scored_task.sample_ids), len(scored_task.classes)), dtype=np.int64)
+    frame = pd.DataFrame(zeros, columns=list(scored_task.classes))
+    frame.insert(0, SAMPLE_ID, scored_task.sample_ids)
     write_atomically(path, lambda draft: frame.to_csv(draft, index=False, lineterminator="\n"))
     return len(frame)
 
@@ -559,15 +559,17 @@ def entry_of_scores(path: Path, task: str, data_root: Path | None) -> Entry:
 
     if "*" in task or "?" in task:
         raise UserError(f"{path}: scores are judged by one task; name it with --task")
-    judge = Judge(load_task(task, paths.data_root(data_root)), paths.data_root(data_root))
-    run = ForeignRun(judge, path.stem, 0, read_score_file(path), judge.calibration(None, None), transductive=False)
+    scored_task = ScoredTask(load_task(task, paths.data_root(data_root)), paths.data_root(data_root))
+    run = ForeignRun(
+        scored_task, path.stem, 0, read_score_file(path), scored_task.calibration(None, None), transductive=False
+    )
     scored = run.scored
     return Entry(
         path.name,
         run.file.sha256,
-        task_record(judge.task, judge.protocol),
-        judge.fingerprints,
-        judge.classes,
+        task_record(scored_task.task, scored_task.protocol),
+        scored_task.fingerprints,
+        scored_task.classes,
         True,
-        lambda: [Sheet(None, np.array(judge.sample_ids), scored)],
+        lambda: [Sheet(None, np.array(scored_task.sample_ids), scored)],
     )

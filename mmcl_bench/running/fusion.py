@@ -360,11 +360,11 @@ def _check_alike(members: Sequence[Stored]) -> None:
 
 
 def _check_weights(weights: tuple[float, ...], n_members: int) -> None:
-    said = ",".join(f"{weight:g}" for weight in weights)
+    message = ",".join(f"{weight:g}" for weight in weights)
     if len(weights) != n_members:
-        raise UserError(f"--weights {said}: {len(weights)} weights for {n_members} members; give one for each")
+        raise UserError(f"--weights {message}: {len(weights)} weights for {n_members} members; give one for each")
     if not np.isfinite(weights).all() or min(weights) < 0 or max(weights) == 0:
-        raise UserError(f"--weights {said}: weights should be 0 or more, and one of them above 0")
+        raise UserError(f"--weights {message}: weights should be 0 or more, and one of them above 0")
 
 
 def _ingredients(members: Sequence[Stored]) -> list[dict[str, str]]:

@@ -24,8 +24,8 @@ from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.results.records import SCHEMA
 from mmcl_bench.results.store import RESULT
-from mmcl_bench.running.runner import Surroundings, why_checkpoints_stale
-from mmcl_bench.running.validity import checkpoint_ground, what_differs, why_stale
+from mmcl_bench.running.runner import RunSite, why_checkpoints_stale
+from mmcl_bench.running.validity import checkpoint_environment, what_differs, why_stale
 from mmcl_bench.running.work_folder import FAILURE, read_failure, time_spent
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Totals:
         return {"jobs": self.jobs, **states, **sums}
 
 
-def plan(jobs: Sequence[Job], where: Surroundings) -> list[Planned]:
+def plan(jobs: Sequence[Job], where: RunSite) -> list[Planned]:
     """The state of every job. Nothing is written, and no data set is made."""
     here = _Here(where)
     return [here.planned(job) for job in jobs]
@@ -127,7 +127,7 @@ def totals(planned: Sequence[Planned]) -> Totals:
 class _Here:
     """What is on this machine: results, data and weights, each looked at once."""
 
-    where: Surroundings
+    where: RunSite
     _folders: dict[str, list[str]] = field(default_factory=dict)
     """Names of the folders of jobs, by what they have in common over seeds."""
     _siblings: dict[str, list[str]] = field(default_factory=dict)
@@ -135,7 +135,7 @@ class _Here:
     _known: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     _data: dict[str, tuple[str | None, str]] = field(default_factory=dict)
     _like: dict[tuple[object, ...], float | None] = field(default_factory=dict)
-    _grounds: dict[tuple[str, ...], dict[str, str | None]] = field(default_factory=dict)
+    _environments: dict[tuple[str, ...], dict[str, str | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._jobs = self.where.results_root / "jobs"
@@ -169,12 +169,12 @@ class _Here:
                 return state, why
         else:
             state, why = State.MISSING, ""
-        ground = self._ground(fingerprints)
+        environment = self._environment(fingerprints)
         failure = read_failure(folder) if (folder / FAILURE).exists() else None
-        if failure is not None and what_differs(failure.ground, ground) is None:
+        if failure is not None and what_differs(failure.environment, environment) is None:
             return State.FAILED, failure.error
         if result is None and any((folder / "work").rglob("*.pt")):
-            stale = why_checkpoints_stale(folder / "work", ground)
+            stale = why_checkpoints_stale(folder / "work", environment)
             return (State.PARTIAL, "") if stale is None else (State.STALE, f"checkpoints of a stopped run: {stale}")
         return state, why
 
@@ -236,11 +236,11 @@ class _Here:
         except UserError as error:
             return None, str(error)
 
-    def _ground(self, fingerprints: Mapping[str, str | None]) -> dict[str, str | None]:
-        if (names := tuple(fingerprints)) not in self._grounds:
+    def _environment(self, fingerprints: Mapping[str, str | None]) -> dict[str, str | None]:
+        if (names := tuple(fingerprints)) not in self._environments:
             known = {name: found for name, found in fingerprints.items() if found is not None}
-            self._grounds[names] = {**checkpoint_ground(known, self.where.device)}
-        return self._grounds[names]
+            self._environments[names] = {**checkpoint_environment(known, self.where.device)}
+        return self._environments[names]
 
     def _estimate(self, job: Job) -> float | None:
         """The median wall time of stored jobs that differ in seed alone, or else in the split of the task as well."""

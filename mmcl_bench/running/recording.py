@@ -26,7 +26,7 @@ History = dict[str, list[dict[str, float]]]
 
 
 @dataclass(frozen=True)
-class Findings:
+class JobOutput:
     """All that a run of a job found out."""
 
     protocol: Protocol

@@ -31,8 +31,8 @@ from mmcl_bench.results import store as results
 from mmcl_bench.results.records import Oracle, Selection
 from mmcl_bench.results.store import Embeddings, Stored, Validation
 from mmcl_bench.running.jobs import Job, make_job
-from mmcl_bench.running.recording import Findings, History, number
-from mmcl_bench.running.validity import WeightHashes, checkpoint_ground, what_differs, why_stale
+from mmcl_bench.running.recording import History, JobOutput, number
+from mmcl_bench.running.validity import WeightHashes, checkpoint_environment, what_differs, why_stale
 from mmcl_bench.running.work_folder import WorkTime, forget_failure, record_failure
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ ORACLE_EPOCHS = 10
 """Kept epochs that the oracle tries at most: scoring every one takes as long as training where tests are large."""
 MOST_EMBEDDED = 2000
 """Unseen-class test clips whose embeddings are kept, for a map of a few MB at most."""
-GROUND = "ground.json"
+ENVIRONMENT = "environment.json"
 """In a work folder: what the checkpoints there depend on."""
 _FITS_OF_DAMAGE = 3
 """Times that a job whose checkpoints are damaged while it runs goes back to what is sound of them."""
@@ -50,7 +50,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class RunSite:
     """Where a job runs. Nothing here but the device changes a number on one machine."""
 
     data_root: Path
@@ -70,7 +70,7 @@ class Surroundings:
         return None if self.any_device else self.device
 
 
-def run_job(job: Job, where: Surroundings, fresh: bool = False, wait: bool = True) -> tuple[Stored, bool]:
+def run_job(job: Job, where: RunSite, fresh: bool = False, wait: bool = True) -> tuple[Stored, bool]:
     """The job's stored result if there is one that counts here, else a new one; and whether it is new.
 
     ``fresh`` forgets what is stored. A job that was stopped continues from its last checkpoint. What is stale or
@@ -87,19 +87,19 @@ def run_job(job: Job, where: Surroundings, fresh: bool = False, wait: bool = Tru
         stored = None if fresh else _valid(job, where, folder, fingerprints)
         if stored is not None:
             return stored, False
-        ground = checkpoint_ground(fingerprints, where.device)
+        environment = checkpoint_environment(fingerprints, where.device)
         remove_drafts(folder)
-        if fresh or _work_is_stale(folder, ground):
+        if fresh or _work_is_stale(folder, environment):
             shutil.rmtree(folder / "work", ignore_errors=True)
         try:
-            return _finished(job, where, folder, data, fingerprints, ground), True
+            return _finished(job, where, folder, data, fingerprints, environment), True
         except BaseException as error:
             if isinstance(error, Exception) and not is_disk_full(error):
-                record_failure(folder, job.hash, error, ground)
+                record_failure(folder, job.hash, error, environment)
             raise
 
 
-def _valid(job: Job, where: Surroundings, folder: Path, fingerprints: dict[str, str]) -> Stored | None:
+def _valid(job: Job, where: RunSite, folder: Path, fingerprints: dict[str, str]) -> Stored | None:
     """The stored result, where it is whole and still counts; else says in the log why it does not."""
     try:
         stored = Stored.open(folder)
@@ -121,16 +121,16 @@ def _valid(job: Job, where: Surroundings, folder: Path, fingerprints: dict[str, 
 
 def _finished(
     job: Job,
-    where: Surroundings,
+    where: RunSite,
     folder: Path,
     data: Mapping[str, SkeletonDataset],
     fingerprints: dict[str, str],
-    ground: dict[str, str],
+    environment: dict[str, str],
 ) -> Stored:
     """A new result; where checkpoints turn out to be damaged, from what is sound of them."""
     for _ in range(_FITS_OF_DAMAGE):
         try:
-            return _Run(job, where, folder).result(data, fingerprints, ground)
+            return _Run(job, where, folder).result(data, fingerprints, environment)
         except DamagedError as error:
             _LOG.warning("%s; it is set aside, and the job goes on from what is sound", error)
     raise UserError(
@@ -158,7 +158,7 @@ def run(
 
     >>> run("zero-shot/synth60[split=55/5]", method="chance", seeds=3)  # doctest: +SKIP
     """
-    where = Surroundings(
+    where = RunSite(
         paths.data_root(data_root),
         paths.results_root(results_root),
         find_device(device),
@@ -172,7 +172,7 @@ def run(
 class _Run:
     """One job on its way to a result."""
 
-    def __init__(self, job: Job, where: Surroundings, folder: Path) -> None:
+    def __init__(self, job: Job, where: RunSite, folder: Path) -> None:
         self.job = job
         self.where = where
         self.folder = folder
@@ -181,9 +181,9 @@ class _Run:
         self.started = provenance.start()
 
     def result(
-        self, data: Mapping[str, SkeletonDataset], fingerprints: dict[str, str], ground: dict[str, str]
+        self, data: Mapping[str, SkeletonDataset], fingerprints: dict[str, str], environment: dict[str, str]
     ) -> Stored:
-        write_atomically(self.work / GROUND, lambda path: path.write_text(json.dumps(ground)))
+        write_atomically(self.work / ENVIRONMENT, lambda path: path.write_text(json.dumps(environment)))
         self._time = WorkTime(self.work)
         method_class = METHODS.get(self.job.method)
         needs = Needs(method_class.encoders(self.job.settings), method_class.transductive)
@@ -204,7 +204,7 @@ class _Run:
             clips = protocol.test_clips()
             scores = _checked(method.score(clips), len(clips), len(protocol.classes), method.name)
             scored = protocol.test_scored(scores, selection.calibration)
-            findings = Findings(
+            findings = JobOutput(
                 protocol=protocol,
                 method=method,
                 scored=scored,
@@ -264,7 +264,7 @@ class _Run:
         best = int(np.nanargmax(figures))
         return Oracle(metric=metric.name, value=figures[best], epoch=epochs[best], epochs_tried=tuple(epochs))
 
-    def _write(self, findings: Findings, fingerprints: dict[str, str]) -> Stored:
+    def _write(self, findings: JobOutput, fingerprints: dict[str, str]) -> Stored:
         # A former result stays until there is a new one to take its place.
         (self.folder / results.RESULT).unlink(missing_ok=True)
         scored, protocol = findings.scored, findings.protocol
@@ -339,23 +339,23 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return unit.astype(np.float16)
 
 
-def _work_is_stale(folder: Path, ground: dict[str, str]) -> bool:
+def _work_is_stale(folder: Path, environment: dict[str, str]) -> bool:
     """Whether a stopped run's checkpoints are of something else than there is now; says so in the log."""
     work = folder / "work"
     if not work.is_dir():
         return False
-    why = why_checkpoints_stale(work, ground)
+    why = why_checkpoints_stale(work, environment)
     if why is not None and any(work.rglob("*.pt")):
         _LOG.warning("%s: checkpoints of a stopped run are left aside (%s); it starts anew", folder, why)
     return why is not None
 
 
-def why_checkpoints_stale(work: Path, ground: Mapping[str, str | None]) -> str | None:
+def why_checkpoints_stale(work: Path, environment: Mapping[str, str | None]) -> str | None:
     """Why a stopped run cannot go on, in a few words; None where it can."""
     try:
-        return what_differs(json.loads((work / GROUND).read_bytes()), ground)
+        return what_differs(json.loads((work / ENVIRONMENT).read_bytes()), environment)
     except (OSError, ValueError):
-        return what_differs(None, ground)
+        return what_differs(None, environment)
 
 
 def _preparing(progress: Progress, name: str) -> Callable[[int, int], None]:

@@ -74,14 +74,14 @@ def why_stale(
     return None
 
 
-def checkpoint_ground(fingerprints: Mapping[str, str], device: str) -> dict[str, str]:
+def checkpoint_environment(fingerprints: Mapping[str, str], device: str) -> dict[str, str]:
     """All that the checkpoints of a stopped run depend on beside the job."""
     versions = {name: metadata.version(name) for name in _OF_CHECKPOINTS}
     return {"mmcl_bench": __version__, **versions, "device": device.partition(":")[0], **fingerprints}
 
 
 def what_differs(former: object, now: Mapping[str, str | None]) -> str | None:
-    """What of :func:`checkpoint_ground` is another than it was, in a few words; None where all is as it was.
+    """What of :func:`checkpoint_environment` is another than it was, in a few words; None where all is as it was.
 
     What is None ``now`` is not known, and taken to be the same.
     """
@@ -106,8 +106,8 @@ def _encoders(job: Job) -> dict[str, str]:
 
 def _device_type(stored: Mapping[str, Any]) -> str:
     """Results of before it was stated name the GPU, or else the processor."""
-    said = stored.get("device_type")
-    return str(said) if said else ("cuda" if stored["device"].startswith(("NVIDIA", "AMD")) else "cpu")
+    message = stored.get("device_type")
+    return str(message) if message else ("cuda" if stored["device"].startswith(("NVIDIA", "AMD")) else "cpu")
 
 
 def _series(version: str) -> list[str]:

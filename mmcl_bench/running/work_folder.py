@@ -29,11 +29,11 @@ class Failure(BaseModel):
     traceback: str
     when: str
     """UTC, ISO 8601."""
-    ground: dict[str, str] = {}
-    """:func:`.validity.checkpoint_ground` of the run that failed; empty where it failed before that was known."""
+    environment: dict[str, str] = {}
+    """:func:`.validity.checkpoint_environment` of the run that failed; empty where it failed before that was known."""
 
 
-def record_failure(folder: Path, job_hash: str, error: BaseException, ground: dict[str, str]) -> Failure:
+def record_failure(folder: Path, job_hash: str, error: BaseException, environment: dict[str, str]) -> Failure:
     """Writes why a job failed to its folder."""
     failure = Failure(
         job_hash=job_hash,
@@ -41,7 +41,7 @@ def record_failure(folder: Path, job_hash: str, error: BaseException, ground: di
         kind=type(error).__name__,
         traceback="" if isinstance(error, UserError) else "".join(traceback.format_exception(error)),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
-        ground=ground,
+        environment=environment,
     )
     text = failure.model_dump_json(indent=1) + "\n"
     write_atomically(folder / FAILURE, lambda path: path.write_text(text, encoding="utf-8"))
@@ -62,8 +62,8 @@ def forget_failure(folder: Path) -> None:
 
 def one_line(error: BaseException) -> str:
     """What an exception says, in one line, with its kind where it is no user's mistake."""
-    said = " ".join(str(error).split())
-    return said if isinstance(error, UserError) else f"{type(error).__name__}: {said}".removesuffix(": ")
+    message = " ".join(str(error).split())
+    return message if isinstance(error, UserError) else f"{type(error).__name__}: {message}".removesuffix(": ")
 
 
 CLOCK = "clock.json"

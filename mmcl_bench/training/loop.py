@@ -306,9 +306,9 @@ class _Means:
         for scalars in self._waiting:
             figures = {name: float(value) for name, value in scalars.items()}
             if not math.isfinite(figures["loss"]):
-                said = ", ".join(f"{name} {value:g}" for name, value in figures.items())
+                message = ", ".join(f"{name} {value:g}" for name, value in figures.items())
                 raise DivergedError(
-                    f"training diverged in epoch {self._epoch}, batch {self._n}: {said}; "
+                    f"training diverged in epoch {self._epoch}, batch {self._n}: {message}; "
                     "try a lower base_rate with --set"
                 )
             for name, value in figures.items():

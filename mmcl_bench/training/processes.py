@@ -23,7 +23,7 @@ _SECONDS = 0.2
 
 
 def run_in_processes(
-    count: int, device: str, work: Callable[[Accelerator, Report], None], heard: Callable[[Any], None]
+    count: int, device: str, work: Callable[[Accelerator, Report], None], on_message: Callable[[Any], None]
 ) -> None:
     """Calls ``work`` in ``count`` forked processes and waits for them; ``heard`` takes what the first one reports.
 
@@ -47,7 +47,7 @@ def run_in_processes(
                 kind, content = messages.get_nowait()
             except queue.Empty:
                 return
-            mistakes.append(content) if kind == "mistake" else heard(content)
+            mistakes.append(content) if kind == "mistake" else on_message(content)
 
     try:
         while not children.join(timeout=_SECONDS):

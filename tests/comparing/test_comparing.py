@@ -21,19 +21,19 @@ from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.report import tables
 from mmcl_bench.results.groups import matches
 from mmcl_bench.results.store import Stored, write_result
-from mmcl_bench.running.foreign import Calibration, ForeignRun, Judge, ScoreFile, read_score_file
+from mmcl_bench.running.foreign import Calibration, ForeignRun, ScoredTask, ScoreFile, read_score_file
 
 TASK = "supervised/nw-ucla[split=x-view]"
 RESAMPLES = 300
 
 
 @pytest.fixture(scope="module")
-def judges(toy_data_root: Path) -> dict[str, Judge]:
+def judges(toy_data_root: Path) -> dict[str, ScoredTask]:
     names = {"view": TASK, "sub": "supervised/nw-ucla[split=x-sub]", "zero": "zero-shot/nw-ucla[split=8/2]"}
-    return {key: Judge(load_task(name, toy_data_root), toy_data_root) for key, name in names.items()}
+    return {key: ScoredTask(load_task(name, toy_data_root), toy_data_root) for key, name in names.items()}
 
 
-def synthetic(judge: Judge, seed: int, gain: float) -> np.ndarray:
+def synthetic(judge: ScoredTask, seed: int, gain: float) -> np.ndarray:
     """Synthetic scores, right the more often the larger the gain."""
     truth = judge.protocol.test_rows.columns
     scores = np.random.default_rng(seed).normal(size=(len(truth), len(judge.classes)))
@@ -41,7 +41,7 @@ def synthetic(judge: Judge, seed: int, gain: float) -> np.ndarray:
     return scores.astype(np.float32)
 
 
-def store(judge: Judge, root: Path, name: str, seed: int = 0, gain: float = 1.5) -> Stored:
+def store(judge: ScoredTask, root: Path, name: str, seed: int = 0, gain: float = 1.5) -> Stored:
     path = root / f"{name}-{judge.task.split.replace('/', '-')}-{seed}.csv"
     root.mkdir(exist_ok=True)
     frame = pd.DataFrame(synthetic(judge, seed + len(name), gain), columns=list(judge.classes))
@@ -62,7 +62,7 @@ def rewritten(stored: Stored, folder: Path, **task: object) -> Stored:
 
 
 @pytest.fixture(scope="module")
-def root(judges: dict[str, Judge], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(judges: dict[str, ScoredTask], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Synthetic results of a strong and a weak method, two seeds on two tasks, and one of a zero-shot task."""
     folder = tmp_path_factory.mktemp("compared")
     for key in ("view", "sub"):
@@ -156,18 +156,18 @@ class TestMethods:
 
 
 class TestZeroShot:
-    def test_what_is_said_follows_the_metric(self, root: Path, judges: dict[str, Judge]) -> None:
+    def test_what_is_said_follows_the_metric(self, root: Path, judges: dict[str, ScoredTask]) -> None:
         judge = judges["zero"]
         file = ScoreFile(Path("x.csv"), tuple(judge.sample_ids), synthetic(judge, 9, 0.5), judge.classes)
         scored = judge.scored(file, Calibration(0.4, "given"))
-        rows, said = comparing.said(METRICS.get("zsl_top1"), scored)
+        rows, message = comparing.message(METRICS.get("zsl_top1"), scored)
         unseen = np.flatnonzero(~scored.seen)
-        assert set(said) <= set(unseen)
-        assert (said == scored.labels[rows]).mean() == pytest.approx(METRICS.get("zsl_top1")(scored))
-        rows, said = comparing.said(METRICS.get("gzsl_h"), scored)
+        assert set(message) <= set(unseen)
+        assert (message == scored.labels[rows]).mean() == pytest.approx(METRICS.get("zsl_top1")(scored))
+        rows, message = comparing.message(METRICS.get("gzsl_h"), scored)
         assert len(rows) == len(scored)
         lowered = scored.scores - 0.4 * scored.seen.astype(np.float32)
-        np.testing.assert_array_equal(said, lowered.argmax(axis=1))
+        np.testing.assert_array_equal(message, lowered.argmax(axis=1))
 
 
 class TestOtherSides:
@@ -217,14 +217,14 @@ class TestRefusals:
         job = runs_of(root, "strong", "x-view")[0]
         ours = find_side(str(job.folder), root)
         identity = job.result.task.identity
-        for at, (change, said) in enumerate(
+        for at, (change, message) in enumerate(
             [
                 ({"version": 2, "hash": "f" * 64, "identity": identity.replace("@1", "@2")}, "is of version 1 and"),
                 ({"hash": "f" * 64}, "the card or the facts differ"),
             ]
         ):
             other = rewritten(job, tmp_path / str(at), **change)
-            with pytest.raises(UserError, match=said) as caught:
+            with pytest.raises(UserError, match=message) as caught:
                 compare(ours, find_side(str(other.folder), root), ("A", "B"), resamples=RESAMPLES)
             assert "\n" not in str(caught.value)
         assert isinstance(ours, list)
@@ -233,21 +233,21 @@ class TestRefusals:
             compare(ours, moved, ("A", "B"), resamples=RESAMPLES)
 
     @pytest.mark.parametrize(
-        ("a", "said"),
+        ("a", "message"),
         [
             ("strang", "Did you mean strong"),
             ("strong[preset=paper]", "no finished job has these settings; there are strong"),
             ("nothing.csv", "unknown method with finished jobs"),
         ],
     )
-    def test_what_is_no_side_is_one_line(self, a: str, said: str, root: Path) -> None:
+    def test_what_is_no_side_is_one_line(self, a: str, message: str, root: Path) -> None:
         with pytest.raises(UserError) as caught:
             find_side(a, root)
-        assert said in str(caught.value)
+        assert message in str(caught.value)
         assert "\n" not in str(caught.value)
 
     def test_sides_that_share_no_task_or_seed_are_named(
-        self, root: Path, judges: dict[str, Judge], tmp_path: Path
+        self, root: Path, judges: dict[str, ScoredTask], tmp_path: Path
     ) -> None:
         with pytest.raises(UserError, match="share no task: the one has supervised"):
             compare(find_side("weak-one", root), find_side("strong", root, "zero-shot/*"), ("weak-one", "strong"))
@@ -317,7 +317,7 @@ class TestLeaderboards:
         found = compared(str(tmp_path / "both.csv"), str(path), root, "supervised/*")
         assert {round(row.difference.difference, 6) for row in found.unpaired} == {0.01}
         pd.concat([frame, frame]).to_csv(tmp_path / "twice.csv", index=False)
-        with pytest.raises(UserError, match="stands there twice"):
+        with pytest.raises(UserError, match="is there twice"):
             compared(str(tmp_path / "twice.csv"), str(path), root)
 
     def test_of_other_versions_are_refused(self, root: Path, tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_smoke_runs_are_left_out_and_never_make_a_baseline(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("second", "said"),
+    ("second", "words"),
     [
         ({"dirty": True}, "uncommitted changes"),
         ({"fingerprint": "e" * 64}, "there twice"),
@@ -171,9 +171,9 @@ def test_smoke_runs_are_left_out_and_never_make_a_baseline(tmp_path: Path) -> No
         ({"settings": {"changed": 1}}, "there twice"),
     ],
 )
-def test_jobs_that_contradict_one_another_are_refused(tmp_path: Path, second: dict[str, object], said: str) -> None:
+def test_jobs_that_contradict_one_another_are_refused(tmp_path: Path, second: dict[str, object], words: str) -> None:
     jobs = [*store(tmp_path, [0, 1]), *store(tmp_path / "other", [2, 3], **second)]
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=words):
         rows_of(jobs)
 
 
@@ -189,10 +189,10 @@ def test_one_seed_is_refused_as_it_says_nothing_of_the_spread(tmp_path: Path) ->
 def test_a_damaged_baseline_is_named_in_one_line(tmp_path: Path, content: str) -> None:
     path = tmp_path / "baseline.json"
     path.write_text(content)
-    with pytest.raises(UserError) as said:
+    with pytest.raises(UserError) as words:
         Baseline.read(path)
-    assert str(path) in str(said.value)
-    assert "\n" not in str(said.value)
+    assert str(path) in str(words.value)
+    assert "\n" not in str(words.value)
 
 
 def test_a_baseline_with_damaged_bits_is_named(tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_measured_reruns_are_compared_seed_by_seed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "words"),
     [
         ({"task_version": 2}, "version 2"),
         ({"task_hash": "other"}, "hash"),
@@ -319,11 +319,11 @@ def test_measured_reruns_are_compared_seed_by_seed() -> None:
         ({"samples": "t"}, "other test samples"),
     ],
 )
-def test_what_does_not_compare_is_refused(change: dict[str, object], said: str) -> None:
+def test_what_does_not_compare_is_refused(change: dict[str, object], words: str) -> None:
     right = np.random.default_rng(0).random((3, 50)) < 0.5
     (judged,) = verdicts([row(right)], [row(right, **change)])
     assert judged.verdict is Verdict.REFUSED
-    assert said in judged.reason
+    assert words in judged.reason
 
 
 def test_stale_jobs_do_not_stand_for_those_of_the_baseline(tmp_path: Path) -> None:

@@ -32,14 +32,14 @@ def test_each_place_gives_way_to_the_one_before(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [("data-root = 'x'", "Did you mean data_root"), ("results = 3", "a path in quotes"), ("results", "not a readable")],
 )
-def test_a_wrong_config_file_is_one_line(text: str, said: str) -> None:
+def test_a_wrong_config_file_is_one_line(text: str, message: str) -> None:
     paths.CONFIG.write_text(text)
     with pytest.raises(UserError) as caught:
         paths.results_root()
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

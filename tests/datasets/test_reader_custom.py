@@ -112,7 +112,7 @@ def test_a_number_as_unit_says_how_many_metres_one_is(source: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "old", "new", "said"),
+    ("name", "old", "new", "message"),
     [
         ("manifest.csv", "sample_id,", "sampel_id,", r"manifest\.csv: has no column sample_id"),
         ("manifest.csv", ",subject,", ",person,", r"unknown column 'person'"),
@@ -153,9 +153,9 @@ def test_a_number_as_unit_says_how_many_metres_one_is(source: Path) -> None:
         ("dataset.toml", "[[class]]", "[[class]", r"dataset\.toml: no TOML"),
     ],
 )
-def test_a_mistake_is_told_with_its_place(source: Path, name: str, old: str, new: str, said: str) -> None:
+def test_a_mistake_is_told_with_its_place(source: Path, name: str, old: str, new: str, message: str) -> None:
     edit(source, name, old, new)
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         prepared(source)
     assert str(source) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -169,36 +169,36 @@ def test_a_side_by_a_column_that_the_manifest_lacks_is_told(source: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("start", "stop", "said"),
+    ("start", "stop", "message"),
     [
         ("5", "2", r"manifest\.csv, row 2: stop 2 is not after start 5"),
         ("0", "13", r"wave-1-1\.csv has 12 frames; manifest\.csv wants those from 0 up to 13"),
         ("12", "", r"wave-1-1\.csv has 12 frames; manifest\.csv wants those from 12 up to 12"),
     ],
 )
-def test_frames_that_a_file_does_not_have_are_told(source: Path, start: str, stop: str, said: str) -> None:
+def test_frames_that_a_file_does_not_have_are_told(source: Path, start: str, stop: str, message: str) -> None:
     head, first, *rest = (source / "manifest.csv").read_text().splitlines()
     lines = [f"{head},start,stop", f"{first},{start},{stop}", *(f"{row},," for row in rest)]
     (source / "manifest.csv").write_text("\n".join(lines))
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         prepared(source)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         (",", ",x", r"has 'x-?[\d.]+' in row 1, column 2, which is no number"),
         ("\n", ",1\n", r"has 61 columns in row 1; expected 60"),
     ],
 )
-def test_a_mistake_in_a_clip_is_told_with_row_and_column(source: Path, old: str, new: str, said: str) -> None:
+def test_a_mistake_in_a_clip_is_told_with_row_and_column(source: Path, old: str, new: str, message: str) -> None:
     edit(source, "wave-1-1.csv", old, new)
-    with pytest.raises(UserError, match=rf"wave-1-1\.csv {said}"):
+    with pytest.raises(UserError, match=rf"wave-1-1\.csv {message}"):
         prepared(source)
 
 
 @pytest.mark.parametrize(
-    ("array", "said"),
+    ("array", "message"),
     [
         (np.zeros((4, 25, 3)), r"has an array of shape \(4, 25, 3\); expected \(\[bodies,\] frames, 20, 3\)"),
         (np.ones((4, 20, 3), dtype=np.int32), "numbers of kind int32"),
@@ -207,9 +207,9 @@ def test_a_mistake_in_a_clip_is_told_with_row_and_column(source: Path, old: str,
         (np.zeros((4, 20, 3)), "is all zeros|has no frames"),
     ],
 )
-def test_an_array_that_is_no_clip_is_named(source: Path, array: np.ndarray, said: str) -> None:
+def test_an_array_that_is_no_clip_is_named(source: Path, array: np.ndarray, message: str) -> None:
     np.save(source / "wave-1-2.npy", array, allow_pickle=True)
-    with pytest.raises(UserError, match=rf"wave-1-2\.npy .*({said})"):
+    with pytest.raises(UserError, match=rf"wave-1-2\.npy .*({message})"):
         prepared(source)
 
 

@@ -181,14 +181,14 @@ def test_steps_are_chosen_by_name(given: object, steps: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"denoise": "lenght"}, "denoise.0: .*'length', 'spread' or 'motion'"),
         ({"missing": "drop"}, "missing: .*'keep'"),
     ],
 )
-def test_unknown_choices_are_refused_with_those_there_are(settings: dict[str, str], said: str) -> None:
-    with pytest.raises(UserError, match=f"ntu60: setting {said}.*its settings: denoise, missing"):
+def test_unknown_choices_are_refused_with_those_there_are(settings: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=f"ntu60: setting {message}.*its settings: denoise, missing"):
         Ntu60(**settings)
 
 

@@ -14,7 +14,7 @@ from mmcl_bench.datasets.prepare import prepare
 from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols.catalogue import find_task
 from mmcl_bench.running.jobs import make_job
-from mmcl_bench.running.runner import Surroundings, run_job
+from mmcl_bench.running.runner import RunSite, run_job
 from published import kinect_v1_person
 
 PAGE = Path(__file__).parents[2] / "docs" / "readers.md"
@@ -46,7 +46,5 @@ def test_a_plugged_in_set_is_prepared_and_run(plugin: str, tmp_path: Path) -> No
     dataset = prepare(plugin, folder, tmp_path / "data", workers=1)
     assert (dataset.card.n_clips, dataset.card.classes[0]) == (18, "walk")
     task = find_task("supervised", plugin, None, {}, tmp_path / "data")
-    stored, _ = run_job(
-        make_job(task, METHODS.get("logistic"), 0), Surroundings(tmp_path / "data", tmp_path / "results")
-    )
+    stored, _ = run_job(make_job(task, METHODS.get("logistic"), 0), RunSite(tmp_path / "data", tmp_path / "results"))
     assert stored.result.task.identity == "supervised/lab-recordings@1[split=x-sub]"

@@ -209,8 +209,8 @@ def test_answers_follow_the_instructions_and_never_name_a_class(one_of_each: lis
     names = "|".join(re.escape(re.split(r"[/(]", action.name)[0].strip()) for action in ACTIONS)
     for clip in one_of_each:
         assert tuple(instruction for instruction, _ in clip.answers) == INSTRUCTIONS
-        said = " ".join(answer for _, answer in clip.answers)
-        assert not re.search(rf"\b({names})\b", said, re.IGNORECASE)
+        message = " ".join(answer for _, answer in clip.answers)
+        assert not re.search(rf"\b({names})\b", message, re.IGNORECASE)
 
 
 def test_answers_are_mostly_right_and_sometimes_wrong() -> None:

@@ -105,8 +105,8 @@ def test_token_features_are_the_states_from_which_a_single_run_over_the_whole_te
     length = ends[0] if ends else 5
     assert length, "the tiny model should say something here; choose another seed"
     np.testing.assert_allclose(answer.tokens, np.stack(states[:length]), atol=1e-4)
-    said = [tiny_multimodal.WORDS[token] for token in chosen[:length] if token >= len(tiny_multimodal.SPECIAL)]
-    assert answer.text.split() == said
+    message = [tiny_multimodal.WORDS[token] for token in chosen[:length] if token >= len(tiny_multimodal.SPECIAL)]
+    assert answer.text.split() == message
 
 
 def test_a_model_that_is_not_here_is_never_fetched() -> None:

@@ -144,7 +144,7 @@ def as_gif() -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("encoded", "said"),
+    ("encoded", "message"),
     [
         (None, "has no image"),
         (b"", "no sound PNG or JPEG"),
@@ -155,10 +155,10 @@ def as_gif() -> bytes:
     ],
     ids=["missing", "empty", "cut short", "gif", "bomb", "huge"],
 )
-def test_a_bad_image_is_refused_with_the_name_of_its_clip(encoded: bytes | None, said: str) -> None:
+def test_a_bad_image_is_refused_with_the_name_of_its_clip(encoded: bytes | None, message: str) -> None:
     with pytest.raises(UserError, match="clip a7_s2") as caught:
         decode(encoded, "utd-mhad: clip a7_s2")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -157,18 +157,18 @@ class TestAgainstScikitLearn:
 
     def test_conventional_zero_shot(self, sheet: Scored) -> None:
         rows, columns = ~sheet.seen[sheet.labels], np.flatnonzero(~sheet.seen)
-        truth, said = sheet.labels[rows], columns[sheet.scores[rows][:, columns].argmax(axis=1)]
-        assert value("zsl_top1", sheet) == pytest.approx(sk.accuracy_score(truth, said))
-        assert value("zsl_macro_top1", sheet) == pytest.approx(sk.balanced_accuracy_score(truth, said))
+        truth, words = sheet.labels[rows], columns[sheet.scores[rows][:, columns].argmax(axis=1)]
+        assert value("zsl_top1", sheet) == pytest.approx(sk.accuracy_score(truth, words))
+        assert value("zsl_macro_top1", sheet) == pytest.approx(sk.balanced_accuracy_score(truth, words))
 
     @pytest.mark.parametrize("calibration", [-0.7, 0.0, 0.9])
     @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
     def test_generalized_zero_shot(self, sheet: Scored, calibration: float) -> None:
-        said = (sheet.scores - calibration * sheet.seen).argmax(axis=1)
+        words = (sheet.scores - calibration * sheet.seen).argmax(axis=1)
         of_seen = sheet.seen[sheet.labels]
         sheet = calibrated(sheet, calibration)
         for prefix, score in (("gzsl_", sk.accuracy_score), ("gzsl_macro_", sk.balanced_accuracy_score)):
-            seen, unseen = (score(sheet.labels[side], said[side]) for side in (of_seen, ~of_seen))
+            seen, unseen = (score(sheet.labels[side], words[side]) for side in (of_seen, ~of_seen))
             assert value(f"{prefix}seen", sheet) == pytest.approx(seen)
             assert value(f"{prefix}unseen", sheet) == pytest.approx(unseen)
             assert value(f"{prefix}h", sheet) == pytest.approx(2 / (1 / seen + 1 / unseen))
@@ -188,8 +188,8 @@ class TestAgainstScikitLearn:
         assert value("ausuc", sheet) == pytest.approx(expected)
 
     def test_confusion(self, sheet: Scored) -> None:
-        said = (sheet.scores - 0.5 * sheet.seen).argmax(axis=1)
-        expected = sk.confusion_matrix(sheet.labels, said, labels=np.arange(12))
+        words = (sheet.scores - 0.5 * sheet.seen).argmax(axis=1)
+        expected = sk.confusion_matrix(sheet.labels, words, labels=np.arange(12))
         np.testing.assert_array_equal(confusion(calibrated(sheet, 0.5)), expected)
 
     def test_per_class_accuracy(self, sheet: Scored) -> None:
@@ -272,8 +272,8 @@ class TestAgainstBruteForce:
     @staticmethod
     def sweep(sheet: Scored, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """S and U at each calibration of a grid, by plain argmax of shifted scores in float64."""
-        said = (sheet.scores[None].astype(np.float64) - grid[:, None, None] * sheet.seen).argmax(axis=2)
-        right = said == sheet.labels
+        words = (sheet.scores[None].astype(np.float64) - grid[:, None, None] * sheet.seen).argmax(axis=2)
+        right = words == sheet.labels
         of_seen = sheet.seen[sheet.labels]
         return right[:, of_seen].mean(axis=1), right[:, ~of_seen].mean(axis=1)
 

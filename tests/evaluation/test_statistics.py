@@ -1,6 +1,6 @@
 """Bootstrap intervals, paired comparisons, tests and ranks against theory and by simulation.
 
-``MMCL_BENCH_SIMULATE=4000 pytest tests/evaluation/test_statistics.py -k Simulated -rP`` repeats each simulation that often and prints
+``MMCL_BENCH_SIMULATE=4000 pytest tests/evaluation -k Simulated -rP`` repeats each simulation that often and prints
 the figures of docs/statistics.md.
 """
 
@@ -427,15 +427,15 @@ class TestRanks:
         assert math.isnan(found.friedman_p)
 
     @pytest.mark.parametrize(
-        ("table", "said"),
+        ("table", "message"),
         [
             (pd.DataFrame({"a": [1.0, 2.0]}), "two methods and two tasks"),
             (pd.DataFrame({"a": [1.0], "b": [2.0]}), "two methods and two tasks"),
             (pd.DataFrame({"a": [1.0, 2.0], "b": [2.0, math.nan]}), "every method on every task"),
         ],
     )
-    def test_need_a_full_table(self, table: pd.DataFrame, said: str) -> None:
-        with pytest.raises(ValueError, match=said):
+    def test_need_a_full_table(self, table: pd.DataFrame, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
             ranks(table)
 
 

@@ -18,7 +18,7 @@ from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.protocols.problem import ClipView
 from mmcl_bench.results.store import Stored
 from mmcl_bench.running.jobs import make_job
-from mmcl_bench.running.runner import Surroundings, run_job
+from mmcl_bench.running.runner import RunSite, run_job
 from mmcl_bench.skeleton.clips import BodyTrack
 
 TASKS = {"any number of bodies": "supervised/nw-ucla[split=x-view]", "two bodies": "zero-shot/nw-ucla[split=8/2]"}
@@ -32,7 +32,7 @@ SHORT = {"epochs": "1", "min_steps": "0", "n_frames": "12"}
 def job(kind: str, data: Path, results: Path) -> Stored:
     overrides = {**SHORT, **SETTINGS[kind]}
     wanted = make_job(load_task(TASKS[kind]), METHODS.get("skeleton-only"), 0, overrides=overrides)
-    return run_job(wanted, Surroundings(data, results))[0]
+    return run_job(wanted, RunSite(data, results))[0]
 
 
 @pytest.fixture(scope="module", params=list(TASKS))
@@ -76,15 +76,15 @@ def test_the_file_says_what_it_is(exported: tuple[TrainedModel, Exported, Path])
 
     model, report, path = exported
     proto = onnx.load(path)
-    said = {entry.key: entry.value for entry in proto.metadata_props}
-    assert said == report.metadata
+    message = {entry.key: entry.value for entry in proto.metadata_props}
+    assert message == report.metadata
     result = model.stored.result
-    assert json.loads(said["classes"]) == list(result.classes)
-    assert (said["task"], said["job_hash"]) == (result.task.identity, result.job_hash)
-    assert (said["layout"], said["frames"]) == ("kinect-v1", "12")
-    assert len(json.loads(said["joints"])) == 20
-    assert said["streams"].split(",") == result.method.settings["streams"]
-    assert report.input_shape == ("clips", 3, 12, 20, "bodies" if said["bodies"] == "any" else 2)
+    assert json.loads(message["classes"]) == list(result.classes)
+    assert (message["task"], message["job_hash"]) == (result.task.identity, result.job_hash)
+    assert (message["layout"], message["frames"]) == ("kinect-v1", "12")
+    assert len(json.loads(message["joints"])) == 20
+    assert message["streams"].split(",") == result.method.settings["streams"]
+    assert report.input_shape == ("clips", 3, 12, 20, "bodies" if message["bodies"] == "any" else 2)
     assert report.output_shape == ("clips", 10)
     assert report.difference is not None
     assert report.difference < 1e-4
@@ -103,7 +103,7 @@ def test_scores_that_differ_leave_no_file(
 
 
 def test_a_method_without_a_network_is_one_line(toy_data_root: Path, tmp_path: Path) -> None:
-    run_job(make_job(load_task(TASKS["two bodies"]), METHODS.get("chance"), 0), Surroundings(toy_data_root, tmp_path))
+    run_job(make_job(load_task(TASKS["two bodies"]), METHODS.get("chance"), 0), RunSite(toy_data_root, tmp_path))
     with pytest.raises(UserError, match="method chance has no network to export"):
         app(["export", "zero-shot", "--output", "m.onnx", "--results", str(tmp_path)], standalone_mode=False)
 

@@ -93,19 +93,19 @@ def _other_version(content: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (_without_layout, "lacks layout"),
         (_other_format, "not of format 1"),
         (_other_version, "is of chance version 99"),
     ],
 )
-def test_a_model_that_cannot_be_used_is_one_line(spoil: Any, said: str, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_used_is_one_line(spoil: Any, message: str, tmp_path: Path) -> None:
     fitted("chance", "supervised", tmp_path).save(tmp_path)
     content = json.loads((tmp_path / FACTS).read_text())
     spoil(content)
     (tmp_path / FACTS).write_text(json.dumps(content))
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         Chance.load(tmp_path, {})
     assert "\n" not in str(caught.value)
     assert "--fresh" in str(caught.value)

@@ -64,7 +64,7 @@ def test_options_find_the_card_of_a_data_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters", "said"),
+    ("name", "parameters", "message"),
     [
         ("zero-shoot", {}, "Did you mean zero-shot"),
         ("zero-shot/synth6", {}, "Did you mean zero-shot/synth60"),
@@ -75,10 +75,10 @@ def test_options_find_the_card_of_a_data_set() -> None:
         ("no-such-card.toml", {}, "not a readable task card"),
     ],
 )
-def test_wrong_names_are_one_line_with_a_hint(name: str, parameters: dict[str, str], said: str) -> None:
+def test_wrong_names_are_one_line_with_a_hint(name: str, parameters: dict[str, str], message: str) -> None:
     with pytest.raises(UserError) as caught:
         load_task(name, **parameters)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -94,7 +94,7 @@ def test_a_transfer_that_no_card_describes_goes_by_the_class_map() -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "dataset", "source", "said"),
+    ("family", "dataset", "source", "message"),
     [
         ("supervised/nw-ucla", "utd-mhad", None, "names its data itself"),
         ("supervised", "utd-mhad", "nw-ucla", "--source is for transfer"),
@@ -104,8 +104,8 @@ def test_a_transfer_that_no_card_describes_goes_by_the_class_map() -> None:
         ("zero-shot", "sysu-3d-hoi", None, "has no zero-shot split"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(family: str, dataset: str, source: str | None, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_options_that_do_not_fit_are_refused(family: str, dataset: str, source: str | None, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         find_task(family, dataset, source, {})
 
 
@@ -147,7 +147,7 @@ fields = "global"
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ('side = "x-sub"\n', "", "a default for the parameter side"),
         ("zsl_top1", "zsl_top2", "unknown zero-shot metric 'zsl_top2'. Did you mean zsl_top1"),
@@ -158,10 +158,10 @@ fields = "global"
         ("seeds = 1", "seeds = " + "[" * 5000, "not a readable task card"),
     ],
 )
-def test_a_card_with_a_mistake_is_refused_when_it_is_read(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_a_card_with_a_mistake_is_refused_when_it_is_read(tmp_path: Path, old: str, new: str, message: str) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(CARD.replace(old, new))
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         load_task(str(path))
 
 

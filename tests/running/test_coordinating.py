@@ -21,12 +21,12 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.results.store import SCORES, Stored
-from mmcl_bench.running.coordinating import Ran, run_plan
-from mmcl_bench.running.engines import Assignment, Engine, Heard, Outcome
+from mmcl_bench.running.coordinating import PlanResult, run_plan
+from mmcl_bench.running.engines import Assignment, Engine, OnProgress, Outcome
 from mmcl_bench.running.engines.local import Local
 from mmcl_bench.running.jobs import Job, make_job
 from mmcl_bench.running.planning import State, plan
-from mmcl_bench.running.runner import Surroundings
+from mmcl_bench.running.runner import RunSite
 from mmcl_bench.running.work_folder import FAILURE
 
 
@@ -38,16 +38,16 @@ class Witness:
         self.stood: list[Job] = []
         self.outcomes: list[Outcome] = []
 
-    def begins(self, jobs: Sequence[Job]) -> None:
+    def on_start(self, jobs: Sequence[Job]) -> None:
         self.begun = list(jobs)
 
-    def stands(self, job: Job, stored: Stored) -> None:
+    def on_stored(self, job: Job, stored: Stored) -> None:
         self.stood.append(job)
 
-    def heard(self, place: int, phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+    def on_progress(self, place: int, phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         assert 0 <= place < len(self.begun)
 
-    def ended(self, place: int, outcome: Outcome) -> None:
+    def on_end(self, place: int, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
 
 
@@ -56,17 +56,17 @@ def jobs(method: str = "chance", seeds: int = 3) -> list[Job]:
     return [make_job(task, METHODS.get(method), seed) for seed in range(seeds)]
 
 
-def run_all(wanted: Sequence[Job], where: Surroundings, **options: bool) -> tuple[Ran, Witness]:
+def run_all(wanted: Sequence[Job], where: RunSite, **options: bool) -> tuple[PlanResult, Witness]:
     witness = Witness()
     return run_plan(plan(wanted, where), where, Local(), witness, **options), witness
 
 
 @pytest.fixture
-def where(toy_data_root: Path, tmp_path: Path) -> Surroundings:
-    return Surroundings(toy_data_root, tmp_path / "results")
+def where(toy_data_root: Path, tmp_path: Path) -> RunSite:
+    return RunSite(toy_data_root, tmp_path / "results")
 
 
-def test_what_stands_is_taken_and_the_rest_is_run_in_the_order_of_the_plan(where: Surroundings) -> None:
+def test_what_stands_is_taken_and_the_rest_is_run_in_the_order_of_the_plan(where: RunSite) -> None:
     wanted = jobs()
     run_all(wanted[1:2], where)
     ran, witness = run_all(wanted, where)
@@ -76,7 +76,7 @@ def test_what_stands_is_taken_and_the_rest_is_run_in_the_order_of_the_plan(where
     assert ran.failures == []
 
 
-def test_a_failure_does_not_stop_the_others_and_waits_for_being_asked_again(where: Surroundings) -> None:
+def test_a_failure_does_not_stop_the_others_and_waits_for_being_asked_again(where: RunSite) -> None:
     with failing(1):
         wanted = jobs("failing")
         ran, witness = run_all(wanted, where)
@@ -98,7 +98,7 @@ def test_a_failure_does_not_stop_the_others_and_waits_for_being_asked_again(wher
         assert {each.state for each in plan(wanted, where)} == {State.DONE}
 
 
-def test_fresh_runs_all_again_whatever_stands(where: Surroundings) -> None:
+def test_fresh_runs_all_again_whatever_stands(where: RunSite) -> None:
     with failing(0):
         wanted = jobs("failing", seeds=2)
         run_all(wanted, where)
@@ -107,7 +107,7 @@ def test_fresh_runs_all_again_whatever_stands(where: Surroundings) -> None:
     assert len(ran.stored) == 2
 
 
-def test_data_that_are_not_prepared_are_a_failure_of_their_jobs_alone(where: Surroundings) -> None:
+def test_data_that_are_not_prepared_are_a_failure_of_their_jobs_alone(where: RunSite) -> None:
     bare = make_job(load_task("supervised/utkinect"), METHODS.get("chance"), 0)
     wanted = [bare, *jobs(seeds=1)]
     for fresh in (False, True):
@@ -118,7 +118,7 @@ def test_data_that_are_not_prepared_are_a_failure_of_their_jobs_alone(where: Sur
         run_all([bare], where)
 
 
-def test_fresh_without_the_data_fails_that_job_alone(where: Surroundings, tmp_path: Path) -> None:
+def test_fresh_without_the_data_fails_that_job_alone(where: RunSite, tmp_path: Path) -> None:
     of_utd = make_job(load_task("supervised/utd-mhad"), METHODS.get("chance"), 0)
     wanted = [of_utd, *jobs(seeds=1)]
     run_all(wanted, where)
@@ -128,7 +128,7 @@ def test_fresh_without_the_data_fails_that_job_alone(where: Surroundings, tmp_pa
 
 
 def test_a_damaged_score_file_of_a_done_job_is_named_and_made_again(
-    where: Surroundings, caplog: pytest.LogCaptureFixture
+    where: RunSite, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = run_all(jobs(), where)[0].stored[1]
     scores, path = before.scores, before.folder / SCORES
@@ -151,30 +151,30 @@ class Scripted(Engine):
         super().__init__()
         self._states = states
 
-    def run(self, assignments: Sequence[Assignment], heard: Heard) -> Generator[tuple[int, Outcome]]:
+    def run(self, assignments: Sequence[Assignment], on_progress: OnProgress) -> Generator[tuple[int, Outcome]]:
         for place, state in zip(range(len(assignments)), self._states, strict=False):
             yield place, Outcome(state, "here")  # type: ignore[arg-type]
 
 
-def test_a_full_disk_stops_the_run(where: Surroundings) -> None:
+def test_a_full_disk_stops_the_run(where: RunSite) -> None:
     witness = Witness()
     with pytest.raises(OSError, match="No space left on device: 'here'") as error:
         run_plan(plan(jobs(), where), where, Scripted("full", "new", "new"), witness)
     assert error.value.errno == errno.ENOSPC
 
 
-def test_a_lost_job_is_named_and_left_for_the_next_run(where: Surroundings) -> None:
+def test_a_lost_job_is_named_and_left_for_the_next_run(where: RunSite) -> None:
     ran = run_plan(plan(jobs(seeds=1), where), where, Scripted("lost"), Witness())
     assert [why for _, why in ran.failures] == ["here"]
     assert run_all(jobs(seeds=1), where)[0].failures == []
 
 
-def test_a_result_that_is_gone_when_it_is_read_is_named(where: Surroundings) -> None:
+def test_a_result_that_is_gone_when_it_is_read_is_named(where: RunSite) -> None:
     ran = run_plan(plan(jobs(seeds=1), where), where, Scripted("new"), Witness())
     assert "run the same command once more" in ran.failures[0][1]
 
 
-def test_a_job_that_another_runner_has_is_waited_for_at_the_end(where: Surroundings) -> None:
+def test_a_job_that_another_runner_has_is_waited_for_at_the_end(where: RunSite) -> None:
     wanted = jobs()
     folder = where.results_root / "jobs"
     folder.mkdir(parents=True)
@@ -183,8 +183,8 @@ def test_a_job_that_another_runner_has_is_waited_for_at_the_end(where: Surroundi
     order: list[int] = []
 
     class Other(Witness):
-        def ended(self, place: int, outcome: Outcome) -> None:
-            super().ended(place, outcome)
+        def on_end(self, place: int, outcome: Outcome) -> None:
+            super().on_end(place, outcome)
             order.append(place)
             if len(order) == 2:  # all but the one that the other runner has
                 lock.release()
@@ -195,7 +195,7 @@ def test_a_job_that_another_runner_has_is_waited_for_at_the_end(where: Surroundi
     assert len(ran.stored) == 3
 
 
-def test_two_runners_at_once_do_no_job_twice_and_lose_none(where: Surroundings) -> None:
+def test_two_runners_at_once_do_no_job_twice_and_lose_none(where: RunSite) -> None:
     with failing() as method, ThreadPoolExecutor(2) as pool:
         wanted = jobs("failing", seeds=8)
         both = list(pool.map(lambda _: run_all(wanted, where), range(2)))

@@ -13,7 +13,7 @@ from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.results.store import EMBEDDINGS, Stored
 from mmcl_bench.running import runner
 from mmcl_bench.running.jobs import make_job
-from mmcl_bench.running.runner import Surroundings, run_job
+from mmcl_bench.running.runner import RunSite, run_job
 
 SHORT = {"epochs": "1", "min_steps": "0"}
 
@@ -21,7 +21,7 @@ SHORT = {"epochs": "1", "min_steps": "0"}
 def run(root: Path, results: Path, method: str, task: str = "zero-shot/nw-ucla[split=8/2]") -> Stored:
     overrides = SHORT if method == "skeleton-only" else {}
     job = make_job(load_task(task), METHODS.get(method), 0, overrides=overrides)
-    run_job(job, Surroundings(root, results))
+    run_job(job, RunSite(root, results))
     stored = Stored.read(results / "jobs" / job.folder)
     assert stored is not None
     return stored

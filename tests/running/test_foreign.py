@@ -19,7 +19,7 @@ from mmcl_bench.evaluation.metrics import METRICS, fit_calibration
 from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.report import tables
 from mmcl_bench.results.store import Stored, read_results
-from mmcl_bench.running.foreign import ForeignRun, Judge, ScoreFile, read_score_file, write_template
+from mmcl_bench.running.foreign import ForeignRun, ScoredTask, ScoreFile, read_score_file, write_template
 from mmcl_bench.running.fusion import FUSION
 
 SUPERVISED = "supervised/nw-ucla[split=x-view]"
@@ -28,26 +28,26 @@ CLASSES = ("walk", "sit down", "stand up")
 
 
 @pytest.fixture(scope="module")
-def supervised(toy_data_root: Path) -> Judge:
-    return Judge(load_task(SUPERVISED, toy_data_root), toy_data_root)
+def supervised(toy_data_root: Path) -> ScoredTask:
+    return ScoredTask(load_task(SUPERVISED, toy_data_root), toy_data_root)
 
 
 @pytest.fixture(scope="module")
-def zero_shot(toy_data_root: Path) -> Judge:
-    return Judge(load_task(ZERO_SHOT, toy_data_root), toy_data_root)
+def zero_shot(toy_data_root: Path) -> ScoredTask:
+    return ScoredTask(load_task(ZERO_SHOT, toy_data_root), toy_data_root)
 
 
-def synthetic_scores(judge: Judge, seed: int = 0) -> np.ndarray:
+def synthetic_scores(scored_task: ScoredTask, seed: int = 0) -> np.ndarray:
     """Synthetic scores that are right now and then."""
     generator = np.random.default_rng(seed)
-    scores = generator.normal(size=(len(judge.sample_ids), len(judge.classes)))
-    scores[np.arange(len(scores)), judge.protocol.test_rows.columns] += 1.5
+    scores = generator.normal(size=(len(scored_task.sample_ids), len(scored_task.classes)))
+    scores[np.arange(len(scores)), scored_task.protocol.test_rows.columns] += 1.5
     return scores
 
 
-def score_file(judge: Judge, scores: np.ndarray | None = None) -> ScoreFile:
-    chosen = synthetic_scores(judge) if scores is None else scores
-    return ScoreFile(Path("theirs.csv"), tuple(judge.sample_ids), chosen, judge.classes)
+def score_file(scored_task: ScoredTask, scores: np.ndarray | None = None) -> ScoreFile:
+    chosen = synthetic_scores(scored_task) if scores is None else scores
+    return ScoreFile(Path("theirs.csv"), tuple(scored_task.sample_ids), chosen, scored_task.classes)
 
 
 def given(**changes: object) -> ScoreFile:
@@ -112,7 +112,7 @@ class TestReading:
         samples = place if companion.startswith("elsewhere") else None
         assert read_score_file(tmp_path / "scores.safetensors", samples).sample_ids == given().sample_ids
 
-    def test_the_files_of_our_own_jobs_are_read(self, supervised: Judge, tmp_path: Path) -> None:
+    def test_the_files_of_our_own_jobs_are_read(self, supervised: ScoredTask, tmp_path: Path) -> None:
         stored = ForeignRun(
             supervised, "theirs", 0, written(score_file(supervised), tmp_path), plain(supervised), False
         ).store(tmp_path)
@@ -137,7 +137,7 @@ class TestReading:
         assert not (tmp_path / "sprung").exists()
 
     @pytest.mark.parametrize(
-        ("name", "content", "said"),
+        ("name", "content", "message"),
         [
             ("a.txt", b"", "scores are read from .safetensors, .npz, .csv, .parquet"),
             ("a.csv", b"", "not a readable file of scores"),
@@ -150,12 +150,12 @@ class TestReading:
         ],
     )
     def test_what_cannot_be_read_is_said_in_one_line(
-        self, name: str, content: bytes, said: str, tmp_path: Path
+        self, name: str, content: bytes, message: str, tmp_path: Path
     ) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError) as caught:
             read_score_file(tmp_path / name)
-        assert said in str(caught.value)
+        assert message in str(caught.value)
         assert str(caught.value).startswith(str(tmp_path / name))
         assert "\n" not in str(caught.value)
 
@@ -168,7 +168,7 @@ class TestReading:
         save_file({"scores": np.zeros((2, 2))}, tmp_path / "e.safetensors", {"sample_ids": "{"})
         save_file({"scores": np.zeros((2, 2))}, tmp_path / "f.safetensors", {"sample_ids": '["c1"]'})
         save_file({"scores": np.zeros(2)}, tmp_path / "g.safetensors", {"sample_ids": '["c1", "c2"]'})
-        for name, said in {
+        for name, message in {
             "a.npz": "no array 'scores'; it has logits",
             "b.npz": "one bare array",
             "c.safetensors": "no tensor 'scores'; it has logits",
@@ -178,7 +178,7 @@ class TestReading:
             "g.safetensors": "float64 of shape (2,)",
             "h.csv": "no such file of scores",
         }.items():
-            with pytest.raises(UserError, match=re.escape(said)):
+            with pytest.raises(UserError, match=re.escape(message)):
                 read_score_file(tmp_path / name)
 
 
@@ -202,7 +202,7 @@ class TestAligning:
         np.testing.assert_array_equal(aligned, given().scores[:, expected])
 
     @pytest.mark.parametrize(
-        ("changes", "said"),
+        ("changes", "message"),
         [
             ({"sample_ids": ("c1", "c2", "c2")}, "1 sample id is there more than once: c2"),
             ({"sample_ids": ("c1", "c2", "c9")}, "1 of the 3 test clips are missing: c3"),
@@ -224,16 +224,16 @@ class TestAligning:
             ({"columns": ("walk", "walk", "sit down")}, "(without stand up)"),
         ],
     )
-    def test_what_does_not_fit_is_said_in_one_line(self, changes: dict[str, object], said: str) -> None:
+    def test_what_does_not_fit_is_said_in_one_line(self, changes: dict[str, object], message: str) -> None:
         with pytest.raises(UserError) as caught:
             given(**changes).aligned(("c1", "c2", "c3"), CLASSES)
-        assert said in str(caught.value)
+        assert message in str(caught.value)
         assert "; " in str(caught.value), "how to mend it"
         assert "\n" not in str(caught.value)
 
 
-def plain(judge: Judge) -> object:
-    return judge.calibration(None, None)
+def plain(scored_task: ScoredTask) -> object:
+    return scored_task.calibration(None, None)
 
 
 def written(file: ScoreFile, folder: Path) -> ScoreFile:
@@ -242,27 +242,31 @@ def written(file: ScoreFile, folder: Path) -> ScoreFile:
     return read_score_file(path)
 
 
-def stored_run(judge: Judge, folder: Path, name: str = "theirs", seed: int = 0, transductive: bool = False) -> Stored:
-    file = written(score_file(judge, synthetic_scores(judge, seed)), folder)
-    return ForeignRun(judge, name, seed, file, judge.calibration(None, None), transductive).store(folder / "results")
+def stored_run(
+    scored_task: ScoredTask, folder: Path, name: str = "theirs", seed: int = 0, transductive: bool = False
+) -> Stored:
+    file = written(score_file(scored_task, synthetic_scores(scored_task, seed)), folder)
+    return ForeignRun(scored_task, name, seed, file, scored_task.calibration(None, None), transductive).store(
+        folder / "results"
+    )
 
 
 class TestJudging:
-    def test_figures_are_those_of_scikit_learn(self, supervised: Judge) -> None:
+    def test_figures_are_those_of_scikit_learn(self, supervised: ScoredTask) -> None:
         scores = synthetic_scores(supervised)
         scored = supervised.scored(score_file(supervised, scores), supervised.calibration(None, None))
         truth = [supervised.classes.index(supervised.classes[label]) for label in supervised.protocol.test_rows.columns]
         assert METRICS.get("top1")(scored) == pytest.approx(accuracy_score(truth, scores.argmax(axis=1)))
         assert METRICS.get("macro_top1")(scored) == pytest.approx(balanced_accuracy_score(truth, scores.argmax(axis=1)))
 
-    def test_a_calibration_as_given_lowers_the_seen_classes(self, zero_shot: Judge) -> None:
+    def test_a_calibration_as_given_lowers_the_seen_classes(self, zero_shot: ScoredTask) -> None:
         file = score_file(zero_shot)
         raw, lowered = (zero_shot.scored(file, zero_shot.calibration(value, None)) for value in (0.0, 100.0))
         assert METRICS.get("gzsl_seen")(lowered) == 0
         assert METRICS.get("gzsl_unseen")(lowered) == METRICS.get("zsl_top1")(lowered) == METRICS.get("zsl_top1")(raw)
 
     @pytest.mark.parametrize("all_classes", [True, False], ids=["all classes", "seen classes alone"])
-    def test_a_calibration_is_fitted_on_validation_scores(self, zero_shot: Judge, all_classes: bool) -> None:
+    def test_a_calibration_is_fitted_on_validation_scores(self, zero_shot: ScoredTask, all_classes: bool) -> None:
         protocol = zero_shot.protocol
         problem = protocol.selection_problem()
         assert problem.validation is not None
@@ -282,27 +286,27 @@ class TestJudging:
         assert 0.5 < found.value < 4
         assert found.source == "validation"
 
-    def test_a_calibration_that_makes_no_sense_is_refused(self, zero_shot: Judge, supervised: Judge) -> None:
+    def test_a_calibration_that_makes_no_sense_is_refused(self, zero_shot: ScoredTask, supervised: ScoredTask) -> None:
         file = score_file(zero_shot)
-        for judge, value, validation, said in (
+        for scored_task, value, validation, message in (
             (supervised, 0.5, None, "only zero-shot tasks have a calibration"),
             (zero_shot, 0.5, file, "both set the calibration"),
             (zero_shot, float("nan"), None, "a finite number"),
             (zero_shot, None, file, "validation clips are missing"),
         ):
-            with pytest.raises(UserError, match=said):
-                judge.calibration(value, validation)
+            with pytest.raises(UserError, match=message):
+                scored_task.calibration(value, validation)
         assert zero_shot.calibration(None, None).source == "none"
         assert "raw scores" in zero_shot.calibration(None, None).told
 
-    def test_a_template_that_is_filled_in_is_a_file_of_scores(self, supervised: Judge, tmp_path: Path) -> None:
+    def test_a_template_that_is_filled_in_is_a_file_of_scores(self, supervised: ScoredTask, tmp_path: Path) -> None:
         assert write_template(tmp_path / "t.csv", supervised) == len(supervised.sample_ids)
         scored = supervised.scored(read_score_file(tmp_path / "t.csv"), supervised.calibration(None, None))
         assert (scored.scores == 0).all()
 
 
 class TestStoring:
-    def test_a_stored_run_is_a_result_that_says_it_is_foreign(self, supervised: Judge, tmp_path: Path) -> None:
+    def test_a_stored_run_is_a_result_that_says_it_is_foreign(self, supervised: ScoredTask, tmp_path: Path) -> None:
         stored = stored_run(supervised, tmp_path)
         again = Stored.read(stored.folder)
         assert again is not None
@@ -314,14 +318,14 @@ class TestStoring:
         assert result.metrics["top1"].value == pytest.approx(METRICS.get("top1")(expected))
         np.testing.assert_array_equal(again.scored().scores, expected.scores)
 
-    def test_tables_show_it(self, supervised: Judge, tmp_path: Path) -> None:
+    def test_tables_show_it(self, supervised: ScoredTask, tmp_path: Path) -> None:
         jobs = [stored_run(supervised, tmp_path, seed=seed, transductive=True) for seed in (0, 1)]
         (row,) = tables.leaderboard(jobs).to_dict("records")
         assert (row["method"], row["preset"], row["selection"], row["seeds"]) == ("theirs", "foreign", "unknown", 2)
         assert row["setting"] == "transductive"
         assert set(read_results(tmp_path / "results")["selection"]) == {"unknown"}
 
-    def test_a_second_file_takes_the_place_of_the_first(self, supervised: Judge, tmp_path: Path) -> None:
+    def test_a_second_file_takes_the_place_of_the_first(self, supervised: ScoredTask, tmp_path: Path) -> None:
         first = stored_run(supervised, tmp_path)
         written_anew = score_file(supervised, synthetic_scores(supervised, 5))
         second = ForeignRun(
@@ -330,7 +334,7 @@ class TestStoring:
         assert second.folder == first.folder
         np.testing.assert_allclose(second.scores, written_anew.scores, rtol=1e-6)
 
-    def test_a_fitted_calibration_keeps_its_validation_scores(self, zero_shot: Judge, tmp_path: Path) -> None:
+    def test_a_fitted_calibration_keeps_its_validation_scores(self, zero_shot: ScoredTask, tmp_path: Path) -> None:
         sample_ids = zero_shot.protocol.validation_sample_ids()
         scores = np.random.default_rng(0).normal(size=(len(sample_ids), len(zero_shot.classes)))
         calibration = zero_shot.calibration(None, ScoreFile(Path("v.csv"), tuple(sample_ids), scores, None))
@@ -343,6 +347,6 @@ class TestStoring:
         assert stored.result.selection.rule == "unknown", "how the epoch was chosen is not known for that"
 
     @pytest.mark.parametrize("name", ["mmcl", "chance", FUSION, "Their Method", "", "-x", "../up"])
-    def test_a_name_of_ours_or_of_no_method_is_refused(self, name: str, supervised: Judge, tmp_path: Path) -> None:
+    def test_a_name_of_ours_or_of_no_method_is_refused(self, name: str, supervised: ScoredTask, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="--name"):
             stored_run(supervised, tmp_path, name=name)

@@ -25,7 +25,7 @@ from mmcl_bench.results.store import VALIDATION_SCORES, Stored, read_results
 from mmcl_bench.running import fusion
 from mmcl_bench.running.fusion import FusionJob, fit_weights, fuse_scores, member_jobs, parse_members, run_fusion
 from mmcl_bench.running.jobs import make_job
-from mmcl_bench.running.runner import Surroundings, run_job
+from mmcl_bench.running.runner import RunSite, run_job
 
 SUPERVISED = "supervised/nw-ucla[split=x-view]"
 ZERO_SHOT = "zero-shot/nw-ucla[split=8/2]"
@@ -68,8 +68,8 @@ def noisy() -> Iterator[None]:
 
 
 @pytest.fixture
-def where(toy_data_root: Path, tmp_path: Path) -> Surroundings:
-    return Surroundings(toy_data_root, tmp_path / "results")
+def where(toy_data_root: Path, tmp_path: Path) -> RunSite:
+    return RunSite(toy_data_root, tmp_path / "results")
 
 
 def jobs(members: str, task: str | Task = SUPERVISED, seed: int = 0, **overrides: str) -> tuple[Any, ...]:
@@ -77,7 +77,7 @@ def jobs(members: str, task: str | Task = SUPERVISED, seed: int = 0, **overrides
     return member_jobs(bound, parse_members(members), seed, method="noisy", overrides=overrides)
 
 
-def ran(job: FusionJob, where: Surroundings) -> tuple[Stored, list[Stored]]:
+def ran(job: FusionJob, where: RunSite) -> tuple[Stored, list[Stored]]:
     members = [run_job(each, where)[0] for each in job.members]
     return run_fusion(job, members, where.results_root)[0], members
 
@@ -87,7 +87,7 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def test_logits_are_summed_by_share(where: Surroundings) -> None:
+def test_logits_are_summed_by_share(where: RunSite) -> None:
     job = FusionJob(jobs("noisy[noise=1],noisy[noise=2]"), (0.6, 0.4), "logits")
     fused, (a, b) = ran(job, where)
     np.testing.assert_allclose(fused.scores, 0.6 * a.scores + 0.4 * b.scores, rtol=1e-5, atol=1e-5)
@@ -149,7 +149,7 @@ def test_a_member_that_knows_nothing_gets_no_weight(scale: fusion.Scale) -> None
     np.testing.assert_allclose(fit_weights([bad, good], labels, scale), [0, 1], atol=1e-5)
 
 
-def test_weights_are_fitted_on_validation_and_say_on_how_many_clips(where: Surroundings) -> None:
+def test_weights_are_fitted_on_validation_and_say_on_how_many_clips(where: RunSite) -> None:
     job = FusionJob(jobs("noisy[noise=0.5],noisy[noise=30]", chooses="true"), "fitted", "softmax")
     fused, members = ran(job, where)
     sheets = [member.validation() for member in members]
@@ -163,7 +163,7 @@ def test_weights_are_fitted_on_validation_and_say_on_how_many_clips(where: Surro
     assert result.selection.rule == "validation"
 
 
-def test_validation_scores_are_of_held_out_training_clips(where: Surroundings) -> None:
+def test_validation_scores_are_of_held_out_training_clips(where: RunSite) -> None:
     (job,) = jobs("noisy[chooses=true]")
     stored, _ = run_job(job, where)
     validation = stored.validation()
@@ -176,7 +176,7 @@ def test_validation_scores_are_of_held_out_training_clips(where: Surroundings) -
         assert METRICS.get(name)(validation.scored) == pytest.approx(value)
 
 
-def test_a_zero_shot_fusion_is_calibrated_anew_and_weighed_on_pseudo_unseen_clips(where: Surroundings) -> None:
+def test_a_zero_shot_fusion_is_calibrated_anew_and_weighed_on_pseudo_unseen_clips(where: RunSite) -> None:
     job = FusionJob(jobs("noisy[noise=1],noisy[noise=2]", ZERO_SHOT), "fitted", "logits")
     fused, members = ran(job, where)
     first, validation = members[0].validation(), fused.validation()
@@ -187,7 +187,7 @@ def test_a_zero_shot_fusion_is_calibrated_anew_and_weighed_on_pseudo_unseen_clip
     assert fused.result.selection.calibration == validation.scored.calibration != 0
 
 
-def test_a_fusion_is_a_result_like_any_other(where: Surroundings) -> None:
+def test_a_fusion_is_a_result_like_any_other(where: RunSite) -> None:
     members = "noisy[noise=1],noisy[noise=2]"
     fused = [ran(FusionJob(jobs(members, seed=seed), "equal", "logits"), where)[0] for seed in (0, 1)]
     for stored in fused:
@@ -204,7 +204,7 @@ def test_a_fusion_is_a_result_like_any_other(where: Surroundings) -> None:
     assert "mmcl-bench fuse" in page
 
 
-def test_the_command_of_a_fusion_makes_the_same_jobs(where: Surroundings) -> None:
+def test_the_command_of_a_fusion_makes_the_same_jobs(where: RunSite) -> None:
     wanted = FusionJob(jobs("noisy[streams=joint],noisy[streams=bone+joint]", noise="2"), (1.0, 3.0), "softmax")
     fused, _ = ran(wanted, where)
     (group,) = group_jobs([fused])
@@ -222,7 +222,7 @@ def test_a_fusion_of_streams_is_named_by_them() -> None:
     assert streams.options() == {"method": "noisy", "streams": "joint,bone", "weights": "equal", "scale": "logits"}
 
 
-def test_the_stored_fusion_is_kept_until_a_member_changes(where: Surroundings) -> None:
+def test_the_stored_fusion_is_kept_until_a_member_changes(where: RunSite) -> None:
     job = FusionJob(jobs("noisy[noise=1],noisy[noise=2]"), "equal", "logits")
     fused, members = ran(job, where)
     assert run_fusion(job, members, where.results_root)[1] is False
@@ -232,7 +232,7 @@ def test_the_stored_fusion_is_kept_until_a_member_changes(where: Surroundings) -
     assert fused.result.job_hash == job.hash
 
 
-def test_members_of_other_clips_are_refused(where: Surroundings) -> None:
+def test_members_of_other_clips_are_refused(where: RunSite) -> None:
     job = FusionJob(jobs("noisy[noise=1],noisy[noise=2]"), "equal", "logits")
     members = [run_job(each, where)[0] for each in job.members]
     other = run_job(make_job(load_task("supervised/nw-ucla[split=x-sub]"), Noisy, 0), where)[0]
@@ -240,7 +240,7 @@ def test_members_of_other_clips_are_refused(where: Surroundings) -> None:
         run_fusion(job, [members[0], other], where.results_root)
 
 
-def test_results_without_validation_files_stay_readable(where: Surroundings) -> None:
+def test_results_without_validation_files_stay_readable(where: RunSite) -> None:
     (job,) = jobs("noisy")
     stored, _ = run_job(job, where)
     assert VALIDATION_SCORES not in stored.result.files
@@ -249,7 +249,7 @@ def test_results_without_validation_files_stay_readable(where: Surroundings) -> 
     assert again.validation() is None
 
 
-def test_a_damaged_validation_file_makes_the_result_run_again(where: Surroundings) -> None:
+def test_a_damaged_validation_file_makes_the_result_run_again(where: RunSite) -> None:
     (job,) = jobs("noisy[chooses=true]")
     stored, _ = run_job(job, where)
     path = stored.folder / VALIDATION_SCORES
@@ -259,7 +259,7 @@ def test_a_damaged_validation_file_makes_the_result_run_again(where: Surrounding
 
 
 @pytest.mark.parametrize(
-    ("members", "weights", "said"),
+    ("members", "weights", "message"),
     [
         ("noisy[noise=1]", "equal", "needs two members"),
         ("noisy,noisy[noise=1.0]", "equal", "stand there twice"),
@@ -275,8 +275,8 @@ def test_a_damaged_validation_file_makes_the_result_run_again(where: Surrounding
         ("noisi,noisy", "equal", "Did you mean noisy"),
     ],
 )
-def test_a_mistake_is_named_before_anything_runs(members: str, weights: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_a_mistake_is_named_before_anything_runs(members: str, weights: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         FusionJob(jobs(members), fusion.parse_weights(weights), "logits").check()
 
 

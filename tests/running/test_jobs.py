@@ -43,7 +43,7 @@ def test_seeds_of_two_purposes_differ() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"preset": "quik"}, "Did you mean quick"),
         ({"overrides": {"epoch": "3"}}, "Did you mean epochs"),
@@ -55,8 +55,8 @@ def test_seeds_of_two_purposes_differ() -> None:
         ({"seed": -1}, "seeds start at 0"),
     ],
 )
-def test_wrong_arguments_are_one_line(arguments: dict[str, object], said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_wrong_arguments_are_one_line(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         make_job(TASK, MMCL, **{"seed": 0, **arguments})  # type: ignore[arg-type]
 
 

@@ -16,8 +16,8 @@ from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.results.store import RESULT, SCORES
 from mmcl_bench.running.jobs import Job, make_job
 from mmcl_bench.running.planning import Planned, State, plan, totals
-from mmcl_bench.running.runner import GROUND, Surroundings, run_job
-from mmcl_bench.running.validity import checkpoint_ground
+from mmcl_bench.running.runner import ENVIRONMENT, RunSite, run_job
+from mmcl_bench.running.validity import checkpoint_environment
 from mmcl_bench.running.work_folder import FAILURE, record_failure
 from toys import write_toy
 
@@ -33,16 +33,16 @@ def short(seed: int = 0) -> Job:
 
 
 @pytest.fixture
-def where(toy_data_root: Path, tmp_path: Path) -> Surroundings:
-    return Surroundings(toy_data_root, tmp_path / "results")
+def where(toy_data_root: Path, tmp_path: Path) -> RunSite:
+    return RunSite(toy_data_root, tmp_path / "results")
 
 
-def only(wanted: Job, where: Surroundings) -> Planned:
+def only(wanted: Job, where: RunSite) -> Planned:
     (planned,) = plan([wanted], where)
     return planned
 
 
-def stopped(wanted: Job, where: Surroundings) -> Path:
+def stopped(wanted: Job, where: RunSite) -> Path:
     """Its folder, after a run that was stopped in its second epoch."""
 
     def stop(phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
@@ -60,7 +60,7 @@ def edit(path: Path, change: Callable[[Any], None]) -> None:
     path.write_text(json.dumps(content))
 
 
-def test_a_job_is_missing_until_it_is_done(where: Surroundings) -> None:
+def test_a_job_is_missing_until_it_is_done(where: RunSite) -> None:
     assert only(job(), where).state is State.MISSING
     assert not where.results_root.exists(), "a plan writes nothing"
     run_job(job(), where)
@@ -69,7 +69,7 @@ def test_a_job_is_missing_until_it_is_done(where: Surroundings) -> None:
     assert only(job(seed=1), where).state is State.MISSING
 
 
-def test_a_stopped_job_is_partial_and_needs_less_time(where: Surroundings) -> None:
+def test_a_stopped_job_is_partial_and_needs_less_time(where: RunSite) -> None:
     folder = stopped(short(), where)
     assert only(short(), where).state is State.PARTIAL
     run_job(short(seed=1), where)
@@ -79,29 +79,29 @@ def test_a_stopped_job_is_partial_and_needs_less_time(where: Surroundings) -> No
     assert only(short(seed=2), where).seconds == 100.0
 
 
-def test_checkpoints_of_another_torch_are_stale(where: Surroundings) -> None:
+def test_checkpoints_of_another_torch_are_stale(where: RunSite) -> None:
     folder = stopped(short(), where)
-    edit(folder / "work" / GROUND, lambda ground: ground.update(torch="1.0"))
+    edit(folder / "work" / ENVIRONMENT, lambda environment: environment.update(torch="1.0"))
     planned = only(short(), where)
     assert planned.state is State.STALE
     assert "torch 1.0" in planned.why
 
 
-def test_results_of_other_data_are_stale(where: Surroundings, tmp_path: Path) -> None:
+def test_results_of_other_data_are_stale(where: RunSite, tmp_path: Path) -> None:
     run_job(job(), where)
     write_toy(tmp_path / "data", "nw-ucla", 10, 4, 3)
     planned = only(job(), replace(where, data_root=tmp_path / "data"))
     assert (planned.state, planned.why) == (State.STALE, "data of nw-ucla differ")
 
 
-def test_results_of_another_device_are_stale_only_where_one_was_asked_for(where: Surroundings) -> None:
+def test_results_of_another_device_are_stale_only_where_one_was_asked_for(where: RunSite) -> None:
     run_job(job(), where)
     asked = replace(where, device="cuda")
     assert only(job(), asked).why == "ran on cpu, asked for cuda"
     assert only(job(), replace(asked, any_device=True)).state is State.DONE
 
 
-def test_results_of_another_version_of_the_method_or_the_facts_are_stale(where: Surroundings) -> None:
+def test_results_of_another_version_of_the_method_or_the_facts_are_stale(where: RunSite) -> None:
     run_job(job(), where)
     newer = replace(job(), method_version=job().method_version + 1)
     assert only(newer, where).why == f"of version {job().method_version} of chance, here {newer.method_version}"
@@ -111,7 +111,7 @@ def test_results_of_another_version_of_the_method_or_the_facts_are_stale(where: 
     assert only(job(), where).why == "the facts or parameters behind supervised/nw-ucla@1[split=x-sub] changed"
 
 
-def test_results_of_another_schema_are_stale(where: Surroundings) -> None:
+def test_results_of_another_schema_are_stale(where: RunSite) -> None:
     run_job(job(), where)
     edit(where.results_root / "jobs" / job().folder / RESULT, lambda result: result.update(schema_version=0))
     planned = only(job(), where)
@@ -119,7 +119,7 @@ def test_results_of_another_schema_are_stale(where: Surroundings) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"schema_version": 1}', b"\xff\x00", b"1" * 5000])
-def test_a_result_that_is_no_result_is_damaged(where: Surroundings, content: bytes) -> None:
+def test_a_result_that_is_no_result_is_damaged(where: RunSite, content: bytes) -> None:
     folder = run_job(job(), where)[0].folder
     (folder / RESULT).write_bytes(content)
     planned = only(job(), where)
@@ -127,25 +127,25 @@ def test_a_result_that_is_no_result_is_damaged(where: Surroundings, content: byt
     assert only(job(seed=1), where).seconds is None
 
 
-def test_a_result_without_its_scores_is_damaged(where: Surroundings) -> None:
+def test_a_result_without_its_scores_is_damaged(where: RunSite) -> None:
     (run_job(job(), where)[0].folder / SCORES).unlink()
     planned = only(job(), where)
     assert (planned.state, planned.why) == (State.DAMAGED, "scores.safetensors is missing")
 
 
-def test_a_failure_counts_until_what_it_stands_on_changes(where: Surroundings) -> None:
+def test_a_failure_counts_until_what_it_stands_on_changes(where: RunSite) -> None:
     fingerprint = run_job(job(1), where)[0].result.provenance.data_fingerprints
     folder = where.results_root / "jobs" / job().folder
-    record_failure(folder, job().hash, ValueError("two\nlines"), checkpoint_ground(fingerprint, "cpu"))
+    record_failure(folder, job().hash, ValueError("two\nlines"), checkpoint_environment(fingerprint, "cpu"))
     planned = only(job(), where)
     assert (planned.state, planned.why) == (State.FAILED, "ValueError: two lines")
-    edit(folder / FAILURE, lambda failure: failure["ground"].update(torch="1.0"))
+    edit(folder / FAILURE, lambda failure: failure["environment"].update(torch="1.0"))
     assert only(job(), where).state is State.MISSING
     (folder / FAILURE).write_text("{")
     assert only(job(), where).state is State.MISSING
 
 
-def test_data_that_are_not_prepared_are_named_and_take_no_time(where: Surroundings, tmp_path: Path) -> None:
+def test_data_that_are_not_prepared_are_named_and_take_no_time(where: RunSite, tmp_path: Path) -> None:
     planned = only(job(), replace(where, data_root=tmp_path / "nothing"))
     assert planned.state is State.MISSING
     assert "mmcl-bench data prepare nw-ucla" in planned.unready
@@ -153,18 +153,18 @@ def test_data_that_are_not_prepared_are_named_and_take_no_time(where: Surroundin
     assert (summed.unready, summed.unknown, summed.seconds) == (1, 0, 0)
 
 
-def test_a_done_job_stays_done_without_its_data(where: Surroundings, tmp_path: Path) -> None:
+def test_a_done_job_stays_done_without_its_data(where: RunSite, tmp_path: Path) -> None:
     run_job(job(), where)
     assert only(job(), replace(where, data_root=tmp_path / "nothing")).state is State.DONE
 
 
 def test_an_embedded_set_is_not_made_by_a_plan(tmp_path: Path) -> None:
-    where = Surroundings(tmp_path / "data", tmp_path / "results")
+    where = RunSite(tmp_path / "data", tmp_path / "results")
     assert only(job(task="zero-shot/synth60[split=55/5]"), where).unready == ""
     assert not list(tmp_path.iterdir())
 
 
-def test_the_estimate_is_the_median_of_like_jobs_of_this_split_or_else_of_others(where: Surroundings) -> None:
+def test_the_estimate_is_the_median_of_like_jobs_of_this_split_or_else_of_others(where: RunSite) -> None:
     for seed, seconds in enumerate((10.0, 40.0, 20.0)):
         folder = run_job(job(seed), where)[0].folder
         edit(folder / RESULT, lambda result, seconds=seconds: result["provenance"].update(wall_seconds=seconds))

@@ -21,7 +21,7 @@ from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
 from mmcl_bench.results.store import RESULT, SAMPLES, SCORES, Stored, require_results
 from mmcl_bench.running.jobs import Job, make_job
-from mmcl_bench.running.runner import Surroundings, run_job
+from mmcl_bench.running.runner import RunSite, run_job
 
 ZERO_SHOT = "zero-shot/nw-ucla[split=8/2]"
 
@@ -33,11 +33,11 @@ def job(task: str = ZERO_SHOT, method: str = "skeleton-only", seed: int = 0, **o
 
 
 @pytest.fixture
-def where(toy_data_root: Path, tmp_path: Path) -> Surroundings:
-    return Surroundings(toy_data_root, tmp_path / "results")
+def where(toy_data_root: Path, tmp_path: Path) -> RunSite:
+    return RunSite(toy_data_root, tmp_path / "results")
 
 
-def test_every_metric_follows_from_the_stored_scores(where: Surroundings) -> None:
+def test_every_metric_follows_from_the_stored_scores(where: RunSite) -> None:
     stored, is_new = run_job(job(), where)
     assert is_new
     again = Stored.read(stored.folder)
@@ -49,7 +49,7 @@ def test_every_metric_follows_from_the_stored_scores(where: Surroundings) -> Non
         assert figure.low <= value <= (figure.high or 0)
 
 
-def test_stored_labels_are_those_of_the_data_set(where: Surroundings) -> None:
+def test_stored_labels_are_those_of_the_data_set(where: RunSite) -> None:
     stored, _ = run_job(job(), where)
     index = SkeletonDataset.open(where.data_root / "nw-ucla").index.set_index("sample_id")
     samples = stored.samples
@@ -58,7 +58,7 @@ def test_stored_labels_are_those_of_the_data_set(where: Surroundings) -> None:
     assert len(stored.scores) == len(samples) == stored.result.n_test
 
 
-def test_the_same_job_again_is_the_stored_one_and_fresh_repeats_its_numbers(where: Surroundings) -> None:
+def test_the_same_job_again_is_the_stored_one_and_fresh_repeats_its_numbers(where: RunSite) -> None:
     first, _ = run_job(job(), where)
     written = (first.folder / RESULT).read_bytes()
     scores = (first.folder / SCORES).read_bytes()
@@ -72,7 +72,7 @@ def test_the_same_job_again_is_the_stored_one_and_fresh_repeats_its_numbers(wher
 
 
 @pytest.mark.parametrize("name", [RESULT, SCORES, SAMPLES])
-def test_a_damaged_result_is_run_again(where: Surroundings, name: str) -> None:
+def test_a_damaged_result_is_run_again(where: RunSite, name: str) -> None:
     stored, _ = run_job(job(method="chance"), where)
     path = stored.folder / name
     path.write_bytes(path.read_bytes()[:-7])
@@ -82,7 +82,7 @@ def test_a_damaged_result_is_run_again(where: Surroundings, name: str) -> None:
     assert again.result.metrics == stored.result.metrics
 
 
-def test_selection_is_on_validation_and_the_oracle_stands_beside(where: Surroundings) -> None:
+def test_selection_is_on_validation_and_the_oracle_stands_beside(where: RunSite) -> None:
     result = run_job(job(), where)[0].result
     assert result.selection.rule == "validation"
     assert result.selection.chosen["epoch"] in (1, 2)
@@ -93,13 +93,13 @@ def test_selection_is_on_validation_and_the_oracle_stands_beside(where: Surround
     assert set(result.history) == {"selection", "final"}
 
 
-def test_a_supervised_preset_fixes_the_epochs_and_says_so(where: Surroundings) -> None:
+def test_a_supervised_preset_fixes_the_epochs_and_says_so(where: RunSite) -> None:
     result = run_job(job("supervised/nw-ucla[split=x-view]"), where)[0].result
     assert (result.selection.rule, result.selection.chosen) == ("fixed", {})
     assert len(result.history["final"]) == 2
 
 
-def test_results_state_where_they_come_from(where: Surroundings) -> None:
+def test_results_state_where_they_come_from(where: RunSite) -> None:
     result = run_job(job(method="devise"), where)[0].result
     card = SkeletonDataset.open(where.data_root / "nw-ucla").card
     provenance = result.provenance
@@ -110,16 +110,16 @@ def test_results_state_where_they_come_from(where: Surroundings) -> None:
     assert result.task.synthetic, "the stand-in is synthetic, and the result says so"
 
 
-def test_a_killed_job_goes_on_and_ends_with_the_same_numbers(where: Surroundings) -> None:
+def test_a_killed_job_goes_on_and_ends_with_the_same_numbers(where: RunSite) -> None:
     wanted = job(epochs="4")
-    undisturbed, _ = run_job(wanted, Surroundings(where.data_root, where.results_root / "whole"))
+    undisturbed, _ = run_job(wanted, RunSite(where.data_root, where.results_root / "whole"))
 
     def kill(phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         if phase == "final: training" and done > total // 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_job(wanted, Surroundings(where.data_root, where.results_root, progress=kill))
+        run_job(wanted, RunSite(where.data_root, where.results_root, progress=kill))
     assert not list(where.results_root.glob(f"jobs/*/{RESULT}"))
     finished, _ = run_job(wanted, where)
     np.testing.assert_array_equal(finished.scores, undisturbed.scores)
@@ -127,14 +127,14 @@ def test_a_killed_job_goes_on_and_ends_with_the_same_numbers(where: Surroundings
     assert not (finished.folder / "work").exists()
 
 
-def test_two_runners_at_once_do_a_job_once(where: Surroundings) -> None:
+def test_two_runners_at_once_do_a_job_once(where: RunSite) -> None:
     with ThreadPoolExecutor(2) as pool:
         ran = list(pool.map(lambda _: run_job(job(method="chance"), where), range(2)))
     assert sorted(is_new for _, is_new in ran) == [False, True]
     assert ran[0][0].result == ran[1][0].result
 
 
-def test_results_load_as_one_table(where: Surroundings) -> None:
+def test_results_load_as_one_table(where: RunSite) -> None:
     for seed in (0, 1):
         run_job(job(method="chance", seed=seed), where)
     table = read_results(where.results_root)
@@ -150,7 +150,7 @@ def test_no_result_is_one_line(tmp_path: Path) -> None:
 
 def test_a_data_set_that_is_not_prepared_names_the_line_to_type(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="mmcl-bench data prepare nw-ucla"):
-        run_job(job(), Surroundings(tmp_path / "data", tmp_path / "results"))
+        run_job(job(), RunSite(tmp_path / "data", tmp_path / "results"))
 
 
 class Bad(Method):
@@ -166,7 +166,7 @@ class Bad(Method):
         return np.zeros((len(clips), 2), dtype=np.float32)
 
 
-def test_scores_of_a_wrong_shape_leave_no_result(where: Surroundings) -> None:
+def test_scores_of_a_wrong_shape_leave_no_result(where: RunSite) -> None:
     METHODS.register("bad")(Bad)
     try:
         with pytest.raises(ValueError, match=r"method bad gave scores of shape \(\d+, 2\)"):
@@ -176,7 +176,7 @@ def test_scores_of_a_wrong_shape_leave_no_result(where: Surroundings) -> None:
     assert not list(where.results_root.glob(f"jobs/*/{RESULT}"))
 
 
-def test_result_json_is_plain_json_without_nan(where: Surroundings) -> None:
+def test_result_json_is_plain_json_without_nan(where: RunSite) -> None:
     stored, _ = run_job(job(method="chance"), where)
 
     def refuse(constant: str) -> float:

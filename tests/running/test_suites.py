@@ -99,7 +99,7 @@ def test_a_matrix_names_no_job_twice(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"tasks": ("zero-shot/nw-ucls",)}, "unknown task 'zero-shot/nw-ucls'. Did you mean"),
         ({"tasks": ("zeroshot/*",)}, "unknown task 'zeroshot/\\*'"),
@@ -115,15 +115,15 @@ def test_a_matrix_names_no_job_twice(root: Path) -> None:
         ({"parameters": {"txt": "minilm"}}, "txt"),
     ],
 )
-def test_what_does_not_exist_is_one_line(changes: dict[str, Any], said: str, root: Path) -> None:
+def test_what_does_not_exist_is_one_line(changes: dict[str, Any], message: str, root: Path) -> None:
     matrix = Matrix(**{"tasks": ("zero-shot/nw-ucla",), "methods": ("chance",), "seeds": 1, **changes})
-    with pytest.raises(UserError, match=said) as error:
+    with pytest.raises(UserError, match=message) as error:
         matrix.jobs(root)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("title = ", "not a readable suite"),
         ("title = 1" + "0" * 5000, "not a readable suite"),
@@ -137,9 +137,9 @@ def test_what_does_not_exist_is_one_line(changes: dict[str, Any], said: str, roo
         ('title = "x"\n[[matrix]]\ntasks = ["a"]\nmethods = ["b"]\nsettings = { a = 2020-01-01 }', "matrix.0.settings"),
     ],
 )
-def test_a_wrong_suite_file_is_one_line_with_the_field(text: str, said: str, tmp_path: Path) -> None:
+def test_a_wrong_suite_file_is_one_line_with_the_field(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(text)
-    with pytest.raises(UserError, match=said) as error:
+    with pytest.raises(UserError, match=message) as error:
         load_suite(str(tmp_path / "mine.toml"))
     assert str(tmp_path / "mine.toml") in str(error.value)
     assert "\n" not in str(error.value)

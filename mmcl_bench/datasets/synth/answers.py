@@ -83,7 +83,7 @@ def describe(rng: Generator, take: Take) -> tuple[tuple[str, str], ...]:
     frame = int(take.evenly(CROPS)[CROPS // 2])
     pose = take.poses[0, frame]
     left, right = (_place_of_hand(take, frame, side) for side in (0, 1))
-    said = (
+    message = (
         _holding(rng, take),
         _interacting(rng, take),
         f"The head is {_word(rng, _HEAD_WORDS, _head(pose))}.",
@@ -91,7 +91,7 @@ def describe(rng: Generator, take: Take) -> tuple[tuple[str, str], ...]:
         f"The torso is {_word(rng, _TORSO_WORDS, _torso(pose))}.",
         f"The legs are {_word(rng, _LEG_WORDS, _legs(pose))}.",
     )
-    return tuple(zip(INSTRUCTIONS, said, strict=True))
+    return tuple(zip(INSTRUCTIONS, message, strict=True))
 
 
 def _word(rng: Generator, words: Mapping[str, Sequence[str]], state: str) -> str:

@@ -20,7 +20,7 @@ from mmcl_bench.core.registry import Registry, unknown
 if TYPE_CHECKING:
     from mmcl_bench.protocols.problem import Progress
     from mmcl_bench.running.jobs import Job
-    from mmcl_bench.running.runner import Surroundings
+    from mmcl_bench.running.runner import RunSite
 
 ENGINES: Registry[type[Engine]] = Registry(
     "engine",
@@ -38,7 +38,7 @@ class Assignment:
     """A job and how to run it. It travels to other processes and machines, its progress does not."""
 
     job: Job
-    where: Surroundings
+    where: RunSite
     fresh: bool = False
     wait: bool = True
     """Whether to wait for another runner that has the job."""
@@ -64,7 +64,7 @@ class Outcome:
     """What it said in the log on the way, such as what was damaged and done again."""
 
 
-Heard = Callable[[int, str, int, int, Mapping[str, float]], None]
+OnProgress = Callable[[int, str, int, int, Mapping[str, float]], None]
 """Takes the progress of a job: its place among the assignments, then what a :data:`Progress` takes."""
 
 
@@ -83,7 +83,7 @@ class Engine(ABC):
         self.chosen = dict(options or {})
 
     @abstractmethod
-    def run(self, assignments: Sequence[Assignment], heard: Heard) -> Generator[tuple[int, Outcome]]:
+    def run(self, assignments: Sequence[Assignment], on_progress: OnProgress) -> Generator[tuple[int, Outcome]]:
         """Yields the place and the outcome of each, as they end. Closing it stops what still runs.
 
         Raises :class:`UserError` where it cannot run anything.
@@ -120,8 +120,8 @@ def attempt(assignment: Assignment, progress: Progress | None = None) -> Outcome
         except BaseException as error:  # a job's own failure, whatever it is, which must not stop the others
             if is_disk_full(error):
                 return Outcome("full", str(getattr(error, "filename", None) or where.results_root))
-            return Outcome("failed", one_line(error), notices.said())
-    return Outcome("new" if is_new else "stored", notices=notices.said())
+            return Outcome("failed", one_line(error), notices.texts())
+    return Outcome("new" if is_new else "stored", notices=notices.texts())
 
 
 class _Notices(logging.Handler):
@@ -131,7 +131,7 @@ class _Notices(logging.Handler):
         super().__init__(logging.WARNING)
         self._records: list[str] = []
 
-    def said(self) -> tuple[str, ...]:
+    def texts(self) -> tuple[str, ...]:
         return tuple(self._records)
 
     def emit(self, record: logging.LogRecord) -> None:

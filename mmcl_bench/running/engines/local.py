@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Any, ClassVar
 
 from mmcl_bench.core.compute import THREAD_VARIABLES, threads_each
-from mmcl_bench.running.engines import Assignment, Engine, Heard, Outcome, attempt
+from mmcl_bench.running.engines import Assignment, Engine, OnProgress, Outcome, attempt
 
 _SECONDS = 0.1
 """Between two reports of progress of a job."""
@@ -26,30 +26,30 @@ class Local(Engine):
 
     name: ClassVar[str] = "local"
 
-    def run(self, assignments: Sequence[Assignment], heard: Heard) -> Generator[tuple[int, Outcome]]:
+    def run(self, assignments: Sequence[Assignment], on_progress: OnProgress) -> Generator[tuple[int, Outcome]]:
         workers = min(self.workers or _devices(assignments), len(assignments))
         if workers <= 1:
             for place, assignment in enumerate(assignments):
-                yield place, attempt(assignment, lambda *progress, place=place: heard(place, *progress))
+                yield place, attempt(assignment, lambda *progress, place=place: on_progress(place, *progress))
             return
         waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
-        said: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        messages: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         for place in range(len(assignments)):
             waiting.put(place)
-        with _Crew([_Worker(slot, workers, assignments, waiting, said) for slot in range(workers)]):
+        with _Workers([_Worker(slot, workers, assignments, waiting, messages) for slot in range(workers)]):
             left = len(assignments)
             while left:
-                place, message = said.get()
+                place, message = messages.get()
                 if isinstance(message, BaseException):
                     raise message
                 if isinstance(message, Outcome):
                     left -= 1
                     yield place, message
                 else:
-                    heard(place, *message)
+                    on_progress(place, *message)
 
 
-class _Crew:
+class _Workers:
     """Workers for as long as a block lasts."""
 
     def __init__(self, workers: Sequence[_Worker]) -> None:
@@ -73,14 +73,14 @@ class _Worker(threading.Thread):
         workers: int,
         assignments: Sequence[Assignment],
         waiting: queue.SimpleQueue[int],
-        said: queue.SimpleQueue[tuple[int, Any]],
+        messages: queue.SimpleQueue[tuple[int, Any]],
     ) -> None:
         super().__init__(daemon=True)
         self._slot = slot
         self._threads = threads_each(workers)
         self._assignments = assignments
         self._waiting = waiting
-        self._said = said
+        self._messages = messages
         self._process: multiprocessing.process.BaseProcess | None = None
         self._stopped = False
         self._starting = threading.Lock()
@@ -94,7 +94,7 @@ class _Worker(threading.Thread):
             try:
                 self._work(place)
             except BaseException as error:  # raised where the outcomes are read, which would else wait for ever
-                self._said.put((place, error))
+                self._messages.put((place, error))
                 break
         self._end()
 
@@ -117,10 +117,10 @@ class _Worker(threading.Thread):
         try:
             self._line.send(replace(given, threads=threads, where=where))
             while not isinstance(message := self._line.recv(), Outcome):
-                self._said.put((place, message))
+                self._messages.put((place, message))
         except (EOFError, OSError):
             message = Outcome("lost", self._epitaph())
-        self._said.put((place, message))
+        self._messages.put((place, message))
 
     def _start(self) -> None:
         # Spawned, as CUDA and the pools of threads of this process are not there after a fork.

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from mmcl_bench.core.compute import threads_each, usable_cores
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.running.engines import Assignment, Engine, Heard, Outcome, attempt
+from mmcl_bench.running.engines import Assignment, Engine, OnProgress, Outcome, attempt
 
 
 class Ray(Engine):
@@ -23,7 +23,7 @@ class Ray(Engine):
         "gpus": "GPUs of a job, none when not given",
     }
 
-    def run(self, assignments: Sequence[Assignment], heard: Heard) -> Generator[tuple[int, Outcome]]:
+    def run(self, assignments: Sequence[Assignment], on_progress: OnProgress) -> Generator[tuple[int, Outcome]]:
         # Read by ray when it is imported: nothing is reported to anybody.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from mmcl_bench.core.compute import usable_cores
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.running.engines import Assignment, Engine, Heard, Outcome, attempt
+from mmcl_bench.running.engines import Assignment, Engine, OnProgress, Outcome, attempt
 
 _MINUTES = 24 * 60
 _SECONDS = {"slurm": 5.0, "local": 0.2, "debug": 0.0}
@@ -33,7 +33,7 @@ class Slurm(Engine):
         "cluster": "slurm; local or debug to try without one",
     }
 
-    def run(self, assignments: Sequence[Assignment], heard: Heard) -> Generator[tuple[int, Outcome]]:
+    def run(self, assignments: Sequence[Assignment], on_progress: OnProgress) -> Generator[tuple[int, Outcome]]:
         cluster, cpus = self.chosen.get("cluster", "slurm"), self.number("cpus") or 1
         executor = self._executor(cluster, assignments[0].where.results_root / "slurm")
         waiting = deque(enumerate(replace(each, threads=each.threads or cpus) for each in assignments))

@@ -24,7 +24,7 @@ from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.results.store import Stored
 from mmcl_bench.running.engines import ENGINES, Assignment, Outcome, attempt
 from mmcl_bench.running.jobs import Job, make_job
-from mmcl_bench.running.runner import Surroundings, run_job
+from mmcl_bench.running.runner import RunSite, run_job
 
 KINDS = {
     "local, in this process": ("local", 1, {}),
@@ -66,25 +66,25 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def plain(toy_data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Stored]:
-    where = Surroundings(toy_data_root, tmp_path_factory.mktemp("plain"))
+    where = RunSite(toy_data_root, tmp_path_factory.mktemp("plain"))
     return [run_job(job, where)[0] for job in JOBS]
 
 
 @pytest.fixture
-def where(toy_data_root: Path, tmp_path: Path) -> Surroundings:
-    return Surroundings(toy_data_root, tmp_path / "results")
+def where(toy_data_root: Path, tmp_path: Path) -> RunSite:
+    return RunSite(toy_data_root, tmp_path / "results")
 
 
 def deaf(place: int, phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
     assert 0 <= place < len(JOBS)
 
 
-def assignments(where: Surroundings) -> list[Assignment]:
+def assignments(where: RunSite) -> list[Assignment]:
     return [Assignment(job, where, threads=1) for job in JOBS]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_engine_gives_the_numbers_of_a_plain_run(kind: str, where: Surroundings, plain: list[Stored]) -> None:
+def test_every_engine_gives_the_numbers_of_a_plain_run(kind: str, where: RunSite, plain: list[Stored]) -> None:
     name, workers, options = KINDS[kind]
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
@@ -105,14 +105,14 @@ def test_every_engine_is_in_the_contract() -> None:
     assert {name for name, _, _ in KINDS.values()} == set(ENGINES.names())
 
 
-def test_progress_of_other_processes_is_heard_and_a_killed_one_loses_its_job_alone(where: Surroundings) -> None:
-    heard: list[int] = []
+def test_progress_of_other_processes_is_heard_and_a_killed_one_loses_its_job_alone(where: RunSite) -> None:
+    on_progress: list[int] = []
     wanted = [job("supervised/nw-ucla[split=x-sub]", "skeleton-only", seed, 40, **SHORT) for seed in range(3)]
 
     def kill_one(place: int, phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-        if not heard:
+        if not on_progress:
             multiprocessing.active_children()[0].kill()
-        heard.append(place)
+        on_progress.append(place)
 
     given = [Assignment(each, where, threads=1) for each in wanted]
     with closing(ENGINES.get("local")(2).run(given, kill_one)) as running:
@@ -120,12 +120,12 @@ def test_progress_of_other_processes_is_heard_and_a_killed_one_loses_its_job_alo
     assert sorted(outcome.state for outcome in outcomes.values()) == ["lost", "new", "new"]
     (lost,) = (outcome for outcome in outcomes.values() if outcome.state == "lost")
     assert "was killed (SIGKILL)" in lost.error
-    assert heard
+    assert on_progress
     assert not multiprocessing.active_children()
     assert attempt(given[next(place for place in outcomes if outcomes[place] is lost)]).state == "new"
 
 
-def test_closing_an_engine_stops_its_processes(where: Surroundings) -> None:
+def test_closing_an_engine_stops_its_processes(where: RunSite) -> None:
     endless = job("supervised/nw-ucla[split=x-sub]", "skeleton-only", 0, **{**SHORT, "epochs": "1000000"})
     given = [Assignment(endless, where), Assignment(JOBS[3], where)]
     with closing(ENGINES.get("local")(2).run(given, deaf)) as running:
@@ -134,20 +134,20 @@ def test_closing_an_engine_stops_its_processes(where: Surroundings) -> None:
     assert not multiprocessing.active_children()
 
 
-def test_an_assignment_travels_without_its_progress(where: Surroundings) -> None:
-    here = Surroundings(where.data_root, where.results_root, progress=lambda *_: None)
+def test_an_assignment_travels_without_its_progress(where: RunSite) -> None:
+    here = RunSite(where.data_root, where.results_root, progress=lambda *_: None)
     there = pickle.loads(pickle.dumps(Assignment(JOBS[0], here, threads=2)))  # noqa: S301 - our own bytes
     assert (there.job.hash, there.where, there.threads) == (JOBS[0].hash, where, 2)
 
 
-def test_what_cannot_travel_ends_the_run_instead_of_waiting_for_ever(where: Surroundings) -> None:
-    strange = Surroundings(where.data_root, where.results_root, scalars=lambda: None)  # type: ignore[arg-type]
+def test_what_cannot_travel_ends_the_run_instead_of_waiting_for_ever(where: RunSite) -> None:
+    strange = RunSite(where.data_root, where.results_root, scalars=lambda: None)  # type: ignore[arg-type]
     running = ENGINES.get("local")(2).run([Assignment(JOBS[3], strange)] * 2, deaf)
     with pytest.raises((AttributeError, pickle.PicklingError), match="lambda"), closing(running):
         list(running)
 
 
-def test_whatever_a_job_raises_is_its_outcome(where: Surroundings) -> None:
+def test_whatever_a_job_raises_is_its_outcome(where: RunSite) -> None:
     with failing(0, 1, 2, error=MemoryError()):
         wanted = job("supervised/nw-ucla[split=x-sub]", "failing")
         assert attempt(Assignment(wanted, where)) == Outcome("failed", "MemoryError")
@@ -157,7 +157,7 @@ def test_whatever_a_job_raises_is_its_outcome(where: Surroundings) -> None:
         attempt(Assignment(wanted, where))
 
 
-def test_what_a_job_says_in_the_log_comes_with_its_outcome(where: Surroundings) -> None:
+def test_what_a_job_says_in_the_log_comes_with_its_outcome(where: RunSite) -> None:
     stored, _ = run_job(JOBS[3], where)
     (stored.folder / "result.json").write_text("{")
     outcome = attempt(Assignment(JOBS[3], where))
@@ -174,7 +174,7 @@ def test_cores_are_shared_out_unless_the_user_has_set_them(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "said"),
+    ("name", "options", "message"),
     [
         ("local", {"partition": "gpu"}, "engine local: unknown option 'partition'"),
         ("slurm", {"partitoin": "gpu"}, "engine slurm: unknown option 'partitoin'. Did you mean partition"),
@@ -183,22 +183,22 @@ def test_cores_are_shared_out_unless_the_user_has_set_them(monkeypatch: pytest.M
         ("ray", {"cpus": "0"}, "--engine-option cpus=0: expected a whole number, 1 or more"),
     ],
 )
-def test_wrong_options_are_one_line(name: str, options: dict[str, str], said: str, where: Surroundings) -> None:
+def test_wrong_options_are_one_line(name: str, options: dict[str, str], message: str, where: RunSite) -> None:
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         list(ENGINES.get(name)(2, options).run(assignments(where), deaf))
 
 
 @pytest.mark.skipif(shutil.which("srun") is not None, reason="this machine has SLURM")
-def test_a_machine_without_slurm_is_named(where: Surroundings) -> None:
+def test_a_machine_without_slurm_is_named(where: RunSite) -> None:
     pytest.importorskip("submitit")
     with pytest.raises(UserError, match="no SLURM on this machine"):
         list(ENGINES.get("slurm")().run(assignments(where), deaf))
 
 
 @pytest.mark.parametrize("name", NEEDS)
-def test_a_missing_extra_is_named(name: str, where: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named(name: str, where: RunSite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, NEEDS[name], None)
     with pytest.raises(UserError, match=rf"pip install 'mmcl-bench\[{name}\]'"):
         list(ENGINES.get(name)().run(assignments(where), deaf))
