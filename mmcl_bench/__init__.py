@@ -9,7 +9,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mmcl_bench.core.compute import wait_without_spinning
 from mmcl_bench.core.version import __version__
+
+# Here, so that it happens before torch is loaded, in the command line, workers, notebooks and tests alike.
+wait_without_spinning()
 
 if TYPE_CHECKING:
     from mmcl_bench.protocols.catalogue import list_tasks as list_tasks

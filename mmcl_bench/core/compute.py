@@ -33,6 +33,21 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 """What the libraries that compute read when they are loaded."""
 
 
+_SPINS = "1000"
+_WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+
+
+def wait_without_spinning() -> None:
+    """Lets threads of OpenMP that wait give their core away soon; for a process that has not loaded torch yet.
+
+    By default they spin for milliseconds, and where other work wants the cores, that keeps them from the thread that
+    is waited for. Beside six busy processes two training threads made 0.2 steps a second with 100,000 spins, 0.6 with
+    10,000 and 1.0 with 1,000. What the user has set stays.
+    """
+    if not any(name in os.environ for name in _WAITING):
+        os.environ["GOMP_SPINCOUNT"] = _SPINS
+
+
 def limit_threads(threads: int) -> None:
     """Sets how many threads compute; whole in a process that has not loaded the libraries yet."""
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
