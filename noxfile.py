@@ -15,10 +15,11 @@ RECORDED = ("utkinect", "hdm05", "msr-action3d", "utd-mhad")
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style and formatting; needs none of the dependencies."""
-    session.install("ruff>=0.6")
+    """Style, formatting, and who imports whom; needs none of the dependencies."""
+    session.install("ruff>=0.6", "import-linter>=2.1")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
 
 
 @nox.session(venv_backend="none")
