@@ -168,7 +168,7 @@ def test_the_method_of_its_page_runs(toy_data_root: Path, tmp_path: Path) -> Non
 
 
 def test_the_encoder_of_its_page_embeds_the_classes(toy_data_root: Path, tmp_path: Path) -> None:
-    with registered(ENCODERS, "hashed-words", example("adding/encoder.md")["FAMILY"]):
+    with registered(ENCODERS, "hashed-words", example("adding/encoder.md")["HashedWordsFamily"]):
         task = "zero-shot/nw-ucla[split=8/2,text=hashed-words:64]"
         result = run_of(task, "devise", toy_data_root, tmp_path)
     assert list(result.provenance.weight_hashes) == ["hashed-words:64"]
@@ -176,7 +176,7 @@ def test_the_encoder_of_its_page_embeds_the_classes(toy_data_root: Path, tmp_pat
 
 def test_the_backbone_of_its_page_trains(toy_data_root: Path, tmp_path: Path) -> None:
     short = {"epochs": "1", "min_steps": "0", "backbone": "temporal-conv"}
-    with registered(BACKBONES, "temporal-conv", example("adding/backbone.md")["FAMILY"]):
+    with registered(BACKBONES, "temporal-conv", example("adding/backbone.md")["TemporalConv"]):
         result = run_of("supervised/nw-ucla[split=x-sub]", "skeleton-only", toy_data_root, tmp_path, **short)
     assert result.method.settings["backbone"] == "temporal-conv"
 
@@ -217,7 +217,7 @@ def test_the_pages_build_without_a_broken_link(tmp_path: Path) -> None:
 def test_the_released_checkpoint_of_the_training_page_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), flags=re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    network = BACKBONES.get("ctr-gcn").build(KINECT_V2, n_classes=60, n_bodies=2)
+    network = BACKBONES.get("ctr-gcn")(KINECT_V2, n_classes=60, n_bodies=2)
     torch.save({f"module.{name}": value for name, value in network.state_dict().items()}, "ntu60-xsub-joint.pt")
     scope: dict[str, Any] = {}
     exec(source, scope)  # noqa: S102 - our own page

@@ -239,9 +239,9 @@ def _a_repository(architecture: str) -> str:
     return next((repository for repository in repositories if repository), architecture)
 
 
-FAMILY = EncoderFamily(
-    summary="CLIP by open_clip, for text and images",
-    usage="clip:<open_clip model>[:<weights file>]",
-    text=ClipTextEncoder,
-    image=ClipImageEncoder,
-)
+class ClipFamily(EncoderFamily):
+    name = "clip"
+    summary = "CLIP by open_clip, for text and images"
+    usage = "clip:<open_clip model>[:<weights file>]"
+    text = ClipTextEncoder
+    image = ClipImageEncoder

@@ -250,8 +250,8 @@ def hf_text_encoder(argument: str) -> TransformersTextEncoder:
     return TransformersTextEncoder(folder, f"hf:{folder.resolve().name if local else argument}")
 
 
-FAMILY = EncoderFamily(
-    summary="any text model of transformers on this machine, mean-pooled unless its own files say otherwise",
-    usage="hf:<name or folder>",
-    text=hf_text_encoder,
-)
+class TransformersFamily(EncoderFamily):
+    name = "hf"
+    summary = "any text model of transformers on this machine, mean-pooled unless its own files say otherwise"
+    usage = "hf:<name or folder>"
+    text = staticmethod(hf_text_encoder)

@@ -116,8 +116,8 @@ def _cached_weights(model_name: str) -> Path:
     return found
 
 
-FAMILY = EncoderFamily(
-    summary="any image model of timm, pooled before its classifier",
-    usage="timm:<model>[:<weights file>]",
-    image=TimmImageEncoder,
-)
+class TimmFamily(EncoderFamily):
+    name = "timm"
+    summary = "any image model of timm, pooled before its classifier"
+    usage = "timm:<model>[:<weights file>]"
+    image = TimmImageEncoder

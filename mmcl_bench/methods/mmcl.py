@@ -369,7 +369,7 @@ class CoLearningNetwork(nn.Module):
         super().__init__()
         self.settings = settings
         self.n_seen = n_seen = int(classes.seen.sum())
-        self.backbone = BACKBONES.get(settings.backbone).build(
+        self.backbone = BACKBONES.get(settings.backbone)(
             layout,
             n_classes=n_seen,
             n_bodies=settings.n_bodies,

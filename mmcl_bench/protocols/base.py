@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -65,6 +66,9 @@ class Protocol(ABC):
 
     Raises :class:`UserError` for data under the name of a published set that are not that set.
     """
+
+    name: ClassVar[str]
+    """The family of its tasks."""
 
     def __init__(
         self,

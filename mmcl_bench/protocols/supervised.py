@@ -14,6 +14,8 @@ from mmcl_bench.protocols.problem import ClassTable
 class Supervised(Protocol):
     """The card's split names the side: x-sub, x-view and the like."""
 
+    name = "supervised"
+
     @cached_property
     def classes(self) -> ClassTable:
         names = self._dataset.card.classes

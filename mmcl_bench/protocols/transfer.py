@@ -19,6 +19,8 @@ from mmcl_bench.protocols.problem import ClassTable, ClipView, mapped_to_layout
 class Transfer(Protocol):
     """Candidate classes are the shared ones; a data set may have several classes for one of them."""
 
+    name = "transfer"
+
     @cached_property
     def classes(self) -> ClassTable:
         names = tuple(shared.name for shared in self._map.shared)

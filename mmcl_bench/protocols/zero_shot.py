@@ -22,6 +22,8 @@ from mmcl_bench.protocols.problem import ClassTable
 class ZeroShot(Protocol):
     """The card's split names the unseen classes; its parameters name the text encoder and what it reads."""
 
+    name = "zero-shot"
+
     @cached_property
     def classes(self) -> ClassTable:
         texts = self.task.class_texts()

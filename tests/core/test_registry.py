@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.registry import Registry, unknown
+from mmcl_bench.core.registry import Registry, declared_in, unknown
 
 BUILTIN = {"fraction": "fractions:Fraction", "decimal": "decimal:Decimal"}
 
@@ -65,3 +66,62 @@ def test_entry_points_add_names_but_take_none_over(monkeypatch: pytest.MonkeyPat
     assert registry.get("fraction").__name__ == "Fraction"
     with pytest.raises(UserError, match="number 'broken': its plugin"):
         registry.get("broken")
+
+
+SHAPES = '''"""Shapes, as in ``name = "docstring"``."""
+
+from typing import ClassVar
+
+name = "of the module"
+
+
+class Abstract:
+    name: ClassVar[str]
+
+
+class Circle(Abstract):
+    """Round."""
+
+    name: ClassVar[str] = "circle"
+
+    def area(self):
+        name = "of a variable"
+
+
+class Ring(
+    Circle,
+):
+    name = 'ring'  # in other quotes
+
+
+def draw():
+    name = "of a function"
+
+
+class Computed:
+    name = "-".join("ab")
+'''
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "round").mkdir()
+    (tmp_path / "round" / "shapes.py").write_text(SHAPES)
+    return tmp_path
+
+
+def test_classes_of_a_folder_are_found_by_the_names_in_their_bodies(folder: Path) -> None:
+    (folder / "square.py").write_text('class Square:\n  name="square"\n  import no_such_module_at_all\n')
+    (folder / "round" / "__init__.py").write_text('class Dot:\n    name = "dot"\n')
+    assert declared_in("shapes", str(folder)) == {
+        "dot": "shapes.round:Dot",
+        "circle": "shapes.round.shapes:Circle",
+        "ring": "shapes.round.shapes:Ring",
+        "square": "shapes.square:Square",
+    }
+
+
+def test_two_classes_of_one_name_are_both_named(folder: Path) -> None:
+    (folder / "disc.py").write_text('class Disc:\n    name = "circle"\n')
+    with pytest.raises(UserError, match=r"'circle' is the name of both shapes\.disc:Disc and shapes\.round\.shapes:C"):
+        declared_in("shapes", str(folder))

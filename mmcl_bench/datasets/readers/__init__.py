@@ -1,4 +1,4 @@
-"""Readers: from the files that a data set's owner publishes to clips. One file a data set."""
+"""Readers: from the files that a data set's owner publishes to clips. A class with a ``name`` for each data set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.registry import Registry
+from mmcl_bench.core.registry import Registry, declared_in
 from mmcl_bench.datasets.classes import class_texts
 from mmcl_bench.datasets.formats.archive import Archive, NoFiles, base_name, open_archive
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
@@ -196,29 +196,4 @@ def _track_fault(body: BodyTrack, n_frames: int, n_joints: int) -> str | None:
     return None
 
 
-_READERS = "mmcl_bench.datasets.readers"
-READERS: Registry[type[Reader]] = Registry(
-    "data set",
-    "mmcl_bench.datasets",
-    {
-        "custom": f"{_READERS}.custom:Custom",
-        "hdm05": f"{_READERS}.hdm05:Hdm05",
-        "kinetics-skeleton": f"{_READERS}.kinetics_skeleton:KineticsSkeleton",
-        "msr-action3d": f"{_READERS}.msr_action3d:MsrAction3D",
-        "ntu120": f"{_READERS}.ntu:Ntu120",
-        "ntu120-cset-npz": f"{_READERS}.ntu_npz:Ntu120CrossSetup",
-        "ntu120-csub-npz": f"{_READERS}.ntu_npz:Ntu120CrossSubject",
-        "ntu120-pyskl": f"{_READERS}.pyskl:Ntu120Pyskl",
-        "ntu60": f"{_READERS}.ntu:Ntu60",
-        "ntu60-cs-npz": f"{_READERS}.ntu_npz:Ntu60CrossSubject",
-        "ntu60-cv-npz": f"{_READERS}.ntu_npz:Ntu60CrossView",
-        "ntu60-pyskl": f"{_READERS}.pyskl:Ntu60Pyskl",
-        "nw-ucla": f"{_READERS}.nw_ucla:NwUcla",
-        "pku-mmd": f"{_READERS}.pku_mmd:PkuMmd",
-        "pku-mmd-2": f"{_READERS}.pku_mmd:PkuMmd2",
-        "synth60": f"{_READERS}.synth60:Synth60",
-        "sysu-3d-hoi": f"{_READERS}.sysu_3d_hoi:Sysu3DHoi",
-        "utd-mhad": f"{_READERS}.utd_mhad:UtdMhad",
-        "utkinect": f"{_READERS}.utkinect:UTKinect",
-    },
-)
+READERS: Registry[type[Reader]] = Registry("data set", "mmcl_bench.datasets", declared_in(__name__, __path__[0]))
