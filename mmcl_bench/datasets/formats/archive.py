@@ -136,15 +136,20 @@ class ZipArchive(Archive):
     def identity(self) -> str:
         return _digest((name, str((member.CRC, member.file_size))) for name, member in sorted(self._members.items()))
 
-    def read(self, name: str) -> bytes:
+    def member(self, name: str) -> zipfile.ZipInfo:
+        """What the zip says of a file. Raises :class:`BadFile` when it should not be opened."""
         member = self._members[name]
         _require_plain_file(member.external_attr >> 16)
-        _require_sane_size(member.file_size)
         if member.flag_bits & 0x1:
             raise BadFile("is encrypted")
         # bzip2 and LZMA members are inflated without a bound on the output.
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise BadFile("is packed by another method than deflate")
+        return member
+
+    def read(self, name: str) -> bytes:
+        member = self.member(name)
+        _require_sane_size(member.file_size)
         try:
             # Reading a number of bytes, not all, is what bounds the memory that a zip bomb can take.
             with self.zip.open(member) as stream:
