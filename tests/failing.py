@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,7 +18,6 @@ class Failing(Method):
 
     name: ClassVar[str] = "failing"
     summary: ClassVar[str] = "for tests"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {}, "paper": {}}
     bad: ClassVar[set[int]] = set()
     """Numbers of fits, from 0 on, that fail."""
     error: ClassVar[BaseException] = ValueError("the third\nlayer is missing")

@@ -24,7 +24,7 @@ from mmcl_bench.protocols import PROTOCOLS
 PACKAGE = Path(mmcl_bench.__file__).parent
 ROOT = PACKAGE.parent
 
-METHOD = "from mmcl_bench.methods import METHODS as m; m.get(name)(**m.get(name).presets['quick'])"
+METHOD = "from mmcl_bench.methods import METHODS as m; m.get(name)()"
 DATA_SET = "from mmcl_bench.datasets.readers import READERS as r; r.get(name)()"
 ENCODER = "from mmcl_bench.encoders import text_encoder; assert text_encoder(name).encode(['drink']).any()"
 BACKBONE = (

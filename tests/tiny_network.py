@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmcl_bench.evaluation.metrics import METRICS, Scored
-from mmcl_bench.methods.base import Method
+from mmcl_bench.methods.base import Method, MethodSettings
 from mmcl_bench.methods.shared.joints import joint_features, most_bodies
 from mmcl_bench.methods.shared.saved import write_model
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
@@ -25,14 +24,14 @@ class TinyNetwork(Method):
     name: ClassVar[str] = "tiny-network"
     summary: ClassVar[str] = "for tests"
     families: ClassVar[frozenset[str]] = frozenset({"supervised"})
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {"epochs": 5}, "paper": {"epochs": 5}}
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self._prepared: tuple[ClipView, Tensor] | None = None
+    class Settings(MethodSettings):
+        epochs: int = 5
 
-    @classmethod
-    def selects(cls, settings: Mapping[str, Any], family: str) -> bool:
+    settings: Settings
+    _prepared: tuple[ClipView, Tensor] | None = None
+
+    def selects(self, family: str) -> bool:
         return True
 
     def fit(self, problem: Problem, context: Context) -> FitReport:
@@ -42,7 +41,7 @@ class TinyNetwork(Method):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(context.seed)
             self._network = nn.Sequential(nn.Dropout(0.2), nn.Linear(features.shape[1], len(problem.classes)))
-        self._trainer = Trainer(self._network, Schedule(self.settings["epochs"], 32, 0.01), context)
+        self._trainer = Trainer(self._network, Schedule(self.settings.epochs, 32, 0.01), context)
 
         def step(module: nn.Module, batch: Tensor, generator: torch.Generator) -> Losses:
             return {"loss": F.cross_entropy(module(features[batch]), labels[batch])}

@@ -58,7 +58,7 @@ def info(
     chosen = METHODS.get(method)
     own = settings_of(chosen, preset, options.key_values("--set", settings))
     subject = _subject(dataset, layout, classes, paths.data_root(data_root))
-    dims = _feature_dims(chosen.encoders(own), subject.modalities)
+    dims = _feature_dims(chosen(**own).encoders(), subject.modalities)
     blueprint = Blueprint(method, subject.layout, subject.n_classes, own, dims, frames, bodies)
     with status(f"measuring {method}"):
         cost = measure(blueprint, batch, find_device(device))

@@ -94,7 +94,7 @@ def by_stream(
         return [dict(overrides)]
     if "streams" in overrides:
         raise UserError("--streams and --set streams=... both name the streams; give one")
-    if preset in method.presets and "streams" not in method.presets[preset]:
+    if "streams" not in method.Settings.model_fields:
         raise UserError(f"method {method.name} has no skeleton streams; leave out --streams, or choose mmcl")
     if not names(streams):
         raise UserError("--streams names no stream; give some, such as joint,bone")

@@ -5,24 +5,31 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from mmcl_bench.core.errors import UserError
 
 
-def parse_setting(method: str, key: str, text: str, default: Any) -> Any:
-    """Reads an override as JSON, or as a bare word where the setting is text, and keeps the default's type.
+def parse_setting(text: str, field: FieldInfo) -> Any:
+    """Reads a value that was typed in, as the first of these that the field takes: JSON, text, names between ``+``.
 
-    A list of names may also be written with ``+`` between them. Raises :class:`UserError` for another type.
+    Text that it does not take comes back for the whole model to refuse, with the reason.
     """
+    annotation: Any = field.annotation
+    kind = TypeAdapter[Any](Annotated[(annotation, *field.metadata)] if field.metadata else annotation)
     value = _value(text)
-    if isinstance(value, str) and _is_list_of_names(default):
-        value = value.split("+")
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if default is not None and type(value) is not type(default):
-        raise UserError(f"method {method}: setting {key}={text} should be {type(default).__name__}, like {default!r}")
-    return value
+    for candidate in (value, text, text.split("+")):
+        try:
+            taken = kind.validate_python(candidate)
+        except ValidationError:
+            continue
+        # True is no number here, though pydantic takes it for 1.
+        if isinstance(candidate, bool) == isinstance(taken, bool):
+            return candidate
+    return text if isinstance(value, bool) else value
 
 
 def setting_text(value: Any) -> str:

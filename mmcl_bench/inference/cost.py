@@ -91,8 +91,8 @@ class Blueprint:
 
     def build(self, device: str = "cpu") -> ScoringNetwork:
         """The network, untrained. Raises :class:`UserError` where the method has none."""
-        network = METHODS.get(self.method).scoring_network(
-            get_layout(self.layout), self.n_classes, self.settings, self.feature_dims
+        network = METHODS.get(self.method)(**self.settings).scoring_network(
+            get_layout(self.layout), self.n_classes, self.feature_dims
         )
         if network is None:
             raise UserError(f"method {self.method} has no network; choose one that has, such as mmcl")

@@ -61,7 +61,8 @@ class TrainedModel:
                 f"{stored.folder}: keeps no model; where its method can keep one, run the job again with --fresh"
             )
         try:
-            method = METHODS.get(result.method.name).load(stored.folder, result.method.settings, device)
+            method = METHODS.get(result.method.name)(**result.method.settings)
+            method.load(stored.folder, device)
         # What a model raises that another version of the network wrote, or somebody's hand.
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise UserError(

@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
@@ -56,11 +57,24 @@ class DenseScorer:
     """What the module computes from positions first."""
 
 
-class Method(ABC):
-    """A benchmarked method. One file, registered by name.
+class MethodSettings(BaseModel):
+    """What can be set of a method, each with its type and its default; a method's own ``Settings`` derive from it."""
 
-    A method is made once per fit with the settings of its preset; ``fit`` sees a :class:`Problem`, ``score`` sees
-    skeletons alone.
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON values, the same for every way of writing a value: what a job's hash is made from."""
+        return self.model_dump(mode="json")
+
+
+class Method(ABC):
+    """A benchmarked method: a class with a ``name`` in a file of this folder.
+
+    A method is made once per fit; ``fit`` sees a :class:`Problem`, ``score`` sees skeletons alone. These two are all
+    that it has to say; the rest is for methods that can do more.
+
+    >>> METHODS.get("logistic")(C=0.1).settings.C  # doctest: +SKIP
+    0.1
     """
 
     name: ClassVar[str]
@@ -71,48 +85,34 @@ class Method(ABC):
     """The task families it can work under."""
     transductive: ClassVar[bool] = False
     """True: it may read ``problem.target_unlabelled``, and tables say so."""
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {}, "paper": {}}
-    """Settings by preset; every method has ``quick`` and ``paper``."""
+    Settings: ClassVar[type[MethodSettings]] = MethodSettings
+    presets: ClassVar[Mapping[str, MethodSettings]] = {}
+    """Settings by preset, ``quick`` and ``paper``; those of :meth:`usual_presets` where a method names none."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "presets" not in cls.__dict__ and ("Settings" in cls.__dict__ or not cls.presets):
+            cls.presets = cls.usual_presets()
+
+    @classmethod
+    def usual_presets(cls) -> dict[str, MethodSettings]:
+        """The presets of a method that names none: the defaults of its settings."""
+        return {"quick": cls.Settings(), "paper": cls.Settings()}
 
     def __init__(self, **settings: Any) -> None:
-        """Takes its settings, and raises :class:`UserError` for values that it cannot work with."""
-        self.settings = settings
+        """Takes its settings, by default those of ``Settings``. Raises :class:`UserError` for what does not fit."""
+        self.settings = self.check(settings)
 
     @classmethod
-    def encoders(cls, settings: Mapping[str, Any]) -> Mapping[Modality, str]:
-        """Which frozen encoder it wants for each modality beside the skeleton; data sets without one are fine."""
-        return {}
-
-    @classmethod
-    def selects(cls, settings: Mapping[str, Any], family: str) -> bool:
-        """Whether a first fit on held-out validation chooses anything; False: the preset fixes all of it."""
-        return family == "zero-shot"
-
-    @classmethod
-    def scoring_network(
-        cls,
-        layout: Layout,
-        n_classes: int,
-        settings: Mapping[str, Any],
-        feature_dims: Mapping[Modality, int] | None = None,
-    ) -> ScoringNetwork | None:
-        """Its network for supervised tasks, untrained, so that its cost can be told; None where it has none.
-
-        ``feature_dims`` are the widths of the features that teach it, where the data have any.
-        """
-        return None
-
-    def fitted_network(self) -> ScoringNetwork | None:
-        """The fitted network; None where it has none."""
-        return None
-
-    @classmethod
-    def load(cls, folder: Path, settings: Mapping[str, Any], device: str = "cpu") -> Self:
-        """The fitted method that :meth:`save` wrote to ``folder``, with the settings it was made with.
-
-        Raises :class:`UserError` when there is none.
-        """
-        raise UserError(f"method {cls.name} keeps no model, so its jobs cannot predict; choose a job of another method")
+    def check(cls, settings: Mapping[str, Any]) -> MethodSettings:
+        """The settings with every value in its own type. Raises :class:`UserError` for one that does not fit."""
+        try:
+            return cls.Settings.model_validate(dict(settings))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            reason = first["msg"].removeprefix("Value error, ")
+            raise UserError(f"method {cls.name}: setting {where}={first['input']}: {reason}") from error
 
     @abstractmethod
     def fit(self, problem: Problem, context: Context) -> FitReport:
@@ -120,7 +120,18 @@ class Method(ABC):
 
     @abstractmethod
     def score(self, clips: ClipView) -> np.ndarray:
-        """float32 (N, K) scores, higher is likelier, columns in the order of ``problem.classes``."""
+        """float32 (N, K) scores, higher is likelier, columns in the order of ``problem.classes``.
+
+        The scores of a clip do not depend on the other clips, unless the method is transductive.
+        """
+
+    def encoders(self) -> Mapping[Modality, str]:
+        """Which frozen encoder it wants for each modality beside the skeleton; data sets without one are fine."""
+        return {}
+
+    def selects(self, family: str) -> bool:
+        """Whether a first fit on held-out validation chooses anything; False: the settings fix all of it."""
+        return family == "zero-shot"
 
     def embed(self, clips: ClipView) -> np.ndarray | None:
         """float32 (N, D), clips in the space of ``problem.classes.embeddings``; None where it maps to no such space.
@@ -137,6 +148,15 @@ class Method(ABC):
         """
         return []
 
+    def load(self, folder: Path, device: str = "cpu") -> None:
+        """Becomes the fitted method that :meth:`save` wrote to ``folder``, made with the same settings.
+
+        Raises :class:`UserError` when there is none.
+        """
+        raise UserError(
+            f"method {self.name} keeps no model, so its jobs cannot predict; choose a job of another method"
+        )
+
     def replace_classes(self, embeddings: np.ndarray) -> None:
         """Puts classes known by the text embeddings (K, D), unit rows, in the place of all candidate classes.
 
@@ -146,6 +166,19 @@ class Method(ABC):
             f"method {self.name} knows its classes by training clips, not by texts; leave the texts out, or choose a "
             "zero-shot job of a method that compares with class texts"
         )
+
+    def scoring_network(
+        self, layout: Layout, n_classes: int, feature_dims: Mapping[Modality, int] | None = None
+    ) -> ScoringNetwork | None:
+        """Its network for supervised tasks, untrained, so that its cost can be told; None where it has none.
+
+        ``feature_dims`` are the widths of the features that teach it, where the data have any.
+        """
+        return None
+
+    def fitted_network(self) -> ScoringNetwork | None:
+        """The fitted network; None where it has none."""
+        return None
 
     def dense_scorer(self) -> DenseScorer | None:
         """The fitted network as one module, for export; None where it has none."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,10 +31,8 @@ class Chance(Method):
         facts = {"n_classes": self._n_classes, "generator": self._generator.bit_generator.state}
         return write_model(folder, self, self._layout, facts)
 
-    @classmethod
-    def load(cls, folder: Path, settings: Mapping[str, Any], device: str = "cpu") -> Self:
-        saved, method = read_model(folder, cls), cls(**settings)
-        method._layout, method._n_classes = saved.layout, saved.facts["n_classes"]
-        method._generator = np.random.default_rng()
-        method._generator.bit_generator.state = saved.facts["generator"]
-        return method
+    def load(self, folder: Path, device: str = "cpu") -> None:
+        saved = read_model(folder, type(self))
+        self._layout, self._n_classes = saved.layout, saved.facts["n_classes"]
+        self._generator = np.random.default_rng()
+        self._generator.bit_generator.state = saved.facts["generator"]

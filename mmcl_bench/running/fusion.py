@@ -113,7 +113,7 @@ class FusionJob:
         the validation scores that this takes."""
         family = self.first.task.card.family
         for job in self.members:
-            if self.weights == "fitted" and not METHODS.get(job.method).selects(job.settings, family):
+            if self.weights == "fitted" and not METHODS.get(job.method)(**job.settings).selects(family):
                 raise UserError(_no_validation(job))
 
     def options(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class Job:
     method_version: int
     preset: str
     settings: Mapping[str, Any]
-    """The method's settings in full: its preset with overrides applied."""
+    """The method's settings in full, as plain JSON values: its preset with overrides applied."""
     seed: int
     limit: int | None = None
 
@@ -62,7 +62,7 @@ class Job:
     @property
     def overrides(self) -> dict[str, Any]:
         """The settings that are not the preset's."""
-        preset = METHODS.get(self.method).presets[self.preset]
+        preset = METHODS.get(self.method).presets[self.preset].as_json()
         return {key: value for key, value in self.settings.items() if value != preset[key]}
 
     def derived_seed(self, purpose: str) -> int:
@@ -100,10 +100,10 @@ def settings_of(method: type[Method], preset: str, overrides: Mapping[str, str] 
     """
     if preset not in method.presets:
         raise UserError(unknown("preset", preset, sorted(method.presets)))
-    settings = dict(method.presets[preset])
+    fields = method.Settings.model_fields
+    settings = method.presets[preset].as_json()
     for key, text in (overrides or {}).items():
-        if key not in settings:
-            raise UserError(f"method {method.name}: {unknown('setting', key, sorted(settings))}")
-        settings[key] = parse_setting(method.name, key, text, settings[key])
-    method(**settings)  # refuses values that it cannot work with
-    return settings
+        if key not in fields:
+            raise UserError(f"method {method.name}: {unknown('setting', key, sorted(fields))}")
+        settings[key] = parse_setting(text, fields[key])
+    return method.check(settings).as_json()

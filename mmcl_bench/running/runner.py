@@ -186,7 +186,7 @@ class _Run:
         write_atomically(self.work / ENVIRONMENT, lambda path: path.write_text(json.dumps(environment)))
         self._time = WorkTime(self.work)
         method_class = METHODS.get(self.job.method)
-        needs = Needs(method_class.encoders(self.job.settings), method_class.transductive)
+        needs = Needs(method_class(**self.job.settings).encoders(), method_class.transductive)
         protocol = PROTOCOLS.get(self.job.task.card.family)(
             self.job.task, data, needs, self.where.data_root / "cache", self.job.limit, self._advance
         )
@@ -222,12 +222,12 @@ class _Run:
         self, method_class: type[Method], protocol: Protocol, history: History
     ) -> tuple[Selection, Validation | None]:
         """The first fit: on validation it chooses epoch, settings and calibration."""
-        if not method_class.selects(self.job.settings, self.job.task.card.family):
+        method = method_class(**self.job.settings)
+        if not method.selects(self.job.task.card.family):
             return Selection(rule="fixed", chosen={}, calibration=0.0, validation={}, n_validation=0), None
         problem = protocol.selection_problem()
         if problem.validation is None:
             raise ValueError(f"{self.job.task.card.family}: a selection problem has no validation clips")
-        method = method_class(**self.job.settings)
         report = method.fit(problem, self._context("selection", None))
         history["selection"] = report.history
         scores = _checked(

@@ -97,7 +97,7 @@ def what_differs(former: object, now: Mapping[str, str | None]) -> str | None:
 
 def _encoders(job: Job) -> dict[str, str]:
     """Modality by encoder spec: of the class texts, and of what the method learns from beside skeletons."""
-    found = {spec: str(modality) for modality, spec in METHODS.get(job.method).encoders(job.settings).items()}
+    found = {spec: str(modality) for modality, spec in METHODS.get(job.method)(**job.settings).encoders().items()}
     if "text" in job.task.parameters:
         found[job.task.parameters["text"]] = "text"
     # Features that stand with a data set enter its fingerprint.

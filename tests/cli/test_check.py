@@ -261,7 +261,7 @@ def test_a_suite_finds_its_rows_when_a_preset_has_changed(
     call("baseline", "accept", "--allow-dirty")
     Path("mine.toml").write_text(SUITE)
     logistic = METHODS.get("logistic")
-    worse = {**logistic.presets["quick"], "C": 1e-9}
+    worse = logistic.Settings(C=1e-9)
     monkeypatch.setattr(logistic, "presets", {**logistic.presets, "quick": worse})
     capsys.readouterr()
     assert call("check", "--suite", "mine.toml", "--rerun", "--results", "now") == 1

@@ -79,7 +79,7 @@ def test_counting_leaves_the_network_able_to_learn() -> None:
 
 
 def test_the_teachers_of_mmcl_are_counted_as_training_alone() -> None:
-    settings = METHODS.get("mmcl").presets["quick"]
+    settings = METHODS.get("mmcl").presets["quick"].as_json()
     alone = complexity(Blueprint("mmcl", "kinect-v1", 10, settings, {}).build())
     taught = complexity(Blueprint("mmcl", "kinect-v1", 10, settings, {Modality.RGB: 12, Modality.INSTRUCT: 6}).build())
     assert alone.training_parameters == 0
@@ -89,13 +89,13 @@ def test_the_teachers_of_mmcl_are_counted_as_training_alone() -> None:
 
 def test_ctr_gcn_has_the_size_that_its_authors_state() -> None:
     """1.46 M parameters on NTU RGB+D 60, table 5 of the paper (arXiv 2107.12213)."""
-    settings = METHODS.get("skeleton-only").presets["paper"]
+    settings = METHODS.get("skeleton-only").presets["paper"].as_json()
     found = complexity(Blueprint("skeleton-only", "kinect-v2", 60, settings, {}).build())
     assert found.parameters == pytest.approx(1.46e6, rel=0.02)
 
 
 def test_all_of_it_is_measured_in_one_go() -> None:
-    settings = METHODS.get("skeleton-only").presets["quick"]
+    settings = METHODS.get("skeleton-only").presets["quick"].as_json()
     found = measure(Blueprint("skeleton-only", "kinect-v1", 10, settings, {}, n_frames=12), batch_size=8)
     assert found.complexity.n_frames == 12
     assert 0 < found.memory.scoring <= found.memory.training

@@ -46,7 +46,7 @@ def problem(family: str, features: dict[Modality, int] | None = None) -> Problem
 
 
 def settings(method: type[Method], **changes: object) -> dict[str, object]:
-    quick = dict(method.presets["quick"])
+    quick = method.presets["quick"].as_json()
     return {**quick, **{key: value for key, value in {**SHORT, **changes}.items() if key in quick}}
 
 
@@ -62,7 +62,9 @@ def test_every_method_states_what_the_tables_need(name: str) -> None:
     assert method.version >= 1
     assert {"quick", "paper"} <= set(method.presets)
     for preset in method.presets.values():
-        assert json.loads(json.dumps(preset)) == dict(preset), "settings are plain JSON, so that a job can be hashed"
+        plain = preset.as_json()
+        assert json.loads(json.dumps(plain)) == plain, "settings are plain JSON, so that a job can be hashed"
+        assert method.check(plain) == preset
 
 
 @pytest.mark.parametrize(("name", "family"), families())
@@ -92,6 +94,21 @@ def test_every_method_fits_again_with_what_it_chose(name: str, family: str, tmp_
     assert final.score(clips(3, 4)).shape == (3, N_CLASSES)
 
 
+@pytest.mark.parametrize(("name", "family"), [each for each in families() if each[0] != "chance"])
+def test_the_scores_of_a_clip_do_not_depend_on_the_other_clips(name: str, family: str, tmp_path: Path) -> None:
+    """Of every method that is not transductive; chance draws a number a clip in their order."""
+    method = METHODS.get(name)
+    fitted = method(**settings(method))
+    fitted.fit(problem(family), Context(seed=5, folder=tmp_path))
+    bodies = [clips(6, 3).bodies(clip) for clip in range(6)]
+    together = fitted.score(ClipView(bodies, [9] * 6, "kinect-v1"))
+    order = np.array([4, 0, 5, 2, 1, 3])
+    permuted = fitted.score(ClipView([bodies[at] for at in order], [9] * 6, "kinect-v1"))
+    alone = np.concatenate([fitted.score(ClipView([one], [9], "kinect-v1")) for one in bodies])
+    np.testing.assert_allclose(permuted, together[order], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("given", "losses"),
     [
@@ -111,9 +128,8 @@ def test_mmcl_learns_from_what_the_data_have_and_says_so(
 
 
 def test_skeleton_only_asks_for_no_teacher() -> None:
-    mmcl, alone = METHODS.get("mmcl"), METHODS.get("skeleton-only")
-    assert set(mmcl.encoders(mmcl.presets["quick"])) == {Modality.RGB, Modality.INSTRUCT}
-    assert alone.encoders(alone.presets["quick"]) == {}
+    assert set(METHODS.get("mmcl")().encoders()) == {Modality.RGB, Modality.INSTRUCT}
+    assert METHODS.get("skeleton-only")().encoders() == {}
 
 
 def test_one_body_a_sample_makes_the_order_of_bodies_irrelevant(tmp_path: Path) -> None:
@@ -127,7 +143,7 @@ def test_one_body_a_sample_makes_the_order_of_bodies_irrelevant(tmp_path: Path) 
 
 
 def test_the_paper_s_schedule_is_the_paper_s() -> None:
-    paper = METHODS.get("mmcl").presets["paper"]
+    paper = METHODS.get("mmcl").presets["paper"].as_json()
     stated = {
         "epochs": 110,
         "base_rate": 0.1,

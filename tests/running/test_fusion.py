@@ -13,7 +13,7 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.methods import METHODS
-from mmcl_bench.methods.base import Method
+from mmcl_bench.methods.base import Method, MethodSettings
 from mmcl_bench.methods.shared.joints import joint_features
 from mmcl_bench.protocols.cards import Task
 from mmcl_bench.protocols.catalogue import load_task
@@ -36,14 +36,17 @@ class Noisy(Method):
 
     name: ClassVar[str] = "noisy"
     summary: ClassVar[str] = "for this test"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"streams": ["joint"], "noise": 1.0, "chooses": False},
-        "paper": {"streams": ["joint"], "noise": 0.0, "chooses": False},
-    }
 
-    @classmethod
-    def selects(cls, settings: Mapping[str, Any], family: str) -> bool:
-        return bool(settings["chooses"]) or family == "zero-shot"
+    class Settings(MethodSettings):
+        streams: tuple[str, ...] = ("joint",)
+        noise: float = 1.0
+        chooses: bool = False
+
+    presets: ClassVar[Mapping[str, MethodSettings]] = {"quick": Settings(), "paper": Settings(noise=0.0)}
+    settings: Settings
+
+    def selects(self, family: str) -> bool:
+        return self.settings.chooses or family == "zero-shot"
 
     def fit(self, problem: Problem, context: Context) -> FitReport:
         self._generator = np.random.default_rng(context.seed)
@@ -54,7 +57,7 @@ class Noisy(Method):
         return FitReport()
 
     def score(self, clips: ClipView) -> np.ndarray:
-        scores = self._generator.normal(size=(len(clips), self._n_classes)) * self.settings["noise"]
+        scores = self._generator.normal(size=(len(clips), self._n_classes)) * self.settings.noise
         features = joint_features(clips, 1)
         scores[:, self._classes] += features @ self._means.T - (self._means**2).sum(axis=1) / 2
         return scores.astype(np.float32)

@@ -20,8 +20,39 @@ def test_equal_jobs_have_equal_hashes_and_folders() -> None:
 
 
 def test_an_override_with_the_preset_s_own_value_changes_nothing() -> None:
-    epochs = str(MMCL.presets["quick"]["epochs"])
+    epochs = str(MMCL.presets["quick"].as_json()["epochs"])
     assert make_job(TASK, MMCL, 0, overrides={"epochs": epochs}).hash == make_job(TASK, MMCL, 0).hash
+
+
+@pytest.mark.parametrize("text", ["1", "1.0", '"1"'])
+def test_a_value_is_one_job_however_it_is_written(text: str) -> None:
+    job = make_job(TASK, MMCL, 0, overrides={"clip_norm": text})
+    assert job.hash == make_job(TASK, MMCL, 0, overrides={"clip_norm": "1e0"}).hash
+
+
+@pytest.mark.parametrize(
+    ("method", "preset", "start"),
+    [
+        ("chance", "quick", "f17e8873b2f4bee0"),
+        ("chance", "paper", "cf653fe1d11cb507"),
+        ("logistic", "quick", "a68aba1df2d4567b"),
+        ("logistic", "paper", "acb7b7510d6d75ea"),
+        ("mmcl", "quick", "045998fe03b9ec85"),
+        ("mmcl", "paper", "3cd7b41e57e74a30"),
+        ("skeleton-only", "quick", "b8ad76e453f180b2"),
+        ("skeleton-only", "paper", "6dae095bf7632ef2"),
+    ],
+)
+def test_jobs_of_the_presets_keep_their_hashes_and_so_their_seeds(method: str, preset: str, start: str) -> None:
+    """Those of jobs that are stored; another hash is another seed, and another figure."""
+    assert make_job(load_task("supervised/synth60"), METHODS.get(method), 0, preset).hash.startswith(start)
+
+
+@pytest.mark.parametrize("text", ["0", "many", "true", "1.5"])
+def test_a_value_of_another_type_is_one_line(text: str) -> None:
+    with pytest.raises(UserError, match=r"method mmcl: setting epochs=.*") as caught:
+        make_job(TASK, MMCL, 0, overrides={"epochs": text})
+    assert "\n" not in str(caught.value)
 
 
 def test_whatever_decides_a_number_changes_the_hash() -> None:
@@ -47,7 +78,7 @@ def test_seeds_of_two_purposes_differ() -> None:
     [
         ({"preset": "quik"}, "Did you mean quick"),
         ({"overrides": {"epoch": "3"}}, "Did you mean epochs"),
-        ({"overrides": {"epochs": "many"}}, "should be int"),
+        ({"overrides": {"epochs": "many"}}, "setting epochs=many: Input should be a valid integer"),
         ({"overrides": {"optimizer": "adam"}}, "setting optimizer=adam: Input should be 'sgd' or 'adamw'"),
         ({"overrides": {"streams": '["joint", "bones"]'}}, "setting streams.1=bones"),
         ({"overrides": {"batch_size": "0"}}, "setting batch_size=0"),

@@ -6,19 +6,18 @@ joint positions and the map is fitted by ridge regression, so that the baseline 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mmcl_bench.core.errors import UserError
 from mmcl_bench.evaluation.metrics import METRICS, Scored
-from mmcl_bench.methods.base import Method
-from mmcl_bench.methods.shared import linear
+from mmcl_bench.methods.base import Method, MethodSettings
+from mmcl_bench.methods.shared import estimators
 from mmcl_bench.methods.shared.joints import joint_features, most_bodies
 from mmcl_bench.methods.shared.saved import read_model, require_width, write_model
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
@@ -32,17 +31,12 @@ class DeViSE(Method):
     name: ClassVar[str] = "devise"
     summary: ClassVar[str] = "linear map from joint positions into the space of class texts"
     families: ClassVar[frozenset[str]] = frozenset({"zero-shot"})
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        preset: {"penalties": [1e2, 1e3, 1e4, 1e5]} for preset in ("quick", "paper")
-    }
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        penalties = settings["penalties"]
-        if not penalties or not all(isinstance(penalty, int | float) and penalty >= 0 for penalty in penalties):
-            raise UserError(
-                f"method {self.name}: setting penalties={penalties} should be numbers from 0 on, one at least"
-            )
+    class Settings(MethodSettings):
+        penalties: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (1e2, 1e3, 1e4, 1e5)
+        """Penalties of the ridge regression to choose from."""
+
+    settings: Settings
 
     def fit(self, problem: Problem, context: Context) -> FitReport:
         if problem.classes.embeddings is None:
@@ -58,7 +52,7 @@ class DeViSE(Method):
         if problem.validation is None:
             raise ValueError(f"{problem.task} has no validation clips to choose the penalty on")
         figures = {}
-        for penalty in self.settings["penalties"]:
+        for penalty in self.settings.penalties:
             self._map = _fit_map(penalty, features, targets)
             scored = Scored(self.score(problem.validation.clips), problem.validation.labels, problem.classes.seen)
             figures[penalty] = METRICS.get(problem.metric)(scored)
@@ -77,21 +71,24 @@ class DeViSE(Method):
         return np.asarray(self._map.predict(joint_features(clips, self._n_bodies)))
 
     def save(self, folder: Path) -> list[str]:
-        arrays = {**linear.to_arrays(self._map), _TEXTS: self._embeddings}
-        return write_model(folder, self, self._layout, {"n_bodies": self._n_bodies}, arrays)
+        arrays, learned = estimators.to_plain(self._map)
+        facts = {"n_bodies": self._n_bodies, **learned}
+        return write_model(folder, self, self._layout, facts, {**arrays, _TEXTS: self._embeddings})
 
-    @classmethod
-    def load(cls, folder: Path, settings: Mapping[str, Any], device: str = "cpu") -> Self:
-        saved, method = read_model(folder, cls), cls(**settings)
-        method._layout, method._n_bodies = saved.layout, saved.facts["n_bodies"]
-        method._map = linear.from_arrays(Ridge(), saved.arrays)
-        method._embeddings = saved.arrays[_TEXTS]
-        return method
+    def load(self, folder: Path, device: str = "cpu") -> None:
+        saved = read_model(folder, type(self))
+        self._layout, self._n_bodies = saved.layout, saved.facts["n_bodies"]
+        self._map = estimators.from_plain(_unfitted_map(0.0), saved.arrays, saved.facts)
+        self._embeddings = saved.arrays[_TEXTS]
 
     def replace_classes(self, embeddings: np.ndarray) -> None:
         require_width(embeddings, self._embeddings.shape[1])
         self._embeddings = embeddings
 
 
-def _fit_map(penalty: float, features: np.ndarray, targets: np.ndarray) -> Any:
-    return make_pipeline(StandardScaler(), Ridge(alpha=penalty)).fit(features, targets)
+def _fit_map(penalty: float, features: np.ndarray, targets: np.ndarray) -> Pipeline:
+    return _unfitted_map(penalty).fit(features, targets)
+
+
+def _unfitted_map(penalty: float) -> Pipeline:
+    return make_pipeline(StandardScaler(), Ridge(alpha=penalty))
