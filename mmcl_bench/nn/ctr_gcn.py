@@ -10,10 +10,7 @@ hold the parameters by their released names; the blocks compute with several of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
-from operator import mul
+from collections.abc import Sequence
 from typing import ClassVar, cast
 
 import numpy as np
@@ -21,25 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcl_bench.nn.backbone import Backbone, TrackNorm, normalise_together
+from mmcl_bench.nn.backbone import TrackNorm, normalise_together
+from mmcl_bench.nn.blocks import Block, BlockNetwork, SpatialTemporalBlock, draw_convolution, draw_norms, residual
 from mmcl_bench.skeleton.layouts import Layout
 
-
-@dataclass(frozen=True)
-class Block:
-    """One spatial-temporal block: its output channels, temporal stride, and dilations of its temporal branches."""
-
-    channels: int
-    stride: int = 1
-    dilations: tuple[int, ...] = (1, 2)
-    kernel: int = 5
-    topologies: int | None = None
-    """How many topologies are refined for a clip, each for an equal group of channels; None: one a channel, as in the
-    paper. With few frames the topologies, V x V a channel, cost more than the features, T x V."""
-
-
-PAPER_BLOCKS = (*[Block(64)] * 4, Block(128, stride=2), *[Block(128)] * 2, Block(256, stride=2), *[Block(256)] * 2)
-"""The ten blocks of the paper."""
+TEMPORAL_KERNEL = 5
+DILATIONS = (1, 2)
+"""Of the convolutions along time."""
 
 
 def spatial_graph(layout: Layout) -> np.ndarray:
@@ -232,27 +217,27 @@ def _highest_of_three(x: Tensor, stride: int) -> Tensor:
 class MultiScaleTemporalConv(nn.Module):
     """Parallel branches along time: one per dilation, one max-pooled, one pointwise; concatenated as channels."""
 
-    def __init__(self, channels: int, block: Block) -> None:
+    def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
-        n_branches = len(block.dilations) + 2
+        n_branches = len(DILATIONS) + 2
         if channels % n_branches:
             raise ValueError(f"{channels} channels cannot be shared by {n_branches} temporal branches")
         self.width = channels // n_branches
-        self.stride = block.stride
+        self.stride = stride
 
         def pointwise() -> list[nn.Module]:
             return list(NormedPointwise(channels, self.width))
 
         self.branches = nn.ModuleList(
             nn.Sequential(
-                *pointwise(), nn.ReLU(), TemporalUnit(self.width, self.width, block.kernel, block.stride, dilation)
+                *pointwise(), nn.ReLU(), TemporalUnit(self.width, self.width, TEMPORAL_KERNEL, stride, dilation)
             )
-            for dilation in block.dilations
+            for dilation in DILATIONS
         )
         # Modules without parameters stand here for the released names, which count them.
-        pool = nn.MaxPool2d((3, 1), (block.stride, 1), padding=(1, 0))
+        pool = nn.MaxPool2d((3, 1), (stride, 1), padding=(1, 0))
         self.branches.append(nn.Sequential(*pointwise(), nn.ReLU(), pool, TrackNorm(self.width)))
-        self.branches.append(NormedPointwise(channels, self.width, block.stride))
+        self.branches.append(NormedPointwise(channels, self.width, stride))
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, C, V, T) -> (R, C, V, ceil(T / stride))."""
@@ -301,38 +286,26 @@ class MultiScaleTemporalConv(nn.Module):
         return normalise_together(norms, mapped, _biases(convs).flatten())
 
 
-class SpatialTemporalBlock(nn.Module):
-    """Spatial convolution, temporal convolution and a residual around both."""
+def pointwise_shortcut(in_channels: int, block: Block) -> TemporalUnit:
+    """The shortcut around a block that changes channels or frames."""
+    return TemporalUnit(in_channels, block.channels, 1, block.stride)
 
-    def __init__(self, in_channels: int, block: Block, graph: Tensor, residual: bool) -> None:
-        super().__init__()
-        self.gcn1 = SpatialConv(in_channels, block.channels, block.topologies, graph)
-        self.tcn1 = MultiScaleTemporalConv(block.channels, block)
-        self.residual: TemporalUnit | None = None
-        self.adds_input = residual and (in_channels, 1) == (block.channels, block.stride)
-        if residual and not self.adds_input:
-            self.residual = TemporalUnit(in_channels, block.channels, 1, block.stride)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(R, C, V, T) -> (R, C', V, T')."""
-        out = self.tcn1(self.gcn1(x))
-        if self.adds_input:
-            out = out + x
-        elif self.residual is not None:
-            out = out + self.residual(x)
-        return F.relu(out, inplace=True)
+class FoldingBlock(SpatialTemporalBlock):
+    """A block that evaluates with its normalisations folded into its convolutions."""
+
+    gcn1: SpatialConv
+    tcn1: MultiScaleTemporalConv
 
     def evaluate(self, x: Tensor) -> Tensor:
-        """What :meth:`forward` gives in evaluation, with the normalisations folded into the convolutions."""
+        """What :meth:`forward` gives in evaluation, (R, C, V, T) -> (R, C', V, T')."""
         out = self.tcn1.evaluate(self.gcn1.evaluate(x))
-        if self.adds_input:
-            out.add_(x)
-        elif self.residual is not None:
-            out.add_(self.residual.evaluate(x))
+        if self.residual is not None:
+            out.add_(self.residual.evaluate(x) if isinstance(self.residual, TemporalUnit) else x)
         return out.relu_()
 
 
-class CTRGCN(Backbone):
+class CTRGCN(BlockNetwork):
     """CTR-GCN for any joint layout, number of bodies and number of frames.
 
     >>> network = CTRGCN(KINECT_V2, n_classes=60)
@@ -346,59 +319,36 @@ class CTRGCN(Backbone):
         "Chen et al., Channel-wise Topology Refinement Graph Convolution for Skeleton-Based Action Recognition, "
         "ICCV 2021, arXiv 2107.12213"
     )
-    blocks: ClassVar[Sequence[Block]] = PAPER_BLOCKS
+    topologies: ClassVar[int | None] = None
+    """How many topologies are refined for a clip, each for an equal group of channels; None: one a channel, as in the
+    paper. With few frames the topologies, V x V a channel, cost more than the features, T x V."""
 
-    def __init__(
-        self,
-        layout: Layout,
-        n_classes: int,
-        n_bodies: int = 2,
-        in_channels: int = 3,
-        dropout: float = 0.0,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__(layout, n_classes, n_bodies, in_channels, dropout, generator)
+    def make_block(self, layout: Layout, in_channels: int, block: Block, first: bool) -> SpatialTemporalBlock:
         graph = torch.from_numpy(spatial_graph(layout))
-        self._block_names = [f"l{number}" for number in range(1, len(self.blocks) + 1)]
-        for name, block in zip(self._block_names, self.blocks, strict=True):
-            self.add_module(name, SpatialTemporalBlock(in_channels, block, graph, residual=name != "l1"))
-            in_channels = block.channels
-        _initialise(self, generator)
+        return FoldingBlock(
+            SpatialConv(in_channels, block.channels, self.topologies, graph),
+            MultiScaleTemporalConv(block.channels, block.stride),
+            residual(in_channels, block, first, pointwise_shortcut),
+        )
 
-    @property
-    def feature_channels(self) -> int:
-        return self.blocks[-1].channels
-
-    @property
-    def channels_per_frame(self) -> float:
-        strides: Iterable[int] = accumulate((block.stride for block in self.blocks), mul)
-        return max(block.channels / stride for block, stride in zip(self.blocks, strides, strict=True))
+    def draw_weights(self, generator: torch.Generator | None) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                draw_convolution(module, generator)
+            elif isinstance(module, MultiScaleTemporalConv):
+                draw_norms(module, generator)
+            elif isinstance(module, SpatialConv):
+                # A graph convolution starts as little more than its shortcut.
+                nn.init.constant_(module.bn.weight, 1e-6)
 
     def encode(self, tracks: Tensor) -> Tensor:
         """(R, C, T, V) -> (R, C', T', V)."""
         x = tracks.transpose(2, 3).contiguous()
         # Folding overwrites what gradients would need.
         folds = not self.training and not torch.is_grad_enabled()
-        for name in self._block_names:
-            block = cast(SpatialTemporalBlock, self.get_submodule(name))
-            x = block.evaluate(x) if folds else block(x)
+        for block in self.stack():
+            x = cast(FoldingBlock, block).evaluate(x) if folds else block(x)
         return x.transpose(2, 3)
-
-
-def _initialise(network: CTRGCN, generator: torch.Generator | None) -> None:
-    """The authors' initial weights; a graph convolution starts as little more than its shortcut."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", generator=generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, MultiScaleTemporalConv):
-            for norm in (each for each in module.modules() if isinstance(each, nn.BatchNorm2d)):
-                nn.init.normal_(norm.weight, 1, 0.02, generator=generator)
-        elif isinstance(module, SpatialConv):
-            nn.init.constant_(module.bn.weight, 1e-6)
-    nn.init.normal_(network.fc.weight, 0, (2 / network.fc.out_features) ** 0.5, generator=generator)
-    nn.init.zeros_(network.fc.bias)
 
 
 class TinyCTRGCN(CTRGCN):
@@ -406,9 +356,5 @@ class TinyCTRGCN(CTRGCN):
 
     name = "ctr-gcn-tiny"
     summary = "CTR-GCN with four narrow blocks and early strides, for two CPU cores"
-    blocks = (
-        Block(32, stride=2, topologies=8),
-        Block(64, stride=2, topologies=8),
-        Block(64, topologies=8),
-        Block(96, topologies=8),
-    )
+    blocks = (Block(32, stride=2), Block(64, stride=2), Block(64), Block(96))
+    topologies = 8

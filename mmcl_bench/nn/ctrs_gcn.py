@@ -10,16 +10,24 @@ Shapes: C channels, T frames, V joints, K topologies, R body tracks. Inside, fra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcl_bench.nn.backbone import Backbone, TrackNorm
-from mmcl_bench.nn.ctr_gcn import PAPER_BLOCKS, Block, MultiScaleTemporalConv, NormedPointwise, TemporalUnit
+from mmcl_bench.nn.backbone import TrackNorm
+from mmcl_bench.nn.blocks import Block, BlockNetwork, SpatialTemporalBlock, draw_convolution, draw_norms, residual
+from mmcl_bench.nn.ctr_gcn import (
+    TEMPORAL_KERNEL,
+    MultiScaleTemporalConv,
+    NormedPointwise,
+    TemporalUnit,
+    pointwise_shortcut,
+)
 from mmcl_bench.skeleton.layouts import Layout
+
+N_TOPOLOGIES = 3
 
 
 def l2_normalised(topologies: Tensor) -> Tensor:
@@ -55,32 +63,7 @@ class StaticSpatialConv(nn.Module):
         return F.relu(self.bn(out, bias) + (x if self.down is None else self.down(x)))
 
 
-class SpatialTemporalBlock(nn.Module):
-    """Spatial convolution, temporal convolution and a residual around both; the first block has no residual."""
-
-    def __init__(
-        self, in_channels: int, block: Block, n_topologies: int, n_joints: int, multi_scale: bool, first: bool
-    ) -> None:
-        super().__init__()
-        channels, stride = block.channels, block.stride
-        self.gcn1 = StaticSpatialConv(in_channels, channels, n_topologies, n_joints)
-        self.tcn1: nn.Module = (
-            MultiScaleTemporalConv(channels, block)
-            if multi_scale
-            else TemporalUnit(channels, channels, block.kernel, stride)
-        )
-        self.residual: nn.Module | None = None
-        if not first:
-            same = (in_channels, 1) == (channels, stride)
-            self.residual = nn.Identity() if same else TemporalUnit(in_channels, channels, 1, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(R, C, V, T) -> (R, C', V, T')."""
-        out = self.tcn1(self.gcn1(x))
-        return F.relu(out if self.residual is None else out + self.residual(x))
-
-
-class CTRSGCN(Backbone):
+class CTRSGCN(BlockNetwork):
     """CTRS-GCN for any joint layout, number of bodies and number of frames.
 
     >>> network = CTRSGCN(KINECT_V2, n_classes=60)
@@ -94,59 +77,35 @@ class CTRSGCN(Backbone):
         "Chen, Zhang, Yuan, Li, Deng, Hu, Channel-wise Topology Refinement Graph Convolution for Skeleton-Based Action"
         " Recognition, ICCV 2021, arXiv 2107.12213; as in Liu, Chen, Liu, MMCL, ACM MM 2024, arXiv 2407.15706"
     )
-    blocks: ClassVar[Sequence[Block]] = PAPER_BLOCKS
     multi_scale: ClassVar[bool] = False
-    n_topologies: ClassVar[int] = 3
 
-    def __init__(
-        self,
-        layout: Layout,
-        n_classes: int,
-        n_bodies: int = 2,
-        in_channels: int = 3,
-        dropout: float = 0.0,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__(layout, n_classes, n_bodies, in_channels, dropout, generator)
-        self._block_names = [f"l{number}" for number in range(1, len(self.blocks) + 1)]
-        for name, block in zip(self._block_names, self.blocks, strict=True):
-            first = name == "l1"
-            self.add_module(
-                name,
-                SpatialTemporalBlock(in_channels, block, self.n_topologies, len(layout), self.multi_scale, first),
-            )
-            in_channels = block.channels
-        _initialise(self, generator)
+    def make_block(self, layout: Layout, in_channels: int, block: Block, first: bool) -> SpatialTemporalBlock:
+        channels, stride = block.channels, block.stride
+        return SpatialTemporalBlock(
+            StaticSpatialConv(in_channels, channels, N_TOPOLOGIES, len(layout)),
+            MultiScaleTemporalConv(channels, stride)
+            if self.multi_scale
+            else TemporalUnit(channels, channels, TEMPORAL_KERNEL, stride),
+            residual(in_channels, block, first, pointwise_shortcut),
+        )
 
-    @property
-    def feature_channels(self) -> int:
-        return self.blocks[-1].channels
+    def draw_weights(self, generator: torch.Generator | None) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                draw_convolution(module, generator)
+            elif isinstance(module, MultiScaleTemporalConv):
+                draw_norms(module, generator)
+        for module in self.modules():
+            if isinstance(module, StaticSpatialConv):
+                # A graph convolution starts as little more than its shortcut.
+                nn.init.constant_(module.bn.weight, 1e-6)
+                for conv in (cast(nn.Conv2d, each) for each in module.conv_d):
+                    deviation = (2 / (conv.out_channels * conv.in_channels * N_TOPOLOGIES)) ** 0.5
+                    nn.init.normal_(conv.weight, 0, deviation, generator=generator)
 
     def encode(self, tracks: Tensor) -> Tensor:
         """(R, C, T, V) -> (R, C', T', V)."""
-        x = tracks.transpose(2, 3).contiguous()
-        for name in self._block_names:
-            x = self.get_submodule(name)(x)
-        return x.transpose(2, 3)
-
-
-def _initialise(network: CTRSGCN, generator: torch.Generator | None) -> None:
-    """The authors' initial weights; a graph convolution starts as little more than its shortcut."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", generator=generator)
-            nn.init.zeros_(cast(Tensor, module.bias))
-        elif isinstance(module, MultiScaleTemporalConv):
-            for norm in (each for each in module.modules() if isinstance(each, TrackNorm)):
-                nn.init.normal_(norm.weight, 1, 0.02, generator=generator)
-    for module in network.modules():
-        if isinstance(module, StaticSpatialConv):
-            nn.init.constant_(module.bn.weight, 1e-6)
-            for conv in (cast(nn.Conv2d, each) for each in module.conv_d):
-                deviation = (2 / (conv.out_channels * conv.in_channels * len(module.conv_d))) ** 0.5
-                nn.init.normal_(conv.weight, 0, deviation, generator=generator)
-    nn.init.normal_(network.fc.weight, 0, (2 / network.fc.out_features) ** 0.5, generator=generator)
-    nn.init.zeros_(network.fc.bias)
+        return super().encode(tracks.transpose(2, 3).contiguous()).transpose(2, 3)
 
 
 class MultiScaleCTRSGCN(CTRSGCN):

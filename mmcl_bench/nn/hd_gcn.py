@@ -11,7 +11,6 @@ and normalisations of all hierarchies run as one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -19,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcl_bench.nn.backbone import Backbone, TrackNorm, normalise_together
+from mmcl_bench.nn.backbone import TrackNorm, normalise_together
+from mmcl_bench.nn.blocks import Block, BlockNetwork, SpatialTemporalBlock, draw_convolution, draw_norms, residual
 from mmcl_bench.skeleton.layouts import Layout
 
 CentreOfMass = Literal[1, 2, 21]
@@ -32,18 +32,6 @@ _HUNG_ELSEWHERE: Mapping[str, Mapping[str, str]] = {
     # The layout hangs a tip on the thumb, the authors' hierarchies have both one step from the hand.
     "kinect-v2": {f"{side}_hand_tip": f"{side}_hand" for side in ("left", "right")}
 }
-
-
-@dataclass(frozen=True)
-class Block:
-    """One spatial-temporal block: its output channels and its temporal stride."""
-
-    channels: int
-    stride: int = 1
-
-
-PAPER_BLOCKS = (*[Block(64)] * 4, Block(128, 2), *[Block(128)] * 2, Block(256, 2), *[Block(256)] * 2)
-"""The ten blocks of the paper."""
 
 
 def centre_joints(layout: Layout, centre_of_mass: CentreOfMass) -> frozenset[str]:
@@ -297,40 +285,7 @@ class MultiScaleTemporalConv(nn.Module):
         return torch.cat([branch(x) for branch in self.branches], dim=1)
 
 
-class ResidualUnit(nn.Module):
-    """The shortcut around a block that changes channels or frames."""
-
-    def __init__(self, in_channels: int, block: Block) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, block.channels, 1, (block.stride, 1))
-        self.bn = TrackNorm(block.channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(R, C, T, V) -> (R, C', ceil(T / stride), V)."""
-        return self.bn(self.conv(x))  # type: ignore[no-any-return]
-
-
-class SpatialTemporalBlock(nn.Module):
-    """Spatial convolution, temporal convolution and a residual around both; the first block has no residual."""
-
-    def __init__(
-        self, in_channels: int, block: Block, levels: Sequence[frozenset[int]], graph: Tensor, first: bool
-    ) -> None:
-        super().__init__()
-        self.gcn1 = HierarchicalConv(in_channels, block.channels, levels, graph, attention=not first)
-        self.tcn1 = MultiScaleTemporalConv(block.channels, block.stride)
-        self.residual: nn.Module | None = None
-        if not first:
-            same = (in_channels, 1) == (block.channels, block.stride)
-            self.residual = nn.Identity() if same else ResidualUnit(in_channels, block)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(R, C, T, V) -> (R, C', T', V)."""
-        out = self.tcn1(self.gcn1(x))
-        return F.relu(out if self.residual is None else out + self.residual(x))
-
-
-class HDGCN(Backbone):
+class HDGCN(BlockNetwork):
     """HD-GCN for any joint layout, number of bodies and number of frames.
 
     >>> network = HDGCN(KINECT_V2, n_classes=60)
@@ -344,56 +299,30 @@ class HDGCN(Backbone):
         "Lee, Lee, Lee, Lee, Hierarchically Decomposed Graph Convolutional Networks for Skeleton-Based Action"
         " Recognition, ICCV 2023, arXiv 2208.10741"
     )
-    blocks: ClassVar[Sequence[Block]] = PAPER_BLOCKS
     centre_of_mass: ClassVar[CentreOfMass] = 21
 
-    def __init__(
-        self,
-        layout: Layout,
-        n_classes: int,
-        n_bodies: int = 2,
-        in_channels: int = 3,
-        dropout: float = 0.0,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__(layout, n_classes, n_bodies, in_channels, dropout, generator)
+    def make_block(self, layout: Layout, in_channels: int, block: Block, first: bool) -> SpatialTemporalBlock:
         levels = joint_levels(layout, self.centre_of_mass)
         graph = torch.from_numpy(hierarchical_graph(levels, len(layout)))
-        self._block_names = [f"l{number}" for number in range(1, len(self.blocks) + 1)]
-        for name, block in zip(self._block_names, self.blocks, strict=True):
-            self.add_module(name, SpatialTemporalBlock(in_channels, block, levels, graph, first=name == "l1"))
-            in_channels = block.channels
-        _initialise(self, generator)
+        return SpatialTemporalBlock(
+            HierarchicalConv(in_channels, block.channels, levels, graph, attention=not first),
+            MultiScaleTemporalConv(block.channels, block.stride),
+            residual(in_channels, block, first),
+        )
 
-    @property
-    def feature_channels(self) -> int:
-        return self.blocks[-1].channels
-
-    def encode(self, tracks: Tensor) -> Tensor:
-        """(R, C, T, V) -> (R, C', T', V)."""
-        for name in self._block_names:
-            tracks = self.get_submodule(name)(tracks)
-        return tracks
-
-
-def _initialise(network: HDGCN, generator: torch.Generator | None) -> None:
-    """The authors' initial weights; a graph convolution starts as little more than its shortcut."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", generator=generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Conv1d):
-            bound = module.in_channels**-0.5
-            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
-            nn.init.uniform_(cast(Tensor, module.bias), -bound, bound, generator=generator)
-        elif isinstance(module, MultiScaleTemporalConv):
-            for norm in (each for each in module.modules() if isinstance(each, TrackNorm)):
-                nn.init.normal_(norm.weight, 1, 0.02, generator=generator)
-        elif isinstance(module, HierarchicalConv):
-            nn.init.constant_(module.bn.weight, 1e-6)
-    nn.init.normal_(network.fc.weight, 0, (2 / network.fc.out_features) ** 0.5, generator=generator)
-    nn.init.zeros_(network.fc.bias)
+    def draw_weights(self, generator: torch.Generator | None) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                draw_convolution(module, generator)
+            elif isinstance(module, nn.Conv1d):
+                bound = module.in_channels**-0.5
+                nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+                nn.init.uniform_(cast(Tensor, module.bias), -bound, bound, generator=generator)
+            elif isinstance(module, MultiScaleTemporalConv):
+                draw_norms(module, generator)
+            elif isinstance(module, HierarchicalConv):
+                # A graph convolution starts as little more than its shortcut.
+                nn.init.constant_(module.bn.weight, 1e-6)
 
 
 class HDGCNFromBelly(HDGCN):

@@ -6,11 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CONTRASTIVE_WEIGHT = 0.1
-"""Weight of L_c in the total loss of MMCL."""
-REFINEMENT_WEIGHT = 0.2
-"""Weight of L_R in the total loss of MMCL."""
-
 
 def contrastive_loss(skeleton: Tensor, rgb: Tensor, temperature: float = 0.4) -> Tensor:
     """L_c between the features g and c, both (N, D), of the same N clips; the mean of both directions.
@@ -34,8 +29,8 @@ def mmcl_loss(
     classification: Tensor,
     contrastive: Tensor | None = None,
     refinement: Tensor | None = None,
-    contrastive_weight: float = CONTRASTIVE_WEIGHT,
-    refinement_weight: float = REFINEMENT_WEIGHT,
+    contrastive_weight: float = 0.1,
+    refinement_weight: float = 0.2,
 ) -> Tensor:
     """L = L_cls + 0.1 L_c + 0.2 L_R, where L_cls and L_R are cross-entropies of the scores and the refined scores.
 

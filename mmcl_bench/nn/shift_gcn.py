@@ -9,28 +9,15 @@ Shapes: C channels, T frames, V joints, R body tracks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcl_bench.nn.backbone import Backbone, TrackNorm
+from mmcl_bench.nn.backbone import TrackNorm
+from mmcl_bench.nn.blocks import Block, BlockNetwork, SpatialTemporalBlock, draw_convolution, residual
 from mmcl_bench.skeleton.layouts import Layout
-
-
-@dataclass(frozen=True)
-class Block:
-    """One spatial-temporal block: its output channels and its temporal stride."""
-
-    channels: int
-    stride: int = 1
-
-
-PAPER_BLOCKS = (*[Block(64)] * 4, Block(128, 2), *[Block(128)] * 2, Block(256, 2), *[Block(256)] * 2)
-"""The ten blocks of the paper."""
 
 
 def joint_shift(n_joints: int, channels: int, direction: int) -> Tensor:
@@ -134,38 +121,7 @@ class ShiftTemporalConv(nn.Module):
         return self.bn2(self.shift_out(x))  # type: ignore[no-any-return]
 
 
-class ResidualUnit(nn.Module):
-    """The shortcut around a block that changes channels or frames."""
-
-    def __init__(self, in_channels: int, block: Block) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, block.channels, 1, (block.stride, 1))
-        self.bn = TrackNorm(block.channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(R, C, T, V) -> (R, C', ceil(T / stride), V)."""
-        return self.bn(self.conv(x))  # type: ignore[no-any-return]
-
-
-class SpatialTemporalBlock(nn.Module):
-    """Spatial convolution, temporal convolution and a residual around both; the first block has no residual."""
-
-    def __init__(self, in_channels: int, block: Block, n_joints: int, first: bool) -> None:
-        super().__init__()
-        self.gcn1 = ShiftSpatialConv(in_channels, block.channels, n_joints)
-        self.tcn1 = ShiftTemporalConv(block.channels, block.stride)
-        self.residual: nn.Module | None = None
-        if not first:
-            same = (in_channels, 1) == (block.channels, block.stride)
-            self.residual = nn.Identity() if same else ResidualUnit(in_channels, block)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(R, C, T, V) -> (R, C', T', V)."""
-        out = self.tcn1(self.gcn1(x))
-        return F.relu(out if self.residual is None else out + self.residual(x))
-
-
-class ShiftGCN(Backbone):
+class ShiftGCN(BlockNetwork):
     """Shift-GCN for any joint layout, number of bodies and number of frames.
 
     >>> network = ShiftGCN(KINECT_V2, n_classes=60)
@@ -179,45 +135,20 @@ class ShiftGCN(Backbone):
         "Cheng, Zhang, He, Chen, Cheng, Lu, Skeleton-Based Action Recognition with Shift Graph Convolutional Network,"
         " CVPR 2020"
     )
-    blocks: ClassVar[Sequence[Block]] = PAPER_BLOCKS
 
-    def __init__(
-        self,
-        layout: Layout,
-        n_classes: int,
-        n_bodies: int = 2,
-        in_channels: int = 3,
-        dropout: float = 0.0,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__(layout, n_classes, n_bodies, in_channels, dropout, generator)
-        self._block_names = [f"l{number}" for number in range(1, len(self.blocks) + 1)]
-        for name, block in zip(self._block_names, self.blocks, strict=True):
-            self.add_module(name, SpatialTemporalBlock(in_channels, block, len(layout), first=name == "l1"))
-            in_channels = block.channels
-        _initialise(self, generator)
+    def make_block(self, layout: Layout, in_channels: int, block: Block, first: bool) -> SpatialTemporalBlock:
+        return SpatialTemporalBlock(
+            ShiftSpatialConv(in_channels, block.channels, len(layout)),
+            ShiftTemporalConv(block.channels, block.stride),
+            residual(in_channels, block, first),
+        )
 
-    @property
-    def feature_channels(self) -> int:
-        return self.blocks[-1].channels
-
-    def encode(self, tracks: Tensor) -> Tensor:
-        """(R, C, T, V) -> (R, C', T', V)."""
-        for name in self._block_names:
-            tracks = self.get_submodule(name)(tracks)
-        return tracks
-
-
-def _initialise(network: ShiftGCN, generator: torch.Generator | None) -> None:
-    """The authors' initial weights."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", generator=generator)
-            nn.init.zeros_(cast(Tensor, module.bias))
-        elif isinstance(module, TemporalShift):
-            nn.init.uniform_(module.ypos, -1, 1, generator=generator)
-        elif isinstance(module, ShiftSpatialConv):
-            deviation = module.Linear_weight.shape[1] ** -0.5
-            nn.init.normal_(module.Linear_weight, 0, deviation, generator=generator)
-    nn.init.normal_(network.fc.weight, 0, (2 / network.fc.out_features) ** 0.5, generator=generator)
-    nn.init.zeros_(network.fc.bias)
+    def draw_weights(self, generator: torch.Generator | None) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                draw_convolution(module, generator)
+            elif isinstance(module, TemporalShift):
+                nn.init.uniform_(module.ypos, -1, 1, generator=generator)
+            elif isinstance(module, ShiftSpatialConv):
+                deviation = module.Linear_weight.shape[1] ** -0.5
+                nn.init.normal_(module.Linear_weight, 0, deviation, generator=generator)

@@ -9,7 +9,6 @@ Shapes: C channels, T frames, V joints, K subsets of the graph, R body tracks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, cast
 
 import numpy as np
@@ -18,19 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmcl_bench.nn.backbone import Backbone, TrackNorm
+from mmcl_bench.nn.blocks import PAPER_BLOCKS, Block
 from mmcl_bench.skeleton.layouts import Layout
-
-
-@dataclass(frozen=True)
-class Block:
-    """One spatial-temporal block: its output channels and its temporal stride."""
-
-    channels: int
-    stride: int = 1
-
-
-PAPER_BLOCKS = (*[Block(64)] * 4, Block(128, 2), *[Block(128)] * 2, Block(256, 2), *[Block(256)] * 2)
-"""The authors' blocks; the paper counts nine and leaves out the first."""
 
 TEMPORAL_KERNEL = 9
 

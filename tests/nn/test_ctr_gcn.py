@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.nn.blocks import Block
 from mmcl_bench.nn.checkpoints import load_checkpoint, restore
-from mmcl_bench.nn.ctr_gcn import CTRGCN, Block, TinyCTRGCN, spatial_graph
+from mmcl_bench.nn.ctr_gcn import CTRGCN, TinyCTRGCN, spatial_graph
 from mmcl_bench.nn.pooling import mean_by_clip
 from mmcl_bench.skeleton.layouts import KINECT_V1, KINECT_V2, Layout
 from plain_ctr_gcn import PlainCTRGCN

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mmcl_bench.nn.blocks import Block
 from mmcl_bench.nn.checkpoints import restore
 from mmcl_bench.nn.hd_gcn import (
     HDGCN,
     MOST_LEVELS,
-    Block,
     CentreOfMass,
     EdgeConv,
     HierarchyAttention,

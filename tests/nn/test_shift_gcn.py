@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmcl_bench.nn.shift_gcn import Block, ShiftGCN, ShiftSpatialConv, TemporalShift, joint_shift
+from mmcl_bench.nn.blocks import Block
+from mmcl_bench.nn.shift_gcn import ShiftGCN, ShiftSpatialConv, TemporalShift, joint_shift
 from mmcl_bench.skeleton.layouts import COCO_17, KINECT_V2
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from mmcl_bench.nn.blocks import PAPER_BLOCKS, Block
 from mmcl_bench.nn.checkpoints import restore
-from mmcl_bench.nn.st_gcn import PAPER_BLOCKS, STGCN, Block, GraphConv, spatial_partition
+from mmcl_bench.nn.st_gcn import STGCN, GraphConv, spatial_partition
 from mmcl_bench.skeleton.layouts import KINECT_V2, LAYOUTS, Layout
 
 
