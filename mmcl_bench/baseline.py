@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmcl_bench.atomic import write_atomically
 from mmcl_bench.errors import UserError
-from mmcl_bench.metrics import METRICS
+from mmcl_bench.metrics import METRICS, ShareRight
 from mmcl_bench.report.groups import Group, group_jobs, unlimited
 from mmcl_bench.results import SCORES, Stored
 
@@ -372,10 +372,9 @@ def _right(job: Stored) -> np.ndarray | None:
     """bool (n,), for each counted sample whether the main metric has it right; None where that is not kept."""
     metric, scored = METRICS.get(job.result.task.main_metric), job.scored()
     counted = metric.counted(scored)
-    if metric.right is None or counted.sum() > EMBEDDED_AT_MOST:
+    if not isinstance(metric, ShareRight) or counted.sum() > EMBEDDED_AT_MOST:
         return None
-    right: np.ndarray = metric.right(scored)[counted]
-    return right
+    return metric.right(scored)[counted]
 
 
 def _right_by_seed(group: Group) -> np.ndarray | None:
