@@ -7,11 +7,9 @@ seed had right, packed to bits, so that a later run can be compared sample by sa
 from __future__ import annotations
 
 import base64
-import fnmatch
 import hashlib
 import json
 import math
-import re
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -25,7 +23,7 @@ from mmcl_bench.atomic import write_atomically
 from mmcl_bench.errors import UserError
 from mmcl_bench.metrics import METRICS, ShareRight
 from mmcl_bench.report.groups import Group, group_jobs, unlimited
-from mmcl_bench.results import SCORES, Stored
+from mmcl_bench.results import SCORES, Stored, matches, unversioned
 
 SCHEMA = 1
 BASELINE = "baseline.json"
@@ -189,19 +187,6 @@ class Baseline(_Record):
         text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, lambda draft: draft.write_text(text, encoding="utf-8", newline=""))
-
-
-def unversioned(identity: str) -> str:
-    """A task's identity without its version."""
-    return re.sub(r"@\d+", "", identity, count=1)
-
-
-def matches(identity: str, pattern: str) -> bool:
-    """Whether a glob names the task: with or without its version, and with or without its brackets."""
-    bare = unversioned(identity)
-    names = {identity, bare, identity.partition("[")[0], bare.partition("[")[0]}
-    # Brackets stand for themselves: in identities they are no sets of letters.
-    return any(fnmatch.fnmatchcase(name, pattern.replace("[", "[[]")) for name in names)
 
 
 def rows_of(stored: Sequence[Stored], pattern: str = "*", allow_dirty: bool = False) -> list[Row]:

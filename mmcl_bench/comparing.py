@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import io
 import math
 import re
@@ -20,7 +19,7 @@ from mmcl_bench.metrics import METRICS, Metric, Scored, ShareRight, require_metr
 from mmcl_bench.recording import task_record
 from mmcl_bench.registry import unknown
 from mmcl_bench.report.groups import Group, group_jobs
-from mmcl_bench.results import RESULT, Stored, TaskRecord, stored_results
+from mmcl_bench.results import RESULT, Stored, TaskRecord, matches, stored_results, unversioned
 from mmcl_bench.seeds import derive_seed
 from mmcl_bench.settings import setting_text
 from mmcl_bench.stats import (
@@ -211,21 +210,6 @@ class Comparison:
     splits: tuple[SplitsComparison, ...] = ()
     unpaired: tuple[UnpairedComparison, ...] = ()
     notes: tuple[str, ...] = field(default=())
-
-
-def unversioned(identity: str) -> str:
-    """A task's identity without its version."""
-    return re.sub(r"@\d+", "", identity)
-
-
-def matches(identity: str, pattern: str) -> bool:
-    """Whether a task's identity, with or without version and parameters, or its family, matches a shell glob.
-
-    Square brackets stand for themselves, as identities have them.
-    """
-    plain = unversioned(identity)
-    names = (identity, plain, identity.partition("[")[0], plain.partition("[")[0], identity.partition("/")[0])
-    return any(fnmatch.fnmatchcase(name, pattern.replace("[", "[[]")) for name in names)
 
 
 def find_side(text: str, root: Path, task: str = "*", data_root: Path | None = None) -> Side:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from mmcl_bench.baseline import Baseline, Drop, Row, key_of, row_of, unversioned
+from mmcl_bench.baseline import Baseline, Drop, Row, key_of, row_of
 from mmcl_bench.errors import UserError
 from mmcl_bench.report.groups import Group, group_jobs, unlimited
-from mmcl_bench.results import Stored
+from mmcl_bench.results import Stored, unversioned
 from mmcl_bench.settings import setting_text
 
 if TYPE_CHECKING:

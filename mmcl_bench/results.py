@@ -9,6 +9,7 @@ scores of the held-out clips. Where a zero-shot method maps clips into the space
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
@@ -68,6 +69,21 @@ class TaskRecord(_Record):
     synthetic: bool
     """True when any of its data is synthetic."""
     citation: str
+
+
+def unversioned(identity: str) -> str:
+    """A task's identity without its version."""
+    return re.sub(r"@\d+", "", identity, count=1)
+
+
+def matches(identity: str, pattern: str) -> bool:
+    """Whether a task's identity, with or without version and parameters, or its family, matches a shell glob.
+
+    Square brackets stand for themselves, as identities have them.
+    """
+    plain = unversioned(identity)
+    names = (identity, plain, identity.partition("[")[0], plain.partition("[")[0], identity.partition("/")[0])
+    return any(fnmatch.fnmatchcase(name, pattern.replace("[", "[[]")) for name in names)
 
 
 class MethodRecord(_Record):

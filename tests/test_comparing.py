@@ -11,10 +11,10 @@ import pytest
 from scipy.stats import binomtest
 
 from mmcl_bench import comparing
-from mmcl_bench.comparing import Comparison, Entry, Leaderboard, compare, find_side, matches
+from mmcl_bench.comparing import Comparison, Entry, Leaderboard, compare, find_side
 from mmcl_bench.errors import UserError
 from mmcl_bench.report import tables
-from mmcl_bench.results import Stored, write_result
+from mmcl_bench.results import Stored, matches, write_result
 from mmcl_bench.scoring import ForeignRun, Judge, read_score_file
 from mmcl_bench.stats import holm
 from mmcl_bench.tasks import load_task
