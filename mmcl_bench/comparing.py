@@ -18,7 +18,7 @@ from mmcl_bench.fusion import parse_member
 from mmcl_bench.metrics import METRICS, Metric, Scored, ShareRight, require_metric
 from mmcl_bench.recording import task_record
 from mmcl_bench.registry import unknown
-from mmcl_bench.report.groups import Group, group_jobs
+from mmcl_bench.report.groups import Group, group_jobs, newest
 from mmcl_bench.results import RESULT, Stored, TaskRecord, matches, stored_results, unversioned
 from mmcl_bench.seeds import derive_seed
 from mmcl_bench.settings import setting_text
@@ -368,7 +368,7 @@ def _side_of_results(text: str, root: Path, task: str) -> Side:
     ]
     if not of_method:
         raise UserError(f"{root / 'jobs'}: {method} has no finished job of a task that matches --task {task}")
-    return _one_a_task(group_jobs(of_method), text, settings)
+    return _one_a_task(group_jobs(newest(of_method)), text, settings)
 
 
 def _one_a_task(groups: Sequence[Group], text: str, settings: Mapping[str, str]) -> list[Entry]:
@@ -383,9 +383,7 @@ def _one_a_task(groups: Sequence[Group], text: str, settings: Mapping[str, str])
     named = {key for key in settings if key != "preset"}
     entries = []
     for candidates in by_task.values():
-        latest = max(group.method.version for group in candidates)
-        chosen = [group for group in candidates if group.method.version == latest]
-        chosen = [group for group in chosen if set(group.method.overrides) <= named] or chosen
+        chosen = [group for group in candidates if set(group.method.overrides) <= named] or candidates
         if len(chosen) > 1:
             labels = "; ".join(group.label for group in chosen)
             raise UserError(

@@ -65,6 +65,8 @@ def stored_job(
     parameters: Mapping[str, str] | None = None,
     preset: str = "quick",
     dirty: bool | None = False,
+    version: int = 1,
+    method_version: int = 1,
 ) -> Stored:
     labels = np.arange(n_test) % len(classes) if labels is None else labels
     if scores is None:
@@ -74,9 +76,10 @@ def stored_job(
     seen = np.arange(len(classes)) < len(classes) - n_unseen if family == "zero-shot" else np.ones(len(classes), bool)
     scored = Scored(scores, labels, seen, calibration=0.05 if family == "zero-shot" else 0.0)
     metrics = metrics or _METRICS[family]
-    identity = f"{family}/{name}@1"
+    identity = f"{family}/{name}@{version}"
     job = {"task": identity, "hash": task_hash, "method": method, "settings": dict(settings or {}), "seed": seed}
     job |= {"preset": preset} if preset != "quick" else {}
+    job |= {"method_version": method_version} if method_version > 1 else {}
     job_hash = hashlib.sha256(json.dumps({**job, "limit": limit, "data": fingerprint}).encode()).hexdigest()
     folder = root / "jobs" / f"job-{job_hash[:16]}"
     files = write_scores(folder, scored.scores, [f"clip-{at}" for at in range(len(labels))], labels)
@@ -89,7 +92,7 @@ def stored_job(
             hash=task_hash,
             family=family,
             name=name,
-            version=1,
+            version=version,
             title=f"A {family} task on toy clips",
             datasets=datasets,
             split=split,
@@ -101,7 +104,7 @@ def stored_job(
         ),
         method=MethodRecord(
             name=method,
-            version=1,
+            version=method_version,
             summary="a method that knows a part of the answer",
             preset=preset,
             settings=dict(settings or {}),

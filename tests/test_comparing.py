@@ -18,6 +18,7 @@ from mmcl_bench.results import Stored, matches, write_result
 from mmcl_bench.scoring import ForeignRun, Judge, read_score_file
 from mmcl_bench.stats import holm
 from mmcl_bench.tasks import load_task
+from stored_jobs import stored_job
 
 TASK = "supervised/nw-ucla[split=x-view]"
 RESAMPLES = 300
@@ -145,6 +146,15 @@ class TestMethods:
         assert all(np.isnan(task.main.mcnemar_p) for task in found.tasks)
         with pytest.raises(UserError, match="unknown supervised metric 'gzsl_h'"):
             compared("strong", "weak-one", root, metric="gzsl_h")
+
+    def test_the_newest_version_counts(self, tmp_path: Path) -> None:
+        for method, version in (("a", 1), ("a", 2), ("b", 1)):
+            stored_job(tmp_path, method=method, method_version=version, skill=version)
+            stored_job(tmp_path, name="other", method=method, skill=0.1)
+        found = compared("a", "b", tmp_path)
+        assert [(task.task.identity, task.a.label) for task in found.tasks] == [
+            ("supervised/toy@1", "a (quick), version 2")
+        ]
 
     def test_repeat_themselves(self, root: Path) -> None:
         first, again = (compared("strong", "weak-one", root, "*x-view*") for _ in range(2))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mmcl_bench.atomic import write_atomically
 from mmcl_bench.metrics import METRICS
-from mmcl_bench.report.groups import Group, group_jobs, metric_names, metric_title, unlimited
+from mmcl_bench.report.groups import Group, group_jobs, metric_names, metric_title, newest, unlimited
 from mmcl_bench.results import SAMPLES, Stored
 from mmcl_bench.skeleton.parallel import in_order
 from mmcl_bench.stats import Interval, PairedDifference, bootstrap_interval, paired_difference
@@ -85,14 +85,14 @@ def standings(stored: Iterable[Stored]) -> list[Standing]:
 
 
 def leaderboard(stored: Sequence[Stored]) -> pd.DataFrame:
-    """One row for all jobs that differ in their seed alone; smoke runs are left out.
+    """One row for all jobs that differ in their seed alone; smoke runs and older versions are left out.
 
     Columns: task, version, task_hash, data, family, dataset, split, synthetic, method, method_version, setting, preset,
     settings (where groups differ in them), selection, seeds, n_test, then for each metric its mean over seeds,
     ``_low`` and ``_high``, then oracle, parameters and flops (to score a clip; left out where no row has them),
     main_metric, commit, dirty, command. Figures are shares of 1.
     """
-    return frame_of(standings(unlimited(stored)))
+    return frame_of(standings(newest(unlimited(stored))))
 
 
 def frame_of(rows: Sequence[Standing]) -> pd.DataFrame:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import math
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,9 @@ from rich.console import Console
 
 from mmcl_bench.report import tables
 from mmcl_bench.report.groups import group_jobs
+from mmcl_bench.results import unversioned
 
+RESULTS = Path(__file__).parents[2] / "results"
 LABELS = np.array([0, 1, 2, 3] * 10)
 
 
@@ -55,6 +58,41 @@ def test_tasks_never_share_a_terminal_table(store_job):
 def test_smoke_runs_are_not_ranked(store_job):
     board = tables.leaderboard([store_job(), store_job(method="quick-look", limit=8)])
     assert board["method"].tolist() == ["mmcl"]
+
+
+def test_older_versions_of_a_method_or_a_task_have_no_row(store_job):
+    jobs = [store_job(method="devise"), store_job(), store_job(name="other", method_version=2)]
+    jobs += [store_job(name="redone", version=version, method="devise") for version in (1, 2)]
+    board = tables.leaderboard(jobs)
+    assert set(zip(board["task"], board["method"], board["method_version"], strict=True)) == {
+        ("supervised/toy@1", "devise", 1),
+        ("supervised/other@1", "mmcl", 2),
+        ("supervised/redone@2", "devise", 1),
+    }
+
+
+def test_the_committed_leaderboards_hold_the_newest_versions_alone():
+    boards = [pd.read_csv(RESULTS / name) for name in tables.LEADERBOARDS.values()]
+    versions = pd.concat(boards).groupby("method")["method_version"].agg(["min", "max"])
+    assert (versions["min"] == versions["max"]).all(), versions
+    tasks = pd.concat(boards)["task"].unique()
+    assert len({unversioned(task) for task in tasks}) == len(tasks)
+
+
+def test_a_fusion_is_as_old_as_its_members_and_foreign_scores_are_of_no_version(store_job):
+    def fusion(version):
+        made_of = [{"method": "mmcl", "version": version, "settings": {}}] * 2
+        how = {"method": "mmcl", "streams": f"joint,bone-{version}", "weights": "equal", "scale": "logits"}
+        return store_job(method="fusion", settings={"members": made_of}, overrides=how)
+
+    jobs = [store_job(method_version=2), fusion(1), fusion(2), store_job(preset="foreign", notes={"foreign": True})]
+    board = tables.leaderboard(jobs)
+    assert sorted(zip(board["method"], board["preset"], strict=True)) == [
+        ("fusion", "quick"),
+        ("mmcl", "foreign"),
+        ("mmcl", "quick"),
+    ]
+    assert "bone-2" in board.set_index("method").loc["fusion", "settings"]
 
 
 @pytest.mark.parametrize(
