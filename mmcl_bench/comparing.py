@@ -615,7 +615,27 @@ def _leaderboard(where: str, content: bytes) -> Leaderboard:
         raise UserError(f"{where}: not a readable leaderboard ({str(error).splitlines()[0]})") from error
     if missing := [name for name in _NEEDED if name not in frame.columns]:
         raise UserError(f"{where}: no column {missing[0]}; give a leaderboard.csv that mmcl-bench report wrote")
+    _require_cells(where, frame)
     return Leaderboard(where, frame)
+
+
+def _require_cells(where: str, frame: pd.DataFrame) -> None:
+    """Raises :class:`UserError` for the first cell that is empty and must not be, or is no number and must be one."""
+    import pandas as pd
+
+    counts = {"version", "method_version", "n_test"}
+    figures = {f"{name}{end}" for name in frame if f"{name}_low" in frame for end in ("", "_low", "_high")}
+    for name in frame:
+        cells = frame[name]
+        empty = cells.isna()
+        wrong = empty & (name in counts.union(_NEEDED))
+        if name in counts | figures:
+            wrong |= ~empty & ~np.isfinite(pd.to_numeric(cells, errors="coerce"))
+        if wrong.any():
+            at = int(wrong.argmax())
+            what = "is empty" if empty[at] else f"is {cells[at]!r}, which is no number"
+            # The head is row 1, as in a spreadsheet.
+            raise UserError(f"{where}: row {at + 2}, column {name} {what}; mend the cell, or make the report again")
 
 
 def filtered(board: Leaderboard, task: str) -> Leaderboard:

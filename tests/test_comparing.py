@@ -337,6 +337,26 @@ class TestLeaderboards:
             compared(str(path), str(tmp_path / "later.csv"), root)
         assert "\n" not in str(caught.value)
 
+    @pytest.mark.parametrize(
+        ("column", "cell", "told"),
+        [
+            ("n_test", "", "row 3, column n_test is empty"),
+            ("version", "", "row 3, column version is empty"),
+            ("main_metric", "", "row 3, column main_metric is empty"),
+            ("top1_low", "low", "row 3, column top1_low is 'low', which is no number"),
+        ],
+    )
+    def test_a_cell_that_cannot_be_read_is_named(
+        self, root: Path, tmp_path: Path, column: str, cell: str, told: str
+    ) -> None:
+        path = board(root, tmp_path, "leaderboard.csv")
+        frame = pd.read_csv(path, dtype=str)
+        frame.loc[1, column] = cell
+        frame.to_csv(path, index=False)
+        with pytest.raises(UserError, match=rf"leaderboard.csv: {told}; mend") as caught:
+            find_side(str(path), root)
+        assert "\n" not in str(caught.value)
+
     def test_of_a_git_revision(self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         repository = tmp_path / "repository"
         path = board(root, repository / "results", "leaderboard.csv")
