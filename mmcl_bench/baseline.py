@@ -26,7 +26,6 @@ from mmcl_bench.report.groups import Group, group_jobs, unlimited
 from mmcl_bench.results import SCORES, Stored, matches, unversioned
 
 SCHEMA = 1
-BASELINE = "baseline.json"
 EMBEDDED_AT_MOST = 2**16
 """Test samples up to which the right ones are kept: 8 KiB a seed, before they are packed."""
 FEWEST_SEEDS = 2
@@ -359,7 +358,8 @@ def _right(job: Stored) -> np.ndarray | None:
     counted = metric.counted(scored)
     if not isinstance(metric, ShareRight) or counted.sum() > EMBEDDED_AT_MOST:
         return None
-    return metric.right(scored)[counted]
+    right: np.ndarray = metric.right(scored)[counted]
+    return right
 
 
 def _right_by_seed(group: Group) -> np.ndarray | None:

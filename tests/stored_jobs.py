@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mmcl_bench.metrics import METRICS, Scored
+from mmcl_bench.report.groups import newest, unlimited
+from mmcl_bench.report.tables import frame_of, standings
 from mmcl_bench.results import (
     Embeddings,
     Figure,
@@ -147,6 +150,11 @@ def stored_job(
         files=files,
     )
     return write_result(folder, result)
+
+
+def leaderboard(stored: Iterable[Stored]) -> pd.DataFrame:
+    """The leaderboard that a report makes of jobs."""
+    return frame_of(standings(newest(unlimited(stored))))
 
 
 def _figure(name: str, scored: Scored) -> Figure:

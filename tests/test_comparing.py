@@ -13,12 +13,11 @@ from scipy.stats import binomtest
 from mmcl_bench import comparing
 from mmcl_bench.comparing import Comparison, Entry, Leaderboard, compare, find_side
 from mmcl_bench.errors import UserError
-from mmcl_bench.report import tables
 from mmcl_bench.results import Stored, matches, write_result
 from mmcl_bench.scoring import ForeignRun, Judge, read_score_file
 from mmcl_bench.stats import holm
 from mmcl_bench.tasks import load_task
-from stored_jobs import stored_job
+from stored_jobs import leaderboard, stored_job
 
 TASK = "supervised/nw-ucla[split=x-view]"
 RESAMPLES = 300
@@ -291,7 +290,7 @@ class TestClassSplits:
 def board(root: Path, folder: Path, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     stored = list(comparing.stored_results(root))
-    frame = tables.leaderboard(stored)
+    frame = leaderboard(stored)
     frame.to_csv(folder / name, index=False)
     return folder / name
 

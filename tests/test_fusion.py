@@ -18,13 +18,13 @@ from mmcl_bench.methods.base import Context, FitReport, Method
 from mmcl_bench.methods.joints import joint_features
 from mmcl_bench.metrics import METRICS
 from mmcl_bench.protocols.base import ClipView, Problem
-from mmcl_bench.report import tables
 from mmcl_bench.report.groups import group_jobs
 from mmcl_bench.report.page import build_report
 from mmcl_bench.results import VALIDATION_SCORES, Stored, read_results
 from mmcl_bench.runner import Surroundings, run_job
 from mmcl_bench.skeleton.store import SkeletonDataset
 from mmcl_bench.tasks import Task, load_task
+from stored_jobs import leaderboard
 
 SUPERVISED = "supervised/nw-ucla[split=x-view]"
 ZERO_SHOT = "zero-shot/nw-ucla[split=8/2]"
@@ -196,7 +196,7 @@ def test_a_fusion_is_a_result_like_any_other(where: Surroundings) -> None:
             assert figure.value == pytest.approx(METRICS.get(name)(again.scored()))
     (group,) = group_jobs(fused)
     assert group.seeds == (0, 1)
-    board = tables.leaderboard(list(fused))
+    board = leaderboard(list(fused))
     assert board["seeds"].tolist() == [2]
     assert set(read_results(where.results_root).method) == {"noisy", "fusion"}
     page = build_report(where.results_root, where.results_root / "reports").page.read_text()
