@@ -15,10 +15,11 @@ RECORDED = ("utkinect", "hdm05", "msr-action3d", "utd-mhad")
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style and formatting; needs none of the dependencies."""
-    session.install("ruff>=0.6")
+    """Style, formatting, and who imports whom; needs none of the dependencies."""
+    session.install("ruff>=0.6", "import-linter>=2.1")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
 
 
 @nox.session(venv_backend="none")
@@ -42,14 +43,15 @@ def bench(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def fuzz(session: nox.Session) -> None:
     """Twenty thousand damaged sources, shared among the readers."""
-    tests = "tests/skeleton/test_every_reader.py"
+    tests = "tests/datasets/test_every_reader.py"
     session.run(_python(session), "-m", "pytest", tests, "-k", "damaged", env={"MMCL_BENCH_FUZZ": "1200"})
 
 
 @nox.session(venv_backend="none")
 def simulate(session: nox.Session) -> None:
     """How often intervals and tests are right, on made-up data whose truth is known; a quarter of an hour."""
-    command = ["-m", "pytest", "tests/test_stats.py", "tests/test_gate.py", "-k", "Simulated", "-rP"]
+    files = ["tests/evaluation/test_statistics.py", "tests/comparing/test_gate.py"]
+    command = ["-m", "pytest", *files, "-k", "Simulated", "-rP"]
     session.run(_python(session), *command, env={"MMCL_BENCH_SIMULATE": "4000"})
 
 

@@ -9,15 +9,24 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from mmcl_bench.core.compute import wait_without_spinning
+from mmcl_bench.core.version import __version__
+
+# Here, so that it happens before torch is loaded, in the command line, workers, notebooks and tests alike.
+wait_without_spinning()
 
 if TYPE_CHECKING:
-    from mmcl_bench.results import read_results as read_results
-    from mmcl_bench.runner import run as run
-    from mmcl_bench.tasks import list_tasks as list_tasks
-    from mmcl_bench.tasks import load_task as load_task
+    from mmcl_bench.protocols.catalogue import list_tasks as list_tasks
+    from mmcl_bench.protocols.catalogue import load_task as load_task
+    from mmcl_bench.results.store import read_results as read_results
+    from mmcl_bench.running.runner import run as run
 
-_HOME = {"run": "runner", "read_results": "results", "list_tasks": "tasks", "load_task": "tasks"}
+_HOME = {
+    "run": "running.runner",
+    "read_results": "results.store",
+    "list_tasks": "protocols.catalogue",
+    "load_task": "protocols.catalogue",
+}
 __all__ = ["__version__", "list_tasks", "load_task", "read_results", "run"]
 
 

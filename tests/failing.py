@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mmcl_bench.methods import METHODS
-from mmcl_bench.methods.base import Context, FitReport, Method
-from mmcl_bench.protocols.base import ClipView, Problem
+from mmcl_bench.methods.base import Method
+from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
 
 
 class Failing(Method):

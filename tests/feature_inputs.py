@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mmcl_bench.skeleton.store import BodyTrack, SkeletonDataset
-from mmcl_bench.skeleton.writers.ntu_skeleton import skeleton_text
+from mmcl_bench.datasets.store import SkeletonDataset
+from mmcl_bench.datasets.writers.ntu_skeleton import skeleton_text
+from mmcl_bench.skeleton.clips import BodyTrack
 from videos import walk, write_video
 
 

@@ -11,24 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mmcl_bench.metrics import METRICS, Scored
-from mmcl_bench.report.groups import newest, unlimited
-from mmcl_bench.report.tables import frame_of, standings
-from mmcl_bench.results import (
-    Embeddings,
-    Figure,
-    MethodRecord,
-    Oracle,
-    Provenance,
-    Result,
-    Selection,
-    Stored,
-    TaskRecord,
-    write_embeddings,
-    write_result,
-    write_scores,
-)
-from mmcl_bench.stats import bootstrap_interval
+from mmcl_bench.evaluation.metrics import METRICS, Scored
+from mmcl_bench.evaluation.statistics import bootstrap_interval
+from mmcl_bench.report.tables import frame_of, leaderboard_rows
+from mmcl_bench.results.groups import newest, unlimited
+from mmcl_bench.results.records import Figure, MethodRecord, Oracle, Provenance, Result, Selection, TaskRecord
+from mmcl_bench.results.store import Embeddings, Stored, write_embeddings, write_result, write_scores
 
 CLASSES = ("wave", "clap", "walk", "sit")
 _METRICS = {
@@ -154,7 +142,7 @@ def stored_job(
 
 def leaderboard(stored: Iterable[Stored]) -> pd.DataFrame:
     """The leaderboard that a report makes of jobs."""
-    return frame_of(standings(newest(unlimited(stored))))
+    return frame_of(leaderboard_rows(newest(unlimited(stored))))
 
 
 def _figure(name: str, scored: Scored) -> Figure:

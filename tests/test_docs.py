@@ -27,18 +27,18 @@ import typer
 import feature_inputs
 import published
 from mmcl_bench.cli import app
+from mmcl_bench.core.registry import Registry
+from mmcl_bench.datasets.readers import READERS
+from mmcl_bench.datasets.store import CARD, SkeletonDataset
 from mmcl_bench.encoders import ENCODERS
-from mmcl_bench.jobs import make_job
 from mmcl_bench.methods import METHODS
 from mmcl_bench.nn import BACKBONES
-from mmcl_bench.protocols.base import ClipView
-from mmcl_bench.registry import Registry
-from mmcl_bench.results import Result
-from mmcl_bench.runner import Surroundings, run_job
+from mmcl_bench.protocols.catalogue import load_task
+from mmcl_bench.protocols.problem import ClipView
+from mmcl_bench.results.records import Result
+from mmcl_bench.running.jobs import make_job
+from mmcl_bench.running.runner import RunSite, run_job
 from mmcl_bench.skeleton.layouts import KINECT_V2
-from mmcl_bench.skeleton.readers import READERS
-from mmcl_bench.skeleton.store import CARD, SkeletonDataset
-from mmcl_bench.tasks import load_task
 from toys import write_toy_for_every_side
 
 ROOT = Path(__file__).parents[1]
@@ -178,7 +178,7 @@ def example(page: str) -> dict[str, Any]:
 
 def run_of(task: str, method: str, data_root: Path, results: Path, **settings: str) -> Result:
     job = make_job(load_task(task), METHODS.get(method), 0, overrides=settings)
-    return run_job(job, Surroundings(data_root, results))[0].result
+    return run_job(job, RunSite(data_root, results))[0].result
 
 
 @contextmanager
@@ -197,7 +197,7 @@ def test_the_method_of_its_page_runs(toy_data_root: Path, tmp_path: Path) -> Non
 
 
 def test_the_encoder_of_its_page_embeds_the_classes(toy_data_root: Path, tmp_path: Path) -> None:
-    with registered(ENCODERS, "hashed-words", example("adding/encoder.md")["FAMILY"]):
+    with registered(ENCODERS, "hashed-words", example("adding/encoder.md")["HashedWordsFamily"]):
         task = "zero-shot/nw-ucla[split=8/2,text=hashed-words:64]"
         result = run_of(task, "devise", toy_data_root, tmp_path)
     assert list(result.provenance.weight_hashes) == ["hashed-words:64"]
@@ -205,7 +205,7 @@ def test_the_encoder_of_its_page_embeds_the_classes(toy_data_root: Path, tmp_pat
 
 def test_the_backbone_of_its_page_trains(toy_data_root: Path, tmp_path: Path) -> None:
     short = {"epochs": "1", "min_steps": "0", "backbone": "temporal-conv"}
-    with registered(BACKBONES, "temporal-conv", example("adding/backbone.md")["FAMILY"]):
+    with registered(BACKBONES, "temporal-conv", example("adding/backbone.md")["TemporalConv"]):
         result = run_of("supervised/nw-ucla[split=x-sub]", "skeleton-only", toy_data_root, tmp_path, **short)
     assert result.method.settings["backbone"] == "temporal-conv"
 

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcl_bench.methods.base import Context, FitReport, Method
-from mmcl_bench.methods.joints import joint_features, most_bodies
-from mmcl_bench.methods.saved import write_model
-from mmcl_bench.metrics import METRICS, Scored
-from mmcl_bench.protocols.base import ClipView, Problem
-from mmcl_bench.training import Losses, Schedule, Trainer
+from mmcl_bench.evaluation.metrics import METRICS, Scored
+from mmcl_bench.methods.base import Method
+from mmcl_bench.methods.shared.joints import joint_features, most_bodies
+from mmcl_bench.methods.shared.saved import write_model
+from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
+from mmcl_bench.training.loop import Losses, Schedule, Trainer
 
 
 class TinyNetwork(Method):

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mmcl_bench import facts
+from mmcl_bench.datasets.classes import class_texts
+from mmcl_bench.datasets.parts import write_dataset
+from mmcl_bench.datasets.readers import READERS
+from mmcl_bench.datasets.store import Clip, DatasetCard
+from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from mmcl_bench.skeleton.layouts import get_layout
-from mmcl_bench.skeleton.parts import write_dataset
-from mmcl_bench.skeleton.readers import READERS
-from mmcl_bench.skeleton.store import BodyTrack, Clip, DatasetCard, Modality
 
 
 def toy_clip(salt: int, label: int, subject: int, camera: int, joints: int) -> Clip:
@@ -70,7 +71,7 @@ def _toy_card(name: str) -> DatasetCard:
         layout=reader.layout,
         unit=reader.unit,
         class_table=reader.class_table,
-        classes=facts.class_texts(reader.class_table).names,
+        classes=class_texts(reader.class_table).names,
         sides=dict(reader.sides),
         default_side=reader.default_side,
         frame_rate=None,

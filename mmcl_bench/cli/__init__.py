@@ -24,7 +24,8 @@ from mmcl_bench.cli import (
     run,
     score,
 )
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.version import __version__
 
 INTERRUPTED = 130
 
@@ -54,9 +55,7 @@ app.add_typer(listing.app, name="list")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        import mmcl_bench
-
-        typer.echo(mmcl_bench.__version__)
+        typer.echo(__version__)
         raise typer.Exit
 
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli import options
 from mmcl_bench.cli.console import AsJson, show, show_json, status
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mmcl_bench.baseline import Baseline, Row
+    from mmcl_bench.comparing.baseline import Baseline, Row
 
 DEFAULT = Path("results") / "baseline.json"
 _HEADS = ("task", "method", "metric", "figure", "n", "seeds", "spread", "tolerance", "judged by")
@@ -56,9 +56,9 @@ def accept(
     if allow_drop is not None and not allow_drop.strip():
         raise UserError("--allow-drop needs a reason in words, which the baseline keeps")
 
-    from mmcl_bench.baseline import Baseline, rows_of, with_reruns
-    from mmcl_bench.gate import accepted, current_rows
-    from mmcl_bench.results import require_results
+    from mmcl_bench.comparing.baseline import Baseline, rows_of, with_reruns
+    from mmcl_bench.comparing.gate import accepted, current_rows
+    from mmcl_bench.results.store import require_results
 
     with status("reading results"):
         rows = rows_of(require_results(paths.results_root(results)), task, allow_dirty)
@@ -82,7 +82,7 @@ def _table(baseline: Baseline, rows: list[Row]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from mmcl_bench.gate import FALSE_ALARMS, basis_of, noises, standard_error, tolerance
+    from mmcl_bench.comparing.gate import FALSE_ALARMS, basis_of, noises, standard_error, tolerance
 
     noise_of = noises(baseline.rows)
     level = FALSE_ALARMS / max(1, sum(not row.repeatable for row in baseline.rows))

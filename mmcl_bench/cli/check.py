@@ -10,29 +10,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli import options
 from mmcl_bench.cli.baseline import DEFAULT
 from mmcl_bench.cli.console import AsJson, show, show_json, status
 from mmcl_bench.cli.jobs import surroundings
-from mmcl_bench.cli.live import Board
-from mmcl_bench.errors import UserError
+from mmcl_bench.cli.live import LiveTable
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mmcl_bench.baseline import Row
-    from mmcl_bench.gate import Judgement
-    from mmcl_bench.jobs import Job
-    from mmcl_bench.results import Stored
-    from mmcl_bench.runner import Surroundings
+    from mmcl_bench.comparing.baseline import Row
+    from mmcl_bench.comparing.gate import Judgement
+    from mmcl_bench.results.store import Stored
+    from mmcl_bench.running.jobs import Job
+    from mmcl_bench.running.runner import RunSite
 
 FAILED, NOT_JUDGED = 1, 2
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 
 @dataclass
-class _Ran:
+class _Reruns:
     """What there is to judge, and by the keys of rows, why there is nothing of them."""
 
     stored: list[Stored]
@@ -98,9 +98,9 @@ def check(
     if (fresh or (seeds, workers, threads) != (None, None, None)) and not rerun:
         raise UserError("--fresh, --seeds, --workers and --threads say what is run and how; give --rerun with them")
 
-    from mmcl_bench import gate, gate_report
-    from mmcl_bench.baseline import Baseline
-    from mmcl_bench.results import matches
+    from mmcl_bench.comparing import gate, gate_report
+    from mmcl_bench.comparing.baseline import Baseline
+    from mmcl_bench.results.groups import matches
 
     whole = Baseline.read(baseline)
     rows = [row for row in whole.rows if matches(row.task, task)]
@@ -112,7 +112,7 @@ def check(
     if rerun:
         ran = _rerun(rows, seeds, fresh, surroundings(data_root, results, device), workers, threads)
     else:
-        ran = _Ran(_stored(results))
+        ran = _Reruns(_stored(results))
     judgements = gate.judge(
         rows,
         gate.current_rows(rows, ran.stored),
@@ -144,8 +144,8 @@ def check(
 
 def _of_suite(rows: Sequence[Row], suite: str, pattern: str, data_root: Path | None) -> tuple[list[Row], list[str]]:
     """The rows whose jobs a suite names, on tasks like the pattern; and the names of those that the baseline lacks."""
-    from mmcl_bench.results import matches, unversioned
-    from mmcl_bench.suites import load_suite
+    from mmcl_bench.results.groups import matches, unversioned
+    from mmcl_bench.running.suites import load_suite
 
     known = {key: row for row in rows if (key := _job_key(row)) is not None}
     found: dict[str, Row] = {}
@@ -164,10 +164,10 @@ def _of_suite(rows: Sequence[Row], suite: str, pattern: str, data_root: Path | N
 def _job_key(row: Row) -> tuple[str, str, str, str] | None:
     """Task, method, preset and settings of the jobs that the row's command makes now, when its preset may be another;
     None where it makes none."""
-    from mmcl_bench.jobs import settings_of
+    from mmcl_bench.core.settings import setting_text
     from mmcl_bench.methods import METHODS
-    from mmcl_bench.results import unversioned
-    from mmcl_bench.settings import setting_text
+    from mmcl_bench.results.groups import unversioned
+    from mmcl_bench.running.jobs import settings_of
 
     overrides = {name: setting_text(value) for name, value in row.overrides.items()}
     try:
@@ -182,7 +182,7 @@ def _canonical(settings: Mapping[str, object]) -> str:
 
 
 def _stored(results: Path | None) -> list[Stored]:
-    from mmcl_bench.results import stored_results
+    from mmcl_bench.results.store import stored_results
 
     with status("reading results"):
         return list(stored_results(paths.results_root(results)))
@@ -192,23 +192,23 @@ def _rerun(
     rows: Sequence[Row],
     seeds: int | None,
     fresh: bool,
-    where: Surroundings,
+    where: RunSite,
     workers: int | None,
     threads: int | None,
-) -> _Ran:
+) -> _Reruns:
     """The jobs of the rows, run where they are not stored."""
-    from mmcl_bench import gate
-    from mmcl_bench.coordinating import run_plan
-    from mmcl_bench.engines import ENGINES
-    from mmcl_bench.planning import plan
+    from mmcl_bench.running import regression
+    from mmcl_bench.running.coordinating import run_plan
+    from mmcl_bench.running.engines import ENGINES
+    from mmcl_bench.running.planning import plan
 
-    ran = _Ran([])
+    ran = _Reruns([])
     rows_of_jobs: dict[str, Row] = {}
     jobs: list[Job] = []
     for row in rows:
         try:
-            of_row = gate.jobs_of(row, where.data_root, seeds)
-            if reason := gate.changed_task(row, of_row[0].task, where.data_root):
+            of_row = regression.jobs_of(row, where.data_root, seeds)
+            if reason := regression.changed_task(row, of_row[0].task, where.data_root):
                 ran.refused[row.key] = reason
                 continue
         except UserError as error:
@@ -217,7 +217,7 @@ def _rerun(
         jobs += of_row
         rows_of_jobs |= {job.hash: row for job in of_row}
     if jobs:
-        with Board(lambda job: f"{job.task.identity}, {rows_of_jobs[job.hash].label}, seed {job.seed}") as board:
+        with LiveTable(lambda job: f"{job.task.identity}, {rows_of_jobs[job.hash].label}, seed {job.seed}") as board:
             ended = run_plan(
                 plan(jobs, where),
                 replace(where, progress=board.preparing),
@@ -235,8 +235,8 @@ def _rerun(
 
 def _say(judgements: Sequence[Judgement], allow_missing: bool) -> None:
     """One line on standard error for each row that needs somebody's eye."""
-    from mmcl_bench.gate import Verdict
-    from mmcl_bench.gate_report import sentence
+    from mmcl_bench.comparing.gate import Verdict
+    from mmcl_bench.comparing.gate_report import sentence
 
     for judgement in judgements:
         if judgement.verdict not in (Verdict.SAME, Verdict.HELD):
@@ -247,7 +247,7 @@ def _say(judgements: Sequence[Judgement], allow_missing: bool) -> None:
 
 
 def _exit_code(judgements: Sequence[Judgement], allow_missing: bool) -> int:
-    from mmcl_bench.gate import FAILING, Verdict
+    from mmcl_bench.comparing.gate import FAILING, Verdict
 
     verdicts = {judgement.verdict for judgement in judgements}
     if not verdicts.isdisjoint(FAILING):
@@ -260,7 +260,7 @@ def _exit_code(judgements: Sequence[Judgement], allow_missing: bool) -> int:
 
 def _write_markdown(path: Path, text: str) -> None:
     """Adds to the summary of a step in GitHub Actions, which is one file for all that the step says."""
-    from mmcl_bench.gate_report import write
+    from mmcl_bench.comparing.gate_report import write
 
     if str(path) == os.environ.get(STEP_SUMMARY):
         with path.open("a", encoding="utf-8") as file:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli import options
 from mmcl_bench.cli.console import AsJson, progress, show, show_json, status
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mmcl_bench.comparing import Comparison, Side, TaskComparison
+    from mmcl_bench.comparing.records import Comparison, Side, TaskComparison
 
 _SHOWN = 10
 """Changed samples that are printed without --samples."""
@@ -67,18 +68,20 @@ def compare(
         raise UserError(f"{output.parent}: no such folder; make it, or choose another --output")
     root, pattern = paths.results_root(results), task or "*"
 
-    from mmcl_bench import comparing
+    from mmcl_bench.comparing.paired import compare as compared
+    from mmcl_bench.comparing.sides import find_side
+    from mmcl_bench.running.foreign import entry_of_scores
 
     names = (a, b or f"{revision}:{a}")
     with status("reading what is compared"):
         sides: list[Side] = [
-            comparing.find_side(name, root, pattern, data_root)
+            find_side(name, root, pattern, partial(entry_of_scores, task=pattern, data_root=data_root))
             if at == 0 or revision is None
             else _at(revision, a, task)
             for at, name in enumerate(names)
         ]
     with progress("comparing", "tasks") as advance:
-        found = comparing.compare(sides[0], sides[1], names, metric, resamples, advance)
+        found = compared(sides[0], sides[1], names, metric, resamples, advance)
     if samples and found.unpaired:
         raise UserError("leaderboards have no scores, so no samples; leave out --samples")
     if output is not None:
@@ -93,10 +96,9 @@ def compare(
 
 
 def _at(revision: str, path: str, task: str | None) -> Side:
-    from mmcl_bench import comparing
+    from mmcl_bench.comparing.sides import at_revision, filtered
 
-    board = comparing.at_revision(revision, Path(path))
-    return comparing.filtered(board, task or "*")
+    return filtered(at_revision(revision, Path(path)), task or "*")
 
 
 def _tables(found: Comparison, names: tuple[str, str], samples: bool) -> Iterable[Table]:
@@ -138,8 +140,8 @@ def _add(table: Table, cells: Iterable[str], bold: bool = False) -> None:
 
 
 def _metric_table(task: TaskComparison, names: tuple[str, str]) -> Table:
-    from mmcl_bench.report.groups import metric_title
     from mmcl_bench.report.tables import percent_value, signed_percent
+    from mmcl_bench.results.groups import metric_title
 
     n_runs = task.main.paired.n_runs
     notes = [
@@ -173,8 +175,8 @@ def _metric_table(task: TaskComparison, names: tuple[str, str]) -> Table:
 
 
 def _task_table(found: Comparison, names: tuple[str, str]) -> Table:
-    from mmcl_bench.report.groups import metric_title
     from mmcl_bench.report.tables import percent_value, signed_percent
+    from mmcl_bench.results.groups import metric_title
 
     ahead = sum(task.main.paired.difference > 0 for task in found.tasks)
     sure = [task for task in found.tasks if task.main.p_holm <= 0.05]
@@ -222,8 +224,8 @@ def _task_table(found: Comparison, names: tuple[str, str]) -> Table:
 
 
 def _unpaired_table(found: Comparison, names: tuple[str, str]) -> Table:
-    from mmcl_bench.report.groups import metric_title
     from mmcl_bench.report.tables import percent, signed_percent
+    from mmcl_bench.results.groups import metric_title
 
     notes = [
         f"A: {names[0]}",
@@ -241,8 +243,8 @@ def _unpaired_table(found: Comparison, names: tuple[str, str]) -> Table:
 
 
 def _class_table(task: TaskComparison) -> Table:
-    from mmcl_bench.report.groups import metric_title
     from mmcl_bench.report.tables import percent_value
+    from mmcl_bench.results.groups import metric_title
 
     mixed = len({row.seen for row in task.classes}) > 1
     runs = " in all runs" if task.main.paired.n_runs > 1 else ""
@@ -275,7 +277,7 @@ def _title(task: TaskComparison) -> str:
 
 
 def _setting(task: TaskComparison) -> str:
-    from mmcl_bench.metrics import METRICS
+    from mmcl_bench.evaluation.metrics import METRICS
 
     return f"said among {METRICS.get(task.headline).contest} classes"
 
@@ -397,7 +399,7 @@ def _record(found: Comparison, names: tuple[str, str]) -> dict[str, Any]:
 
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    from mmcl_bench.atomic import write_atomically
+    from mmcl_bench.core.files import write_atomically
 
     def write(draft: Path) -> None:
         with draft.open("w", encoding="utf-8", newline="") as file:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench import paths
+from mmcl_bench.core import paths
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import platformdirs
 
-import mmcl_bench
-from mmcl_bench import paths
-from mmcl_bench.atomic import write_atomically
-from mmcl_bench.registry import Registry
+from mmcl_bench.core import paths
+from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.registry import Registry
+from mmcl_bench.core.version import __version__
 
 T = TypeVar("T")
 Row = dict[str, str]
@@ -40,7 +40,7 @@ def described(registry: Registry[T], pattern: str, describe: Callable[[T], Row])
 def _code() -> str:
     """What changes with the code of this package: its version, how many files it has, and when one last changed."""
     changed = [file.stat().st_mtime_ns for file in paths.PACKAGE.rglob("*.py")]
-    return f"{mmcl_bench.__version__} {len(changed)} {max(changed)}"
+    return f"{__version__} {len(changed)} {max(changed)}"
 
 
 def _read(path: Path, code: str) -> dict[str, Row]:

@@ -28,7 +28,7 @@ def export(
 
     from rich.console import Console
 
-    from mmcl_bench.onnx_export import export_onnx
+    from mmcl_bench.inference.onnx import export_onnx
 
     with Console(stderr=True).status("exporting and checking"):
         exported = export_onnx(model, output)

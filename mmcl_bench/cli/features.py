@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli.console import AsJson, DataRoot, progress, show, show_json
 from mmcl_bench.cli.data.listing import Name
 from mmcl_bench.cli.options import Device
+from mmcl_bench.core import paths
 
 if TYPE_CHECKING:
-    from mmcl_bench.skeleton.store import SkeletonDataset
+    from mmcl_bench.datasets.store import SkeletonDataset
     from mmcl_bench.video.build import VideoSource
 
 app = typer.Typer(help="Strips of video, answers and features that methods learn from.", no_args_is_help=True)
@@ -81,9 +81,9 @@ def build(
 
     Stopped or killed, the same command goes on where it was. Nothing is downloaded.
     """
-    from mmcl_bench.devices import find_device
+    from mmcl_bench.core.compute import find_device
+    from mmcl_bench.core.errors import UserError
     from mmcl_bench.encoders.answers import INSTRUCTIONS
-    from mmcl_bench.errors import UserError
 
     if videos is None and not encode and ask is None:
         raise UserError("features build: give --videos to make strips, and --encode or --ask for what to do with them")
@@ -118,10 +118,10 @@ def import_features(
     as_json: AsJson = False,
 ) -> None:
     """Put features that were computed elsewhere with a prepared data set, for use in the place of an encoder."""
+    from mmcl_bench.core.errors import UserError
+    from mmcl_bench.datasets.additions import add_features
     from mmcl_bench.encoders.imported import read_features
-    from mmcl_bench.errors import UserError
-    from mmcl_bench.skeleton.additions import add_features
-    from mmcl_bench.skeleton.store import Modality
+    from mmcl_bench.skeleton.clips import Modality
 
     if rgb is None and instruct is None:
         raise UserError("features import: give --rgb FOLDER or --instruct FOLDER")
@@ -151,7 +151,7 @@ def list_features(name: Name, data_root: DataRoot = None, as_json: AsJson = Fals
 
 
 def _opened(name: str, root: Path) -> SkeletonDataset:
-    from mmcl_bench.skeleton import prepare as preparing
+    from mmcl_bench.datasets import prepare as preparing
 
     with progress(f"generating {name}", "clips") as advance:
         return preparing.open_dataset(name, root, advance)
@@ -159,7 +159,7 @@ def _opened(name: str, root: Path) -> SkeletonDataset:
 
 def _again(dataset: SkeletonDataset) -> SkeletonDataset:
     """The data set as it stands now."""
-    from mmcl_bench.skeleton.store import SkeletonDataset as Opened
+    from mmcl_bench.datasets.store import SkeletonDataset as Opened
 
     return Opened.open(dataset.folder)
 
@@ -173,7 +173,7 @@ def _source(
     size: str | None,
     device: str,
 ) -> VideoSource:
-    from mmcl_bench.errors import UserError
+    from mmcl_bench.core.errors import UserError
     from mmcl_bench.video.build import VideoSource
     from mmcl_bench.video.strips import StripForm
 
@@ -221,10 +221,10 @@ def _ask(
     """Puts the answers with the set, where it brings none of its own, and the mean pooled states as features."""
     import numpy as np
 
+    from mmcl_bench.datasets.additions import add_answers, add_features
     from mmcl_bench.encoders.answers import ask
     from mmcl_bench.encoders.multimodal import MultimodalModel
-    from mmcl_bench.skeleton.additions import add_answers, add_features
-    from mmcl_bench.skeleton.store import Modality
+    from mmcl_bench.skeleton.clips import Modality
 
     model = MultimodalModel(model_name, device, longest)
     name = _stored_name(called or model.name.removeprefix("hf:"))
@@ -251,7 +251,7 @@ def _ask(
 def _rows_with_strips(dataset: SkeletonDataset) -> list[int]:
     """Raises :class:`UserError` for a set without strips."""
     from mmcl_bench.encoders.features import require_modality
-    from mmcl_bench.skeleton.store import Modality
+    from mmcl_bench.skeleton.clips import Modality
 
     require_modality(dataset, Modality.RGB)
     strips = dataset.card.addition("strips")
@@ -261,7 +261,7 @@ def _rows_with_strips(dataset: SkeletonDataset) -> list[int]:
 
 def _stored_name(text: str) -> str:
     """A name for a spec and a file."""
-    from mmcl_bench.errors import UserError
+    from mmcl_bench.core.errors import UserError
 
     name = re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:60]
     if not name:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli import options
 from mmcl_bench.cli.jobs import TaskWish, by_stream, run_jobs, surroundings
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from mmcl_bench.jobs import Job
-    from mmcl_bench.tasks import Task
+    from mmcl_bench.protocols.cards import Task
+    from mmcl_bench.running.jobs import Job
 
 
 def fuse(
@@ -57,8 +57,8 @@ def fuse(
     """Fuse the scores of several jobs into a result of its own, and run those of them that are missing."""
     wanted = TaskWish(task, split, dataset, source, target, duplicates, parameters).find(data_root)
 
-    from mmcl_bench import fusion
     from mmcl_bench.report import tables
+    from mmcl_bench.running import fusion
 
     overrides = options.key_values("--set", settings)
 
@@ -78,20 +78,21 @@ def fuse(
         return _jobs_by_stream(wanted, streams, seed, method, preset, overrides, limit)
 
     chosen_weights, chosen_scale = fusion.parse_weights(weights), fusion.parse_scale(scale)
-    wishes = [fusion.FusionJob(jobs_of(seed), chosen_weights, chosen_scale) for seed in range(seeds)]
-    for wish in wishes:
-        wish.check()
+    fusions = [fusion.FusionJob(jobs_of(seed), chosen_weights, chosen_scale) for seed in range(seeds)]
+    for fusion_job in fusions:
+        fusion_job.check()
     where = surroundings(data_root, results, device)
     ran = run_jobs(
-        [job for wish in wishes for job in wish.members],
+        [job for fusion_job in fusions for job in fusion_job.members],
         where,
         fresh,
         fusion.describe,
-        again=fusion.lacks_validation if wishes[0].uses_validation else lambda stored: False,
+        again=fusion.lacks_validation if fusions[0].uses_validation else lambda stored: False,
     )
     by_hash = {stored.result.job_hash: stored for stored in ran}
     fused = [
-        fusion.run_fusion(wish, [by_hash[job.hash] for job in wish.members], where.results_root)[0] for wish in wishes
+        fusion.run_fusion(fusion_job, [by_hash[job.hash] for job in fusion_job.members], where.results_root)[0]
+        for fusion_job in fusions
     ]
     if as_json:
         import json
@@ -107,8 +108,8 @@ def fuse(
 def _jobs_by_stream(
     task: Task, streams: str, seed: int, method: str, preset: str, overrides: dict[str, str], limit: int | None
 ) -> tuple[Job, ...]:
-    from mmcl_bench.jobs import make_job
     from mmcl_bench.methods import METHODS
+    from mmcl_bench.running.jobs import make_job
 
     chosen = METHODS.get(method)
     each = by_stream(chosen, preset, streams, overrides)

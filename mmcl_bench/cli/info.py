@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli import options
 from mmcl_bench.cli.console import AsJson, show, show_json, status
-from mmcl_bench.devices import find_device
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.compute import find_device
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mmcl_bench.cost import Cost
-    from mmcl_bench.skeleton.store import Modality
+    from mmcl_bench.inference.cost import Cost
+    from mmcl_bench.skeleton.clips import Modality
 
 DEFAULT_LAYOUT, DEFAULT_CLASSES = "kinect-v2", 60
 """Those of NTU RGB+D."""
@@ -51,9 +51,9 @@ def info(
 
     Weights are untrained and clips are random: neither changes the cost.
     """
-    from mmcl_bench.cost import Blueprint, measure
-    from mmcl_bench.jobs import settings_of
+    from mmcl_bench.inference.cost import Blueprint, measure
     from mmcl_bench.methods import METHODS
+    from mmcl_bench.running.jobs import settings_of
 
     chosen = METHODS.get(method)
     own = settings_of(chosen, preset, options.key_values("--set", settings))
@@ -81,10 +81,10 @@ class _Subject:
 
 
 def _subject(dataset: str | None, layout: str | None, classes: int | None, data_root: Path) -> _Subject:
-    from mmcl_bench.datasets import dataset_facts
+    from mmcl_bench.datasets.readers import READERS
+    from mmcl_bench.datasets.store import CARD, SkeletonDataset
+    from mmcl_bench.protocols.dataset_facts import dataset_facts
     from mmcl_bench.skeleton.layouts import get_layout
-    from mmcl_bench.skeleton.readers import READERS
-    from mmcl_bench.skeleton.store import CARD, SkeletonDataset
 
     if dataset is None:
         return _Subject(get_layout(layout or DEFAULT_LAYOUT).name, classes or DEFAULT_CLASSES, None)
@@ -100,7 +100,7 @@ def _subject(dataset: str | None, layout: str | None, classes: int | None, data_
 def _feature_dims(encoders: Mapping[Modality, str], modalities: frozenset[Modality] | None) -> dict[Modality, int]:
     """The width of each teacher's features, from what its encoder makes of a blank image or a word."""
     from mmcl_bench.encoders import image_encoder, text_encoder
-    from mmcl_bench.skeleton.store import Modality
+    from mmcl_bench.skeleton.clips import Modality
 
     dims: dict[Modality, int] = {}
     for modality, spec in encoders.items():

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli.options import key_values, names
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from mmcl_bench.jobs import Job
-    from mmcl_bench.methods.base import Method, Progress
-    from mmcl_bench.results import Stored
-    from mmcl_bench.runner import Surroundings
-    from mmcl_bench.tasks import Task
+    from mmcl_bench.methods.base import Method
+    from mmcl_bench.protocols.cards import Task
+    from mmcl_bench.protocols.problem import Progress
+    from mmcl_bench.results.store import Stored
+    from mmcl_bench.running.jobs import Job
+    from mmcl_bench.running.runner import RunSite
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class TaskWish:
 
     def find(self, data_root: Path | None) -> Task:
         """The task. Raises :class:`UserError` where there is none of that name."""
-        from mmcl_bench.tasks import find_task
+        from mmcl_bench.protocols.catalogue import find_task
 
         if self.target is not None and self.dataset is not None:
             raise UserError("--target and --dataset both name the data set to test on; give one")
@@ -49,26 +50,24 @@ class TaskWish:
         return find_task(self.task, self.target or self.dataset, self.source, bound, paths.data_root(data_root))
 
 
-def surroundings(
-    data_root: Path | None, results: Path | None, device: str, scalars: Path | None = None
-) -> Surroundings:
+def surroundings(data_root: Path | None, results: Path | None, device: str, scalars: Path | None = None) -> RunSite:
     """Where the jobs of a command run."""
-    from mmcl_bench.devices import find_device
-    from mmcl_bench.runner import Surroundings
+    from mmcl_bench.core.compute import find_device
+    from mmcl_bench.running.runner import RunSite
 
     root, results_root = paths.data_root(data_root), paths.results_root(results)
-    return Surroundings(root, results_root, find_device(device), scalars=scalars, any_device=device == "auto")
+    return RunSite(root, results_root, find_device(device), scalars=scalars, any_device=device == "auto")
 
 
 def run_jobs(
     jobs: Sequence[Job],
-    where: Surroundings,
+    where: RunSite,
     fresh: bool,
     describe: Callable[[Job], str],
     again: Callable[[Stored], bool] = lambda stored: False,
 ) -> list[Stored]:
     """Runs what is not stored, with live progress; a stored result for which ``again`` holds is made anew."""
-    from mmcl_bench.runner import run_job
+    from mmcl_bench.running.runner import run_job
 
     stored = []
     for number, job in enumerate(jobs, 1):

@@ -20,7 +20,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 @app.command()
 def tasks(pattern: Pattern = "*", as_json: AsJson = False) -> None:
     """List the tasks, at the default of their parameters."""
-    from mmcl_bench.tasks import list_tasks
+    from mmcl_bench.protocols.catalogue import list_tasks
 
     rows = [
         {
@@ -56,7 +56,7 @@ def methods(pattern: Pattern = "*", as_json: AsJson = False) -> None:
 @app.command()
 def datasets(pattern: Pattern = "*", as_json: AsJson = False) -> None:
     """List the data sets that can be read."""
-    from mmcl_bench.skeleton.readers import READERS
+    from mmcl_bench.datasets.readers import READERS
 
     rows = described(
         READERS,
@@ -111,9 +111,9 @@ def backbones(pattern: Pattern = "*", as_json: AsJson = False) -> None:
 @app.command()
 def splits(pattern: Pattern = "*", as_json: AsJson = False) -> None:
     """List the zero-shot splits of every class table, as table/split."""
-    from mmcl_bench import facts
+    from mmcl_bench.protocols import splits
 
-    found = [split for table in facts.split_tables() for split in facts.splits(table).values()]
+    found = [split for table in splits.split_tables() for split in splits.splits(table).values()]
     rows = [
         {
             "split": f"{split.table}/{split.name}",

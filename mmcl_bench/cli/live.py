@@ -12,17 +12,17 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from mmcl_bench.engines import Outcome
-    from mmcl_bench.jobs import Job
-    from mmcl_bench.results import Stored
+    from mmcl_bench.results.store import Stored
+    from mmcl_bench.running.engines import Outcome
+    from mmcl_bench.running.jobs import Job
 
 _SAID = {"new": "done", "stored": "stored by another run", "failed": "failed", "lost": "failed"}
 
 
-class Board:
+class LiveTable:
     """On a terminal, one line for all and one for each job that runs. Elsewhere, one line for each that ended.
 
-    Everything is written to standard error. Used as a context; a :class:`~mmcl_bench.coordinating.Watcher`.
+    Everything is written to standard error. Used as a context; a :class:`~mmcl_bench.running.coordinating.RunObserver`.
     """
 
     def __init__(self, describe: Callable[[Job], str]) -> None:
@@ -34,7 +34,7 @@ class Board:
         self._failed = 0
         self._progress = _progress()
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> LiveTable:
         self._progress.start()
         return self
 
@@ -43,25 +43,25 @@ class Board:
     ) -> None:
         self._progress.stop()
 
-    def begins(self, jobs: Sequence[Job]) -> None:
+    def on_start(self, jobs: Sequence[Job]) -> None:
         self._jobs = jobs
         self._all = self._progress.add_task("all jobs", total=len(jobs), figures="")
 
-    def stands(self, job: Job, stored: Stored) -> None:
+    def on_stored(self, job: Job, stored: Stored) -> None:
         typer.echo(f"{self._describe(job)}: stored result of {stored.folder}", err=True)
 
     def preparing(self, phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-        """Shows what is made before jobs begin; a :data:`~mmcl_bench.methods.base.Progress`."""
+        """Shows what is made before jobs begin; a :data:`~mmcl_bench.protocols.problem.Progress`."""
         self._show(-1, phase, done, total, "")
         if done == total:
             self._drop(-1)
 
-    def heard(self, place: int, phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+    def on_progress(self, place: int, phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         text = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
         self._started.setdefault(place, time.monotonic())
         self._show(place, f"{self._describe(self._jobs[place])}  {phase}", done, total, text)
 
-    def ended(self, place: int, outcome: Outcome) -> None:
+    def on_end(self, place: int, outcome: Outcome) -> None:
         self._done += 1
         self._failed += outcome.state in ("failed", "lost")
         self._drop(place)
@@ -70,9 +70,9 @@ class Board:
         if not self._progress.disable and outcome.state == "new":
             return
         took = f" in {time.monotonic() - self._started[place]:.0f} s" if place in self._started else ""
-        said = _SAID.get(outcome.state, outcome.state) + (f": {outcome.error}" if outcome.error else took)
+        message = _SAID.get(outcome.state, outcome.state) + (f": {outcome.error}" if outcome.error else took)
         self._progress.console.print(
-            f"{self._describe(self._jobs[place])}: {said} ({self._done} of {len(self._jobs)})",
+            f"{self._describe(self._jobs[place])}: {message} ({self._done} of {len(self._jobs)})",
             markup=False,
             highlight=False,
             soft_wrap=True,

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmcl_bench import paths
 from mmcl_bench.cli.jobs import TaskWish, by_stream
 from mmcl_bench.cli.options import key_values, names
-from mmcl_bench.errors import UserError
-from mmcl_bench.registry import unknown
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import unknown
 
 if TYPE_CHECKING:
-    from mmcl_bench.jobs import Job
-    from mmcl_bench.suites import Matrix, Splits, TaskFinder
-    from mmcl_bench.tasks import Task
+    from mmcl_bench.protocols.cards import Task
+    from mmcl_bench.protocols.catalogue import Splits, TaskFinder
+    from mmcl_bench.running.jobs import Job
+    from mmcl_bench.running.suites import Matrix
 
 _METHOD, _PRESET, _SEEDS = "mmcl", "quick", 1
 
@@ -47,7 +48,8 @@ class MatrixWish:
             return self._of_suite(data_root)
         if not self.tasks:
             raise UserError("name what to run: a task, such as zero-shot, a pattern such as 'zero-shot/*', or --suite")
-        from mmcl_bench.suites import TaskFinder, jobs_of, require_splits
+        from mmcl_bench.protocols.catalogue import TaskFinder, require_splits
+        from mmcl_bench.running.suites import jobs_of
 
         finder = TaskFinder(paths.data_root(data_root))
         tasks = [task for name in self.tasks for task in self._tasks(name, finder, data_root)]
@@ -63,7 +65,7 @@ class MatrixWish:
         )
 
     def _tasks(self, name: str, finder: TaskFinder, data_root: Path | None) -> list[Task]:
-        from mmcl_bench.suites import is_pattern
+        from mmcl_bench.protocols.catalogue import is_pattern
 
         if self.split is not None and self.splits is not None:
             raise UserError("--split and --splits both name the split; give one")
@@ -84,7 +86,7 @@ class MatrixWish:
         return "all" if self.splits == "all" else tuple(names(self.splits or ""))
 
     def _of_suite(self, data_root: Path | None) -> list[Job]:
-        from mmcl_bench.suites import Suite, load_suite
+        from mmcl_bench.running.suites import Suite, load_suite
 
         foreign = {
             "a task": self.tasks,

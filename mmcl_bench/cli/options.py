@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from mmcl_bench import paths
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 TaskName = Annotated[
     str,

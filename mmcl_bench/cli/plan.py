@@ -13,7 +13,7 @@ from mmcl_bench.cli.matrix import MatrixWish
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from mmcl_bench.planning import Planned, Totals
+    from mmcl_bench.running.planning import Planned, Totals
 
 STYLES = {"done": "green", "partial": "cyan", "missing": "", "stale": "yellow", "damaged": "red", "failed": "red"}
 
@@ -62,8 +62,8 @@ def plan(
     )
     jobs = wish.jobs(data_root)
 
-    from mmcl_bench.planning import plan as look
-    from mmcl_bench.planning import totals
+    from mmcl_bench.running.planning import plan as look
+    from mmcl_bench.running.planning import totals
 
     planned = look(jobs, surroundings(data_root, results, device))
     summed = totals(planned)
@@ -103,13 +103,13 @@ def _table(planned: Sequence[Planned]) -> RenderableType:
 
 def _method(planned: Planned) -> str:
     """The method with what differs from its preset, and the limit, as one would ask for it."""
-    from mmcl_bench.settings import setting_text
+    from mmcl_bench.core.settings import setting_text
 
     job = planned.job
-    said = [f"{key}={setting_text(value)}" for key, value in job.overrides.items()]
-    said += [f"limit={job.limit}"] if job.limit is not None else []
+    message = [f"{key}={setting_text(value)}" for key, value in job.overrides.items()]
+    message += [f"limit={job.limit}"] if job.limit is not None else []
     name = job.method if job.preset == "quick" else f"{job.method} ({job.preset})"
-    return f"{name}[{','.join(said)}]" if said else name
+    return f"{name}[{','.join(message)}]" if message else name
 
 
 def _span(seeds: Sequence[int]) -> str:

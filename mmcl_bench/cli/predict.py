@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli import options
 from mmcl_bench.cli.console import AsJson, progress
 from mmcl_bench.cli.options import key_values
 from mmcl_bench.cli.trained import Job, OfMethod, OfSeed, Text, Texts, trained_model
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from mmcl_bench.predicting import Prediction
+    from mmcl_bench.inference.predict import Prediction
 
 
 def predict(
@@ -76,8 +76,8 @@ def predict(
         raise UserError("--calibrated is for the job's own classes; leave it out, or the class texts")
     model = trained_model(job, method, seed, text, texts, device, data_root, results)
 
-    from mmcl_bench.predicting import predict as predictions_of
-    from mmcl_bench.skeleton.sources import open_source
+    from mmcl_bench.datasets.sources import open_source
+    from mmcl_bench.inference.predict import predict as predictions_of
 
     bad: dict[str, str] = {}
 
@@ -112,7 +112,7 @@ def predict(
 
 def _write(output: Path | None, write: Callable[[TextIO], int]) -> int:
     """Writes to a file in one step, or to standard output; returns what ``write`` counted."""
-    from mmcl_bench.atomic import write_atomically
+    from mmcl_bench.core.files import write_atomically
 
     if output is None:
         return write(sys.stdout)

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli import options
 from mmcl_bench.cli.console import AsJson, progress, show_json, status
+from mmcl_bench.core import paths
 
 
 class Figures(StrEnum):

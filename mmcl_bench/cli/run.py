@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli import options
 from mmcl_bench.cli.console import show, show_json
 from mmcl_bench.cli.jobs import run_jobs, surroundings
-from mmcl_bench.cli.live import Board
+from mmcl_bench.cli.live import LiveTable
 from mmcl_bench.cli.matrix import MatrixWish
+from mmcl_bench.core import paths
 
 if TYPE_CHECKING:
-    from mmcl_bench.coordinating import Ran
-    from mmcl_bench.engines import Engine
-    from mmcl_bench.jobs import Job
-    from mmcl_bench.runner import Surroundings
+    from mmcl_bench.running.coordinating import PlanResult
+    from mmcl_bench.running.engines import Engine
+    from mmcl_bench.running.jobs import Job
+    from mmcl_bench.running.runner import RunSite
 
 SOME_FAILED = 1
 
@@ -89,7 +89,8 @@ def run(
     )
     jobs = wish.jobs(data_root)
 
-    from mmcl_bench.engines import ENGINES, limit_threads
+    from mmcl_bench.core.compute import limit_threads
+    from mmcl_bench.running.engines import ENGINES
 
     chosen = ENGINES.get(engine)(workers, options.key_values("--engine-option", engine_options))
     where = surroundings(data_root, results, device, tensorboard)
@@ -120,18 +121,18 @@ def run(
 
 def _run_all(
     jobs: Sequence[Job],
-    where: Surroundings,
+    where: RunSite,
     engine: Engine,
     describe: Callable[[Job], str],
     fresh: bool,
     retry_failed: bool,
     threads: int | None,
-) -> Ran:
-    from mmcl_bench.coordinating import run_plan
-    from mmcl_bench.planning import plan
+) -> PlanResult:
+    from mmcl_bench.running.coordinating import run_plan
+    from mmcl_bench.running.planning import plan
 
     planned = plan(jobs, where)
-    with Board(lambda job: f"{describe(job)}, seed {job.seed}") as board:
+    with LiveTable(lambda job: f"{describe(job)}, seed {job.seed}") as board:
         return run_plan(
             planned,
             replace(where, progress=board.preparing),

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli import options
 from mmcl_bench.cli.console import AsJson, show, show_json, status
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mmcl_bench.scoring import ForeignRun, Judge
-    from mmcl_bench.stats import Interval
+    from mmcl_bench.evaluation.statistics import Interval
+    from mmcl_bench.running.foreign import ForeignRun, ScoredTask
 
 
 def score(
@@ -73,8 +73,8 @@ def score(
     if store and name is None:
         raise UserError("--store needs --name, what tables shall call the method")
 
-    from mmcl_bench import scoring
-    from mmcl_bench.tasks import load_task
+    from mmcl_bench.protocols.catalogue import load_task
+    from mmcl_bench.running import foreign as scoring
 
     if store:
         scoring.check_name(str(name))
@@ -83,21 +83,21 @@ def score(
     if held_out and len(held_out) != len(given):
         raise UserError(f"{len(held_out)} --validation files for {len(given)} of scores; give one for each")
     with status("reading the task's data and the scores"):
-        judge = scoring.Judge(load_task(task, paths.data_root(data_root)), paths.data_root(data_root))
+        scored_task = scoring.ScoredTask(load_task(task, paths.data_root(data_root)), paths.data_root(data_root))
         if template is not None:
-            n_rows = scoring.write_template(template, judge)
-            typer.echo(f"{template}: {n_rows} clips, {len(judge.classes)} classes", err=True)
+            n_rows = scoring.write_template(template, scored_task)
+            typer.echo(f"{template}: {n_rows} clips, {len(scored_task.classes)} classes", err=True)
             return
         runs = []
         for at, path in enumerate(given):
             of_validation = scoring.read_score_file(held_out[at]) if held_out else None
             runs.append(
                 scoring.ForeignRun(
-                    judge,
+                    scored_task,
                     name or given[0].stem,
                     seed + at,
                     scoring.read_score_file(path, samples),
-                    judge.calibration(calibration, of_validation),
+                    scored_task.calibration(calibration, of_validation),
                     transductive,
                 )
             )
@@ -105,9 +105,9 @@ def score(
     stored = [run.store(paths.results_root(results)) for run in runs] if store else []
     folders = [str(each.folder) for each in stored]
     if as_json:
-        show_json(_record(judge, runs, intervals, folders))
+        show_json(_record(scored_task, runs, intervals, folders))
         return
-    show(_table(judge, runs, intervals))
+    show(_table(scored_task, runs, intervals))
     for folder in folders:
         typer.echo(f"stored in {folder}", err=True)
 
@@ -116,13 +116,13 @@ def _intervals(runs: Sequence[ForeignRun]) -> dict[str, list[Interval]]:
     """By metric: the interval of each file, then, of several, that of their mean."""
     import numpy as np
 
-    from mmcl_bench.metrics import METRICS
-    from mmcl_bench.recording import LEVEL, RESAMPLES
-    from mmcl_bench.seeds import derive_seed
-    from mmcl_bench.stats import bootstrap_interval
+    from mmcl_bench.core.seeds import derive_seed
+    from mmcl_bench.evaluation.metrics import METRICS
+    from mmcl_bench.evaluation.statistics import bootstrap_interval
+    from mmcl_bench.running.recording import LEVEL, RESAMPLES
 
     found = {}
-    for metric in map(METRICS.get, runs[0].judge.task.card.metrics):
+    for metric in map(METRICS.get, runs[0].scored_task.task.card.metrics):
         groups = [[run] for run in runs] + ([list(runs)] if len(runs) > 1 else [])
         found[metric.name] = [
             bootstrap_interval(
@@ -140,23 +140,23 @@ def _intervals(runs: Sequence[ForeignRun]) -> dict[str, list[Interval]]:
     return found
 
 
-def _table(judge: Judge, runs: Sequence[ForeignRun], intervals: dict[str, list[Interval]]) -> Table:
+def _table(scored_task: ScoredTask, runs: Sequence[ForeignRun], intervals: dict[str, list[Interval]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from mmcl_bench.metrics import METRICS
+    from mmcl_bench.evaluation.metrics import METRICS
     from mmcl_bench.report.tables import percent
 
     notes = [
         f"percent, with 95% intervals over test samples{' and files' if len(runs) > 1 else ''}; "
-        f"{len(judge.sample_ids)} test clips",
+        f"{len(scored_task.sample_ids)} test clips",
         "scores from elsewhere: nobody here saw how epoch and settings were chosen",
     ]
-    if judge.task.card.family == "zero-shot":
+    if scored_task.task.card.family == "zero-shot":
         notes += sorted({run.calibration.told for run in runs})
     setting = "transductive" if runs[0].transductive else "inductive"
     table = Table(
-        title=Text(f"{judge.task.identity}  {runs[0].name} (foreign, {setting})", style="bold"),
+        title=Text(f"{scored_task.task.identity}  {runs[0].name} (foreign, {setting})", style="bold"),
         caption=Text("\n".join(notes)),
         title_justify="left",
         caption_justify="left",
@@ -171,15 +171,15 @@ def _table(judge: Judge, runs: Sequence[ForeignRun], intervals: dict[str, list[I
     table.add_column("n", justify="right")
     for metric, found in intervals.items():
         cells = [METRICS.get(metric).title, *map(percent, found), str(found[0].n)]
-        table.add_row(*map(Text, cells), style="bold" if metric == judge.task.card.main_metric else None)
+        table.add_row(*map(Text, cells), style="bold" if metric == scored_task.task.card.main_metric else None)
     return table
 
 
 def _record(
-    judge: Judge, runs: Sequence[ForeignRun], intervals: dict[str, list[Interval]], folders: Sequence[str]
+    scored_task: ScoredTask, runs: Sequence[ForeignRun], intervals: dict[str, list[Interval]], folders: Sequence[str]
 ) -> dict[str, Any]:
-    from mmcl_bench.metrics import per_class_accuracy
-    from mmcl_bench.recording import number
+    from mmcl_bench.evaluation.metrics import per_class_accuracy
+    from mmcl_bench.running.recording import number
 
     def figures(at: int) -> dict[str, Any]:
         return {
@@ -194,13 +194,13 @@ def _record(
         }
 
     return {
-        "task": judge.task.identity,
-        "task_hash": judge.task.hash,
+        "task": scored_task.task.identity,
+        "task_hash": scored_task.task.hash,
         "method": runs[0].name,
         "foreign": True,
         "transductive": runs[0].transductive,
-        "n_test": len(judge.sample_ids),
-        "main_metric": judge.task.card.main_metric,
+        "n_test": len(scored_task.sample_ids),
+        "main_metric": scored_task.task.card.main_metric,
         "runs": [
             {
                 "file": str(run.file.path),
@@ -210,7 +210,7 @@ def _record(
                 "metrics": figures(at),
                 "per_class": {
                     name: number(share)
-                    for name, share in zip(judge.classes, per_class_accuracy(run.scored), strict=True)
+                    for name, share in zip(scored_task.classes, per_class_accuracy(run.scored), strict=True)
                 },
                 "folder": folders[at] if folders else None,
             }

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli.options import key_values
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from mmcl_bench.predicting import TrainedModel
+    from mmcl_bench.inference.predict import TrainedModel
 
 Job = Annotated[
     str,
@@ -53,8 +53,8 @@ def trained_model(
     results: Path | None,
 ) -> TrainedModel:
     """The model that the options name, with their class texts. Raises :class:`UserError`."""
-    from mmcl_bench.devices import find_device
-    from mmcl_bench.predicting import TrainedModel, find_job, read_texts
+    from mmcl_bench.core.compute import find_device
+    from mmcl_bench.inference.predict import TrainedModel, find_job, read_texts
 
     if text and texts:
         raise UserError("--text and --texts both name the classes; give one")

@@ -1,18 +1,18 @@
 """Frozen feature extractors for text and images, and the cache of what they gave.
 
 An encoder is named by a spec, ``family[:model][:weights path]``: ``minilm``, ``clip:ViT-B-32:/path/file.safetensors``,
-``hf:<name or folder>``, ``efficientnet-lite0``, ``timm:resnet34``, ``torchvision:inception_v3``. A family is one file
-with an :class:`EncoderFamily` in it. Nothing is ever downloaded, and random weights are never used.
+``hf:<name or folder>``, ``efficientnet-lite0``, ``timm:resnet34``, ``torchvision:inception_v3``. A family is an
+:class:`EncoderFamily` with a ``name``, in a file of this folder. Nothing is ever downloaded, and random weights are
+never used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.registry import Registry
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import Registry, declared_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,12 +51,12 @@ class ImageEncoder(Protocol):
         ...
 
 
-@dataclass(frozen=True)
 class EncoderFamily:
-    """What a file of this package offers: one way to make encoders, for text, for images or for both."""
+    """One way to make encoders, for text, for images or for both."""
 
-    summary: str
-    usage: str
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    usage: ClassVar[str]
     """How a spec of this family is written."""
     text: Callable[[str], TextEncoder] | None = None
     """Makes a text encoder from what follows ``family:`` in the spec; raises :class:`UserError`."""
@@ -64,18 +64,7 @@ class EncoderFamily:
     """Makes an image encoder from what follows ``family:`` in the spec; raises :class:`UserError`."""
 
 
-ENCODERS: Registry[EncoderFamily] = Registry(
-    "encoder",
-    "mmcl_bench.encoders",
-    {
-        "clip": "mmcl_bench.encoders.clip:FAMILY",
-        "efficientnet-lite0": "mmcl_bench.encoders.efficientnet_lite0:FAMILY",
-        "hf": "mmcl_bench.encoders.hf:FAMILY",
-        "minilm": "mmcl_bench.encoders.minilm:FAMILY",
-        "timm": "mmcl_bench.encoders.timm:FAMILY",
-        "torchvision": "mmcl_bench.encoders.torchvision:FAMILY",
-    },
-)
+ENCODERS: Registry[type[EncoderFamily]] = Registry("encoder", "mmcl_bench.encoders", declared_in(__name__, __path__[0]))
 
 
 def on_device(encoder: ImageEncoder, device: str, spec: str) -> ImageEncoder:

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.encoders.cache import Progress, folder_name, read_arrays, write_arrays
 from mmcl_bench.encoders.features import batched, require_all, strips_of
 from mmcl_bench.encoders.multimodal import Answer, MultimodalModel
-from mmcl_bench.errors import UserError
-from mmcl_bench.skeleton.store import Modality, SkeletonDataset
+from mmcl_bench.skeleton.clips import Modality
 
 BLOCK = 32
 """Clips in one file of answers."""

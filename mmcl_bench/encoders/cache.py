@@ -18,7 +18,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from mmcl_bench.atomic import write_atomically
+from mmcl_bench.core.files import write_atomically
 from mmcl_bench.encoders import text_encoder
 
 FORMAT = "2"

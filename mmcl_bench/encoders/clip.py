@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders import EncoderFamily
 from mmcl_bench.encoders.images import encode_windows, to_tensor
 from mmcl_bench.encoders.weights import (
@@ -22,7 +23,6 @@ from mmcl_bench.encoders.weights import (
     read_state_dict,
     unknown_model,
 )
-from mmcl_bench.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -239,9 +239,9 @@ def _a_repository(architecture: str) -> str:
     return next((repository for repository in repositories if repository), architecture)
 
 
-FAMILY = EncoderFamily(
-    summary="CLIP by open_clip, for text and images",
-    usage="clip:<open_clip model>[:<weights file>]",
-    text=ClipTextEncoder,
-    image=ClipImageEncoder,
-)
+class ClipFamily(EncoderFamily):
+    name = "clip"
+    summary = "CLIP by open_clip, for text and images"
+    usage = "clip:<open_clip model>[:<weights file>]"
+    text = ClipTextEncoder
+    image = ClipImageEncoder

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders import EncoderFamily
 from mmcl_bench.encoders.timm import bare_model, encode_with_timm
 from mmcl_bench.encoders.weights import packaged_folder, read_state_dict, refuse_argument, require_hash
-from mmcl_bench.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,11 +30,11 @@ SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 class EfficientNetLite0:
     """1280 features an image, averaged over all positions of an input at its own resolution."""
 
-    name = "efficientnet-lite0"
     weight_hash = SHA256
     device = "cpu"
 
     def __init__(self, argument: str = "") -> None:
+        self.name = EfficientNetLite0Family.name
         refuse_argument(self.name, argument)
 
     def encode(self, images: Iterable[Image.Image]) -> np.ndarray:
@@ -69,8 +69,8 @@ def in_timm_names(packaged: Mapping[str, torch.Tensor], model: torch.nn.Module) 
     return renamed
 
 
-FAMILY = EncoderFamily(
-    summary="EfficientNet-Lite0, ImageNet weights from a package, 1280 features at the image's own resolution",
-    usage="efficientnet-lite0",
-    image=EfficientNetLite0,
-)
+class EfficientNetLite0Family(EncoderFamily):
+    name = "efficientnet-lite0"
+    summary = "EfficientNet-Lite0, ImageNet weights from a package, 1280 features at the image's own resolution"
+    usage = "efficientnet-lite0"
+    image = EfficientNetLite0

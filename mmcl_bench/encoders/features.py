@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from PIL import Image
 
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.store import Addition, SkeletonDataset
 from mmcl_bench.encoders import image_encoder, on_device, text_encoder
 from mmcl_bench.encoders.cache import FeatureCache, Progress
-from mmcl_bench.errors import UserError
-from mmcl_bench.skeleton.store import Addition, Modality, SkeletonDataset
+from mmcl_bench.skeleton.clips import Modality
 
 if TYPE_CHECKING:
     import pandas as pd

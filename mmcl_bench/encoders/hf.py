@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders import EncoderFamily
 from mmcl_bench.encoders.weights import cached_hub_file, file_hash
-from mmcl_bench.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -250,8 +250,8 @@ def hf_text_encoder(argument: str) -> TransformersTextEncoder:
     return TransformersTextEncoder(folder, f"hf:{folder.resolve().name if local else argument}")
 
 
-FAMILY = EncoderFamily(
-    summary="any text model of transformers on this machine, mean-pooled unless its own files say otherwise",
-    usage="hf:<name or folder>",
-    text=hf_text_encoder,
-)
+class TransformersFamily(EncoderFamily):
+    name = "hf"
+    summary = "any text model of transformers on this machine, mean-pooled unless its own files say otherwise"
+    usage = "hf:<name or folder>"
+    text = staticmethod(hf_text_encoder)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.skeleton.archive import BadFile
-from mmcl_bench.skeleton.formats.npy import read_array
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.formats.archive import BadFile
+from mmcl_bench.datasets.formats.npy import read_array
 
 SAMPLE_IDS = "sample_ids.txt"
 NO_FILE = "has no features in the folder"

@@ -20,10 +20,10 @@ SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 class MiniLM:
     """Mean over the tokens, then L2 normalisation; a text is cut after 256 tokens."""
 
-    name = "minilm"
     weight_hash = SHA256
 
     def __init__(self, argument: str = "") -> None:
+        self.name = MiniLMFamily.name
         refuse_argument(self.name, argument)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
@@ -37,8 +37,8 @@ class MiniLM:
         return TransformersTextEncoder(folder, self.name)
 
 
-FAMILY = EncoderFamily(
-    summary="all-MiniLM-L6-v2, weights from a package, 384 features of unit length",
-    usage="minilm",
-    text=MiniLM,
-)
+class MiniLMFamily(EncoderFamily):
+    name = "minilm"
+    summary = "all-MiniLM-L6-v2, weights from a package, 384 features of unit length"
+    usage = "minilm"
+    text = MiniLM

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders.hf import load_local, model_folder, require_trained, weights_hash
-from mmcl_bench.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -135,14 +135,14 @@ class MultimodalModel:
         """Tokens that end an answer or fill it up."""
         tokenizer = self._tokenizer
         text_config = self._model.config.get_text_config()
-        said = [
+        message = [
             tokenizer.eos_token_id,
             tokenizer.pad_token_id,
             tokenizer.sep_token_id,
             getattr(text_config, "eos_token_id", None),
             getattr(self._model.generation_config, "eos_token_id", None),
         ]
-        listed = [each if isinstance(each, list | tuple) else [each] for each in said if each is not None]
+        listed = [each if isinstance(each, list | tuple) else [each] for each in message if each is not None]
         return frozenset(int(token) for tokens in listed for token in tokens)
 
     @property

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders import EncoderFamily
 from mmcl_bench.encoders.images import at_native_height, encode_by_shape, encode_windows, to_tensor
 from mmcl_bench.encoders.weights import (
@@ -16,7 +17,6 @@ from mmcl_bench.encoders.weights import (
     read_state_dict,
     unknown_model,
 )
-from mmcl_bench.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,8 +116,8 @@ def _cached_weights(model_name: str) -> Path:
     return found
 
 
-FAMILY = EncoderFamily(
-    summary="any image model of timm, pooled before its classifier",
-    usage="timm:<model>[:<weights file>]",
-    image=TimmImageEncoder,
-)
+class TimmFamily(EncoderFamily):
+    name = "timm"
+    summary = "any image model of timm, pooled before its classifier"
+    usage = "timm:<model>[:<weights file>]"
+    image = TimmImageEncoder

@@ -8,17 +8,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders import EncoderFamily
 from mmcl_bench.encoders.images import at_native_height, encode_by_shape, encode_windows, to_tensor
 from mmcl_bench.encoders.weights import file_hash, model_and_weights, read_state_dict, unknown_model
-from mmcl_bench.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from PIL import Image
 
-FAMILY_NAME = "torchvision"
 _TRANSFORMED_INPUT = ("inception_v3", "googlenet")
 """Networks whose published weights want the input that they were trained on elsewhere; torchvision converts it."""
 _FIXED_INPUT = re.compile(r"vit_|maxvit")
@@ -38,8 +37,8 @@ class TorchvisionImageEncoder:
     device = "cpu"
 
     def __init__(self, argument: str) -> None:
-        self._model_name, self._given = model_and_weights(FAMILY_NAME, argument)
-        self.name = f"{FAMILY_NAME}:{self._model_name}"
+        self._model_name, self._given = model_and_weights(TorchvisionFamily.name, argument)
+        self.name = f"{TorchvisionFamily.name}:{self._model_name}"
 
     @cached_property
     def weight_hash(self) -> str:
@@ -82,7 +81,9 @@ def headless(model_name: str, weights: Path) -> Any:
     model = _untrained(model_name)
     layers = [(name, module) for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
     if not layers or layers[-1][1].out_features != _classes(model_name):
-        raise UserError(f"encoder '{FAMILY_NAME}:{model_name}': {model_name} has no linear classifier to take off")
+        raise UserError(
+            f"encoder '{TorchvisionFamily.name}:{model_name}': {model_name} has no linear classifier to take off"
+        )
     last, _ = layers[-1]
     model.set_submodule(last, torch.nn.Identity())
     unused = (f"{last}.", *_AUXILIARY)
@@ -114,7 +115,7 @@ def _require_known(model_name: str) -> None:
 
     known = torchvision.models.list_models(module=torchvision.models)
     if model_name not in known:
-        raise UserError(unknown_model(FAMILY_NAME, model_name, known))
+        raise UserError(unknown_model(TorchvisionFamily.name, model_name, known))
 
 
 def _published(model_name: str) -> Any:
@@ -132,7 +133,9 @@ def _downloaded(model_name: str) -> Path:
     """The file of a model in torch's own cache. Raises :class:`UserError` when there is none."""
     import torchvision
 
-    return downloaded_file(f"{FAMILY_NAME}:{model_name}", list(torchvision.models.get_model_weights(model_name)))
+    return downloaded_file(
+        f"{TorchvisionFamily.name}:{model_name}", list(torchvision.models.get_model_weights(model_name))
+    )
 
 
 def downloaded_file(spec: str, published: Iterable[Any]) -> Path:
@@ -154,8 +157,8 @@ def _foreign(model_name: str, weights: Path) -> UserError:
     return UserError(f"{weights}: these are not weights of torchvision's {model_name}; give the file of that model")
 
 
-FAMILY = EncoderFamily(
-    summary="any image classifier of torchvision, such as inception_v3 or resnet34, without its last layer",
-    usage="torchvision:<model>[:<weights file>]",
-    image=TorchvisionImageEncoder,
-)
+class TorchvisionFamily(EncoderFamily):
+    name = "torchvision"
+    summary = "any image classifier of torchvision, such as inception_v3 or resnet34, without its last layer"
+    usage = "torchvision:<model>[:<weights file>]"
+    image = TorchvisionImageEncoder

@@ -10,7 +10,7 @@ from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     import torch

@@ -1,22 +1,12 @@
-"""What is benchmarked."""
+"""What is benchmarked. A method is a class with a ``name`` in a file of this folder, or of one in it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mmcl_bench.registry import Registry
+from mmcl_bench.core.registry import Registry, declared_in
 
 if TYPE_CHECKING:
     from mmcl_bench.methods.base import Method
 
-METHODS: Registry[type[Method]] = Registry(
-    "method",
-    "mmcl_bench.methods",
-    {
-        "mmcl": "mmcl_bench.methods.mmcl:MMCL",
-        "skeleton-only": "mmcl_bench.methods.mmcl:SkeletonOnly",
-        "devise": "mmcl_bench.methods.zero_shot.devise:DeViSE",
-        "logistic": "mmcl_bench.methods.logistic:Logistic",
-        "chance": "mmcl_bench.methods.chance:Chance",
-    },
-)
+METHODS: Registry[type[Method]] = Registry("method", "mmcl_bench.methods", declared_in(__name__, __path__[0]))

@@ -4,55 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.protocols.base import ClipView, Problem
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
+from mmcl_bench.skeleton.clips import Modality
 from mmcl_bench.skeleton.layouts import Layout
-from mmcl_bench.skeleton.store import Modality
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
-
-Progress = Callable[[str, int, int, Mapping[str, float]], None]
-"""Called with a phase, the steps done, the steps in all, and figures to show."""
-
-
-def silent(phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-    """A :data:`Progress` that shows nothing."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a fit may know of its surroundings."""
-
-    seed: int
-    folder: Path
-    """The method's own scratch and checkpoint folder; what it finds here after a kill is its own."""
-    device: str = "cpu"
-    progress: Progress = silent
-    chosen: Mapping[str, Any] | None = None
-    """What an earlier fit chose on validation (epoch, hyper-parameters); None: choose, or use the preset's own."""
-    scalars: Path | None = None
-    """Folder for the training's scalars in the form of TensorBoard; None: they are not written."""
-
-
-@dataclass
-class FitReport:
-    """What a fit leaves besides the fitted method."""
-
-    chosen: dict[str, Any] = field(default_factory=dict)
-    """Settings chosen on ``problem.validation``, to be used by the fit on all training clips, e.g. ``{"epoch": 17}``.
-    The method now holds the state that they name."""
-    history: list[dict[str, float]] = field(default_factory=list)
-    """One row an epoch: epoch, losses, validation figure."""
-    notes: dict[str, Any] = field(default_factory=dict)
-    """Facts that the result should state, such as which losses were on."""
 
 
 @dataclass(frozen=True)

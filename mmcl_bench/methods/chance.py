@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from mmcl_bench.methods.base import Context, FitReport, Method
-from mmcl_bench.methods.saved import read_model, write_model
-from mmcl_bench.protocols.base import ClipView, Problem
+from mmcl_bench.methods.base import Method
+from mmcl_bench.methods.shared.saved import read_model, write_model
+from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
 
 
 class Chance(Method):

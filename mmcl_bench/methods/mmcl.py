@@ -17,18 +17,18 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor, nn
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.methods.base import Context, DenseScorer, FitReport, Method, ScoringNetwork
-from mmcl_bench.methods.saved import read_model, require_width, write_model
-from mmcl_bench.metrics import METRICS, Scored
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.seeds import derive_seed
+from mmcl_bench.evaluation.metrics import METRICS, Scored
+from mmcl_bench.methods.base import DenseScorer, Method, ScoringNetwork
+from mmcl_bench.methods.shared.saved import read_model, require_width, write_model
 from mmcl_bench.nn import BACKBONES
 from mmcl_bench.nn.fam import FeatureAlignment
 from mmcl_bench.nn.frm import FeatureRefinement
 from mmcl_bench.nn.losses import mmcl_loss, text_alignment_loss, text_similarity
 from mmcl_bench.nn.pooling import mean_by_clip
 from mmcl_bench.nn.position_scorer import PositionScorer
-from mmcl_bench.protocols.base import ClassTable, ClipView, LabelledClips, Problem
-from mmcl_bench.seeds import derive_seed
+from mmcl_bench.protocols.problem import ClassTable, ClipView, Context, FitReport, LabelledClips, Problem
 from mmcl_bench.skeleton.augmentation import (
     Compose,
     CropResize,
@@ -39,11 +39,11 @@ from mmcl_bench.skeleton.augmentation import (
     Transform,
     centre_crop,
 )
+from mmcl_bench.skeleton.clips import Modality
 from mmcl_bench.skeleton.layouts import Layout, get_layout
-from mmcl_bench.skeleton.store import Modality
 from mmcl_bench.skeleton.streams import stack
 from mmcl_bench.skeleton.transforms import PreparedTracks, bodies_last, prepare_clips
-from mmcl_bench.training import Losses, Schedule, Step, Trainer, in_precision
+from mmcl_bench.training.loop import Losses, Schedule, Step, Trainer, in_precision
 
 PREPARED_FRAMES = 64
 SCORED_SHARE = 0.95
@@ -369,7 +369,7 @@ class CoLearningNetwork(nn.Module):
         super().__init__()
         self.settings = settings
         self.n_seen = n_seen = int(classes.seen.sum())
-        self.backbone = BACKBONES.get(settings.backbone).build(
+        self.backbone = BACKBONES.get(settings.backbone)(
             layout,
             n_classes=n_seen,
             n_bodies=settings.n_bodies,
@@ -475,7 +475,7 @@ def _compiled(network: CoLearningNetwork) -> CoLearningNetwork:
 
 
 def _measurable(network: CoLearningNetwork, layout: Layout, feature_dims: Mapping[Modality, int]) -> ScoringNetwork:
-    """The network as :mod:`mmcl_bench.cost` runs it; ``feature_dims`` are those of the teachers in its loss."""
+    """The network for :mod:`mmcl_bench.inference.cost`; ``feature_dims`` are those of the teachers in its loss."""
     settings = network.settings
 
     def score(tracks: Tensor, clip: Tensor, n_clips: int) -> Tensor:

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -148,21 +148,40 @@ class Backbone(nn.Module, ABC):
     """A skeleton network for any joint layout, number of bodies and number of frames.
 
     Subclasses encode body tracks, each by itself. With ``n_bodies=1`` every body track is a sample of its own;
-    :func:`mmcl_bench.nn.pooling.mean_by_clip` then joins the tracks of a clip.
+    :func:`mmcl_bench.nn.pooling.mean_by_clip` then joins the tracks of a clip. Subclasses draw
+    their initial weights from ``generator`` where one is given.
     """
 
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    """One line: what sets it apart."""
+    citation: ClassVar[str]
+    """Authors, title, where it was published, and its arXiv number."""
+
     def __init__(
-        self, layout: Layout, n_classes: int, n_bodies: int, in_channels: int, feature_channels: int, dropout: float
+        self,
+        layout: Layout,
+        n_classes: int,
+        n_bodies: int = 2,
+        in_channels: int = 3,
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.n_bodies = n_bodies
-        self.feature_channels = feature_channels
         self.data_bn = nn.BatchNorm1d(n_bodies * in_channels * len(layout))
         self.drop_out = nn.Dropout(dropout)
-        self.fc = nn.Linear(feature_channels, n_classes)
+        self.fc = nn.Linear(self.feature_channels, n_classes)
 
-    channels_per_frame: float = 64
-    """The widest features, in channels for a frame of the input."""
+    @property
+    @abstractmethod
+    def feature_channels(self) -> int:
+        """D, the width of F_g."""
+
+    @property
+    def channels_per_frame(self) -> float:
+        """The widest features, in channels for a frame of the input."""
+        return 64
 
     @abstractmethod
     def encode(self, tracks: Tensor) -> Tensor:

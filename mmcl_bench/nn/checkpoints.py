@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 
 _DAMAGED = (
     SafetensorError,

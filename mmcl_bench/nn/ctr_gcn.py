@@ -10,17 +10,17 @@ hold the parameters by their released names; the blocks compute with several of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import cast
+from itertools import accumulate
+from operator import mul
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcl_bench.nn import BackboneFamily
 from mmcl_bench.nn.backbone import Backbone, TrackNorm, normalise_together
 from mmcl_bench.skeleton.layouts import Layout
 
@@ -40,14 +40,6 @@ class Block:
 
 PAPER_BLOCKS = (*[Block(64)] * 4, Block(128, stride=2), *[Block(128)] * 2, Block(256, stride=2), *[Block(256)] * 2)
 """The ten blocks of the paper."""
-
-TINY_BLOCKS = (
-    Block(32, stride=2, topologies=8),
-    Block(64, stride=2, topologies=8),
-    Block(64, topologies=8),
-    Block(96, topologies=8),
-)
-"""For training on two CPU cores; the early strides leave a quarter of the frames to the wide blocks."""
 
 
 def spatial_graph(layout: Layout) -> np.ndarray:
@@ -343,12 +335,18 @@ class SpatialTemporalBlock(nn.Module):
 class CTRGCN(Backbone):
     """CTR-GCN for any joint layout, number of bodies and number of frames.
 
-    Weights are drawn from ``generator`` where one is given.
-
     >>> network = CTRGCN(KINECT_V2, n_classes=60)
     >>> network(torch.zeros(8, 3, 64, 25, 2)).shape
     torch.Size([8, 60])
     """
+
+    name = "ctr-gcn"
+    summary = "topologies refined for each clip and channel, ten blocks, as in the paper"
+    citation = (
+        "Chen et al., Channel-wise Topology Refinement Graph Convolution for Skeleton-Based Action Recognition, "
+        "ICCV 2021, arXiv 2107.12213"
+    )
+    blocks: ClassVar[Sequence[Block]] = PAPER_BLOCKS
 
     def __init__(
         self,
@@ -358,18 +356,23 @@ class CTRGCN(Backbone):
         in_channels: int = 3,
         dropout: float = 0.0,
         generator: torch.Generator | None = None,
-        *,
-        blocks: Sequence[Block] = PAPER_BLOCKS,
     ) -> None:
-        super().__init__(layout, n_classes, n_bodies, in_channels, blocks[-1].channels, dropout)
+        super().__init__(layout, n_classes, n_bodies, in_channels, dropout, generator)
         graph = torch.from_numpy(spatial_graph(layout))
-        strides = np.cumprod([block.stride for block in blocks])
-        self.channels_per_frame = max(block.channels / stride for block, stride in zip(blocks, strides, strict=True))
-        self._block_names = [f"l{number}" for number in range(1, len(blocks) + 1)]
-        for name, block in zip(self._block_names, blocks, strict=True):
+        self._block_names = [f"l{number}" for number in range(1, len(self.blocks) + 1)]
+        for name, block in zip(self._block_names, self.blocks, strict=True):
             self.add_module(name, SpatialTemporalBlock(in_channels, block, graph, residual=name != "l1"))
             in_channels = block.channels
         _initialise(self, generator)
+
+    @property
+    def feature_channels(self) -> int:
+        return self.blocks[-1].channels
+
+    @property
+    def channels_per_frame(self) -> float:
+        strides: Iterable[int] = accumulate((block.stride for block in self.blocks), mul)
+        return max(block.channels / stride for block, stride in zip(self.blocks, strides, strict=True))
 
     def encode(self, tracks: Tensor) -> Tensor:
         """(R, C, T, V) -> (R, C', T', V)."""
@@ -398,17 +401,14 @@ def _initialise(network: CTRGCN, generator: torch.Generator | None) -> None:
     nn.init.zeros_(network.fc.bias)
 
 
-_CITATION = (
-    "Chen et al., Channel-wise Topology Refinement Graph Convolution for Skeleton-Based Action Recognition, "
-    "ICCV 2021, arXiv 2107.12213"
-)
-CTR_GCN = BackboneFamily(
-    summary="topologies refined for each clip and channel, ten blocks, as in the paper",
-    citation=_CITATION,
-    build=CTRGCN,
-)
-CTR_GCN_TINY = BackboneFamily(
-    summary="CTR-GCN with four narrow blocks and early strides, for two CPU cores",
-    citation=_CITATION,
-    build=partial(CTRGCN, blocks=TINY_BLOCKS),
-)
+class TinyCTRGCN(CTRGCN):
+    """Trains on two CPU cores; the early strides leave a quarter of the frames to the wide blocks."""
+
+    name = "ctr-gcn-tiny"
+    summary = "CTR-GCN with four narrow blocks and early strides, for two CPU cores"
+    blocks = (
+        Block(32, stride=2, topologies=8),
+        Block(64, stride=2, topologies=8),
+        Block(64, topologies=8),
+        Block(96, topologies=8),
+    )

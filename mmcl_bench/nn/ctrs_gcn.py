@@ -11,14 +11,12 @@ Shapes: C channels, T frames, V joints, K topologies, R body tracks. Inside, fra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcl_bench.nn import BackboneFamily
 from mmcl_bench.nn.backbone import Backbone, TrackNorm
 from mmcl_bench.nn.ctr_gcn import PAPER_BLOCKS, Block, MultiScaleTemporalConv, NormedPointwise, TemporalUnit
 from mmcl_bench.skeleton.layouts import Layout
@@ -85,12 +83,20 @@ class SpatialTemporalBlock(nn.Module):
 class CTRSGCN(Backbone):
     """CTRS-GCN for any joint layout, number of bodies and number of frames.
 
-    Weights are drawn from ``generator`` where one is given.
-
     >>> network = CTRSGCN(KINECT_V2, n_classes=60)
     >>> network(torch.zeros(8, 3, 64, 25, 2)).shape
     torch.Size([8, 60])
     """
+
+    name = "ctrs-gcn"
+    summary = "CTRS-GCN: learned static topologies, one convolution along time a block"
+    citation = (
+        "Chen, Zhang, Yuan, Li, Deng, Hu, Channel-wise Topology Refinement Graph Convolution for Skeleton-Based Action"
+        " Recognition, ICCV 2021, arXiv 2107.12213; as in Liu, Chen, Liu, MMCL, ACM MM 2024, arXiv 2407.15706"
+    )
+    blocks: ClassVar[Sequence[Block]] = PAPER_BLOCKS
+    multi_scale: ClassVar[bool] = False
+    n_topologies: ClassVar[int] = 3
 
     def __init__(
         self,
@@ -100,19 +106,21 @@ class CTRSGCN(Backbone):
         in_channels: int = 3,
         dropout: float = 0.0,
         generator: torch.Generator | None = None,
-        multi_scale: bool = False,
-        n_topologies: int = 3,
-        blocks: Sequence[Block] = PAPER_BLOCKS,
     ) -> None:
-        super().__init__(layout, n_classes, n_bodies, in_channels, blocks[-1].channels, dropout)
-        self._block_names = [f"l{number}" for number in range(1, len(blocks) + 1)]
-        for name, block in zip(self._block_names, blocks, strict=True):
+        super().__init__(layout, n_classes, n_bodies, in_channels, dropout, generator)
+        self._block_names = [f"l{number}" for number in range(1, len(self.blocks) + 1)]
+        for name, block in zip(self._block_names, self.blocks, strict=True):
             first = name == "l1"
             self.add_module(
-                name, SpatialTemporalBlock(in_channels, block, n_topologies, len(layout), multi_scale, first)
+                name,
+                SpatialTemporalBlock(in_channels, block, self.n_topologies, len(layout), self.multi_scale, first),
             )
             in_channels = block.channels
         _initialise(self, generator)
+
+    @property
+    def feature_channels(self) -> int:
+        return self.blocks[-1].channels
 
     def encode(self, tracks: Tensor) -> Tensor:
         """(R, C, T, V) -> (R, C', T', V)."""
@@ -141,11 +149,7 @@ def _initialise(network: CTRSGCN, generator: torch.Generator | None) -> None:
     nn.init.zeros_(network.fc.bias)
 
 
-_CITATION = (
-    "Chen, Zhang, Yuan, Li, Deng, Hu, Channel-wise Topology Refinement Graph Convolution for Skeleton-Based Action"
-    " Recognition, ICCV 2021, arXiv 2107.12213; as in Liu, Chen, Liu, MMCL, ACM MM 2024, arXiv 2407.15706"
-)
-CTRS_GCN = BackboneFamily("CTRS-GCN: learned static topologies, one convolution along time a block", _CITATION, CTRSGCN)
-CTRS_GCN_MS = BackboneFamily(
-    "CTRS-GCN with the multi-scale temporal branches of CTR-GCN", _CITATION, partial(CTRSGCN, multi_scale=True)
-)
+class MultiScaleCTRSGCN(CTRSGCN):
+    name = "ctrs-gcn-ms"
+    summary = "CTRS-GCN with the multi-scale temporal branches of CTR-GCN"
+    multi_scale = True

@@ -12,15 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcl_bench.nn import BackboneFamily
 from mmcl_bench.nn.backbone import Backbone, TrackNorm, normalise_together
 from mmcl_bench.skeleton.layouts import Layout
 
@@ -335,12 +333,19 @@ class SpatialTemporalBlock(nn.Module):
 class HDGCN(Backbone):
     """HD-GCN for any joint layout, number of bodies and number of frames.
 
-    Weights are drawn from ``generator`` where one is given.
-
-    >>> network = HDGCN(KINECT_V2, n_classes=60, centre_of_mass=21)
+    >>> network = HDGCN(KINECT_V2, n_classes=60)
     >>> network(torch.zeros(8, 3, 64, 25, 2)).shape
     torch.Size([8, 60])
     """
+
+    name = "hd-gcn"
+    summary = "HD-GCN: a hierarchy of joints grown from the chest (centre of mass 21)"
+    citation = (
+        "Lee, Lee, Lee, Lee, Hierarchically Decomposed Graph Convolutional Networks for Skeleton-Based Action"
+        " Recognition, ICCV 2023, arXiv 2208.10741"
+    )
+    blocks: ClassVar[Sequence[Block]] = PAPER_BLOCKS
+    centre_of_mass: ClassVar[CentreOfMass] = 21
 
     def __init__(
         self,
@@ -350,17 +355,19 @@ class HDGCN(Backbone):
         in_channels: int = 3,
         dropout: float = 0.0,
         generator: torch.Generator | None = None,
-        centre_of_mass: CentreOfMass = 21,
-        blocks: Sequence[Block] = PAPER_BLOCKS,
     ) -> None:
-        super().__init__(layout, n_classes, n_bodies, in_channels, blocks[-1].channels, dropout)
-        levels = joint_levels(layout, centre_of_mass)
+        super().__init__(layout, n_classes, n_bodies, in_channels, dropout, generator)
+        levels = joint_levels(layout, self.centre_of_mass)
         graph = torch.from_numpy(hierarchical_graph(levels, len(layout)))
-        self._block_names = [f"l{number}" for number in range(1, len(blocks) + 1)]
-        for name, block in zip(self._block_names, blocks, strict=True):
+        self._block_names = [f"l{number}" for number in range(1, len(self.blocks) + 1)]
+        for name, block in zip(self._block_names, self.blocks, strict=True):
             self.add_module(name, SpatialTemporalBlock(in_channels, block, levels, graph, first=name == "l1"))
             in_channels = block.channels
         _initialise(self, generator)
+
+    @property
+    def feature_channels(self) -> int:
+        return self.blocks[-1].channels
 
     def encode(self, tracks: Tensor) -> Tensor:
         """(R, C, T, V) -> (R, C', T', V)."""
@@ -389,14 +396,13 @@ def _initialise(network: HDGCN, generator: torch.Generator | None) -> None:
     nn.init.zeros_(network.fc.bias)
 
 
-_CITATION = (
-    "Lee, Lee, Lee, Lee, Hierarchically Decomposed Graph Convolutional Networks for Skeleton-Based Action"
-    " Recognition, ICCV 2023, arXiv 2208.10741"
-)
-HD_GCN = BackboneFamily("HD-GCN: a hierarchy of joints grown from the chest (centre of mass 21)", _CITATION, HDGCN)
-HD_GCN_COM2 = BackboneFamily(
-    "HD-GCN: a hierarchy of joints grown from the belly (centre of mass 2)", _CITATION, partial(HDGCN, centre_of_mass=2)
-)
-HD_GCN_COM1 = BackboneFamily(
-    "HD-GCN: a hierarchy of joints grown from the hip (centre of mass 1)", _CITATION, partial(HDGCN, centre_of_mass=1)
-)
+class HDGCNFromBelly(HDGCN):
+    name = "hd-gcn-com2"
+    summary = "HD-GCN: a hierarchy of joints grown from the belly (centre of mass 2)"
+    centre_of_mass = 2
+
+
+class HDGCNFromHip(HDGCN):
+    name = "hd-gcn-com1"
+    summary = "HD-GCN: a hierarchy of joints grown from the hip (centre of mass 1)"
+    centre_of_mass = 1

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcl_bench.nn import BackboneFamily
 from mmcl_bench.nn.backbone import Backbone, TrackNorm
 from mmcl_bench.skeleton.layouts import Layout
 
@@ -169,12 +168,18 @@ class SpatialTemporalBlock(nn.Module):
 class ShiftGCN(Backbone):
     """Shift-GCN for any joint layout, number of bodies and number of frames.
 
-    Weights are drawn from ``generator`` where one is given.
-
     >>> network = ShiftGCN(KINECT_V2, n_classes=60)
     >>> network(torch.zeros(8, 3, 64, 25, 2)).shape
     torch.Size([8, 60])
     """
+
+    name = "shift-gcn"
+    summary = "Shift-GCN: channels shifted between joints and frames; the features of the zero-shot literature"
+    citation = (
+        "Cheng, Zhang, He, Chen, Cheng, Lu, Skeleton-Based Action Recognition with Shift Graph Convolutional Network,"
+        " CVPR 2020"
+    )
+    blocks: ClassVar[Sequence[Block]] = PAPER_BLOCKS
 
     def __init__(
         self,
@@ -184,14 +189,17 @@ class ShiftGCN(Backbone):
         in_channels: int = 3,
         dropout: float = 0.0,
         generator: torch.Generator | None = None,
-        blocks: Sequence[Block] = PAPER_BLOCKS,
     ) -> None:
-        super().__init__(layout, n_classes, n_bodies, in_channels, blocks[-1].channels, dropout)
-        self._block_names = [f"l{number}" for number in range(1, len(blocks) + 1)]
-        for name, block in zip(self._block_names, blocks, strict=True):
+        super().__init__(layout, n_classes, n_bodies, in_channels, dropout, generator)
+        self._block_names = [f"l{number}" for number in range(1, len(self.blocks) + 1)]
+        for name, block in zip(self._block_names, self.blocks, strict=True):
             self.add_module(name, SpatialTemporalBlock(in_channels, block, len(layout), first=name == "l1"))
             in_channels = block.channels
         _initialise(self, generator)
+
+    @property
+    def feature_channels(self) -> int:
+        return self.blocks[-1].channels
 
     def encode(self, tracks: Tensor) -> Tensor:
         """(R, C, T, V) -> (R, C', T', V)."""
@@ -213,11 +221,3 @@ def _initialise(network: ShiftGCN, generator: torch.Generator | None) -> None:
             nn.init.normal_(module.Linear_weight, 0, deviation, generator=generator)
     nn.init.normal_(network.fc.weight, 0, (2 / network.fc.out_features) ** 0.5, generator=generator)
     nn.init.zeros_(network.fc.bias)
-
-
-SHIFT_GCN = BackboneFamily(
-    "Shift-GCN: channels shifted between joints and frames; the features of the zero-shot literature",
-    "Cheng, Zhang, He, Chen, Cheng, Lu, Skeleton-Based Action Recognition with Shift Graph Convolutional Network,"
-    " CVPR 2020",
-    ShiftGCN,
-)

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcl_bench.nn import BackboneFamily
 from mmcl_bench.nn.backbone import Backbone, TrackNorm
 from mmcl_bench.skeleton.layouts import Layout
 
@@ -96,13 +95,21 @@ class SpatialTemporalBlock(nn.Module):
 class STGCN(Backbone):
     """ST-GCN for any joint layout, number of bodies and number of frames.
 
-    Weights are drawn from ``generator`` where one is given. ``dropout`` acts inside the blocks, as the authors have it
-    (0.5 on NTU RGB+D); the copies of an absent body in a training batch then share its mask.
+    ``dropout`` acts inside the blocks, as the authors have it (0.5 on NTU RGB+D); the copies of an absent body in a
+    training batch then share its mask.
 
     >>> network = STGCN(KINECT_V2, n_classes=60)
     >>> network(torch.zeros(8, 3, 64, 25, 2)).shape
     torch.Size([8, 60])
     """
+
+    name = "st-gcn"
+    summary = "ST-GCN: the joints' own graph in three subsets, and how much each of its edges counts"
+    citation = (
+        "Yan, Xiong, Lin, Spatial Temporal Graph Convolutional Networks for Skeleton-Based Action Recognition,"
+        " AAAI 2018, arXiv 1801.07455"
+    )
+    blocks: ClassVar[Sequence[Block]] = PAPER_BLOCKS
 
     A: Tensor
 
@@ -114,21 +121,24 @@ class STGCN(Backbone):
         in_channels: int = 3,
         dropout: float = 0.0,
         generator: torch.Generator | None = None,
-        blocks: Sequence[Block] = PAPER_BLOCKS,
     ) -> None:
-        super().__init__(layout, n_classes, n_bodies, in_channels, blocks[-1].channels, dropout=0.0)
+        super().__init__(layout, n_classes, n_bodies, in_channels, 0.0, generator)
         # The bodies share one normalisation, and the classifier is a convolution under a name of its own.
         self.data_bn = nn.BatchNorm1d(in_channels * len(layout))
         del self.fc
         self.fcn = nn.Conv2d(self.feature_channels, n_classes, 1)
         self.register_buffer("A", torch.from_numpy(spatial_partition(layout)))
-        self.edge_importance = nn.ParameterList(torch.ones_like(self.A) for _ in blocks)
+        self.edge_importance = nn.ParameterList(torch.ones_like(self.A) for _ in self.blocks)
         self.st_gcn_networks = nn.ModuleList()
-        for block in blocks:
+        for block in self.blocks:
             first = not self.st_gcn_networks
             self.st_gcn_networks.append(SpatialTemporalBlock(in_channels, block, len(self.A), dropout, first))
             in_channels = block.channels
         _initialise(self, generator)
+
+    @property
+    def feature_channels(self) -> int:
+        return self.blocks[-1].channels
 
     def encode(self, tracks: Tensor) -> Tensor:
         """(R, C, T, V) -> (R, C', T', V)."""
@@ -158,11 +168,3 @@ def _initialise(network: STGCN, generator: torch.Generator | None) -> None:
             nn.init.zeros_(cast(Tensor, module.bias))
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1, 0.02, generator=generator)
-
-
-ST_GCN = BackboneFamily(
-    "ST-GCN: the joints' own graph in three subsets, and how much each of its edges counts",
-    "Yan, Xiong, Lin, Spatial Temporal Graph Convolutional Networks for Skeleton-Based Action Recognition, AAAI 2018,"
-    " arXiv 1801.07455",
-    STGCN,
-)

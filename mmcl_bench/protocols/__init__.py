@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mmcl_bench.registry import Registry
+from mmcl_bench.core.registry import Registry, declared_in
 
 if TYPE_CHECKING:
     from mmcl_bench.protocols.base import Protocol
 
-PROTOCOLS: Registry[type[Protocol]] = Registry(
-    "protocol",
-    "mmcl_bench.protocols",
-    {
-        "supervised": "mmcl_bench.protocols.supervised:Supervised",
-        "zero-shot": "mmcl_bench.protocols.zero_shot:ZeroShot",
-        "transfer": "mmcl_bench.protocols.transfer:Transfer",
-    },
-)
+PROTOCOLS: Registry[type[Protocol]] = Registry("protocol", "mmcl_bench.protocols", declared_in(__name__, __path__[0]))
 """One protocol a task family."""

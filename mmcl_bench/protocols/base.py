@@ -12,104 +12,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.metrics import Scored
-from mmcl_bench.registry import unknown
-from mmcl_bench.skeleton.joint_maps import joint_matrix, map_joints
-from mmcl_bench.skeleton.readers import READERS
-from mmcl_bench.skeleton.store import BodyTrack, Modality, SkeletonDataset
-from mmcl_bench.tasks import Task
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import unknown
+from mmcl_bench.datasets.readers import READERS
+from mmcl_bench.datasets.store import SkeletonDataset
+from mmcl_bench.evaluation.metrics import Scored
+from mmcl_bench.protocols.cards import Task
+from mmcl_bench.protocols.problem import ClassTable, ClipView, LabelledClips, Problem
+from mmcl_bench.skeleton.clips import Modality
 
 VALIDATION_SHARE = 0.2
 """Share of the training subjects that a selection fit holds out."""
-
-
-class ClipView:
-    """Skeleton clips and nothing else: no label, no sample id, no way back to the data set.
-
-    Positions are a private copy of just these clips, so that nothing beside them can be reached through the view.
-    """
-
-    def __init__(self, clips: Sequence[Sequence[BodyTrack]], n_frames: Sequence[int], layout: str) -> None:
-        self.layout = layout
-        """Name of the joint layout."""
-        self.n_frames = np.array(n_frames, dtype=np.int64)
-        """(N,) frames of each clip."""
-        tracks = [body for clip in clips for body in clip]
-        self._positions = np.concatenate([np.asarray(body.positions, np.float32) for body in tracks])
-        self._track_at = np.cumsum([0, *(len(body.positions) for body in tracks)], dtype=np.int64)
-        self._track_start = np.array([body.start for body in tracks], dtype=np.int64)
-        self._clip_at = np.cumsum([0, *(len(clip) for clip in clips)], dtype=np.int64)
-
-    def __len__(self) -> int:
-        return len(self.n_frames)
-
-    def bodies(self, clip: int) -> tuple[BodyTrack, ...]:
-        """The body tracks of one clip: float32 (T, V, 3), metres, y up."""
-        return tuple(
-            BodyTrack(int(self._track_start[t]), self._positions[self._track_at[t] : self._track_at[t + 1]])
-            for t in range(self._clip_at[clip], self._clip_at[clip + 1])
-        )
-
-
-@dataclass(frozen=True)
-class LabelledClips:
-    """Clips with labels, and the frozen features of their other modalities."""
-
-    clips: ClipView
-    labels: np.ndarray
-    """(N,) int64, positions in ``problem.classes``."""
-    subjects: np.ndarray
-    """(N,) int64, an arbitrary number for each subject, for splits by person."""
-    features: Mapping[Modality, np.ndarray]
-    """float32 (N, D) by modality; a modality that the data set lacks is absent."""
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass(frozen=True)
-class ClassTable:
-    """The candidate classes, in score-column order."""
-
-    names: tuple[str, ...]
-    seen: np.ndarray
-    """(K,) bool: True for classes with training clips."""
-    texts: tuple[str, ...] | None = None
-    """What was embedded for each class; None where the task uses no text."""
-    embeddings: np.ndarray | None = None
-    """float32 (K, D) unit rows; None where the task uses no text."""
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def take(self, columns: np.ndarray, seen: np.ndarray) -> ClassTable:
-        """The table of some of the classes, with its own seen mask."""
-        return ClassTable(
-            tuple(self.names[c] for c in columns),
-            seen,
-            None if self.texts is None else tuple(self.texts[c] for c in columns),
-            None if self.embeddings is None else self.embeddings[columns],
-        )
-
-
-@dataclass(frozen=True)
-class Problem:
-    """All that a method may see of a task. No test label, no test sample id, ever."""
-
-    task: str
-    family: str
-    metric: str
-    """Name of the task's main metric, for choosing on validation."""
-    classes: ClassTable
-    train: LabelledClips
-    validation: LabelledClips | None
-    """Held-out training-side clips; in zero-shot they include clips of classes that ``train`` lacks."""
-    target_unlabelled: ClipView | None = None
-    """None unless the method is transductive."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +66,9 @@ class Protocol(ABC):
 
     Raises :class:`UserError` for data under the name of a published set that are not that set.
     """
+
+    name: ClassVar[str]
+    """The family of its tasks."""
 
     def __init__(
         self,
@@ -335,15 +255,3 @@ def side_rows(dataset: SkeletonDataset, side_name: str) -> tuple[np.ndarray, np.
     side = sides[side_name]
     values = dataset.index[side.column].to_numpy()
     return np.flatnonzero(np.isin(values, side.train)), np.flatnonzero(np.isin(values, side.test))
-
-
-def mapped_to_layout(view: ClipView, target: str) -> ClipView:
-    """A view with every joint of layout ``target`` computed from the view's own layout, by ``protocols/joint_maps``."""
-    if view.layout == target:
-        return view
-    matrix = joint_matrix(view.layout, target)
-    clips = [
-        [replace(body, positions=map_joints(body.positions, matrix)) for body in view.bodies(clip)]
-        for clip in range(len(view))
-    ]
-    return ClipView(clips, view.n_frames.tolist(), target)

@@ -6,12 +6,15 @@ from functools import cached_property
 
 import numpy as np
 
-from mmcl_bench.protocols.base import ClassTable, Protocol, Rows, side_rows
-from mmcl_bench.skeleton.store import SkeletonDataset
+from mmcl_bench.datasets.store import SkeletonDataset
+from mmcl_bench.protocols.base import Protocol, Rows, side_rows
+from mmcl_bench.protocols.problem import ClassTable
 
 
 class Supervised(Protocol):
     """The card's split names the side: x-sub, x-view and the like."""
+
+    name = "supervised"
 
     @cached_property
     def classes(self) -> ClassTable:

@@ -10,13 +10,16 @@ from functools import cached_property
 
 import numpy as np
 
-from mmcl_bench import facts
-from mmcl_bench.protocols.base import ClassTable, ClipView, Protocol, Rows, mapped_to_layout
-from mmcl_bench.skeleton.store import SkeletonDataset
+from mmcl_bench.datasets.store import SkeletonDataset
+from mmcl_bench.protocols import splits
+from mmcl_bench.protocols.base import Protocol, Rows
+from mmcl_bench.protocols.problem import ClassTable, ClipView, mapped_to_layout
 
 
 class Transfer(Protocol):
     """Candidate classes are the shared ones; a data set may have several classes for one of them."""
+
+    name = "transfer"
 
     @cached_property
     def classes(self) -> ClassTable:
@@ -42,7 +45,7 @@ class Transfer(Protocol):
         return self.data[str(self.task.card.source)]
 
     @property
-    def _map(self) -> facts.ClassMap:
+    def _map(self) -> splits.ClassMap:
         return self.task.class_map
 
     def _rows(self, dataset: SkeletonDataset, labels_of_class: list[tuple[int, ...]]) -> Rows:

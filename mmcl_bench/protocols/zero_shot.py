@@ -12,14 +12,17 @@ from functools import cached_property
 
 import numpy as np
 
-from mmcl_bench import facts
-from mmcl_bench.errors import UserError
-from mmcl_bench.protocols.base import ClassTable, Protocol, Rows, side_rows
-from mmcl_bench.skeleton.store import SkeletonDataset
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.store import SkeletonDataset
+from mmcl_bench.protocols import splits
+from mmcl_bench.protocols.base import Protocol, Rows, side_rows
+from mmcl_bench.protocols.problem import ClassTable
 
 
 class ZeroShot(Protocol):
     """The card's split names the unseen classes; its parameters name the text encoder and what it reads."""
+
+    name = "zero-shot"
 
     @cached_property
     def classes(self) -> ClassTable:
@@ -54,7 +57,7 @@ class ZeroShot(Protocol):
         return self.data[self.task.card.dataset]
 
     @cached_property
-    def _split(self) -> facts.Split:
+    def _split(self) -> splits.Split:
         split = self.task.zero_shot_split
         if split.n_classes != len(self._dataset.card.classes):
             raise UserError(

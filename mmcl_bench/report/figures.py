@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmcl_bench.metrics import GZSL_SEEN, GZSL_UNSEEN, Scored, seen_unseen_curve
+from mmcl_bench.evaluation.metrics import GZSL_SEEN, GZSL_UNSEEN, Scored, seen_unseen_curve
+from mmcl_bench.evaluation.ranks import Ranks
+from mmcl_bench.evaluation.statistics import Interval
 from mmcl_bench.report.drawing import MARKERS, PALETTE, Boxes, Color, Drawing, Point, shortened, text_width
-from mmcl_bench.stats import Interval, Ranks
 
 _SEEN: Color = "c0"
 _UNSEEN: Color = "c1"

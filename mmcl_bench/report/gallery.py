@@ -12,15 +12,15 @@ from typing import Literal
 import numpy as np
 from markupsafe import Markup
 
-from mmcl_bench.atomic import write_atomically
-from mmcl_bench.metrics import Scored, per_class_accuracy, predictions
+from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.parallel import in_order
+from mmcl_bench.evaluation.metrics import Scored, per_class_accuracy, predictions
+from mmcl_bench.evaluation.ranks import Ranks
 from mmcl_bench.report import figures
 from mmcl_bench.report.drawing import Drawing, to_svg, write_file
-from mmcl_bench.report.groups import Group, metric_title, slug
 from mmcl_bench.report.projection import map_samples
-from mmcl_bench.report.tables import Standing
-from mmcl_bench.skeleton.parallel import in_order
-from mmcl_bench.stats import Ranks
+from mmcl_bench.report.tables import LeaderboardRow
+from mmcl_bench.results.groups import Group, metric_title, slug
 
 MANIFEST = ".mmcl-bench-figures.json"
 """Beside the figures: those that a report wrote, with what they show, so that a later one draws only what changed and
@@ -78,7 +78,7 @@ class Gallery:
         """The files that the folder has after :meth:`write`, of this report."""
         return [self.folder / name for name in self._digests]
 
-    def of_task(self, rows: Sequence[Standing]) -> list[Picture]:
+    def of_task(self, rows: Sequence[LeaderboardRow]) -> list[Picture]:
         """Figures that compare the methods of one task."""
         group = rows[0].group
         where = _where(group)
@@ -153,7 +153,7 @@ def _where(group: Group) -> str:
     return f"{group.task.identity}{' (synthetic)' if group.task.synthetic else ''}"
 
 
-def _accuracy(rows: Sequence[Standing], where: str) -> Drawing:
+def _accuracy(rows: Sequence[LeaderboardRow], where: str) -> Drawing:
     metrics = rows[0].group.task.metrics
     methods = [
         figures.MethodIntervals(
@@ -164,7 +164,7 @@ def _accuracy(rows: Sequence[Standing], where: str) -> Drawing:
     return figures.accuracy(f"Accuracy with 95% intervals\n{where}", list(map(metric_title, metrics)), methods)
 
 
-def _seen_unseen(rows: Sequence[Standing], where: str) -> Drawing:
+def _seen_unseen(rows: Sequence[LeaderboardRow], where: str) -> Drawing:
     methods = [figures.ScoredMethod(row.group.label, row.group.runs(), row.figures["ausuc"].value) for row in rows]
     return figures.seen_unseen(f"Seen against unseen classes over all calibrations\n{where}", methods)
 

@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mmcl_bench.report.groups import Group
 from mmcl_bench.report.tables import count_text
-from mmcl_bench.results import Result, Selection
+from mmcl_bench.results.groups import Group
+from mmcl_bench.results.records import Result, Selection
 
 _HASH_LENGTH = 12
 _COST, _MEMBERS, _WEIGHTS = "cost", "members", "weights"

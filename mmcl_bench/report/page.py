@@ -15,17 +15,17 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mmcl_bench.atomic import write_atomically
+from mmcl_bench.core.files import write_atomically
 from mmcl_bench.report import tables
 from mmcl_bench.report.drawing import DARK, LIGHT
 from mmcl_bench.report.gallery import Gallery, Picture, Which
-from mmcl_bench.report.groups import Group, metric_names, metric_title, newest, slug, unlimited
 from mmcl_bench.report.lineage import origin_of
 from mmcl_bench.report.published import Beside, beside, read_published
 from mmcl_bench.report.ranking import Ranking, rank_methods
 from mmcl_bench.report.table_files import TableFolder
-from mmcl_bench.report.tables import Standing
-from mmcl_bench.results import finished_and_damaged
+from mmcl_bench.report.tables import LeaderboardRow
+from mmcl_bench.results.groups import Group, metric_names, metric_title, newest, slug, unlimited
+from mmcl_bench.results.store import finished_and_damaged
 
 PAGE, FIGURES, TABLES = "index.html", "figures", "tables"
 _SETTINGS = ("inductive", "transductive")
@@ -62,13 +62,13 @@ def build_report(
     ``which`` figures are files as well: see :data:`.gallery.Which`. The page is there before they are drawn;
     ``advance`` is told how many are. A report that is made again draws only those that changed.
 
-    Raises :class:`~mmcl_bench.errors.UserError` when there is no result.
+    Raises :class:`~mmcl_bench.core.errors.UserError` when there is no result.
     """
     stored, damaged = finished_and_damaged(results_root)
     whole = unlimited(stored)
     ranked = newest(whole)
     reports_root.mkdir(parents=True, exist_ok=True)
-    rows = tables.standings(ranked)
+    rows = tables.leaderboard_rows(ranked)
     leaderboards = tables.write_frame(tables.frame_of(rows), reports_root)
     builder = _Builder(Gallery(reports_root / FIGURES, which, len(rows)), TableFolder(reports_root / TABLES))
     origins = [builder.origin(synthetic, rows) for synthetic in (False, True)]
@@ -207,12 +207,12 @@ class _Builder:
         self.n_pictures = 0
         self._published = read_published()
 
-    def origin(self, synthetic: bool, rows: Sequence[Standing]) -> _Origin:
+    def origin(self, synthetic: bool, rows: Sequence[LeaderboardRow]) -> _Origin:
         own = [row for row in rows if row.group.task.synthetic == synthetic]
         families = groupby(own, key=lambda row: row.group.task.family)
         return _Origin(synthetic, [self._family(name, list(members), synthetic) for name, members in families])
 
-    def _family(self, name: str, rows: Sequence[Standing], synthetic: bool) -> _Family:
+    def _family(self, name: str, rows: Sequence[LeaderboardRow], synthetic: bool) -> _Family:
         stem = slug(name) + ("-synthetic" if synthetic else "")
         title = f"{name}, {'synthetic' if synthetic else 'real'} data"
         metrics = metric_names(row.group for row in rows)
@@ -231,7 +231,7 @@ class _Builder:
             self._ranked(stem, title, rows),
         )
 
-    def _ranked(self, stem: str, title: str, rows: Sequence[Standing]) -> _Ranked | None:
+    def _ranked(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Ranked | None:
         ranking = rank_methods([row for row in rows if row.group.setting == "inductive"])
         if ranking is None:
             return None
@@ -242,7 +242,7 @@ class _Builder:
         caption = f"{title}: mean ranks over {found.n_tasks} tasks"
         return _Ranked(ranking, picture, self.table_folder.add(f"{stem}-ranks", shown, title=caption))
 
-    def _task(self, rows: Sequence[Standing], metrics: Sequence[str], with_costs: bool) -> _Task:
+    def _task(self, rows: Sequence[LeaderboardRow], metrics: Sequence[str], with_costs: bool) -> _Task:
         group = rows[0].group
         anchor = f"{slug(group.task.identity)}-{group.task_key[:8]}"
         of_setting = {setting: [row for row in rows if row.group.setting == setting] for setting in _SETTINGS}
@@ -310,11 +310,11 @@ def _anchor(group: Group) -> str:
     return f"{slug(group.task.identity)}-{slug(group.method.name)}-{group.key[:8]}"
 
 
-def _rows(standings: Sequence[Standing], metrics: Sequence[str], with_costs: bool) -> list[_Row]:
-    return [_row(row, standings[0], metrics, with_costs) for row in standings]
+def _rows(leaderboard_rows: Sequence[LeaderboardRow], metrics: Sequence[str], with_costs: bool) -> list[_Row]:
+    return [_row(row, leaderboard_rows[0], metrics, with_costs) for row in leaderboard_rows]
 
 
-def _row(row: Standing, best: Standing, metrics: Sequence[str], with_costs: bool) -> _Row:
+def _row(row: LeaderboardRow, best: LeaderboardRow, metrics: Sequence[str], with_costs: bool) -> _Row:
     lead, resolved = ("first", None) if row is best else _lead(row.group, best.group)
     cost = tables.cost_of(row.group)
     counts = [cost.get("parameters"), cost.get("flops")] if with_costs else []
@@ -338,7 +338,7 @@ def _lead(group: Group, best: Group) -> tuple[str, bool | None]:
     return f"{points}, {tables.p_text(paired.p_value)}", comparison.resolved
 
 
-def _cell(row: Standing, metric: str) -> _Cell:
+def _cell(row: LeaderboardRow, metric: str) -> _Cell:
     main = metric == row.group.task.main_metric
     figure = row.figures.get(metric)
     if figure is None or math.isnan(figure.value):

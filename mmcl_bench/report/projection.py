@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmcl_bench.metrics import Scored
+from mmcl_bench.evaluation.metrics import Scored
 from mmcl_bench.report.figures import MappedSamples
-from mmcl_bench.results import Stored
+from mmcl_bench.results.store import Stored
 
 
 def map_samples(job: Stored, scored: Scored) -> MappedSamples | None:

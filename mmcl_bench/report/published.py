@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmcl_bench import paths
-from mmcl_bench.report.tables import Standing, percent
-from mmcl_bench.results import TaskRecord
+from mmcl_bench.core import paths
+from mmcl_bench.report.tables import LeaderboardRow, percent
+from mmcl_bench.results.records import TaskRecord
 
 METRICS = ("top1", "zsl_top1", "gzsl_seen", "gzsl_unseen", "gzsl_h")
 """Columns of figures, in percent as printed."""
@@ -80,7 +80,7 @@ def read_published(path: Path | None = None) -> pd.DataFrame:
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
-def beside(published: pd.DataFrame, rows: Sequence[Standing]) -> Beside | None:
+def beside(published: pd.DataFrame, rows: Sequence[LeaderboardRow]) -> Beside | None:
     """Published figures that are of the task of these rows; None where there is none."""
     task = rows[0].group.task
     found = matching(published, task)
@@ -117,7 +117,7 @@ def _theirs(row: pd.Series, metrics: Sequence[str]) -> PublishedRow:
     )
 
 
-def _ours(row: Standing, metrics: Sequence[str]) -> PublishedRow:
+def _ours(row: LeaderboardRow, metrics: Sequence[str]) -> PublishedRow:
     group = row.group
     rule = group.first.selection.rule
     undefined = all(math.isnan(row.figures[name].value) for name in metrics)
@@ -134,7 +134,7 @@ def _ours(row: Standing, metrics: Sequence[str]) -> PublishedRow:
     )
 
 
-def _calibrated_on(row: Standing) -> str:
+def _calibrated_on(row: LeaderboardRow) -> str:
     result = row.group.first
     if row.group.foreign:
         return str(result.notes.get("calibration", "unknown"))

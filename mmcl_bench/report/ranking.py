@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from mmcl_bench.report.tables import Standing
-from mmcl_bench.stats import Ranks, ranks
+from mmcl_bench.evaluation.ranks import Ranks, ranks
+from mmcl_bench.report.tables import LeaderboardRow
 
 FEWEST_TASKS = 3
 
@@ -24,7 +24,7 @@ class Ranking:
     """Methods that ran on too few of the tasks."""
 
 
-def rank_methods(rows: Sequence[Standing]) -> Ranking | None:
+def rank_methods(rows: Sequence[LeaderboardRow]) -> Ranking | None:
     """Ranks by the main metric over tasks of one family, origin and setting; None for fewer than two methods or three
     tasks that all of them share.
 

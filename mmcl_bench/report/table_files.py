@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmcl_bench.atomic import write_atomically
+from mmcl_bench.core.files import write_atomically
 
 MANIFEST = ".mmcl-bench-tables.json"
 """Beside the tables: the names of those that a report wrote, so that a later one removes only its own."""

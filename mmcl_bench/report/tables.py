@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mmcl_bench.atomic import write_atomically
-from mmcl_bench.metrics import METRICS
-from mmcl_bench.report.groups import Group, group_jobs, metric_names, metric_title
-from mmcl_bench.results import SAMPLES, Stored
-from mmcl_bench.skeleton.parallel import in_order
-from mmcl_bench.stats import Interval, PairedDifference, bootstrap_interval, paired_difference
+from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.parallel import in_order
+from mmcl_bench.evaluation.metrics import METRICS
+from mmcl_bench.evaluation.statistics import Interval, PairedDifference, bootstrap_interval, paired_difference
+from mmcl_bench.results.groups import Group, group_jobs, metric_names, metric_title
+from mmcl_bench.results.store import SAMPLES, Stored
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,7 +34,7 @@ _AFTER_METRICS = ["oracle", *_COSTS, "main_metric", "commit", "dirty", "command"
 
 
 @dataclass(frozen=True)
-class Standing:
+class LeaderboardRow:
     """A group with its figures: a row of a table."""
 
     group: Group
@@ -75,16 +75,16 @@ class Comparison:
         return f"{self.a.label} - {self.b.label}: {self.outcome}"
 
 
-def standings(stored: Iterable[Stored]) -> list[Standing]:
+def leaderboard_rows(stored: Iterable[Stored]) -> list[LeaderboardRow]:
     """One row a group; rows of a task stand together, by falling main metric."""
     groups = group_jobs(stored)
     figures = in_order(_figures, groups, workers=None if len(groups) > _MANY_GROUPS else 1)
-    rows = [Standing(group, found, _oracle(group)) for group, found in zip(groups, figures, strict=True)]
+    rows = [LeaderboardRow(group, found, _oracle(group)) for group, found in zip(groups, figures, strict=True)]
     first_place = {row.group.task_key: place for place, row in reversed(list(enumerate(rows)))}
     return sorted(rows, key=lambda row: (first_place[row.group.task_key], _falling(row.main.value)))
 
 
-def frame_of(rows: Sequence[Standing]) -> pd.DataFrame:
+def frame_of(rows: Sequence[LeaderboardRow]) -> pd.DataFrame:
     """A leaderboard: one row for all jobs that differ in their seed alone.
 
     Columns: task, version, task_hash, data, family, dataset, split, synthetic, method, method_version, setting, preset,
@@ -136,7 +136,7 @@ def fusion_table(fused: Sequence[Stored], members: Sequence[Stored]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    rows = standings([*fused, *members])
+    rows = leaderboard_rows([*fused, *members])
     (fusion,) = group_jobs(fused)
     weights, metrics = _weights_of(fused, members), metric_names(row.group for row in rows)
     shared = set(fusion.assignments())
@@ -173,7 +173,7 @@ def _cost_of_fusion(fusion: Group) -> list[str]:
     return [f"all members together: {parameters} parameters, {flops} FLOPs a clip"]
 
 
-def _brief(row: Standing, metric: str) -> str:
+def _brief(row: LeaderboardRow, metric: str) -> str:
     """The main metric with its interval, others without."""
     figure = row.figures[metric]
     return percent(figure) if metric == row.group.task.main_metric else percent_value(figure.value)
@@ -209,7 +209,7 @@ def _weights_of(fused: Sequence[Stored], members: Sequence[Stored]) -> dict[str,
 def ahead_of_best(fused: Sequence[Stored], members: Sequence[Stored]) -> Comparison | None:
     """A fusion against the best of its members on test, which flatters the member; None where they do not pair."""
     (fusion,) = group_jobs(fused)
-    return compare(fusion, standings(members)[0].group)
+    return compare(fusion, leaderboard_rows(members)[0].group)
 
 
 def run_tables(stored: Sequence[Stored]) -> list[Table]:
@@ -229,7 +229,7 @@ def run_table(stored: Sequence[Stored]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    rows = standings(stored)
+    rows = leaderboard_rows(stored)
     metrics = metric_names(row.group for row in rows)
     table = Table(
         title=Text(_run_title(rows), style="bold"),
@@ -271,7 +271,7 @@ def count_text(count: int | None) -> str:
 
 def run_records(stored: Sequence[Stored]) -> list[dict[str, Any]]:
     """The rows of :func:`run_table` as JSON values; figures are shares of 1, None where undefined."""
-    return [_record(row) for row in standings(stored)]
+    return [_record(row) for row in leaderboard_rows(stored)]
 
 
 def percent(figure: Interval) -> str:
@@ -335,7 +335,7 @@ def _same_samples(a: Group, b: Group) -> bool:
     )
 
 
-def _frame_row(row: Standing) -> dict[str, Any]:
+def _frame_row(row: LeaderboardRow) -> dict[str, Any]:
     group, task = row.group, row.group.task
     dirty = {job.result.provenance.dirty for job in group.jobs}
     cells: dict[str, Any] = {
@@ -386,7 +386,7 @@ def own_metrics(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[kept].reset_index(drop=True)
 
 
-def _run_title(rows: Sequence[Standing]) -> str:
+def _run_title(rows: Sequence[LeaderboardRow]) -> str:
     tasks = dict.fromkeys(_task_title(row.group) for row in rows)
     return "\n".join(tasks)
 
@@ -398,19 +398,19 @@ def _task_title(group: Group) -> str:
     return f"{group.task.identity}  {' · '.join(notes)}".rstrip()
 
 
-def _comparisons(rows: Sequence[Standing]) -> list[str]:
+def _comparisons(rows: Sequence[LeaderboardRow]) -> list[str]:
     best = rows[0].group
     comparisons = (compare(best, row.group) for row in rows[1:])
     return [str(comparison) for comparison in comparisons if comparison is not None]
 
 
-def _spread(rows: Sequence[Standing]) -> str:
+def _spread(rows: Sequence[LeaderboardRow]) -> str:
     if all(len(row.group.jobs) > 1 for row in rows):
         return "test samples and seeds"
     return "test samples; one seed says nothing of the spread over seeds"
 
 
-def _record(row: Standing) -> dict[str, Any]:
+def _record(row: LeaderboardRow) -> dict[str, Any]:
     group, task = row.group, row.group.task
     return {
         "task": task.identity,

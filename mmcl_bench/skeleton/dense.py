@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmcl_bench.skeleton.store import BodyTrack
+from mmcl_bench.skeleton.clips import BodyTrack
 
 
 def tracks_of(bodies: np.ndarray) -> tuple[BodyTrack, ...]:

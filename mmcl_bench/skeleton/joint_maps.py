@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from typing import Literal
 
-from mmcl_bench import facts
+import numpy as np
+from pydantic import Field, model_validator
+
+from mmcl_bench.core.facts import Fact, Words, fact_names, read_fact
 from mmcl_bench.skeleton.layouts import get_layout
 
 HUB = "kinect-v2"
@@ -14,16 +18,16 @@ HUB = "kinect-v2"
 def joint_matrix(source: str, target: str) -> np.ndarray:
     """float64 (U, V): each joint of layout ``target`` as a weighted sum of the joints of ``source``. Rows add up to 1.
 
-    Raises :class:`mmcl_bench.errors.UserError` for a layout that is unknown or has no map.
+    Raises :class:`mmcl_bench.core.errors.UserError` for a layout that is unknown or has no map.
     """
     source_layout, target_layout = get_layout(source), get_layout(target)
     if source == target:
         return np.eye(len(source_layout))
-    if f"{source}--{target}" not in facts.joint_maps() and HUB not in (source, target):
+    if f"{source}--{target}" not in joint_maps() and HUB not in (source, target):
         through_hub: np.ndarray = joint_matrix(HUB, target) @ joint_matrix(source, HUB)
         return through_hub
     weights = np.zeros((len(target_layout), len(source_layout)))
-    for rule in facts.joint_map(source, target).joints:
+    for rule in joint_map(source, target).joints:
         for joint, weight in zip(rule.sources, rule.weights, strict=True):
             weights[target_layout.index(rule.target), source_layout.index(joint)] += weight
     return weights
@@ -39,3 +43,41 @@ def map_joints(positions: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     lacking = ~seen @ (matrix != 0).T
     made[lacking] = 0
     return made
+
+
+class JointRule(Fact):
+    """A target joint as a weighted sum of source joints; weights add up to 1, so that translation carries over."""
+
+    target: str
+    sources: tuple[str, ...] = Field(min_length=1)
+    weights: tuple[float, ...]
+    rule: Literal["copy", "midpoint", "extrapolate"]
+
+    @model_validator(mode="after")
+    def _affine(self) -> JointRule:
+        if len(self.sources) != len(self.weights) or not math.isclose(sum(self.weights), 1.0):
+            raise ValueError(f"{self.target}: needs one weight a source joint, adding up to 1")
+        return self
+
+
+class JointMap(Fact):
+    """How to place every joint of one layout from the joints of another. Names are those of the layouts."""
+
+    source_layout: str
+    target_layout: str
+    source: Words
+    note: Words | None = None
+    joints: tuple[JointRule, ...]
+
+
+def joint_maps() -> list[str]:
+    """Joint maps, as ``source--target``."""
+    return fact_names("joint_maps")
+
+
+def joint_map(source_layout: str, target_layout: str) -> JointMap:
+    """How to make a skeleton of ``target_layout`` from one of ``source_layout``.
+
+    Raises :class:`UserError` when there is no such map.
+    """
+    return read_fact("joint_maps", "joint map", f"{source_layout}--{target_layout}", JointMap)

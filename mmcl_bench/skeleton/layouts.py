@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.registry import unknown
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import unknown
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmcl_bench.skeleton.clips import BodyTrack
 from mmcl_bench.skeleton.layouts import Layout, get_layout
-from mmcl_bench.skeleton.store import BodyTrack
 
 Bodies = tuple[BodyTrack, ...]
 """The body tracks of one clip; the first is the one that normalisation goes by."""

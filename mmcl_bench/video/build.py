@@ -21,12 +21,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from mmcl_bench.atomic import write_atomically
-from mmcl_bench.errors import UserError
-from mmcl_bench.skeleton.additions import add_strips, require_none_of_its_own
-from mmcl_bench.skeleton.archive import BadFile
-from mmcl_bench.skeleton.parallel import in_order
-from mmcl_bench.skeleton.store import IMAGES_A_GROUP, Addition, Modality, SkeletonDataset
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.parallel import in_order
+from mmcl_bench.datasets.additions import add_strips, require_none_of_its_own
+from mmcl_bench.datasets.formats.archive import BadFile
+from mmcl_bench.datasets.store import IMAGES_A_GROUP, Addition, SkeletonDataset
+from mmcl_bench.skeleton.clips import Modality
 from mmcl_bench.video.decode import sample_evenly
 from mmcl_bench.video.detectors import person_detector
 from mmcl_bench.video.files import VideoFiles

@@ -10,7 +10,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 
-from mmcl_bench.skeleton.archive import BadFile
+from mmcl_bench.datasets.formats.archive import BadFile
 
 FORMATS = "avi,mov,mp4,m4v,matroska,webm,mpeg,mpegvideo,mpegts,asf,flv,ogg"
 """Containers that may be opened: none that names other files or addresses, as playlists do."""

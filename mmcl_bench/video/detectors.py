@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import Registry
 from mmcl_bench.encoders.torchvision import downloaded_file
 from mmcl_bench.encoders.weights import file_hash, model_and_weights, read_state_dict, unknown_model
-from mmcl_bench.errors import UserError
-from mmcl_bench.registry import Registry
 
 LEAST_SCORE = 0.5
 MOST_PEOPLE = 2

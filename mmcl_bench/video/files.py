@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.skeleton.archive import BadFile, FolderArchive, ZipArchive, base_name, open_archive
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.formats.archive import BadFile, FolderArchive, ZipArchive, base_name, open_archive
 
 SAMPLE_ID = "{sample_id}"
 SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv")

@@ -7,8 +7,9 @@ from typing import TypedDict
 
 from safetensors import SafetensorError, safe_open
 
+from mmcl_bench.datasets.store import Addition, SkeletonDataset
 from mmcl_bench.encoders.features import STORED
-from mmcl_bench.skeleton.store import Addition, Modality, SkeletonDataset
+from mmcl_bench.skeleton.clips import Modality
 
 
 class Listed(TypedDict):

@@ -13,8 +13,8 @@ from typing import Self
 
 import numpy as np
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.skeleton.archive import Archive, BadFile, base_name, open_with_zips
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name, open_with_zips
 
 COLOUR_IMAGE = np.array([1920.0, 1080.0])
 """Width and height in pixels of Kinect v2's colour image."""

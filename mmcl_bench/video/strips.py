@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from mmcl_bench.skeleton.archive import BadFile
+from mmcl_bench.datasets.formats.archive import BadFile
 from mmcl_bench.video.decode import Sampled
 from mmcl_bench.video.detectors import PersonDetector
 from mmcl_bench.video.projection import ProjectedSkeletons

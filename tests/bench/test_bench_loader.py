@@ -10,7 +10,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from mmcl_bench.nn.ctr_gcn import CTRGCN, PAPER_BLOCKS, TINY_BLOCKS
+from mmcl_bench.nn.ctr_gcn import CTRGCN, TinyCTRGCN
 from mmcl_bench.skeleton.augmentation import (
     Compose,
     CropResize,
@@ -59,7 +59,7 @@ def loader(prepared: PreparedTracks, vary: Compose, streams: tuple[str, ...]) ->
 
 def training_step(clips: Tensor, tiny: bool = False) -> Callable[[], None]:
     """One forward and backward pass."""
-    network = CTRGCN(KINECT_V2, 60, in_channels=clips.shape[1], blocks=TINY_BLOCKS if tiny else PAPER_BLOCKS)
+    network = (TinyCTRGCN if tiny else CTRGCN)(KINECT_V2, 60, in_channels=clips.shape[1])
 
     def train() -> None:
         network.zero_grad()

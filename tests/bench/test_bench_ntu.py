@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from mmcl_bench.skeleton.archive import Archive
-from mmcl_bench.skeleton.prepare import prepare
-from mmcl_bench.skeleton.readers import Unit
-from mmcl_bench.skeleton.readers.ntu import Ntu60
-from mmcl_bench.skeleton.store import Clip
+from mmcl_bench.datasets.formats.archive import Archive
+from mmcl_bench.datasets.prepare import prepare
+from mmcl_bench.datasets.readers import Unit
+from mmcl_bench.datasets.readers.ntu import Ntu60
+from mmcl_bench.datasets.store import Clip
 from published.ntu60 import moving_person
 
 N_FRAMES = 80

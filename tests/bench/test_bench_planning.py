@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from mmcl_bench.jobs import Job, make_job
 from mmcl_bench.methods import METHODS
-from mmcl_bench.planning import State, plan, totals
-from mmcl_bench.results import RESULT
-from mmcl_bench.runner import Surroundings, run_job
-from mmcl_bench.tasks import load_task
+from mmcl_bench.protocols.catalogue import load_task
+from mmcl_bench.results.store import RESULT
+from mmcl_bench.running.jobs import Job, make_job
+from mmcl_bench.running.planning import State, plan, totals
+from mmcl_bench.running.runner import RunSite, run_job
 
 HISTORY = [
     {"epoch": float(at), "loss": 2 / at, "accuracy": 1 - 1 / at, "validation": 1 - 1 / at} for at in range(1, 26)
@@ -45,9 +45,9 @@ def jobs(count: int) -> list[Job]:
 
 
 @pytest.fixture(scope="module")
-def stored(n_jobs: int, toy_data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Surroundings:
+def stored(n_jobs: int, toy_data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> RunSite:
     """Real folders, made from one: each with its own result.json and links to the files of the first."""
-    where = Surroundings(toy_data_root, tmp_path_factory.mktemp("many"))
+    where = RunSite(toy_data_root, tmp_path_factory.mktemp("many"))
     template = run_job(make_job(load_task("supervised/nw-ucla[split=x-sub]"), METHODS.get("chance"), 0), where)[0]
     content = json.loads((template.folder / RESULT).read_text())
     content["history"] = {"selection": HISTORY, "final": HISTORY}
@@ -63,7 +63,7 @@ def stored(n_jobs: int, toy_data_root: Path, tmp_path_factory: pytest.TempPathFa
 
 @pytest.mark.benchmark(group="plan of 10000 jobs")
 @pytest.mark.parametrize("state", ["done", "half of them missing", "none stored"])
-def test_planning(benchmark: BenchmarkFixture, stored: Surroundings, n_jobs: int, state: str, tmp_path: Path) -> None:
+def test_planning(benchmark: BenchmarkFixture, stored: RunSite, n_jobs: int, state: str, tmp_path: Path) -> None:
     where = replace(stored, results_root=tmp_path) if state == "none stored" else stored
     shift = n_jobs // 20 if state == "half of them missing" else 0
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from mmcl_bench.metrics import METRICS, Scored
-from mmcl_bench.stats import bootstrap_interval, paired_difference
+from mmcl_bench.evaluation.metrics import METRICS, Scored
+from mmcl_bench.evaluation.statistics import bootstrap_interval, paired_difference
 
 LIMIT_SECONDS = 5.0
 N_CLASSES = 120

@@ -11,13 +11,13 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from mmcl_bench.metrics import METRICS, Scored
-from mmcl_bench.nn.ctr_gcn import CTRGCN, PAPER_BLOCKS, TINY_BLOCKS
+from mmcl_bench.datasets.synth.scene import make_clip
+from mmcl_bench.evaluation.metrics import METRICS, Scored
+from mmcl_bench.evaluation.statistics import bootstrap_interval
+from mmcl_bench.nn.ctr_gcn import CTRGCN, TinyCTRGCN
 from mmcl_bench.skeleton.augmentation import Compose, CropResize, RandomRotation
 from mmcl_bench.skeleton.layouts import KINECT_V2
-from mmcl_bench.skeleton.synth.scene import make_clip
 from mmcl_bench.skeleton.transforms import PreparedTracks, bodies_last, prepare_clips
-from mmcl_bench.stats import bootstrap_interval
 
 
 @pytest.mark.benchmark(group="start")
@@ -30,7 +30,7 @@ def test_start_of_the_command_line(benchmark: BenchmarkFixture, code: str) -> No
 @pytest.mark.benchmark(group="train 32 body tracks")
 @pytest.mark.parametrize("blocks", ["tiny", "paper"])
 def test_training_step(benchmark: BenchmarkFixture, blocks: str) -> None:
-    network = CTRGCN(KINECT_V2, 60, n_bodies=1, blocks=TINY_BLOCKS if blocks == "tiny" else PAPER_BLOCKS)
+    network = (TinyCTRGCN if blocks == "tiny" else CTRGCN)(KINECT_V2, 60, n_bodies=1)
     clips = torch.randn(32, 3, 24, 25, 1)
 
     def step() -> None:
@@ -52,7 +52,7 @@ def test_the_loader_feeds_the_network(benchmark: BenchmarkFixture, part: str) ->
     clip = torch.arange(200).repeat_interleave(2)
     prepared = PreparedTracks(torch.randn(400, 3, 100, 25), clip, n_clips=200)
     vary = Compose((CropResize(64), RandomRotation(0.3)))
-    network = CTRGCN(KINECT_V2, 60, n_bodies=2, blocks=PAPER_BLOCKS)
+    network = CTRGCN(KINECT_V2, 60, n_bodies=2)
     generator = torch.Generator().manual_seed(0)
 
     def load() -> torch.Tensor:
@@ -70,8 +70,8 @@ def test_the_loader_feeds_the_network(benchmark: BenchmarkFixture, part: str) ->
 
 @pytest.mark.benchmark(group="data")
 def test_preparing_clips(benchmark: BenchmarkFixture, toy_data_root: Path) -> None:
-    from mmcl_bench.protocols.base import ClipView
-    from mmcl_bench.skeleton.store import SkeletonDataset
+    from mmcl_bench.datasets.store import SkeletonDataset
+    from mmcl_bench.protocols.problem import ClipView
 
     dataset = SkeletonDataset.open(toy_data_root / "nw-ucla")
     view = ClipView([dataset.bodies(row) for row in range(180)], [14] * 180, "kinect-v1")

@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from mmcl_bench.cli import app
-from mmcl_bench.engines import Assignment, Heard, Outcome, attempt
-from mmcl_bench.engines.local import Local
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.store import CARD
 from mmcl_bench.methods import METHODS
-from mmcl_bench.skeleton.store import CARD
+from mmcl_bench.running.engines import Assignment, OnProgress, Outcome, attempt
+from mmcl_bench.running.engines.local import Local
 from stored_jobs import stored_job
 
 ROOT = Path(__file__).parents[2]
@@ -68,9 +68,9 @@ def test_a_fall_fails_and_is_in_every_report(accepted: None, capsys: pytest.Capt
     store("now", skill=0.2)
     store("now", method="linear", skill=0.4)
     assert call("check", "--results", "now", "--junit", "out/junit.xml", "--markdown", "out/check.md") == 1
-    said = capsys.readouterr()
-    assert "2 rows: 1 same, 1 fell" in said.out
-    (line,) = (line for line in said.err.splitlines() if "fell" in line)
+    message = capsys.readouterr()
+    assert "2 rows: 1 same, 1 fell" in message.out
+    (line,) = (line for line in message.err.splitlines() if "fell" in line)
     assert re.match(r"supervised/toy@1 mmcl \(quick\): top1 fell: [\d.]+ % -> [\d.]+ %, -[\d.]+ points where", line)
     (suite,) = ElementTree.parse("out/junit.xml").getroot()  # noqa: S314 - our own
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
@@ -207,9 +207,9 @@ def test_a_job_that_ends_with_an_error_fails_and_does_not_stop_the_others(
     with monkeypatch.context() as patch:
         patch.setattr(METHODS.get("logistic"), "fit", broken)
         assert call("check", "--rerun", "--results", "now", "--allow-missing", "--junit", "junit.xml") == 1
-    said = capsys.readouterr()
-    assert "2 rows: 1 same, 1 broke" in said.out
-    assert re.search(r"logistic \(quick\): broke: seed 0: .*shapes \(3,\)", said.err)
+    message = capsys.readouterr()
+    assert "2 rows: 1 same, 1 broke" in message.out
+    assert re.search(r"logistic \(quick\): broke: seed 0: .*shapes \(3,\)", message.err)
     (suite,) = ElementTree.parse("junit.xml").getroot()  # noqa: S314 - our own
     assert (suite.get("failures"), suite.get("skipped")) == ("1", "0")
     assert call("check", "--rerun", "--results", "now") == 0, "what failed is tried again"
@@ -220,7 +220,9 @@ def test_workers_and_threads_are_those_of_the_engine(monkeypatch: pytest.MonkeyP
     call("baseline", "accept", "--allow-dirty")
     asked: list[tuple[int | None, set[int | None]]] = []
 
-    def alone(engine: Local, assignments: Sequence[Assignment], heard: Heard) -> Generator[tuple[int, Outcome]]:
+    def alone(
+        engine: Local, assignments: Sequence[Assignment], on_progress: OnProgress
+    ) -> Generator[tuple[int, Outcome]]:
         asked.append((engine.workers, {each.threads for each in assignments}))
         for place, assignment in enumerate(assignments):
             yield place, attempt(assignment)
@@ -279,7 +281,7 @@ def test_what_a_suite_names_and_the_baseline_lacks_is_no_pass(capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["check"], "no baseline"),
         (["check", "--fresh"], "--rerun"),
@@ -288,10 +290,10 @@ def test_what_a_suite_names_and_the_baseline_lacks_is_no_pass(capsys: pytest.Cap
         (["baseline", "accept"], "no finished job"),
     ],
 )
-def test_mistakes_are_one_line(words: list[str], said: str) -> None:
+def test_mistakes_are_one_line(words: list[str], message: str) -> None:
     with pytest.raises(UserError) as error:
         call(*words)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 

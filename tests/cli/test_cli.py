@@ -87,7 +87,7 @@ def test_lists_show_identities_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["run", "zeroshot"], "Did you mean zero-shot"),
         (["run", "zero-shot", "--split", "55/4"], "Did you mean 55/5"),
@@ -101,10 +101,10 @@ def test_lists_show_identities_as_they_are() -> None:
         (["run", "transfer", "--source", "synth60", "--target", "nw-ucla"], "needs two classes or more of one name"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], said: str, tmp_path: Path) -> None:
+def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
     done = call(*arguments, root=tmp_path / "empty", cwd=tmp_path)
     assert done.returncode == 2, done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "results").exists()
@@ -162,9 +162,9 @@ def test_ctrl_c_is_one_line_and_leaves_a_checkpoint_but_no_result(toy_data_root:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.05)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, message = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said == "mmcl-bench: stopped; the same command continues where it was\n"
+    assert message == "mmcl-bench: stopped; the same command continues where it was\n"
     assert not list(tmp_path.glob("results/jobs/*/result.json"))
     # That the same command then ends with the same numbers is shown in test_runner.
     assert list(tmp_path.glob("results/jobs/*/work/final/state.pt"))

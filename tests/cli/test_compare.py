@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from mmcl_bench.cli import app
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.report.tables import write_frame
-from mmcl_bench.results import stored_results
+from mmcl_bench.results.store import stored_results
 from stored_jobs import leaderboard
 
 VIEW = "supervised/nw-ucla[split=x-view]"
@@ -66,13 +66,13 @@ def record(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
 
 
 def test_several_tasks_are_one_table(capsys: pytest.CaptureFixture[str]) -> None:
-    said = words_of(capsys, "logistic", "chance")
-    assert "Holm: adjusted over the 2 tasks. A is ahead on 2; resolved at 5%: 2 for A, 0 for B" in said
-    assert VIEW.replace("[", "@1[") in said
+    message = words_of(capsys, "logistic", "chance")
+    assert "Holm: adjusted over the 2 tasks. A is ahead on 2; resolved at 5%: 2 for A, 0 for B" in message
+    assert VIEW.replace("[", "@1[") in message
 
 
 def test_one_task_is_shown_by_metric_class_and_sample(capsys: pytest.CaptureFixture[str]) -> None:
-    said = words_of(capsys, "logistic", "chance", "--task", VIEW)
+    message = words_of(capsys, "logistic", "chance", "--task", VIEW)
     for part in (
         "Top-5",
         "Macro top-1",
@@ -81,7 +81,7 @@ def test_one_task_is_shown_by_metric_class_and_sample(capsys: pytest.CaptureFixt
         "pick up with one hand",
         "more with --samples",
     ):
-        assert part in said
+        assert part in message
     every = words_of(capsys, "logistic", "chance", "--task", VIEW, "--samples")
     assert "more with --samples" not in every
     found = record(capsys, "logistic", "chance", "--task", VIEW)
@@ -116,8 +116,8 @@ def test_leaderboards_are_said_to_be_unpaired(
     capsys: pytest.CaptureFixture[str], results: Path, tmp_path: Path
 ) -> None:
     (path,) = write_frame(leaderboard(stored_results(results)), tmp_path)
-    said = words_of(capsys, str(path), str(path))
-    assert "unpaired: a leaderboard has no scores" in said
+    message = words_of(capsys, str(path), str(path))
+    assert "unpaired: a leaderboard has no scores" in message
     found = record(capsys, str(path), "logistic")
     assert found["paired"] is False
     assert {row["method"] for row in found["differences"]} == {"logistic (quick)"}
@@ -126,7 +126,7 @@ def test_leaderboards_are_said_to_be_unpaired(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["logistic"], "give B, what A is compared with, or --revision"),
         (["logistic", "chance", "--revision", "v0.1"], "not both"),
@@ -138,8 +138,8 @@ def test_leaderboards_are_said_to_be_unpaired(
         (["HEAD:no.csv", "chance"], "name a revision that has the file"),
     ],
 )
-def test_a_mistake_is_one_line(words: list[str], said: str) -> None:
+def test_a_mistake_is_one_line(words: list[str], message: str) -> None:
     with pytest.raises(UserError) as caught:
         call("compare", *words)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)

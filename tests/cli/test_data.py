@@ -13,8 +13,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from mmcl_bench.cli.data import app
-from mmcl_bench.errors import UserError
-from mmcl_bench.paths import DATA_ROOT_VARIABLE
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.paths import DATA_ROOT_VARIABLE
 
 
 @pytest.fixture

@@ -11,15 +11,16 @@ import pytest
 from typer.testing import CliRunner
 
 from mmcl_bench.cli.data import app
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.parts import write_dataset
+from mmcl_bench.datasets.prepare import prepare
+from mmcl_bench.datasets.readers.ntu import Ntu60, missing_samples
+from mmcl_bench.datasets.readers.ntu_npz import Ntu60CrossSubject
+from mmcl_bench.datasets.store import Clip, SkeletonDataset
+from mmcl_bench.datasets.synth.scene import camera_of, make_clip, make_skeleton
+from mmcl_bench.datasets.writers.synthetic import clip_names, wanted_clips
+from mmcl_bench.skeleton.clips import BodyTrack
 from mmcl_bench.skeleton.joint_maps import joint_matrix
-from mmcl_bench.skeleton.parts import write_dataset
-from mmcl_bench.skeleton.prepare import prepare
-from mmcl_bench.skeleton.readers.ntu import Ntu60, missing_samples
-from mmcl_bench.skeleton.readers.ntu_npz import Ntu60CrossSubject
-from mmcl_bench.skeleton.store import BodyTrack, Clip, SkeletonDataset
-from mmcl_bench.skeleton.synth.scene import camera_of, make_clip, make_skeleton
-from mmcl_bench.skeleton.writers.synthetic import clip_names, wanted_clips
 from published import ntu60
 from toys import write_toy
 
@@ -135,7 +136,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         yield b""
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mmcl_bench.skeleton.writers.synthetic.counted", stop)
+    monkeypatch.setattr("mmcl_bench.datasets.writers.synthetic.counted", stop)
     for output in ("set", "set.zip"):
         CliRunner().invoke(app, ["synth", "--clips", "9", "--output", str(tmp_path / output)])
     assert list(tmp_path.iterdir()) == []

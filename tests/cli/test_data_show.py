@@ -10,7 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from mmcl_bench.cli.data import app
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 
 
 def run(root: Path, *arguments: object) -> str:

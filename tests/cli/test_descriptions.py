@@ -9,7 +9,7 @@ import pytest
 
 from mmcl_bench.cli import descriptions
 from mmcl_bench.cli.descriptions import described
-from mmcl_bench.registry import Registry
+from mmcl_bench.core.registry import Registry
 
 
 @pytest.fixture(autouse=True)

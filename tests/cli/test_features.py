@@ -12,9 +12,10 @@ import torch
 import tiny_multimodal
 from feature_inputs import write_features, write_image_model, write_skeletons, write_videos
 from mmcl_bench.cli import app
-from mmcl_bench.errors import UserError
-from mmcl_bench.results import stored_results
-from mmcl_bench.skeleton.store import Modality, SkeletonDataset
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.store import SkeletonDataset
+from mmcl_bench.results.store import stored_results
+from mmcl_bench.skeleton.clips import Modality
 from toys import write_toy
 
 SHORT = ["--set", "epochs=1", "--set", "min_steps=0"]
@@ -149,7 +150,7 @@ def test_people_are_cut_out_where_skeleton_files_say_that_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["build", "nw-ucla"], "give --videos to make strips"),
         (["build", "nw-ucla", "--videos", "videos"], "say how to find people"),
@@ -167,11 +168,11 @@ def test_people_are_cut_out_where_skeleton_files_say_that_they_are() -> None:
         (["list", "nw-uclaa"], "Did you mean nw-ucla"),
     ],
 )
-def test_a_mistake_is_one_line(words: list[str], said: str) -> None:
+def test_a_mistake_is_one_line(words: list[str], message: str) -> None:
     before = opened().card
     with pytest.raises(UserError) as caught:
         features(*words)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert opened().card == before
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mmcl_bench.cli import app
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 
 TASK = ["supervised", "--dataset", "nw-ucla", "--split", "x-view"]
 SHORT = ["--set", "epochs=1", "--set", "min_steps=0", "--limit", "40", "--method", "skeleton-only"]
@@ -35,10 +35,10 @@ def test_each_stream_is_a_job_that_a_fusion_then_finds(capsys: pytest.CaptureFix
     ran = printed(capsys, "run", *TASK, *SHORT, "--streams", "joint,bone")
     assert sorted(record["settings"]["streams"] for record in ran) == [["bone"], ["joint"]]
     call("fuse", *TASK, *SHORT, "--streams", "joint,bone,joint-motion", "--weights", "0.6,0.6,0.4")
-    said = capsys.readouterr()
-    assert said.err.count("stored result of") == 2, "only the third stream was run"
-    assert "37.5 %" in said.out
-    assert "against its best member on test, skeleton-only streams=" in " ".join(said.out.split())
+    message = capsys.readouterr()
+    assert message.err.count("stored result of") == 2, "only the third stream was run"
+    assert "37.5 %" in message.out
+    assert "against its best member on test, skeleton-only streams=" in " ".join(message.out.split())
     fused, *members = printed(
         capsys, "fuse", *TASK, *SHORT, "--streams", "joint,bone,joint-motion", "--weights", "0.6,0.6,0.4"
     )
@@ -69,7 +69,7 @@ def test_several_streams_may_be_one_job(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["run", *TASK, "--method", "logistic", "--streams", "joint"], "logistic has no skeleton streams"),
         (["run", *TASK, "--streams", "joint", "--set", "streams=bone"], "both name the streams"),
@@ -81,8 +81,8 @@ def test_several_streams_may_be_one_job(capsys: pytest.CaptureFixture[str]) -> N
         (["fuse", *TASK, "--members", "logistic,logistic[C=1]", "--weights", "fitted"], "--set selection=validation"),
     ],
 )
-def test_a_mistake_is_one_line(words: list[str], said: str) -> None:
+def test_a_mistake_is_one_line(words: list[str], message: str) -> None:
     with pytest.raises(UserError) as caught:
         call(*words)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)

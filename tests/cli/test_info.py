@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mmcl_bench.cli import app
-from mmcl_bench.errors import UserError
-from mmcl_bench.results import stored_results
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.results.store import stored_results
 from stored_jobs import leaderboard
 
 
@@ -33,13 +33,13 @@ def test_a_data_set_gives_layout_classes_and_teachers(capsys: pytest.CaptureFixt
 def test_the_table_has_every_figure_with_what_it_is_of(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["info", "skeleton-only", "--layout", "kinect-v2", "--classes", "7", "--frames", "16", "--bodies", "1"]
     app([*words, "--batch", "4", "--device", "cpu"], standalone_mode=False)
-    said = " ".join(capsys.readouterr().out.split())
+    message = " ".join(capsys.readouterr().out.split())
     for words in ("skeleton-only (quick), kinect-v2, 7 classes", "1 body, 16 frames, 25 joints", "clips/s", "MiB"):
-        assert words in said
+        assert words in message
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["logistic"], "has no network"),
         (["mmcl", "--dataset", "nw-uclaa"], "Did you mean nw-ucla"),
@@ -48,10 +48,10 @@ def test_the_table_has_every_figure_with_what_it_is_of(capsys: pytest.CaptureFix
         (["skeleton-only", "--set", "epoch=1"], "Did you mean epochs"),
     ],
 )
-def test_a_mistake_is_one_line(words: list[str], said: str) -> None:
+def test_a_mistake_is_one_line(words: list[str], message: str) -> None:
     with pytest.raises(UserError) as caught:
         app(["info", *words, "--device", "cpu"], standalone_mode=False)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

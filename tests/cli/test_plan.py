@@ -24,27 +24,27 @@ def typed(
 
 
 def test_a_plan_shows_every_job_and_writes_nothing(typed: Type, tmp_path: Path) -> None:
-    said = typed("plan zero-shot/nw-* --methods devise,chance --splits all --seeds 4")
-    assert said.code == 0
-    assert "0-3" in said.out
-    assert "16 jobs: 16 missing; 16 of which no like job was timed" in said.out
+    message = typed("plan zero-shot/nw-* --methods devise,chance --splits all --seeds 4")
+    assert message.code == 0
+    assert "0-3" in message.out
+    assert "16 jobs: 16 missing; 16 of which no like job was timed" in message.out
     assert not list(tmp_path.iterdir())
 
 
 def test_a_plan_follows_what_run_did(typed: Type) -> None:
     same = "supervised/nw-ucla --split x-sub --method chance,logistic --limit 30"
     assert typed(f"run {same} --seeds 1").code == 0
-    said = json.loads(typed(f"plan {same} --seeds 2 --json").out)
-    assert [(job["method"], job["seed"], job["state"]) for job in said["jobs"]] == [
+    message = json.loads(typed(f"plan {same} --seeds 2 --json").out)
+    assert [(job["method"], job["seed"], job["state"]) for job in message["jobs"]] == [
         ("chance", 0, "done"),
         ("chance", 1, "missing"),
         ("logistic", 0, "done"),
         ("logistic", 1, "missing"),
     ]
-    assert said["totals"]["jobs"] == 4
-    assert said["totals"]["done"] == 2
-    assert said["totals"]["unknown"] == 0
-    assert set(said["jobs"][0]) == {
+    assert message["totals"]["jobs"] == 4
+    assert message["totals"]["done"] == 2
+    assert message["totals"]["unknown"] == 0
+    assert set(message["jobs"][0]) == {
         *(
             "task",
             "method",
@@ -70,14 +70,14 @@ def test_what_cannot_run_here_is_counted_apart(typed: Type) -> None:
 
 
 def test_settings_that_differ_from_the_preset_are_shown(typed: Type) -> None:
-    said = typed("plan supervised/nw-ucla --preset quick,paper --streams joint,bone --limit 9 --set epochs=2")
+    message = typed("plan supervised/nw-ucla --preset quick,paper --streams joint,bone --limit 9 --set epochs=2")
     for name in ("mmcl[streams=joint,epochs=2,limit=9]", "mmcl[streams=bone,epochs=2,limit=9]"):
-        assert name in said.out
-    assert "mmcl (paper)[" in said.out
+        assert name in message.out
+    assert "mmcl (paper)[" in message.out
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("plan", "name what to run"),
         ("plan zero-shot/nw-ucla --method devis", "unknown method 'devis'. Did you mean devise"),
@@ -95,18 +95,18 @@ def test_settings_that_differ_from_the_preset_are_shown(typed: Type) -> None:
         ("plan supervised/nw-ucla --set epochs", "--set epochs: expected key=value"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(typed: Type, line: str, said: str) -> None:
+def test_a_mistake_is_one_line_and_exit_code_2(typed: Type, line: str, message: str) -> None:
     found = typed(line)
     assert found.code == 2
     assert found.out == ""
-    assert said in found.err
+    assert message in found.err
     assert len(found.err.splitlines()) == 1
 
 
 def test_a_suite_can_be_narrowed(typed: Type) -> None:
-    said = json.loads(typed("plan --suite embedded --methods chance --seeds 1 --limit 7 --json").out)
-    assert {(job["method"], job["seed"], job["limit"]) for job in said["jobs"]} == {("chance", 0, 7)}
-    assert {job["task"].split("@")[0] for job in said["jobs"]} == {"zero-shot/synth60", "supervised/synth60"}
+    message = json.loads(typed("plan --suite embedded --methods chance --seeds 1 --limit 7 --json").out)
+    assert {(job["method"], job["seed"], job["limit"]) for job in message["jobs"]} == {("chance", 0, 7)}
+    assert {job["task"].split("@")[0] for job in message["jobs"]} == {"zero-shot/synth60", "supervised/synth60"}
 
 
 @pytest.mark.parametrize(

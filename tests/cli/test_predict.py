@@ -17,16 +17,17 @@ from scipy.special import softmax
 
 import published
 from mmcl_bench.cli import app
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.encoders.features import EXTRACTORS
-from mmcl_bench.errors import UserError
-from mmcl_bench.jobs import make_job
 from mmcl_bench.methods import METHODS
-from mmcl_bench.methods.saved import FACTS, FILES
-from mmcl_bench.results import RESULT, Stored
-from mmcl_bench.runner import Surroundings, run_job
+from mmcl_bench.methods.shared.saved import FACTS, FILES
+from mmcl_bench.protocols.catalogue import load_task
+from mmcl_bench.results.store import RESULT, Stored
+from mmcl_bench.running.jobs import make_job
+from mmcl_bench.running.runner import RunSite, run_job
+from mmcl_bench.skeleton.clips import Modality
 from mmcl_bench.skeleton.layouts import get_layout
-from mmcl_bench.skeleton.store import Modality, SkeletonDataset
-from mmcl_bench.tasks import load_task
 
 SUPERVISED, ZERO_SHOT = "supervised/nw-ucla[split=x-view]", "zero-shot/nw-ucla[split=8/2]"
 SHORT = {"epochs": "2", "min_steps": "0", "n_frames": "12"}
@@ -47,7 +48,7 @@ class Jobs:
 @pytest.fixture(scope="module")
 def jobs(toy_data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Jobs:
     results = tmp_path_factory.mktemp("results")
-    where = Surroundings(toy_data_root, results)
+    where = RunSite(toy_data_root, results)
     network = make_job(load_task(SUPERVISED), METHODS.get("skeleton-only"), 0, overrides=SHORT)
     devise = make_job(load_task(ZERO_SHOT), METHODS.get("devise"), 0)
     return Jobs(toy_data_root, results, run_job(network, where)[0], run_job(devise, where)[0])
@@ -184,10 +185,10 @@ def test_a_bad_clip_stops_or_is_left_out_by_name(
         app([*words, "--output", str(output)], standalone_mode=False)
     assert not output.exists()
     app([*words, "--skip-bad", "--output", str(output)], standalone_mode=False)
-    said = capsys.readouterr().err
-    assert "left out: broken.npy has a joint" in said
-    assert "3 clips" in said
-    assert "1 left out" in said
+    message = capsys.readouterr().err
+    assert "left out: broken.npy has a joint" in message
+    assert "3 clips" in message
+    assert "1 left out" in message
     assert len(output.read_text().splitlines()) == 4
 
 
@@ -224,7 +225,7 @@ def test_no_picture_and_no_answer_is_read(jobs: Jobs, predict: Predict, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["nothing", "nw-ucla"], "no finished job is 'nothing'"),
         (["supervised", "nw-ucla", "--seed", "3"], "has that --method and --seed; there are"),
@@ -240,15 +241,15 @@ def test_no_picture_and_no_answer_is_read(jobs: Jobs, predict: Predict, monkeypa
         (["supervised", "nw-ucla", "--output", "missing/out.csv"], "missing: no such folder"),
     ],
 )
-def test_a_mistake_is_one_line(words: list[str], said: str, predict: Predict) -> None:
+def test_a_mistake_is_one_line(words: list[str], message: str, predict: Predict) -> None:
     with pytest.raises(UserError) as caught:
         predict(*words)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.toml", 'wave = 3\nsit = "sits"', "printable words"),
         ("a.toml", "wave =", "not a readable file"),
@@ -258,15 +259,15 @@ def test_a_mistake_is_one_line(words: list[str], said: str, predict: Predict) ->
     ],
 )
 def test_a_bad_file_of_texts_says_what_is_wrong(
-    name: str, content: str, said: str, predict: Predict, tmp_path: Path
+    name: str, content: str, message: str, predict: Predict, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text(content)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         predict("zero-shot", "nw-ucla", "--texts", str(tmp_path / name))
 
 
 def test_of_several_jobs_all_are_named(jobs: Jobs, tmp_path: Path) -> None:
-    where = Surroundings(jobs.data, tmp_path)
+    where = RunSite(jobs.data, tmp_path)
     for seed in (0, 1):
         run_job(make_job(load_task(SUPERVISED), METHODS.get("chance"), seed), where)
     words = ["predict", "supervised/nw-ucla", "nw-ucla", "--data-root", str(jobs.data), "--results", str(tmp_path)]

@@ -53,27 +53,27 @@ def test_a_failing_job_stops_no_other_and_the_exit_code_is_1(typed: Type) -> Non
 
 def test_results_of_those_that_ran_are_json_though_others_failed(typed: Type) -> None:
     with failing(0):
-        said = typed("run supervised/nw-ucla --method failing --seeds 2 --json")
-    assert said.code == 1
-    assert [record["seeds"] for record in json.loads(said.out)] == [[1]]
+        message = typed("run supervised/nw-ucla --method failing --seeds 2 --json")
+    assert message.code == 1
+    assert [record["seeds"] for record in json.loads(message.out)] == [[1]]
 
 
 def test_several_tasks_are_told_apart(typed: Type) -> None:
-    said = typed("run supervised/nw-ucla supervised/utd-mhad --method chance")
-    assert said.code == 0
-    assert "supervised/nw-ucla@1[split=x-view], chance, seed 0: done" in said.err
-    assert "supervised/utd-mhad@1[split=x-sub], chance, seed 0: done" in said.err
+    message = typed("run supervised/nw-ucla supervised/utd-mhad --method chance")
+    assert message.code == 0
+    assert "supervised/nw-ucla@1[split=x-view], chance, seed 0: done" in message.err
+    assert "supervised/utd-mhad@1[split=x-sub], chance, seed 0: done" in message.err
 
 
 def test_tasks_without_their_data_fail_alone(typed: Type) -> None:
-    said = typed("run supervised/nw-ucla supervised/utkinect --method chance")
-    assert said.code == 1
-    assert "mmcl-bench data prepare utkinect" in said.err
-    assert "chance" in said.out
+    message = typed("run supervised/nw-ucla supervised/utkinect --method chance")
+    assert message.code == 1
+    assert "mmcl-bench data prepare utkinect" in message.err
+    assert "chance" in message.out
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("run supervised/nw-ucla --methods chance,logistik", "unknown method 'logistik'. Did you mean logistic"),
         ("run supervised/nw-ucla --method chance --engine slrm", "unknown engine 'slrm'. Did you mean slurm"),
@@ -86,17 +86,17 @@ def test_tasks_without_their_data_fail_alone(typed: Type) -> None:
         ("run zero-shot/nw-ucla --method devise --limit 1", "too few clips to hold out for choosing; raise --limit"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(typed: Type, line: str, said: str) -> None:
+def test_a_mistake_is_one_line_and_exit_code_2(typed: Type, line: str, message: str) -> None:
     found = typed(line)
     assert found.code == 2
     assert found.out == ""
-    assert said in found.err
+    assert message in found.err
     assert len(found.err.splitlines()) == 1
 
 
 def test_a_suite_file_runs(typed: Type, tmp_path: Path) -> None:
     suite = tmp_path / "mine.toml"
     suite.write_text('title = "mine"\n[[matrix]]\ntasks = ["*/nw-ucla"]\nmethods = ["chance"]\nseeds = 1\n')
-    said = typed(f"run --suite {suite}")
-    assert said.code == 0
-    assert said.err.count(": done") == 2
+    message = typed(f"run --suite {suite}")
+    assert message.code == 0
+    assert message.err.count(": done") == 2

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from mmcl_bench.cli import app
-from mmcl_bench.errors import UserError
-from mmcl_bench.results import stored_results
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.results.store import stored_results
 from stored_jobs import leaderboard
 
 VIEW = ["--task", "supervised/nw-ucla[split=x-view]"]
@@ -66,17 +66,17 @@ def test_a_foreign_method_enters_the_tables(capsys: pytest.CaptureFixture[str], 
 def test_the_table_says_what_was_not_seen(capsys: pytest.CaptureFixture[str]) -> None:
     write("s.csv", ZERO)
     call("score", "s.csv", *ZERO)
-    said = " ".join(capsys.readouterr().out.split())
-    assert "(foreign, inductive)" in said
-    assert "nobody here saw how epoch and settings were chosen" in said
-    assert "no calibration was given or fitted" in said
+    message = " ".join(capsys.readouterr().out.split())
+    assert "(foreign, inductive)" in message
+    assert "nobody here saw how epoch and settings were chosen" in message
+    assert "no calibration was given or fitted" in message
     call("score", "s.csv", *ZERO, "--calibration", "0.5", "--name", "theirs")
     assert "calibration 0.5, as given" in " ".join(capsys.readouterr().out.split())
     assert not Path("results").exists(), "nothing is stored unasked"
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["score", *VIEW], "name a file of scores, or --template"),
         (["score", "none.csv", *VIEW], "none.csv: no such file of scores"),
@@ -88,8 +88,8 @@ def test_the_table_says_what_was_not_seen(capsys: pytest.CaptureFixture[str]) ->
         (["score", "a.csv", "b.csv", *ZERO, "--validation", "v.csv"], "1 --validation files for 2 of scores"),
     ],
 )
-def test_a_mistake_is_one_line(words: list[str], said: str) -> None:
+def test_a_mistake_is_one_line(words: list[str], message: str) -> None:
     with pytest.raises(UserError) as caught:
         call(*words)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -15,14 +15,15 @@ import torch
 from PIL import Image
 
 import tiny_multimodal
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.additions import add_features
+from mmcl_bench.datasets.parts import write_dataset
+from mmcl_bench.datasets.store import Clip, DatasetCard, Side, SkeletonDataset
 from mmcl_bench.encoders import answers as asking
 from mmcl_bench.encoders.answers import BLOCK, INSTRUCTIONS, AnsweredClip, ask, token_features
 from mmcl_bench.encoders.multimodal import MultimodalModel
-from mmcl_bench.errors import UserError
-from mmcl_bench.skeleton.additions import add_features
+from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from mmcl_bench.skeleton.layouts import get_layout
-from mmcl_bench.skeleton.parts import write_dataset
-from mmcl_bench.skeleton.store import BodyTrack, Clip, DatasetCard, Modality, Side, SkeletonDataset
 
 QUESTION = "Whether the people are interacting ?"
 
@@ -104,8 +105,8 @@ def test_token_features_are_the_states_from_which_a_single_run_over_the_whole_te
     length = ends[0] if ends else 5
     assert length, "the tiny model should say something here; choose another seed"
     np.testing.assert_allclose(answer.tokens, np.stack(states[:length]), atol=1e-4)
-    said = [tiny_multimodal.WORDS[token] for token in chosen[:length] if token >= len(tiny_multimodal.SPECIAL)]
-    assert answer.text.split() == said
+    message = [tiny_multimodal.WORDS[token] for token in chosen[:length] if token >= len(tiny_multimodal.SPECIAL)]
+    assert answer.text.split() == message
 
 
 def test_a_model_that_is_not_here_is_never_fetched() -> None:

@@ -137,7 +137,10 @@ def test_texts_are_encoded_once_for_each_list_and_each_weights(tmp_path: Path) -
             calls.append(list(texts))
             return np.array([[len(text), text.count("a")] for text in texts], dtype=np.float32)
 
-    ENCODERS.register("letters")(EncoderFamily(summary="for this test", usage="letters:<hex digit>", text=Letters))
+    class LettersFamily(EncoderFamily):
+        text = Letters
+
+    ENCODERS.register("letters")(LettersFamily)
     try:
         embeddings, weight_hash = cached_text("letters:a", ["drink", "a ball"], tmp_path)
         again, _ = cached_text("letters:a", ["drink", "a ball"], tmp_path)

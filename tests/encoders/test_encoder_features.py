@@ -14,11 +14,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.parts import write_dataset
+from mmcl_bench.datasets.store import Clip, DatasetCard, Side, SkeletonDataset
 from mmcl_bench.encoders import image_encoder, text_encoder
 from mmcl_bench.encoders.features import decode, instruct_features, rgb_features, sentences_by_clip
-from mmcl_bench.errors import UserError
-from mmcl_bench.skeleton.parts import write_dataset
-from mmcl_bench.skeleton.store import BodyTrack, Clip, DatasetCard, Modality, Side, SkeletonDataset
+from mmcl_bench.skeleton.clips import BodyTrack, Modality
 
 BOTH = (Modality.SKELETON, Modality.RGB, Modality.INSTRUCT)
 
@@ -117,7 +118,7 @@ def test_features_that_are_cached_need_no_torch(dataset: SkeletonDataset, filled
     code = (
         "import sys; from pathlib import Path\n"
         "from mmcl_bench.encoders.features import instruct_features, rgb_features\n"
-        "from mmcl_bench.skeleton.store import SkeletonDataset\n"
+        "from mmcl_bench.datasets.store import SkeletonDataset\n"
         "dataset, cache = SkeletonDataset.open(Path(sys.argv[1])), Path(sys.argv[2])\n"
         "assert rgb_features(dataset, [1, 0], 'efficientnet-lite0', cache)[0].shape == (2, 1280)\n"
         "assert instruct_features(dataset, [1, 0], 'minilm', cache)[0].shape == (2, 384)\n"
@@ -143,7 +144,7 @@ def as_gif() -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("encoded", "said"),
+    ("encoded", "message"),
     [
         (None, "has no image"),
         (b"", "no sound PNG or JPEG"),
@@ -154,10 +155,10 @@ def as_gif() -> bytes:
     ],
     ids=["missing", "empty", "cut short", "gif", "bomb", "huge"],
 )
-def test_a_bad_image_is_refused_with_the_name_of_its_clip(encoded: bytes | None, said: str) -> None:
+def test_a_bad_image_is_refused_with_the_name_of_its_clip(encoded: bytes | None, message: str) -> None:
     with pytest.raises(UserError, match="clip a7_s2") as caught:
         decode(encoded, "utd-mhad: clip a7_s2")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

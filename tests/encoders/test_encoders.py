@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders import ENCODERS, clip, image_encoder, images, minilm, text_encoder
 from mmcl_bench.encoders.hf import Pooling, pool, read_pooling
-from mmcl_bench.errors import UserError
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "drink", "water", "kick", "a", "ball", "eat", "meal"]
 TEXTS = ["drink water", "kick a ball", "eat a meal a meal a meal", "drink"]
@@ -193,7 +193,7 @@ def test_every_family_knows_its_hash_before_it_loads_and_says_how_it_is_written(
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "words"),
     [
         ("minilm:large", "write minilm alone"),
         ("minlm", "Did you mean minilm"),
@@ -205,12 +205,12 @@ def test_every_family_knows_its_hash_before_it_loads_and_says_how_it_is_written(
         ("clip:ViT-B-32:/no/such/file.safetensors", "no weights file at"),
     ],
 )
-def test_a_text_spec_that_cannot_be_met_is_refused_in_one_line(spec: str, said: str) -> None:
-    assert said in one_line(lambda: text_encoder(spec))
+def test_a_text_spec_that_cannot_be_met_is_refused_in_one_line(spec: str, words: str) -> None:
+    assert words in one_line(lambda: text_encoder(spec))
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "words"),
     [
         ("minilm", "encodes text, not images; choose one of clip, efficientnet-lite0, timm"),
         ("timm", "needs a model"),
@@ -222,11 +222,11 @@ def test_a_text_spec_that_cannot_be_met_is_refused_in_one_line(spec: str, said: 
     ],
 )
 def test_weights_that_are_not_on_this_machine_are_named_and_never_made_up(
-    spec: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    spec: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(clip, "URL_CACHE", tmp_path)
-    assert said in one_line(lambda: image_encoder(spec).encode([strip()]))
+    assert words in one_line(lambda: image_encoder(spec).encode([strip()]))
 
 
 def test_listing_and_naming_encoders_imports_no_torch() -> None:

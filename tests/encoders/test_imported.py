@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders.imported import read_features
-from mmcl_bench.errors import UserError
 
 IDS = ["a", "b", "c"]
 
@@ -34,7 +34,7 @@ def test_token_features_are_averaged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("matrix", "names", "said"),
+    ("matrix", "names", "message"),
     [
         (np.zeros((2, 4)), "a\nb\nc", "names 3 clips"),
         (np.zeros(3), "a\nb\nc", r"is of shape \(3,\)"),
@@ -43,8 +43,8 @@ def test_token_features_are_averaged(tmp_path: Path) -> None:
         (np.full((3, 4), np.inf), "a\nb\nc", "not finite"),
     ],
 )
-def test_a_matrix_that_does_not_fit_is_one_line(tmp_path: Path, matrix: np.ndarray, names: str, said: str) -> None:
-    with pytest.raises(UserError, match=said) as caught:
+def test_a_matrix_that_does_not_fit_is_one_line(tmp_path: Path, matrix: np.ndarray, names: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
         read_features(write_matrix(tmp_path, matrix, names), IDS)
     assert "\n" not in str(caught.value)
 

@@ -12,8 +12,8 @@ import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders import image_encoder
-from mmcl_bench.errors import UserError
 
 
 def strip(width: int = 320, height: int = 96, seed: int = 0) -> Image.Image:
@@ -76,7 +76,7 @@ def test_files_of_densenet_with_the_names_of_old_are_read(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "message"),
     [
         ("torchvision:resnet3", "Did you mean"),
         ("torchvision", "needs a model"),
@@ -85,9 +85,9 @@ def test_files_of_densenet_with_the_names_of_old_are_read(tmp_path: Path) -> Non
         ("torchvision:resnet34:/no/such/file", "no weights file"),
     ],
 )
-def test_a_wrong_spec_is_one_line(spec: str, said: str, tmp_path: Path) -> None:
+def test_a_wrong_spec_is_one_line(spec: str, message: str, tmp_path: Path) -> None:
     _, path = saved(tmp_path, "mobilenet_v3_small")
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         image_encoder(spec.format(path=path)).encode([strip()])
     assert "\n" not in str(caught.value)
 

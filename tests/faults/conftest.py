@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from mmcl_bench.jobs import Job, make_job
 from mmcl_bench.methods import METHODS
-from mmcl_bench.results import Stored
-from mmcl_bench.runner import Surroundings, run_job
-from mmcl_bench.tasks import load_task
+from mmcl_bench.protocols.catalogue import load_task
+from mmcl_bench.results.store import Stored
+from mmcl_bench.running.jobs import Job, make_job
+from mmcl_bench.running.runner import RunSite, run_job
 from tiny_network import TinyNetwork
 
 
@@ -26,9 +26,9 @@ def wanted() -> Iterator[Job]:
 
 @pytest.fixture(scope="module")
 def whole(wanted: Job, toy_data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Stored:
-    return run_job(wanted, Surroundings(toy_data_root, tmp_path_factory.mktemp("whole")))[0]
+    return run_job(wanted, RunSite(toy_data_root, tmp_path_factory.mktemp("whole")))[0]
 
 
 @pytest.fixture
-def where(toy_data_root: Path, tmp_path: Path) -> Surroundings:
-    return Surroundings(toy_data_root, tmp_path / "results")
+def where(toy_data_root: Path, tmp_path: Path) -> RunSite:
+    return RunSite(toy_data_root, tmp_path / "results")

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import torch
 
-from mmcl_bench.jobs import Job, make_job
 from mmcl_bench.methods import METHODS
-from mmcl_bench.results import RESULT, SCORES, Stored
-from mmcl_bench.runner import Surroundings, run_job
-from mmcl_bench.tasks import load_task
+from mmcl_bench.protocols.catalogue import load_task
+from mmcl_bench.results.store import RESULT, SCORES, Stored
+from mmcl_bench.running.jobs import Job, make_job
+from mmcl_bench.running.runner import RunSite, run_job
 from tiny_network import TinyNetwork
 
 _OK = 0
@@ -32,7 +32,7 @@ def tiny_job() -> Job:
     return make_job(load_task("supervised/nw-ucla[split=x-sub]"), METHODS.get("tiny-network"), 0, limit=60)
 
 
-def forked(wanted: Job, where: Surroundings) -> int:
+def forked(wanted: Job, where: RunSite) -> int:
     """The id of a process that runs the job and nothing else."""
     child = os.fork()
     if child:
@@ -44,7 +44,7 @@ def forked(wanted: Job, where: Surroundings) -> int:
         os._exit(1)
 
 
-def run_undisturbed(wanted: Job, where: Surroundings) -> float:
+def run_undisturbed(wanted: Job, where: RunSite) -> float:
     """Seconds that it takes."""
     begin = time.monotonic()
     _, status = os.waitpid(forked(wanted, where), 0)
@@ -70,7 +70,7 @@ def kill_at(child: int, seconds: float) -> bool:
 def main(seed: int, kills: int, data: Path, place: Path) -> None:
     torch.set_num_threads(1)
     METHODS.register("tiny-network")(TinyNetwork)
-    wanted, where = tiny_job(), Surroundings(data, place / "whole")
+    wanted, where = tiny_job(), RunSite(data, place / "whole")
     whole, _ = run_job(wanted, where)  # here, so that what it imports is there in every fork
     chance, where = random.Random(seed), replace(where, results_root=place / "killed")
     usual = run_undisturbed(wanted, where)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from mmcl_bench import read_results
-from mmcl_bench.errors import UserError
-from mmcl_bench.jobs import Job
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.report.page import build_report
-from mmcl_bench.results import RESULT, SAMPLES, SCORES, Stored, stored_results
-from mmcl_bench.runner import Surroundings, run_job
+from mmcl_bench.results.store import RESULT, SAMPLES, SCORES, Stored, stored_results
+from mmcl_bench.running.jobs import Job
+from mmcl_bench.running.runner import RunSite, run_job
 
 
 def cut_short(content: bytes) -> bytes:
@@ -43,7 +43,7 @@ def same(stored: Stored, whole: Stored) -> bool:
     )
 
 
-def stopped(wanted: Job, where: Surroundings) -> Path:
+def stopped(wanted: Job, where: RunSite) -> Path:
     """The work folder of a run that was stopped in the fourth of the five epochs of its last fit."""
 
     def stop(phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
@@ -58,7 +58,7 @@ def stopped(wanted: Job, where: Surroundings) -> Path:
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ["final/state.pt", "final/epoch-0002.pt", "selection/epoch-0005.pt"])
 def test_a_damaged_checkpoint_is_named_and_redone(
-    wanted: Job, whole: Stored, where: Surroundings, caplog: pytest.LogCaptureFixture, name: str, damage: object
+    wanted: Job, whole: Stored, where: RunSite, caplog: pytest.LogCaptureFixture, name: str, damage: object
 ) -> None:
     path = stopped(wanted, where) / name
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
@@ -71,7 +71,7 @@ def test_a_damaged_checkpoint_is_named_and_redone(
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", [RESULT, SCORES, SAMPLES])
 def test_a_damaged_result_is_named_and_redone_and_in_no_table(
-    wanted: Job, whole: Stored, where: Surroundings, caplog: pytest.LogCaptureFixture, name: str, damage: object
+    wanted: Job, whole: Stored, where: RunSite, caplog: pytest.LogCaptureFixture, name: str, damage: object
 ) -> None:
     stored, _ = run_job(wanted, where)
     other, _ = run_job(replace(wanted, seed=1), where)
@@ -86,7 +86,7 @@ def test_a_damaged_result_is_named_and_redone_and_in_no_table(
     assert len(set(read_results(where.results_root).job)) == 2
 
 
-def test_a_figure_changed_by_hand_is_damage(wanted: Job, whole: Stored, where: Surroundings) -> None:
+def test_a_figure_changed_by_hand_is_damage(wanted: Job, whole: Stored, where: RunSite) -> None:
     stored, _ = run_job(wanted, where)
     text = (stored.folder / RESULT).read_text()
     value = stored.result.metrics["top1"].value
@@ -95,7 +95,7 @@ def test_a_figure_changed_by_hand_is_damage(wanted: Job, whole: Stored, where: S
     assert same(run_job(wanted, where)[0], whole)
 
 
-def test_checkpoints_that_go_while_a_job_runs_are_made_again(wanted: Job, whole: Stored, where: Surroundings) -> None:
+def test_checkpoints_that_go_while_a_job_runs_are_made_again(wanted: Job, whole: Stored, where: RunSite) -> None:
     gone: list[bool] = []
 
     def remove(phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
@@ -107,7 +107,7 @@ def test_checkpoints_that_go_while_a_job_runs_are_made_again(wanted: Job, whole:
     assert gone
 
 
-def test_a_folder_that_goes_while_results_are_read_is_left_out(wanted: Job, where: Surroundings) -> None:
+def test_a_folder_that_goes_while_results_are_read_is_left_out(wanted: Job, where: RunSite) -> None:
     folders = sorted(run_job(replace(wanted, seed=seed), where)[0].folder for seed in range(3))
     reading = stored_results(where.results_root)
     assert next(reading).folder == folders[0]
@@ -116,7 +116,7 @@ def test_a_folder_that_goes_while_results_are_read_is_left_out(wanted: Job, wher
 
 
 def test_a_file_that_goes_while_a_report_is_made_is_one_line(
-    wanted: Job, where: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wanted: Job, where: RunSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders = [run_job(replace(wanted, seed=seed, limit=None), where)[0].folder for seed in range(2)]
     scored = Stored.scored
@@ -131,7 +131,7 @@ def test_a_file_that_goes_while_a_report_is_made_is_one_line(
     assert "\n" not in str(error.value)
 
 
-def test_scores_read_later_are_those_that_were_written(wanted: Job, whole: Stored, where: Surroundings) -> None:
+def test_scores_read_later_are_those_that_were_written(wanted: Job, whole: Stored, where: RunSite) -> None:
     stored, _ = run_job(wanted, where)
     np.testing.assert_array_equal(stored.scores, whole.scores)
     shutil.rmtree(stored.folder)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from mmcl_bench import atomic
 from mmcl_bench.cli import main
-from mmcl_bench.engines import Assignment, attempt
-from mmcl_bench.failures import FAILURE
-from mmcl_bench.jobs import Job
-from mmcl_bench.results import SCORES, Stored
-from mmcl_bench.runner import Surroundings, run_job
+from mmcl_bench.core import files as atomic
+from mmcl_bench.results.store import SCORES, Stored
+from mmcl_bench.running.engines import Assignment, attempt
+from mmcl_bench.running.jobs import Job
+from mmcl_bench.running.runner import RunSite, run_job
+from mmcl_bench.running.work_folder import FAILURE
 
 
 class FillingDisk:
@@ -33,7 +33,7 @@ class FillingDisk:
         self._flush(path)
 
 
-def flushes_of(wanted: Job, where: Surroundings, monkeypatch: pytest.MonkeyPatch) -> int:
+def flushes_of(wanted: Job, where: RunSite, monkeypatch: pytest.MonkeyPatch) -> int:
     disk = FillingDisk(10**9)
     with monkeypatch.context() as patched:
         patched.setattr(atomic, "_flush", disk)
@@ -42,11 +42,11 @@ def flushes_of(wanted: Job, where: Surroundings, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_disk_that_fills_at_any_write_changes_no_number(
-    wanted: Job, whole: Stored, where: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wanted: Job, whole: Stored, where: RunSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count = flushes_of(wanted, Surroundings(where.data_root, tmp_path / "counted"), monkeypatch)
+    count = flushes_of(wanted, RunSite(where.data_root, tmp_path / "counted"), monkeypatch)
     for room in range(0, count, 3):
-        place = Surroundings(where.data_root, tmp_path / f"room-for-{room}")
+        place = RunSite(where.data_root, tmp_path / f"room-for-{room}")
         with monkeypatch.context() as patched:
             patched.setattr(atomic, "_flush", FillingDisk(room))
             outcome = attempt(Assignment(wanted, place))
@@ -62,7 +62,7 @@ def test_a_disk_that_fills_at_any_write_changes_no_number(
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="limits a process of its own")
 @pytest.mark.parametrize("limit", [100, 2000, 20_000])
 def test_a_real_limit_on_files_ends_a_run_as_a_full_disk(
-    wanted: Job, whole: Stored, where: Surroundings, limit: int
+    wanted: Job, whole: Stored, where: RunSite, limit: int
 ) -> None:
     import resource
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from mmcl_bench.methods import METHODS
-from mmcl_bench.methods.base import Context, Method
-from mmcl_bench.protocols.base import ClassTable, ClipView, LabelledClips, Problem
-from mmcl_bench.skeleton.store import BodyTrack, Modality
+from mmcl_bench.methods.base import Method
+from mmcl_bench.protocols.problem import ClassTable, ClipView, Context, LabelledClips, Problem
+from mmcl_bench.skeleton.clips import BodyTrack, Modality
 
 SHORT = {"epochs": 2, "min_steps": 0, "batch_size": 8}
 N_CLASSES, UNSEEN = 5, 4

@@ -11,14 +11,15 @@ import pytest
 from safetensors.numpy import load_file
 
 from methods.test_methods import clips, families, problem, settings
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.methods import METHODS
-from mmcl_bench.methods.base import Context, Method
+from mmcl_bench.methods.base import Method
 from mmcl_bench.methods.chance import Chance
-from mmcl_bench.methods.saved import ARRAYS, FACTS, saved_layout
+from mmcl_bench.methods.shared.saved import ARRAYS, FACTS, saved_layout
 from mmcl_bench.nn.fam import FeatureAlignment
 from mmcl_bench.nn.frm import FeatureRefinement
-from mmcl_bench.skeleton.store import Modality
+from mmcl_bench.protocols.problem import Context
+from mmcl_bench.skeleton.clips import Modality
 
 TEACHERS = {Modality.RGB: 12, Modality.INSTRUCT: 6}
 
@@ -92,19 +93,19 @@ def _other_version(content: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (_without_layout, "lacks layout"),
         (_other_format, "not of format 1"),
         (_other_version, "is of chance version 99"),
     ],
 )
-def test_a_model_that_cannot_be_used_is_one_line(spoil: Any, said: str, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_used_is_one_line(spoil: Any, message: str, tmp_path: Path) -> None:
     fitted("chance", "supervised", tmp_path).save(tmp_path)
     content = json.loads((tmp_path / FACTS).read_text())
     spoil(content)
     (tmp_path / FACTS).write_text(json.dumps(content))
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         Chance.load(tmp_path, {})
     assert "\n" not in str(caught.value)
     assert "--fresh" in str(caught.value)

@@ -10,14 +10,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.nn.checkpoints import load_checkpoint, restore
-from mmcl_bench.nn.ctr_gcn import CTRGCN, TINY_BLOCKS, Block, spatial_graph
+from mmcl_bench.nn.ctr_gcn import CTRGCN, Block, TinyCTRGCN, spatial_graph
 from mmcl_bench.nn.pooling import mean_by_clip
 from mmcl_bench.skeleton.layouts import KINECT_V1, KINECT_V2, Layout
 from plain_ctr_gcn import PlainCTRGCN
 
-SMALL = (Block(16, stride=2), Block(32))
+
+class SmallCTRGCN(CTRGCN):
+    blocks = (Block(16, stride=2), Block(32))
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -25,7 +27,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def small(layout: Layout = KINECT_V2, n_bodies: int = 2, seed: int = 0, **kwargs: int) -> CTRGCN:
-    return CTRGCN(layout, 5, n_bodies=n_bodies, blocks=SMALL, generator=seeded(seed), **kwargs)
+    return SmallCTRGCN(layout, 5, n_bodies=n_bodies, generator=seeded(seed), **kwargs)
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +175,7 @@ def test_mean_by_clip_counts_the_tracks_that_are_there() -> None:
 
 
 def test_every_parameter_of_the_tiny_network_learns() -> None:
-    network = CTRGCN(KINECT_V1, 5, n_bodies=1, in_channels=6, blocks=TINY_BLOCKS, generator=seeded())
+    network = TinyCTRGCN(KINECT_V1, 5, n_bodies=1, in_channels=6, generator=seeded())
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
     x = torch.randn(4, 6, 16, 20, 1, generator=seeded())
     losses = []
@@ -217,10 +219,10 @@ def test_missing_and_foreign_parameters_are_named(tmp_path: Path) -> None:
     state = small().state_dict()
     bias = state.pop("fc.bias")
     torch.save(state, tmp_path / "short.pt")
-    with pytest.raises(UserError, match=r"lacks fc\.bias of CTRGCN"):
+    with pytest.raises(UserError, match=r"lacks fc\.bias of SmallCTRGCN"):
         restore(small(), tmp_path / "short.pt")
     torch.save({**state, "fc.bias": bias, "head.bias": bias}, tmp_path / "long.pt")
-    with pytest.raises(UserError, match=r"holds head\.bias, which CTRGCN lacks"):
+    with pytest.raises(UserError, match=r"holds head\.bias, which SmallCTRGCN lacks"):
         restore(small(), tmp_path / "long.pt")
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mmcl_bench.nn.ctr_gcn import CTRGCN
-from mmcl_bench.nn.ctrs_gcn import CTRSGCN, StaticSpatialConv, l2_normalised
+from mmcl_bench.nn.ctrs_gcn import CTRSGCN, MultiScaleCTRSGCN, StaticSpatialConv, l2_normalised
 from mmcl_bench.skeleton.layouts import KINECT_V2
 
 
@@ -55,7 +55,7 @@ def test_the_multi_scale_form_has_the_temporal_branches_of_ctr_gcn() -> None:
     def temporal(network: nn.Module) -> dict[str, torch.Size]:
         return {name: tensor.shape for name, tensor in network.state_dict().items() if ".tcn1." in name}
 
-    assert temporal(CTRSGCN(KINECT_V2, 5, multi_scale=True)) == temporal(CTRGCN(KINECT_V2, 5))
+    assert temporal(MultiScaleCTRSGCN(KINECT_V2, 5)) == temporal(CTRGCN(KINECT_V2, 5))
 
 
 def test_columns_of_a_topology_are_divided_by_their_length() -> None:

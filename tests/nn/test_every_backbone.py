@@ -27,7 +27,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def build(name: str, layout: Layout = KINECT_V1, n_bodies: int = 2, in_channels: int = 3, seed: int = 0) -> Backbone:
-    return BACKBONES.get(name).build(layout, 5, n_bodies, in_channels, 0.0, seeded(seed))
+    return BACKBONES.get(name)(layout, 5, n_bodies, in_channels, 0.0, seeded(seed))
 
 
 def clips(layout: Layout, n_bodies: int, n_frames: int = 5, in_channels: int = 3) -> Tensor:

@@ -35,6 +35,10 @@ PUBLISHED_LEVELS = {
 }
 
 
+class SmallHDGCN(HDGCN):
+    blocks = (Block(8), Block(16, stride=2))
+
+
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -69,7 +73,7 @@ def test_a_released_checkpoint_is_restored_and_saved_under_its_own_names(
 
 
 def test_the_branches_that_have_two_names_are_one_module_and_two_tensors_on_disk() -> None:
-    network = HDGCN(KINECT_V2, 5, blocks=(Block(16),))
+    network = SmallHDGCN(KINECT_V2, 5)
     assert network.l1.gcn1.conv_d is network.l1.gcn1.conv[5]
     state = network.state_dict()
     twice = "l1.gcn1.conv_d.0.0.weight", "l1.gcn1.conv.5.0.0.weight"
@@ -120,7 +124,7 @@ def test_centres_of_other_layouts(layout: Layout, centre: CentreOfMass, joints: 
 
 def test_other_centres_are_refused() -> None:
     with pytest.raises(ValueError, match=r"centre of mass 3: it is 1 \(hip\), 2 \(belly\) or 21 \(chest\)"):
-        HDGCN(KINECT_V2, 5, centre_of_mass=3)  # type: ignore[arg-type]
+        joint_levels(KINECT_V2, 3)  # type: ignore[arg-type]
 
 
 def test_a_hierarchy_links_every_joint_of_two_neighbouring_levels() -> None:
@@ -168,7 +172,7 @@ def test_attention_weighs_hierarchies_between_none_and_all() -> None:
 
 
 def test_the_dense_path_exports_for_any_number_of_clips() -> None:
-    network = HDGCN(COCO_17, 5, blocks=(Block(8), Block(16, stride=2)), generator=seeded()).eval()
+    network = SmallHDGCN(COCO_17, 5, generator=seeded()).eval()
     network.forward = lambda x: network.classify(network.dense_feature(x))  # type: ignore[method-assign]
     x = torch.randn(3, 3, 6, 17, 2, generator=seeded())
     with torch.no_grad():

@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmcl_bench import facts
-from mmcl_bench.errors import UserError
-from mmcl_bench.protocols import PROTOCOLS
-from mmcl_bench.protocols.base import ClipView, Needs, Problem, Protocol, mapped_to_layout
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.classes import class_texts
+from mmcl_bench.datasets.parts import write_dataset
+from mmcl_bench.datasets.store import Clip, SkeletonDataset
+from mmcl_bench.protocols import PROTOCOLS, splits
+from mmcl_bench.protocols.base import Needs, Protocol
+from mmcl_bench.protocols.catalogue import load_task
+from mmcl_bench.protocols.problem import ClipView, Problem, mapped_to_layout
+from mmcl_bench.skeleton.clips import BodyTrack
 from mmcl_bench.skeleton.layouts import get_layout
-from mmcl_bench.skeleton.parts import write_dataset
-from mmcl_bench.skeleton.store import BodyTrack, Clip, SkeletonDataset
-from mmcl_bench.tasks import load_task
 from toys import write_toy
 
 
@@ -64,7 +66,7 @@ def test_selection_holds_out_whole_subjects_of_the_training_side(toy_data_root: 
 def test_zero_shot_trains_on_seen_classes_of_the_training_side_alone(toy_data_root: Path) -> None:
     rules = protocol(toy_data_root, "zero-shot/nw-ucla[split=8/2]")
     dataset, index = rules.data["nw-ucla"], rules.data["nw-ucla"].index
-    unseen = facts.split("nw-ucla", "8/2").unseen
+    unseen = splits.split("nw-ucla", "8/2").unseen
     trains = (index.subject % 2 == 1) & ~index.label.isin(unseen)
     problem = rules.final_problem()
     assert contents(problem.train.clips) == of_dataset(dataset, np.flatnonzero(trains))
@@ -75,8 +77,8 @@ def test_zero_shot_trains_on_seen_classes_of_the_training_side_alone(toy_data_ro
 
 def test_zero_shot_selection_knows_no_unseen_class_at_all(toy_data_root: Path) -> None:
     rules = protocol(toy_data_root, "zero-shot/nw-ucla[split=8/2]")
-    names = facts.class_texts("nw-ucla").names
-    unseen = {names[label] for label in facts.split("nw-ucla", "8/2").unseen}
+    names = class_texts("nw-ucla").names
+    unseen = {names[label] for label in splits.split("nw-ucla", "8/2").unseen}
     problem = rules.selection_problem()
     assert problem.validation is not None
     assert not unseen & set(problem.classes.names)
@@ -88,7 +90,7 @@ def test_zero_shot_selection_knows_no_unseen_class_at_all(toy_data_root: Path) -
 
 def test_pseudo_unseen_classes_are_synse_s_own_where_they_exist(toy_data_root: Path) -> None:
     task = load_task("zero-shot/synth60[split=55/5]")
-    assert facts.split(str(task.card.table), "55/5").validation_unseen == (16, 21, 25, 31, 48)
+    assert splits.split(str(task.card.table), "55/5").validation_unseen == (16, 21, 25, 31, 48)
 
 
 def test_test_clips_that_are_also_in_training_can_be_left_out(tmp_path: Path, toy_data_root: Path) -> None:

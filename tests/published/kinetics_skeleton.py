@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmcl_bench import facts
+from mmcl_bench.datasets.classes import class_texts
 from mmcl_bench.skeleton.layouts import OPENPOSE_18
 
 _PLACES = {
@@ -49,7 +49,7 @@ def clip(seed: int, label: int, n_bodies: int) -> dict[str, Any]:
         for frame in range(n_frames)
     ]
     frames.append({"frame_index": n_frames + 1, "skeleton": []})
-    return {"data": frames, "label": facts.class_texts("kinetics-400").names[label], "label_index": label}
+    return {"data": frames, "label": class_texts("kinetics-400").names[label], "label_index": label}
 
 
 def write(folder: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmcl_bench.results import Stored
+from mmcl_bench.results.store import Stored
 from stored_jobs import stored_job
 
 StoreJob = Callable[..., Stored]

@@ -5,10 +5,10 @@ import csv
 import pandas as pd
 import pytest
 
-from mmcl_bench import facts
-from mmcl_bench.report.groups import group_jobs
+from mmcl_bench.protocols import splits
 from mmcl_bench.report.published import METRICS, beside, matching, read_published
-from mmcl_bench.report.tables import standings
+from mmcl_bench.report.tables import leaderboard_rows
+from mmcl_bench.results.groups import group_jobs
 
 SPLIT = {"datasets": ("ntu60",), "split": "55/5", "parameters": {"side": "x-sub"}}
 
@@ -62,7 +62,7 @@ def test_figures_are_percentages(published):
 
 @pytest.mark.parametrize("table", ["ntu60", "ntu120", "pku-mmd", "utd-mhad", "nw-ucla", "uwa3d-ii"])
 def test_class_splits_that_we_have_are_named_as_we_name_them(published, table):
-    known = set(facts.splits(table))
+    known = set(splits.splits(table))
     named = set(published[published["dataset"].eq(table) & published["family"].eq("zero-shot")]["split"])
     others = {split for split in named if any(word in split for word in ("mean of 3", "train)", "not stated"))}
     assert named - others <= known
@@ -96,7 +96,7 @@ def test_another_form_of_the_same_clips_matches(published, store_job):
 
 
 def test_published_rows_stand_by_year_and_transductive_ones_apart(published, store_job):
-    found = beside(published, standings([store_job(family="zero-shot", **SPLIT)]))
+    found = beside(published, leaderboard_rows([store_job(family="zero-shot", **SPLIT)]))
     years = [row.year.split()[-1] for row in found.inductive]
     assert years == sorted(years)
     assert {row.method for row in found.transductive} == {"PGFA", "Skeleton-Cache (test-time, best backbone)"}
@@ -104,5 +104,5 @@ def test_published_rows_stand_by_year_and_transductive_ones_apart(published, sto
 
 
 def test_a_missing_file_is_no_figures(tmp_path, store_job):
-    rows = standings([store_job(family="zero-shot", **SPLIT)])
+    rows = leaderboard_rows([store_job(family="zero-shot", **SPLIT)])
     assert beside(read_published(tmp_path / "none.csv"), rows) is None

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmcl_bench.metrics import Scored
+from mmcl_bench.evaluation.metrics import Scored
 from mmcl_bench.report.page import build_report
 from mmcl_bench.report.projection import map_samples, plane
 from mmcl_bench.report.ranking import rank_methods
-from mmcl_bench.report.tables import standings
-from mmcl_bench.results import Embeddings
+from mmcl_bench.report.tables import leaderboard_rows
+from mmcl_bench.results.store import Embeddings
 
 
 def unit(rows):
@@ -17,7 +17,9 @@ def unit(rows):
 
 def rows_of(store_job, skills):
     """A row for each (method, task), named by the skill of the method there."""
-    return standings(store_job(name=task, method=method, skill=skill) for (method, task), skill in skills.items())
+    return leaderboard_rows(
+        store_job(name=task, method=method, skill=skill) for (method, task), skill in skills.items()
+    )
 
 
 def test_ranks_are_means_over_shared_tasks(store_job):

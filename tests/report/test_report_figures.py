@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from mmcl_bench.metrics import AUSUC, Scored
+from mmcl_bench.evaluation.metrics import AUSUC, Scored
+from mmcl_bench.evaluation.ranks import ranks
+from mmcl_bench.evaluation.statistics import Interval
 from mmcl_bench.report import figures
 from mmcl_bench.report.drawing import DARK, LIGHT, PALETTE, Boxes, Drawing, Line, Markers, Text, to_svg, write_file
-from mmcl_bench.stats import Interval, ranks
 
 
 def marks(drawing: Drawing, kind: type) -> list:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from mmcl_bench.report.page import build_report
-from mmcl_bench.results import Embeddings
+from mmcl_bench.results.store import Embeddings
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.report import gallery
 from mmcl_bench.report.gallery import MANIFEST
 from mmcl_bench.report.lineage import _chosen
 from mmcl_bench.report.page import build_report
-from mmcl_bench.results import Embeddings
+from mmcl_bench.results.store import Embeddings
 
 HISTORY = {
     "selection": [{"epoch": 1.0, "loss": 1.0, "validation": 0.4}, {"epoch": 2.0, "loss": 0.5, "validation": 0.6}]

@@ -11,8 +11,7 @@ import pytest
 from rich.console import Console
 
 from mmcl_bench.report import tables
-from mmcl_bench.report.groups import group_jobs
-from mmcl_bench.results import unversioned
+from mmcl_bench.results.groups import group_jobs, unversioned
 from stored_jobs import leaderboard
 
 RESULTS = Path(__file__).parents[2] / "results"

@@ -12,11 +12,11 @@ HOSTILE = r"a|b <script> \input{x} & 100 % $y$ _z_ [l](javascript:1)" + "\n# hea
 
 def test_a_table_is_written_in_three_forms(tmp_path):
     folder = TableFolder(tmp_path)
-    names = folder.add("board", pd.DataFrame({"Method": ["a"], "Top-1": ["50.0 [40.0, 60.0]"]}), title="Board")
+    names = folder.add("board", pd.DataFrame({"Method": ["a"], "Top-1": ["50.0 [40.0, 60.0]"]}), title="LiveTable")
     assert names == ["board.csv", "board.md", "board.tex"]
     assert (tmp_path / "board.csv").read_text() == 'Method,Top-1\na,"50.0 [40.0, 60.0]"\n'
     assert "| a | 50.0 " in (tmp_path / "board.md").read_text()
-    assert r"\caption{Board}" in (tmp_path / "board.tex").read_text()
+    assert r"\caption{LiveTable}" in (tmp_path / "board.tex").read_text()
 
 
 def test_numbers_take_the_place_of_texts_in_the_csv(tmp_path):

@@ -7,13 +7,12 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from mmcl_bench import facts
-from mmcl_bench.errors import UserError
-from mmcl_bench.skeleton.joint_maps import joint_matrix, map_joints
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.skeleton.joint_maps import joint_map, joint_maps, joint_matrix, map_joints
 from mmcl_bench.skeleton.layouts import LAYOUTS, get_layout
 
 PAIRS = list(permutations(LAYOUTS, 2))
-FILES = [tuple(name.split("--")) for name in facts.joint_maps()]
+FILES = [tuple(name.split("--")) for name in joint_maps()]
 SAME_NAME_OTHER_PLACE = {("kinect-v2", "openpose-18", "neck"), ("openpose-18", "kinect-v2", "neck")}
 """OpenPose's neck lies between the shoulders, the sensor's in the middle of the neck."""
 
@@ -28,7 +27,7 @@ def a_pose(layout: str) -> np.ndarray:
 
 @pytest.mark.parametrize(("source", "target"), FILES)
 def test_a_map_places_every_joint_once_by_a_rule_that_its_weights_follow(source: str, target: str) -> None:
-    rules = facts.joint_map(source, target).joints
+    rules = joint_map(source, target).joints
     assert [rule.target for rule in rules] == list(get_layout(target).joints)
     for rule in rules:
         assert set(rule.sources) <= set(get_layout(source).joints)
@@ -44,7 +43,7 @@ def test_a_map_places_every_joint_once_by_a_rule_that_its_weights_follow(source:
 
 @pytest.mark.parametrize(("source", "target"), FILES)
 def test_a_map_keeps_left_left(source: str, target: str) -> None:
-    for rule in facts.joint_map(source, target).joints:
+    for rule in joint_map(source, target).joints:
         side = rule.target.partition("_")[0]
         if side in ("left", "right"):
             other = {"left": "right", "right": "left"}[side]
@@ -86,8 +85,8 @@ def test_a_joint_that_both_layouts_have_stays_where_it_is(source: str, target: s
 def test_what_is_copied_there_and_back_survives(source: str, target: str) -> None:
     pose = a_pose(source)
     back = mapped(mapped(pose, source, target), target, source)
-    forth = {rule.target: rule.sources[0] for rule in facts.joint_map(source, target).joints if rule.rule == "copy"}
-    home = {rule.target: rule.sources[0] for rule in facts.joint_map(target, source).joints if rule.rule == "copy"}
+    forth = {rule.target: rule.sources[0] for rule in joint_map(source, target).joints if rule.rule == "copy"}
+    home = {rule.target: rule.sources[0] for rule in joint_map(target, source).joints if rule.rule == "copy"}
     kept = [joint for joint, by in home.items() if forth.get(by) == joint]
     assert len(kept) >= 13, "at least head, shoulders, elbows, wrists, hips, knees and ankles"
     for joint in kept:

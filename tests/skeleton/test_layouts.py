@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from mmcl_bench.datasets.readers.hdm05 import BONES
 from mmcl_bench.skeleton.drawing import draw_layout, draw_pose, standing_pose
 from mmcl_bench.skeleton.layouts import HDM05, LAYOUTS, OPENPOSE_18, Layout
-from mmcl_bench.skeleton.readers.hdm05 import BONES
 
 DOCS = Path(__file__).parents[2] / "docs"
 EVERY = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=lambda layout: layout.name)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.layouts import KINECT_V1, KINECT_V2, Layout
 from mmcl_bench.skeleton.streams import STREAMS, stack
 

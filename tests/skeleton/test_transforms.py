@@ -10,10 +10,10 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from mmcl_bench.protocols.base import ClipView
+from mmcl_bench.protocols.problem import ClipView
 from mmcl_bench.skeleton import transforms
+from mmcl_bench.skeleton.clips import BodyTrack
 from mmcl_bench.skeleton.layouts import KINECT_V1, KINECT_V2, Layout, get_layout
-from mmcl_bench.skeleton.store import BodyTrack
 from mmcl_bench.skeleton.transforms import Bodies, PreparedTracks, normalise_clip, prepare_clips
 
 

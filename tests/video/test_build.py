@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from feature_inputs import write_videos
-from mmcl_bench.errors import UserError
-from mmcl_bench.skeleton.store import SkeletonDataset
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.video import build
 from mmcl_bench.video.build import VideoSource, build_strips
 from mmcl_bench.video.files import VideoFiles
@@ -149,16 +149,16 @@ def test_bad_videos_are_named_or_left_out_and_a_mended_one_is_the_only_one_made_
 
 
 @pytest.mark.parametrize(
-    ("pattern", "said"),
+    ("pattern", "message"),
     [
         ("{sample_id}.mp4", "holds no video of a clip such as a00_s01_v01; it holds a00_s01_v01_rgb.avi"),
         ("videos_rgb.avi", "has no {sample_id} in it"),
     ],
 )
-def test_a_wrong_pattern_is_one_line(dataset: SkeletonDataset, videos: Path, pattern: str, said: str) -> None:
+def test_a_wrong_pattern_is_one_line(dataset: SkeletonDataset, videos: Path, pattern: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         build_strips(dataset, VideoSource(videos, pattern), workers=1)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from mmcl_bench.skeleton.archive import BadFile
+from mmcl_bench.datasets.formats.archive import BadFile
 from mmcl_bench.video.decode import middles, sample_evenly
 from videos import BLOCK, walk, walker_left, write_video
 
@@ -55,7 +55,7 @@ def sound_alone() -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "is no video"),
         (b"these are words, and no video at all" * 100, "is no video"),
@@ -64,8 +64,8 @@ def sound_alone() -> bytes:
         (sound_alone(), "has no pictures"),
     ],
 )
-def test_what_is_no_video_is_refused(content: bytes, said: str) -> None:
-    with pytest.raises(BadFile, match=said) as caught:
+def test_what_is_no_video_is_refused(content: bytes, message: str) -> None:
+    with pytest.raises(BadFile, match=message) as caught:
         sample_evenly(io.BytesIO(content), 5)
     assert "\n" not in str(caught.value)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torchvision
 
-from mmcl_bench.errors import UserError
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.video.detectors import person_detector, surest
 from videos import walk
 
@@ -55,7 +55,7 @@ def test_only_the_two_surest_people_count() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "message"),
     [
         ("timn:x", "Known: hf, torchvision"),
         ("torchvision:fasterrcnn_resnet50", "Did you mean"),
@@ -64,8 +64,8 @@ def test_only_the_two_surest_people_count() -> None:
         ("hf:some-owner/some-detector", "nothing is downloaded"),
     ],
 )
-def test_a_wrong_spec_is_one_line(spec: str, said: str) -> None:
-    with pytest.raises(UserError, match=said) as caught:
+def test_a_wrong_spec_is_one_line(spec: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
         person_detector(spec).detect(walk(1))
     assert "\n" not in str(caught.value)
 

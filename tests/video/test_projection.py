@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.skeleton.archive import BadFile
-from mmcl_bench.skeleton.store import BodyTrack
-from mmcl_bench.skeleton.writers.ntu_skeleton import skeleton_text
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.formats.archive import BadFile
+from mmcl_bench.datasets.writers.ntu_skeleton import skeleton_text
+from mmcl_bench.skeleton.clips import BodyTrack
 from mmcl_bench.video.projection import ProjectedSkeletons, colour_places
 
 

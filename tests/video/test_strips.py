@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmcl_bench.skeleton.archive import BadFile
+from mmcl_bench.datasets.formats.archive import BadFile
 from mmcl_bench.video.decode import Sampled, middles
 from mmcl_bench.video.projection import ProjectedSkeletons
 from mmcl_bench.video.strips import (

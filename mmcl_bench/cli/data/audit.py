@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli.console import AsJson, DataRoot, progress, show, show_json
 from mmcl_bench.cli.data.listing import Name
+from mmcl_bench.core import paths
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mmcl_bench.skeleton.audit import Audit
-    from mmcl_bench.skeleton.audit.checks import Finding
+    from mmcl_bench.datasets.audit import Audit
+    from mmcl_bench.datasets.audit.checks import Finding
 
 
 def audit(
@@ -33,10 +33,10 @@ def audit(
 
     Nothing is changed, and what is found is no reason to refuse the set: it says what figures on it are worth.
     """
-    from mmcl_bench.skeleton import prepare as preparing
-    from mmcl_bench.skeleton.audit import Severity
-    from mmcl_bench.skeleton.audit import audit as look
-    from mmcl_bench.skeleton.audit.page import write_page
+    from mmcl_bench.datasets import prepare as preparing
+    from mmcl_bench.datasets.audit import Severity
+    from mmcl_bench.datasets.audit import audit as look
+    from mmcl_bench.datasets.audit.page import write_page
 
     with progress(f"generating {name}", "clips") as advance:
         dataset = preparing.open_dataset(name, paths.data_root(data_root), advance)

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli.console import DataRoot, progress
 from mmcl_bench.cli.data.listing import Name
+from mmcl_bench.core import paths
 
 Output = Annotated[
     Path,
@@ -55,9 +55,9 @@ def export(
     data_root: DataRoot = None,
 ) -> None:
     """Write a prepared data set so that code made for NTU RGB+D reads it: 25 joints of Kinect v2, metres, y up."""
-    from mmcl_bench.errors import UserError
-    from mmcl_bench.skeleton import prepare as preparing
-    from mmcl_bench.skeleton.writers.export import export_npz, export_skeletons
+    from mmcl_bench.core.errors import UserError
+    from mmcl_bench.datasets import prepare as preparing
+    from mmcl_bench.datasets.writers.export import export_npz, export_skeletons
 
     with progress(f"generating {name}", "clips") as advance:
         dataset = preparing.open_dataset(name, paths.data_root(data_root), advance)
@@ -85,8 +85,8 @@ def synth(
     workers: Workers = None,
 ) -> None:
     """Make a synthetic data set of any size in the files of a published one. The same command gives the same bytes."""
-    from mmcl_bench.errors import UserError
-    from mmcl_bench.skeleton.writers.synthetic import LIKE, synth_npz, synth_skeletons, wanted_clips
+    from mmcl_bench.core.errors import UserError
+    from mmcl_bench.datasets.writers.synthetic import LIKE, synth_npz, synth_skeletons, wanted_clips
 
     if like != LIKE:
         raise UserError(f"--like {like}: the generator knows the 60 classes of {LIKE} alone")

@@ -12,7 +12,7 @@ def layouts(
     output: Annotated[Path, typer.Option(help="Folder to write NAME.png to.", file_okay=False)] = Path("layouts"),
 ) -> None:
     """Draw every joint layout, its joints numbered and named, as PNG."""
-    from mmcl_bench.errors import UserError
+    from mmcl_bench.core.errors import UserError
     from mmcl_bench.skeleton.drawing import draw_layout
     from mmcl_bench.skeleton.layouts import LAYOUTS
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli.console import AsJson, DataRoot, progress, show, show_json
+from mmcl_bench.core import paths
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mmcl_bench.skeleton.prepare import Summary
-    from mmcl_bench.skeleton.readers import Reader
-    from mmcl_bench.skeleton.store import SkeletonDataset
+    from mmcl_bench.datasets.prepare import Summary
+    from mmcl_bench.datasets.readers import Reader
+    from mmcl_bench.datasets.store import SkeletonDataset
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of the data set, as in [bold]mmcl-bench data list[/bold].")
@@ -24,7 +24,7 @@ Name = Annotated[
 
 def list_datasets(data_root: DataRoot = None, as_json: AsJson = False) -> None:
     """Show every data set that can be prepared, and which are."""
-    from mmcl_bench.skeleton.readers import READERS
+    from mmcl_bench.datasets.readers import READERS
 
     root = paths.data_root(data_root)
     rows = [_listed(READERS.get(name), root) for name in READERS.names()]
@@ -36,7 +36,7 @@ def list_datasets(data_root: DataRoot = None, as_json: AsJson = False) -> None:
 
 def info(name: Name, data_root: DataRoot = None, as_json: AsJson = False) -> None:
     """Show what a prepared data set holds: clips, classes, frames, duplicates across its sides, fingerprint."""
-    from mmcl_bench.skeleton import prepare as preparing
+    from mmcl_bench.datasets import prepare as preparing
 
     with progress(f"generating {name}", "clips") as advance:
         dataset = preparing.open_dataset(name, paths.data_root(data_root), advance)
@@ -48,7 +48,7 @@ def info(name: Name, data_root: DataRoot = None, as_json: AsJson = False) -> Non
 
 def described(dataset: SkeletonDataset) -> dict[str, Any]:
     """What a program may want to know of a prepared data set."""
-    from mmcl_bench.skeleton.prepare import summary
+    from mmcl_bench.datasets.prepare import summary
 
     card = dataset.card
     facts = {"skipped_files": card.skipped, "noted": card.noted, "homepage": card.homepage, "citation": card.citation}
@@ -56,8 +56,8 @@ def described(dataset: SkeletonDataset) -> dict[str, Any]:
 
 
 def _listed(reader: type[Reader], root: Path) -> dict[str, Any]:
-    from mmcl_bench.errors import UserError
-    from mmcl_bench.skeleton.store import CARD, SkeletonDataset
+    from mmcl_bench.core.errors import UserError
+    from mmcl_bench.datasets.store import CARD, SkeletonDataset
 
     clips, state = None, "made on first use" if reader.embedded else "not prepared"
     if (root / reader.name / CARD).is_file():

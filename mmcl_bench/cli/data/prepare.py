@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli.console import AsJson, DataRoot, progress, show, show_json
 from mmcl_bench.cli.data.listing import Name, described, summary_table
 from mmcl_bench.cli.options import key_values
+from mmcl_bench.core import paths
 
 
 def prepare(
@@ -44,7 +44,7 @@ def prepare(
     Stopped or killed, the same command goes on where it was. A set that is prepared already is replaced once the new
     one is whole.
     """
-    from mmcl_bench.skeleton import prepare as preparing
+    from mmcl_bench.datasets import prepare as preparing
 
     chosen = key_values("--set", settings)
     with progress(f"preparing {prepared_as or name}", "units") as advance:

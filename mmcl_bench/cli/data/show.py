@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli.console import DataRoot, progress, show
 from mmcl_bench.cli.data.listing import Name
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mmcl_bench.skeleton.store import SkeletonDataset
+    from mmcl_bench.datasets.store import SkeletonDataset
 
 
 def show_sample(
@@ -26,8 +26,8 @@ def show_sample(
     data_root: DataRoot = None,
 ) -> None:
     """Draw a clip, all its bodies, as an animated GIF and as a strip of poses in PNG, and say what is known of it."""
-    from mmcl_bench.skeleton import prepare as preparing
-    from mmcl_bench.skeleton.preview import file_stem, preview, write_gif, write_strip
+    from mmcl_bench.datasets import prepare as preparing
+    from mmcl_bench.datasets.preview import file_stem, preview, write_gif, write_strip
 
     with progress(f"generating {name}", "clips") as advance:
         dataset = preparing.open_dataset(name, paths.data_root(data_root), advance)

@@ -7,9 +7,9 @@ from typing import Annotated, TypedDict
 
 import typer
 
-from mmcl_bench import paths
 from mmcl_bench.cli.console import AsJson, DataRoot, progress, show, show_json
-from mmcl_bench.errors import UserError
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 
 class Verdict(TypedDict):
@@ -34,8 +34,8 @@ def verify(
 
     Says which file or clip is not as it was, and exits with code 2.
     """
-    from mmcl_bench.skeleton.store import CARD
-    from mmcl_bench.skeleton.verify import prepared_folders
+    from mmcl_bench.datasets.audit.verify import prepared_folders
+    from mmcl_bench.datasets.store import CARD
 
     root = paths.data_root(data_root)
     if every == (name is not None):
@@ -56,7 +56,7 @@ def verify(
 
 
 def _verdict(folder: Path) -> Verdict:
-    from mmcl_bench.skeleton.verify import verify as check
+    from mmcl_bench.datasets.audit.verify import verify as check
 
     with progress(f"verifying {folder.name}", "clips") as advance:
         try:

@@ -15,13 +15,13 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mmcl_bench.errors import UserError
-from mmcl_bench.methods import linear
-from mmcl_bench.methods.base import Context, FitReport, Method
-from mmcl_bench.methods.joints import joint_features, most_bodies
-from mmcl_bench.methods.saved import read_model, require_width, write_model
-from mmcl_bench.metrics import METRICS, Scored
-from mmcl_bench.protocols.base import ClipView, Problem
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.evaluation.metrics import METRICS, Scored
+from mmcl_bench.methods.base import Method
+from mmcl_bench.methods.shared import linear
+from mmcl_bench.methods.shared.joints import joint_features, most_bodies
+from mmcl_bench.methods.shared.saved import read_model, require_width, write_model
+from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
 
 _TEXTS = "texts"
 

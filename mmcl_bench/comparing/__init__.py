@@ -1,0 +1,1 @@
+"""Comparing stored results: sides, paired differences, leaderboards, the baseline and the gate."""

@@ -1,0 +1,286 @@
+"""Two sides of a comparison: which jobs, files or leaderboards they are, how they pair, and how far they are apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from mmcl_bench.comparing.leaderboards import _as_leaderboard, _compare_leaderboards
+from mmcl_bench.comparing.records import (
+    LEVEL,
+    Change,
+    ClassDifference,
+    Comparison,
+    Entry,
+    Leaderboard,
+    MetricDifference,
+    Pair,
+    Sheet,
+    Side,
+    SplitsComparison,
+    TaskComparison,
+)
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.seeds import derive_seed
+from mmcl_bench.evaluation.metrics import METRICS, Metric, Scored, ShareRight, require_metric
+from mmcl_bench.evaluation.statistics import (
+    McNemar,
+    combined_p,
+    holm,
+    mcnemar,
+    paired_difference,
+    split_difference,
+)
+from mmcl_bench.results.records import TaskRecord
+
+RESAMPLES = 10_000
+_DRAWN_SPLIT = re.compile(r"(?P<family>.+:.+)-\d+")
+"""A split that is one of several of its family, such as 55/5:sadvae-2."""
+
+
+def compare(
+    a: Side,
+    b: Side,
+    names: tuple[str, str],
+    metric: str | None = None,
+    resamples: int = RESAMPLES,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> Comparison:
+    """How far a is ahead of b, on every task that both have.
+
+    ``metric`` is compared by instead of each task's main metric. Sides with scores are paired by seed and sample id;
+    where one is a leaderboard, intervals are all there is.
+
+    Raises :class:`UserError` where the two share no task, or one at different versions or on different data.
+    """
+    if isinstance(a, Leaderboard) or isinstance(b, Leaderboard):
+        return _compare_leaderboards(_as_leaderboard(a, names[0]), _as_leaderboard(b, names[1]), metric)
+    pairs, notes = _pair_entries(a, b, names)
+    tasks = []
+    for done, (ours, theirs) in enumerate(pairs):
+        advance(done, len(pairs))
+        tasks.append(compare_entries(ours, theirs, metric, resamples))
+    advance(len(pairs), len(pairs))
+    return Comparison(_holm_over_tasks(tasks), tuple(_over_splits(pairs, metric, resamples)), notes=tuple(notes))
+
+
+def compare_entries(a: Entry, b: Entry, metric: str | None = None, resamples: int = RESAMPLES) -> TaskComparison:
+    """Two entries of one task, version and data. Raises :class:`UserError` where they share no samples."""
+    headline = _headline(a.task, metric)
+    pairs, notes = _pair_sheets(a, b)
+    names = list(dict.fromkeys([headline, *(name for name in a.task.metrics if name in METRICS)]))
+    changes, classes = _changes(METRICS.get(headline), pairs, a.classes)
+    return TaskComparison(
+        a,
+        b,
+        headline,
+        tuple(_metric_difference(METRICS.get(name), pairs, f"{a.key}:{b.key}", resamples) for name in names),
+        classes,
+        changes,
+        len(pairs[0].sample_ids),
+        tuple(notes),
+    )
+
+
+def _pair_entries(
+    a: Sequence[Entry], b: Sequence[Entry], names: tuple[str, str]
+) -> tuple[list[tuple[Entry, Entry]], list[str]]:
+    """Entries of one task, version and data; and what is left out."""
+    theirs = {entry.comparable: entry for entry in b}
+    pairs = [(entry, theirs[entry.comparable]) for entry in a if entry.comparable in theirs]
+    paired = {entry.unversioned for entry, _ in pairs}
+    for ours in a:
+        for other in b:
+            if ours.unversioned == other.unversioned and ours.unversioned not in paired:
+                raise UserError(_why_not(ours, other, names))
+    if not pairs:
+        raise UserError(
+            f"{names[0]} and {names[1]} share no task: the one has {_few(a)}, the other {_few(b)}; run what is missing"
+        )
+    notes = [
+        f"{len(alone)} tasks that only {name} has are left out: {_few(alone)}"
+        for name, side, at in ((names[0], a, 0), (names[1], b, 1))
+        if (alone := [entry for entry in side if all(entry is not pair[at] for pair in pairs)])
+    ]
+    return pairs, notes
+
+
+def _why_not(a: Entry, b: Entry, names: tuple[str, str]) -> str:
+    if a.task.version != b.task.version:
+        return (
+            f"{a.unversioned}: {names[0]} is of version {a.task.version} and {names[1]} of version {b.task.version}; "
+            "figures of different versions do not compare, so run the older one again or leave it out with --task"
+        )
+    if a.task.hash != b.task.hash:
+        return (
+            f"{a.task.identity}: the card or the facts differ, hash {a.task.hash[:12]} of {names[0]} and "
+            f"{b.task.hash[:12]} of {names[1]}; run the older one again or leave it out with --task"
+        )
+    differing = [name for name in a.data if a.data[name] != b.data.get(name)]
+    return (
+        f"{a.task.identity}: the data {', '.join(differing)} are others in {names[0]} than in {names[1]}; prepare them "
+        "alike and run one again, or leave it out with --task"
+    )
+
+
+def _few(entries: Sequence[Entry]) -> str:
+    tasks = list(dict.fromkeys(entry.task.identity for entry in entries))
+    return ", ".join(tasks[:3]) + (f" and {len(tasks) - 3} more" if len(tasks) > 3 else "")
+
+
+def _pair_sheets(a: Entry, b: Entry) -> tuple[list[Pair], list[str]]:
+    """Runs that pair, joined by sample id; and what to say of those that do not."""
+    if a.classes != b.classes:
+        raise UserError(f"{a.task.identity}: {a.label} and {b.label} have other candidate classes; run one again")
+    ours, theirs = a.sheets(), b.sheets()
+    together, notes = _by_seed(ours, theirs, (a.label, b.label))
+    pairs = [_joined(x, y, a, b) for x, y in together]
+    first = pairs[0]
+    for label, sheet in ((a.label, together[0][0]), (b.label, together[0][1])):
+        if extra := len(sheet.sample_ids) - len(first.sample_ids):
+            notes.append(f"{extra} samples that only {label} has are left out")
+    for entry in (a, b):
+        if not entry.jobs and entry.task.family == "zero-shot":
+            notes.append(f"{entry.label}: S, U and H are of raw scores; store it with a calibration for others")
+    if a.foreign or b.foreign:
+        notes.append("scores from elsewhere: nobody here saw how their epoch and settings were chosen")
+    return pairs, notes
+
+
+def _by_seed(
+    a: Sequence[Sheet], b: Sequence[Sheet], labels: tuple[str, str]
+) -> tuple[list[tuple[Sheet, Sheet]], list[str]]:
+    if len(a) == len(b) == 1:
+        differ = None not in (a[0].seed, b[0].seed) and a[0].seed != b[0].seed
+        return [(a[0], b[0])], [f"seed {a[0].seed} against seed {b[0].seed}"] if differ else []
+    for one, many, label in ((a, b, labels[0]), (b, a, labels[1])):
+        if len(one) == 1 and one[0].seed is None:
+            pairs = [(one[0], each) if one is a else (each, one[0]) for each in many]
+            return pairs, [f"{label} is one run, which stands against each seed of the other"]
+    by_seed = {sheet.seed: sheet for sheet in b}
+    shared = [(sheet, by_seed[sheet.seed]) for sheet in a if sheet.seed in by_seed]
+    if not shared:
+        raise UserError(f"{labels[0]} and {labels[1]} share no seed; run both with the same --seeds")
+    left_out = len(a) + len(b) - 2 * len(shared)
+    return shared, [f"{left_out} runs whose seed the other side lacks are left out"] if left_out else []
+
+
+def _joined(x: Sheet, y: Sheet, a: Entry, b: Entry) -> Pair:
+    """The samples that both have, by rising sample id."""
+    shared, of_x, of_y = np.intersect1d(x.sample_ids, y.sample_ids, assume_unique=True, return_indices=True)
+    if not len(shared):
+        raise UserError(f"{a.task.identity}: {a.label} and {b.label} share no sample id; run both on the same data")
+    ours, theirs = _taken(x.scored, of_x), _taken(y.scored, of_y)
+    if not np.array_equal(ours.labels, theirs.labels):
+        clip = shared[np.flatnonzero(ours.labels != theirs.labels)[0]]
+        raise UserError(f"{a.task.identity}: clip {clip} is of another class in {a.label} than in {b.label}")
+    return Pair(x.seed if x.seed is not None else y.seed, shared, ours, theirs)
+
+
+def _taken(scored: Scored, rows: np.ndarray) -> Scored:
+    return Scored(scored.scores[rows], scored.labels[rows], scored.seen, scored.calibration)
+
+
+def _headline(task: TaskRecord, metric: str | None) -> str:
+    if metric is None:
+        return task.main_metric
+    require_metric(metric, task.family, "--metric")
+    return metric
+
+
+def _metric_difference(metric: Metric, pairs: Sequence[Pair], key: str, resamples: int) -> MetricDifference:
+    a, b = [pair.a for pair in pairs], [pair.b for pair in pairs]
+    generator = np.random.default_rng(derive_seed(key, f"compare {metric.name}"))
+    paired = paired_difference(metric, a, b, resamples, LEVEL, generator=generator)
+    tests = tuple(_mcnemar(metric, pair) for pair in pairs) if isinstance(metric, ShareRight) else ()
+    return MetricDifference(
+        metric.name,
+        float(np.mean([metric(sheet) for sheet in a])),
+        float(np.mean([metric(sheet) for sheet in b])),
+        paired,
+        tests,
+        combined_p([test.p_value for test in tests]),
+    )
+
+
+def _mcnemar(metric: ShareRight, pair: Pair) -> McNemar:
+    counted = metric.counted(pair.a)
+    return mcnemar(metric.right(pair.a)[counted], metric.right(pair.b)[counted])
+
+
+def _holm_over_tasks(tasks: Sequence[TaskComparison]) -> tuple[TaskComparison, ...]:
+    boot = holm([task.main.paired.p_value for task in tasks])
+    exact = holm([task.main.mcnemar_p for task in tasks])
+    return tuple(
+        replace(
+            task,
+            metrics=tuple(
+                replace(each, p_holm=p, mcnemar_holm=q) if each.metric == task.headline else each
+                for each in task.metrics
+            ),
+        )
+        for task, p, q in zip(tasks, boot, exact, strict=True)
+    )
+
+
+def _changes(
+    metric: Metric, pairs: Sequence[Pair], classes: Sequence[str]
+) -> tuple[tuple[Change, ...], tuple[ClassDifference, ...]]:
+    n_classes = len(classes)
+    changes: list[Change] = []
+    # Rows: clips, a right, b right, a alone, b alone.
+    counts = np.zeros((5, n_classes), dtype=np.int64)
+    for pair in pairs:
+        rows = np.flatnonzero(metric.counted(pair.a))
+        of_a, of_b, truth = metric.predicted(pair.a)[rows], metric.predicted(pair.b)[rows], pair.a.labels[rows]
+        right_a, right_b = of_a == truth, of_b == truth
+        tallied = (np.ones_like(right_a), right_a, right_b, right_a & ~right_b, right_b & ~right_a)
+        counts += np.stack([np.bincount(truth[hit], minlength=n_classes) for hit in tallied])
+        for row, true, ours, theirs in zip(rows, truth, of_a, of_b, strict=True):
+            if ours != theirs:
+                outcome = "won" if ours == true else "lost" if theirs == true else "wrong"
+                clip = str(pair.sample_ids[row])
+                changes.append(Change(pair.seed, clip, classes[true], classes[ours], classes[theirs], outcome))
+    seen = pairs[0].a.seen
+    found = tuple(
+        ClassDifference(
+            classes[column],
+            bool(seen[column]),
+            int(n) // len(pairs),
+            float(a) / n,
+            float(b) / n,
+            int(won),
+            int(lost),
+        )
+        for column, (n, a, b, won, lost) in enumerate(counts.T)
+        if n
+    )
+    return tuple(changes), found
+
+
+def _over_splits(
+    pairs: Sequence[tuple[Entry, Entry]], metric: str | None, resamples: int
+) -> Iterator[SplitsComparison]:
+    """One comparison for each family of drawn splits of which both sides have two or more."""
+    families: dict[tuple[str, str], list[tuple[Entry, Entry]]] = {}
+    for a, b in pairs:
+        if found := _DRAWN_SPLIT.fullmatch(a.task.split or ""):
+            name = a.task.identity.replace(f"split={a.task.split}", f"split={found['family']}-*")
+            families.setdefault((name, repr(sorted(a.data.items()))), []).append((a, b))
+    for (name, _), members in families.items():
+        if len(members) > 1:
+            headline = _headline(members[0][0].task, metric)
+            of_splits = [_pair_sheets(a, b)[0] for a, b in members]
+            key = ":".join(part for a, b in members for part in (a.key, b.key))
+            paired = split_difference(
+                METRICS.get(headline),
+                [[pair.a for pair in of_split] for of_split in of_splits],
+                [[pair.b for pair in of_split] for of_split in of_splits],
+                resamples,
+                LEVEL,
+                generator=np.random.default_rng(derive_seed(key, f"splits {headline}")),
+            )
+            yield SplitsComparison(name, tuple(str(a.task.split) for a, _ in members), headline, paired)

@@ -1,0 +1,84 @@
+"""Doing many like things by several processes, with the results in order and few of them in memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing import current_process, get_context, parent_process
+from typing import Any, TypeVar
+
+from mmcl_bench.core.errors import UserError
+
+_Item = TypeVar("_Item")
+_Made = TypeVar("_Made")
+
+_CALLS_A_WORKER = 3
+"""Calls that wait or run, a worker."""
+
+
+def in_order(
+    make: Callable[[_Item], _Made], items: Iterable[_Item], workers: int | None = None, items_a_call: int = 8
+) -> Generator[_Made]:
+    """``make`` of every item, in the order of the items, as ``map`` does it, by ``workers`` processes.
+
+    These are by default one for each core that this process may use, eight at most. Whoever stops early closes the
+    iterator; what is being made then is finished. Raises :class:`UserError` when a process is killed.
+    """
+    workers = workers or _usable_workers()
+    if workers == 1:
+        yield from map(make, items)
+        return
+    context = get_context("fork" if sys.platform == "linux" else "spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(make,))
+    remaining = iter(items)
+    running: deque[Future[list[_Made]]] = deque()
+    try:
+        while True:
+            while len(running) < workers * _CALLS_A_WORKER and (some := list(islice(remaining, items_a_call))):
+                running.append(pool.submit(_make_all, some))
+            if not running:
+                return
+            yield from running.popleft().result()
+    except BrokenProcessPool as error:
+        raise UserError("a process was killed, most likely for want of memory; try --workers 1") from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _usable_workers() -> int:
+    """One where processes cannot be forked: spawned ones would run an unguarded main script again."""
+    if sys.platform != "linux" or current_process().daemon:
+        return 1
+    return min(len(os.sched_getaffinity(0)), 8)
+
+
+_make: Callable[[Any], Any] | None = None
+"""What a worker process does; None in the process that it works for."""
+
+
+def _begin(make: Callable[[Any], Any]) -> None:
+    """Makes a new process ready. Ctrl-C is for the process that it works for, and it does not outlive that one."""
+    global _make
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _make = make
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _make_all(items: Sequence[Any]) -> list[Any]:
+    if _make is None:
+        raise RuntimeError("a worker process was not made ready")
+    return [_make(item) for item in items]

@@ -1,0 +1,37 @@
+"""An audit as one self-contained HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import write_atomically
+from mmcl_bench.datasets.audit import Audit
+
+_SHOWN = 200
+"""Examples of one finding; the JSON has all."""
+
+
+def write_page(audit: Audit, path: Path) -> None:
+    """Writes the page; the same audit gives the same bytes. Raises :class:`UserError` where it cannot be written."""
+    environment = Environment(
+        loader=PackageLoader("mmcl_bench.datasets.audit", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    html = environment.get_template("page.html.j2").render(
+        audit=audit,
+        card=audit.card,
+        most=max((clips for count in audit.classes for both in count.sides.values() for clips in both), default=0),
+        shown=_SHOWN,
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, lambda draft: draft.write_text(html, encoding="utf-8", errors="replace", newline=""))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); choose another --page") from error

@@ -1,0 +1,280 @@
+"""Reading the published files of a data set where they lie: in a zip or in a folder. Nothing is unpacked to disk.
+
+Both kinds of source are untrusted: a member that climbs out of the source, a link, a member of absurd size and a
+damaged one are refused by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO
+
+from isal import isal_zlib
+from isal.igzip_lib import IsalError
+
+from mmcl_bench.core.errors import UserError
+
+MAX_MEMBER_BYTES = 64 << 20
+"""Published skeleton files are below 10 MB; more than this is a mistake or a decompression bomb."""
+
+SYNTHETIC_MARK = "SYNTHETIC.txt"
+"""A file of this name says that no file beside it was recorded from people."""
+
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+"""Signature and, behind what the central directory repeats, the lengths of name and extra field."""
+
+_DAMAGED_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    IsalError,
+    struct.error,
+    EOFError,
+    RuntimeError,
+    OSError,
+    ValueError,
+    OverflowError,
+    MemoryError,
+)
+"""What :mod:`zipfile` raises on bytes that no honest writer made."""
+
+
+class BadFile(Exception):
+    """One file of a source cannot be used; the message is the reason, without the file's name."""
+
+
+class Archive(ABC):
+    """The files of a source. Names are POSIX paths below it."""
+
+    source: Path
+    """Where the user said they are."""
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Sorted names of all files."""
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """The bytes of one file. Raises :class:`BadFile` when they cannot be had or should not be trusted."""
+
+    def identity(self) -> str:
+        """What changes when the files change, found without reading them."""
+        return _stamp(self.source)
+
+
+class NoFiles(Archive):
+    """What an embedded data set is made from. It is its own context, as nothing needs closing."""
+
+    source = Path()
+
+    def names(self) -> list[str]:
+        return []
+
+    def read(self, name: str) -> bytes:
+        raise BadFile("is not there")
+
+    def __enter__(self) -> NoFiles:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+
+class FolderArchive(Archive):
+    """A folder and all below it. Links are listed, so that they can be refused by name, but never followed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.source = self.folder = folder
+
+    def names(self) -> list[str]:
+        def refuse(error: OSError) -> None:
+            raise UserError(f"{error.filename}: cannot be listed ({error.strerror}); mend its permissions")
+
+        return sorted(
+            (Path(parent) / file).relative_to(self.folder).as_posix()
+            for parent, _, files in os.walk(self.folder, onerror=refuse, followlinks=False)
+            for file in files
+        )
+
+    def read(self, name: str) -> bytes:
+        path = self.folder / name
+        try:
+            status = path.lstat()
+            _require_plain_file(status.st_mode)
+            _require_sane_size(status.st_size)
+            return path.read_bytes()
+        except OSError as error:
+            raise BadFile(f"cannot be read ({error.strerror})") from error
+
+    def identity(self) -> str:
+        return _digest((name, _stamp(self.folder / name)) for name in self.names())
+
+
+class ZipArchive(Archive):
+    """An open zip. Raises :class:`UserError` when a member climbs out of it or has another's or no readable name."""
+
+    def __init__(self, zipped: zipfile.ZipFile, file: IO[bytes], source: Path) -> None:
+        self.source = source
+        self.zip = zipped
+        self._file = file
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        for member in zipped.infolist():
+            if _climbs_out(member.filename):
+                raise UserError(f"{source}: member {member.filename!r} climbs out of the zip; do not trust this file")
+            if not member.filename.isprintable():
+                raise UserError(f"{source}: member {member.filename!r} has control characters; do not trust this file")
+            if member.filename in self._members:
+                raise UserError(f"{source}: holds {member.filename!r} twice; download it again")
+            if not member.is_dir():
+                self._members[member.filename] = member
+
+    def names(self) -> list[str]:
+        return sorted(self._members)
+
+    def identity(self) -> str:
+        return _digest((name, str((member.CRC, member.file_size))) for name, member in sorted(self._members.items()))
+
+    def read(self, name: str) -> bytes:
+        member = self._members[name]
+        _require_plain_file(member.external_attr >> 16)
+        _require_sane_size(member.file_size)
+        if member.flag_bits & 0x1:
+            raise BadFile("is encrypted")
+        # bzip2 and LZMA members are inflated without a bound on the output.
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise BadFile("is packed by another method than deflate")
+        try:
+            if member.compress_type == zipfile.ZIP_STORED:
+                return self.zip.read(member)
+            return _inflated(self._packed(member), member)
+        except _DAMAGED_ZIP as error:
+            raise BadFile(f"is damaged ({_reason(error)})") from error
+
+    def _packed(self, member: zipfile.ZipInfo) -> bytes:
+        """The deflated bytes of a member, which lie behind its local header."""
+        self._file.seek(member.header_offset)
+        signature, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(self._file.read(_LOCAL_HEADER.size))
+        if signature != b"PK\x03\x04":
+            raise zipfile.BadZipFile("Bad magic number for file header")
+        self._file.seek(name_bytes + extra_bytes, os.SEEK_CUR)
+        return self._file.read(member.compress_size)
+
+
+class FolderOfZips(Archive):
+    """A folder, and the files in some of the zips in it; the name of such a file begins with that of its zip."""
+
+    def __init__(self, folder: Path, zips: Mapping[str, Archive]) -> None:
+        self.source = folder
+        self._loose = FolderArchive(folder)
+        self._zips = zips
+
+    def names(self) -> list[str]:
+        zipped = (f"{name}/{member}" for name, archive in self._zips.items() for member in archive.names())
+        return sorted([*self._loose.names(), *zipped])
+
+    def read(self, name: str) -> bytes:
+        first, _, member = name.partition("/")
+        return self._zips[first].read(member) if first in self._zips and member else self._loose.read(name)
+
+    def identity(self) -> str:
+        return _digest(
+            [("", self._loose.identity()), *((name, archive.identity()) for name, archive in self._zips.items())]
+        )
+
+
+@contextmanager
+def open_with_zips(source: Path, wanted: str) -> Iterator[Archive]:
+    """As :func:`open_archive`; of a folder, zips in it whose name matches the glob ``wanted`` are read too."""
+    zips = sorted(source.glob(wanted)) if source.is_dir() else []
+    with ExitStack() as stack:
+        archives = {path.name: stack.enter_context(open_archive(path)) for path in zips}
+        yield FolderOfZips(source, archives) if archives else stack.enter_context(open_archive(source))
+
+
+@contextmanager
+def open_archive(source: Path) -> Iterator[Archive]:
+    """Opens a zip or a folder. Raises :class:`UserError` when ``source`` is neither."""
+    if source.is_dir():
+        yield FolderArchive(source)
+        return
+    if not source.exists():
+        raise UserError(f"{source}: no such file or folder; give the zip as published or the folder unpacked from it")
+    if not source.is_file():
+        raise UserError(f"{source}: neither a plain file nor a folder; give the zip as published")
+    try:
+        file = source.open("rb")
+    except OSError as error:
+        raise UserError(f"{source}: cannot be read ({error.strerror}); mend its permissions") from error
+    with file:
+        try:
+            zipped = zipfile.ZipFile(file)
+        except _DAMAGED_ZIP as error:
+            raise UserError(f"{source}: not a zip, or cut short ({_reason(error)}); download it again") from error
+        with zipped:
+            yield ZipArchive(zipped, file, source)
+
+
+def _stamp(path: Path) -> str:
+    """Size and time of change of a file; empty where there is none."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _digest(facts: Iterable[tuple[str, str]]) -> str:
+    digest = hashlib.sha256()
+    for fact in facts:
+        digest.update(repr(fact).encode())
+    return digest.hexdigest()
+
+
+def _inflated(packed: bytes, member: zipfile.ZipInfo) -> bytes:
+    """What deflated bytes hold: no more than the member's own size, and checked against its checksum.
+
+    ISA-L inflates two to three times as fast as zlib, and inflating is most of the work with published zips.
+    """
+    inflater = isal_zlib.decompressobj(wbits=-15)
+    # One byte more than there should be tells a bomb, and makes the inflater see the end of the stream.
+    content: bytes = inflater.decompress(packed, member.file_size + 1)
+    if len(content) != member.file_size or not inflater.eof or isal_zlib.crc32(content) != member.CRC:
+        raise zipfile.BadZipFile("its size or checksum is another")
+    return content
+
+
+def base_name(name: str) -> str:
+    """The last part of a member's name."""
+    return PurePosixPath(name).name
+
+
+def _climbs_out(name: str) -> bool:
+    # Windows paths know both separators and drives, so one check serves every platform that the zip may reach.
+    path = PureWindowsPath(name)
+    return bool(path.anchor) or ".." in path.parts
+
+
+def _require_plain_file(mode: int) -> None:
+    if stat.S_ISLNK(mode):
+        raise BadFile("is a link; put the file itself there")
+    # Zips made without Unix modes have none at all.
+    if stat.S_IFMT(mode) and not stat.S_ISREG(mode):
+        raise BadFile("is not a plain file")
+
+
+def _require_sane_size(size: int) -> None:
+    if size > MAX_MEMBER_BYTES:
+        raise BadFile(f"is {size / 2**20:,.0f} MiB large; more than {MAX_MEMBER_BYTES >> 20} MiB is refused")
+
+
+def _reason(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

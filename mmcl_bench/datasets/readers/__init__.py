@@ -1,0 +1,199 @@
+"""Readers: from the files that a data set's owner publishes to clips. A class with a ``name`` for each data set."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import Registry, declared_in
+from mmcl_bench.datasets.classes import class_texts
+from mmcl_bench.datasets.formats.archive import Archive, NoFiles, base_name, open_archive
+from mmcl_bench.datasets.store import Clip, DatasetCard, Side
+from mmcl_bench.skeleton.clips import BodyTrack, Modality
+
+OnBad = Callable[[str, str], None]
+"""Called with the name of a file, or of a clip in one, and what is wrong with it, said so that the name fits before."""
+
+MAX_METRES = 100.0
+"""No depth camera or capture volume reaches this far; a larger coordinate is damage or another unit."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is read in one go, by one process: a file of the source, or a stretch of one."""
+
+    file: str
+    detail: tuple[Any, ...] = ()
+    """Whatever else the reader needs to read it; plain values that can be sent to another process."""
+
+
+class Settings(BaseModel):
+    """What a user may choose of a reader, with ``--set key=value``. A reader without choices has no field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Reader(ABC):
+    """Reads one data set. A reader is made anew in every process that reads; it keeps no state between units."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    layout: ClassVar[str]
+    unit: ClassVar[Literal["metres", "image"]] = "metres"
+    class_table: ClassVar[str]
+    """Name of its table of class names, e.g. ``ntu60``."""
+    version: ClassVar[int] = 1
+    """Raised when a change of the reader changes what it yields."""
+    synthetic: ClassVar[bool] = False
+    embedded: ClassVar[bool] = False
+    """True: made on first use, without a source."""
+    frame_rate: ClassVar[float | None]
+    modalities: ClassVar[tuple[Modality, ...]] = (Modality.SKELETON,)
+    sides: ClassVar[Mapping[str, Side]]
+    default_side: ClassVar[str]
+    homepage: ClassVar[str]
+    citation: ClassVar[str]
+    published: ClassVar[str] = ""
+    """What its owner calls the file; empty where that varies."""
+    settings_model: ClassVar[type[Settings]] = Settings
+
+    def __init__(self, **settings: Any) -> None:
+        """Raises :class:`UserError` for a setting that the reader lacks or cannot take."""
+        try:
+            self.settings = self.settings_model.model_validate(settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            known = ", ".join(self.settings_model.model_fields) or "none"
+            raise UserError(f"{self.name}: setting {where}: {first['msg']}; its settings: {known}") from error
+
+    def open(self, source: Path | None) -> AbstractContextManager[Archive]:
+        """The files of ``source``: a zip or a folder; None for an embedded set.
+
+        Raises :class:`UserError` when it cannot be opened. A reader of one large file overrides this.
+        """
+        if source is None:
+            return NoFiles()
+        return open_archive(source)
+
+    def card(self, archive: Archive) -> DatasetCard:
+        """What the prepared set will say of itself; its figures are filled in later."""
+        return DatasetCard(
+            name=self.name,
+            reader=self.name,
+            reader_version=self.version,
+            settings=self.settings.model_dump(mode="json"),
+            title=self.title,
+            synthetic=self.synthetic,
+            layout=self.layout,
+            unit=self.unit,
+            class_table=self.class_table,
+            classes=class_texts(self.class_table).names,
+            sides=dict(self.sides),
+            default_side=self.default_side,
+            frame_rate=self.frame_rate,
+            modalities=self.modalities,
+            homepage=self.homepage,
+            citation=self.citation,
+            fingerprint="",
+            n_clips=0,
+        )
+
+    def layout_of(self, archive: Archive) -> str:
+        """Name of the joint layout of its clips."""
+        return self.layout
+
+    @abstractmethod
+    def units(self, archive: Archive) -> list[Unit]:
+        """All that there is to read, in an order that depends on the files alone; quick, for nothing is parsed yet.
+
+        Raises :class:`UserError` when the source is not this data set.
+        """
+
+    @abstractmethod
+    def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
+        """The clips of one unit.
+
+        Raises :class:`.archive.BadFile` when the whole unit cannot be used; tells ``on_bad`` of single clips that
+        cannot. What :func:`clip_fault` finds need not be looked for.
+        """
+
+
+class FilePerClipReader(Reader):
+    """A data set that is published with one file a clip, in any folder of the source."""
+
+    files: ClassVar[str]
+    """The files it wants, in words."""
+    file_name: ClassVar[re.Pattern[str]]
+    """Matches the whole name of a clip's file; the group ``sample_id`` is the sample id."""
+
+    @abstractmethod
+    def clip(self, name: re.Match[str], content: bytes) -> Clip:
+        """The clip in one file, from the match of :attr:`file_name` and the file's bytes.
+
+        Raises :class:`.archive.BadFile`.
+        """
+
+    def units(self, archive: Archive) -> list[Unit]:
+        wanted = sorted(
+            (match["sample_id"], file)
+            for file in archive.names()
+            if (match := self.file_name.fullmatch(base_name(file)))
+        )
+        if not wanted:
+            raise UserError(f"{archive.source}: not {self.title}: holds none of its {self.files}; see {self.homepage}")
+        return [Unit(file) for _, file in wanted]
+
+    def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
+        match = self.file_name.fullmatch(base_name(unit.file))
+        if match is None:
+            raise ValueError(f"{unit.file} is no unit of {self.name}")
+        yield replace(self.clip(match, archive.read(unit.file)), file=unit.file)
+
+
+def single_body(positions: np.ndarray) -> tuple[BodyTrack, ...]:
+    """One body seen in every frame, from numbers of any precision and shape (T, V, 3)."""
+    # What overflows here becomes infinite, and clip_fault finds it.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return (BodyTrack(0, positions.astype(np.float32)),)
+
+
+def clip_fault(clip: Clip, n_joints: int, n_classes: int) -> str | None:
+    """What makes a clip unusable, in words, or None."""
+    if not 0 <= clip.label < n_classes:
+        return f"has label {clip.label}; the set has {n_classes} classes, counted from 0"
+    if clip.n_frames < 1 or not any(len(body.positions) for body in clip.bodies):
+        return "has no frames"
+    faults = (_track_fault(body, clip.n_frames, n_joints) for body in clip.bodies)
+    if fault := next(filter(None, faults), None):
+        return fault
+    if not any(body.positions.any() for body in clip.bodies):
+        return "is all zeros"
+    return None
+
+
+def _track_fault(body: BodyTrack, n_frames: int, n_joints: int) -> str | None:
+    positions = body.positions
+    if positions.ndim != 3 or positions.shape[2] != 3:
+        return f"has an array of shape {positions.shape}; expected (frames, {n_joints}, 3)"
+    if positions.shape[1] != n_joints:
+        return f"has {positions.shape[1]} joints; expected {n_joints}"
+    if body.start < 0 or body.start + len(positions) > n_frames:
+        return f"has a body outside its {n_frames} frames"
+    if not np.isfinite(positions).all():
+        return "has NaN or infinite positions"
+    if (farthest := np.abs(positions).max(initial=0)) > MAX_METRES:
+        return f"has a joint {farthest:.3g} m away; more than {MAX_METRES:g} m is no measurement in metres"
+    return None
+
+
+READERS: Registry[type[Reader]] = Registry("data set", "mmcl_bench.datasets", declared_in(__name__, __path__[0]))

@@ -1,0 +1,473 @@
+"""Anyone's own data: a table of clips, a page of facts, and one ``.npy`` or ``.csv`` file a clip."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import unknown
+from mmcl_bench.datasets.classes import ClassText
+from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
+from mmcl_bench.datasets.formats.npy import read_array
+from mmcl_bench.datasets.readers import OnBad, Reader, Unit
+from mmcl_bench.datasets.store import Clip, DatasetCard, Side
+from mmcl_bench.skeleton.dense import tracks_of
+from mmcl_bench.skeleton.layouts import Layout, get_layout
+
+FACTS, MANIFEST = "dataset.toml", "manifest.csv"
+REQUIRED = ("sample_id", "file", "label")
+NUMBERS = ("subject", "camera", "setup", "start", "stop")
+FOLDS = {"": 0, "train": 1, "test": 2}
+CLIP_ENDINGS = (".npy", ".csv")
+OFFICIAL = "official"
+"""The side that the manifest's column ``fold`` makes."""
+MAX_CELL = 500
+"""Characters; a path may be long, and a line that tells of a mistake stays one that can be read."""
+_PER_METRE = {"metres": 1.0, "centimetres": 100.0, "millimetres": 1000.0, "image": 1.0}
+_UP: Mapping[str, np.ndarray] = {
+    "y": np.eye(3),
+    "-y": np.diag([1.0, -1.0, -1.0]),
+    "z": np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]),
+    "-z": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
+}
+"""Turns the axis that points up to y, about the axis to the side."""
+_SIDE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""What stands between the brackets of a task's name, so no comma, bracket or equals sign."""
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("has a character that cannot be printed")
+    return text
+
+
+Line = Annotated[str, AfterValidator(_printable)]
+Number = Annotated[int, Field(strict=True, ge=0, lt=10**9)]
+"""Of a subject, camera or setup, as the manifest can hold it."""
+
+
+class OwnSide(BaseModel):
+    """Who trains and who tests, by a column of the manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: Literal["subject", "camera", "setup"]
+    train: Annotated[tuple[Number, ...], Field(min_length=1)]
+    test: Annotated[tuple[Number, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> OwnSide:
+        if both := sorted(set(self.train) & set(self.test)):
+            raise ValueError(f"{self.column} {both[0]} is on both sides")
+        return self
+
+
+class OwnSplit(BaseModel):
+    """The classes that a zero-shot task holds out, by name; the split is called ``seen/unseen``, such as ``8/2``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    unseen: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class OwnFacts(BaseModel):
+    """What ``dataset.toml`` holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    title: Annotated[Line, Field(min_length=1)]
+    synthetic: bool = False
+    """Not recorded from people."""
+    layout: str
+    unit: str | float = "metres"
+    """Of the positions: a name, or how many metres one is. ``image``: of 2D key points, in image heights."""
+    up: Literal["y", "-y", "z", "-z"] = "y"
+    frame_rate: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
+    homepage: Line = ""
+    citation: Line = ""
+    classes: Annotated[tuple[ClassText, ...], Field(alias="class")] = ()
+    """In label order; without them, the labels of the manifest in alphabetical order."""
+    side: dict[str, OwnSide] = {}
+    default_side: str | None = None
+    split: dict[str, OwnSplit] = {}
+
+    @field_validator("unit", mode="before")
+    @classmethod
+    def _known_unit(cls, unit: object) -> object:
+        if isinstance(unit, str) and unit not in _PER_METRE:
+            raise ValueError(f"{unknown('unit', unit, list(_PER_METRE))} A number says how many metres one is.")
+        if isinstance(unit, bool) or (isinstance(unit, int | float) and not 1e-6 <= unit <= 1e6):
+            raise ValueError("should be a name, or the number of metres that one is")
+        return unit
+
+
+class Custom(Reader):
+    """What the owner says it is: ``dataset.toml`` and ``manifest.csv`` beside the clips."""
+
+    name = "custom"
+    version = 2
+    title = "your own data"
+    layout = "kinect-v2"
+    class_table = "custom"
+    frame_rate = None
+    sides: ClassVar[Mapping[str, Side]] = {}
+    default_side = ""
+    homepage = "docs/datasets/custom.md"
+    citation = "as the owner says"
+
+    def card(self, archive: Archive) -> DatasetCard:
+        own = _facts(archive)
+        rows = _manifest(archive)
+        classes = _classes(archive, own, rows)
+        sides = _sides(archive, own, rows)
+        default = own.default_side or next(iter(sides))
+        if default not in sides:
+            raise UserError(f"{archive.source}: {FACTS}: default_side: {unknown('side', default, sorted(sides))}")
+        names = [text.name for text in classes]
+        splits = {name: _unseen(archive, name, split, names) for name, split in own.split.items()}
+        return DatasetCard(
+            name=self.name,
+            reader=self.name,
+            reader_version=self.version,
+            title=own.title,
+            synthetic=own.synthetic,
+            layout=own.layout,
+            unit="image" if own.unit == "image" else "metres",
+            class_table=self.class_table,
+            classes=tuple(names),
+            class_texts=classes,
+            splits=splits,
+            sides=sides,
+            default_side=default,
+            frame_rate=own.frame_rate,
+            modalities=self.modalities,
+            homepage=own.homepage,
+            citation=own.citation or own.title,
+            fingerprint="",
+            n_clips=0,
+        )
+
+    def layout_of(self, archive: Archive) -> str:
+        return _facts(archive).layout
+
+    def units(self, archive: Archive) -> list[Unit]:
+        own = _facts(archive)
+        rows = _manifest(archive)
+        names = [text.name for text in _classes(archive, own, rows)]
+        folder = PurePosixPath(_only(archive, MANIFEST)).parent
+        files = set(archive.names())
+        label_of = {name: label for label, name in enumerate(names)}
+        units = []
+        for number, row in rows:
+            where = f"{archive.source}: {MANIFEST}, row {number}"
+            file = (folder / row["file"]).as_posix()
+            if file not in files:
+                raise UserError(f"{where}: there is no file {row['file']!r}; paths are relative to {MANIFEST}")
+            if not file.lower().endswith(CLIP_ENDINGS):
+                raise UserError(
+                    f"{where}: file {row['file']!r} is neither .npy nor .csv; save the clip as one of these"
+                )
+            label = _label(row["label"], label_of)
+            if label is None:
+                raise UserError(f"{where}: {unknown('class', row['label'], names)}")
+            form = (own.layout, own.up, own.unit)
+            units.append(Unit(file, (row["sample_id"], label, *_numbers(row, where), FOLDS[row["fold"]], *form)))
+        return units
+
+    def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
+        sample_id, label, subject, camera, setup, start, stop, fold, layout, up, unit_of_length = unit.detail
+        read = _from_npy if unit.file.lower().endswith(".npy") else _from_csv
+        bodies = read(archive.read(unit.file), get_layout(layout))
+        if not bodies.size:
+            raise BadFile("has no frames")
+        end = bodies.shape[1] if stop is None else stop
+        if not start < end <= bodies.shape[1]:
+            raise BadFile(f"has {bodies.shape[1]} frames; {MANIFEST} wants those from {start} up to {end}")
+        bodies = bodies[:, start:end]
+        if np.isinf(bodies).any():
+            raise BadFile("has infinite positions; leave unseen joints empty or NaN")
+        placed = bodies @ _UP[up].T / _units_a_metre(unit_of_length)
+        tracks = tracks_of(np.where(np.isnan(placed).any(-1, keepdims=True), 0, placed))
+        yield Clip(
+            sample_id=sample_id,
+            label=label,
+            subject=subject,
+            camera=camera,
+            setup=setup,
+            fold=fold,
+            n_frames=bodies.shape[1],
+            bodies=tracks,
+            file=unit.file,
+        )
+
+
+def loose_unit(archive: Archive, layout: str | None) -> tuple[Callable[[str], Unit], str]:
+    """What makes the unit of a clip file that no manifest lists, its whole length, and the layout of such files.
+
+    Layout, unit and axis are those of the source's ``dataset.toml``. Where it has none, positions are in metres, y up,
+    in ``layout``. Raises :class:`UserError` where nobody says the layout.
+    """
+    up: str = "y"
+    scale: str | float = "metres"
+    if any(base_name(file) == FACTS for file in archive.names()):
+        own = _facts(archive)
+        layout, up, scale = own.layout, own.up, own.unit
+    if layout is None:
+        raise UserError(f"{archive.source}: nothing says its joint layout; name it with --layout, or in a {FACTS}")
+    get_layout(layout)
+    detail = (0, 0, 0, 0, 0, None, 0, layout, up, scale)
+    return lambda file: Unit(file, (PurePosixPath(file).with_suffix("").as_posix(), *detail)), layout
+
+
+Rows = list[tuple[int, dict[str, str]]]
+"""Rows of the manifest with their line numbers; absent columns are empty."""
+
+
+def _only(archive: Archive, name: str) -> str:
+    found = [file for file in archive.names() if base_name(file) == name]
+    if len(found) != 1:
+        raise UserError(
+            f"{archive.source}: holds {len(found) or 'no'} file{'' if len(found) < 2 else 's'} {name}; "
+            f"a data set of your own has one {FACTS} and one {MANIFEST}"
+        )
+    return found[0]
+
+
+def _text(archive: Archive, name: str) -> str:
+    file = _only(archive, name)
+    try:
+        return archive.read(file).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{archive.source}: {file} is not in UTF-8; save it as UTF-8") from error
+    except BadFile as error:
+        raise UserError(f"{archive.source}: {file} {error}") from error
+
+
+def _facts(archive: Archive) -> OwnFacts:
+    """The content of ``dataset.toml``. Raises :class:`UserError` with the entry that is wrong."""
+    where = f"{archive.source}: {FACTS}"
+    text = _text(archive, FACTS)
+    try:
+        content = tomllib.loads(text)
+    # A number of thousands of digits is a ValueError, and no TOMLDecodeError.
+    except ValueError as error:
+        raise UserError(f"{where}: no TOML ({_first_line(error)})") from error
+    except RecursionError as error:
+        raise UserError(f"{where}: is nested too deep") from error
+    try:
+        own = OwnFacts.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        entry = ".".join(str(part) for part in first["loc"]) or "file"
+        raise UserError(f"{where}: {entry}: {_first_line(first['msg']).removeprefix('Value error, ')}") from error
+    try:
+        get_layout(own.layout)
+    except UserError as error:
+        raise UserError(f"{where}: layout: {error}") from error
+    return own
+
+
+def _manifest(archive: Archive) -> Rows:
+    """The rows of ``manifest.csv``. Raises :class:`UserError` with the row that is wrong."""
+    where = f"{archive.source}: {MANIFEST}"
+    reader = csv.reader(io.StringIO(_text(archive, MANIFEST), newline=""), strict=True)
+    try:
+        table = list(reader)
+    except csv.Error as error:
+        raise UserError(f"{where}, line {reader.line_num}: no CSV ({error})") from error
+    header = [name.strip() for name in table[0]] if table else []
+    known = (*REQUIRED, *NUMBERS, "fold")
+    if missing := [name for name in REQUIRED if name not in header]:
+        raise UserError(f"{where}: has no column {missing[0]}; it needs {', '.join(REQUIRED)}, with commas between")
+    if strange := [name for name in header if name not in known or header.count(name) > 1]:
+        raise UserError(f"{where}: {unknown('column', strange[0], list(known))} Each may stand once.")
+    rows: Rows = []
+    seen: dict[str, int] = {}
+    for number, cells in enumerate(table[1:], 2):
+        if not any(cells):
+            continue
+        if len(cells) != len(header):
+            raise UserError(f"{where}, row {number}: has {len(cells)} cells; the first row has {len(header)}")
+        row = dict.fromkeys(known, "") | {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+        _check_row(row, f"{where}, row {number}", seen)
+        seen[row["sample_id"]] = number
+        rows.append((number, row))
+    if not rows:
+        raise UserError(f"{where}: lists no clip")
+    return rows
+
+
+def _check_row(row: Mapping[str, str], where: str, seen: Mapping[str, int]) -> None:
+    for name, cell in row.items():
+        if len(cell) > MAX_CELL:
+            raise UserError(f"{where}: {name} has {len(cell)} characters; {MAX_CELL} are the most")
+    for name in REQUIRED:
+        if not row[name] or not row[name].isprintable():
+            raise UserError(f"{where}: {name} is empty or has characters that cannot be printed")
+    if row["sample_id"] in seen:
+        raise UserError(f"{where}: sample_id {row['sample_id']} stands in row {seen[row['sample_id']]} already")
+    if row["fold"] not in FOLDS:
+        raise UserError(f"{where}: fold {row['fold']!r} is neither train nor test")
+    *_, start, stop = _numbers(row, where)
+    if stop is not None and stop <= (start or 0):
+        raise UserError(f"{where}: stop {stop} is not after start {start}")
+
+
+def _numbers(row: Mapping[str, str], where: str) -> tuple[int | None, ...]:
+    """Subject, camera, setup, start and stop."""
+    found: list[int | None] = []
+    for name in NUMBERS:
+        text = row[name]
+        if text and not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise UserError(f"{where}: {name} {text!r} is no whole number")
+        found.append(int(text) if text else None if name == "stop" else 0)
+    return tuple(found)
+
+
+def _classes(archive: Archive, own: OwnFacts, rows: Rows) -> tuple[ClassText, ...]:
+    if not own.classes:
+        names = sorted({row["label"] for _, row in rows})
+        classes = tuple(ClassText.model_validate({"name": name}) for name in names)
+    else:
+        classes = own.classes
+    where = f"{archive.source}: {FACTS if own.classes else MANIFEST}"
+    seen: dict[str, str] = {}
+    for text in classes:
+        # Names are compared so when classes of two data sets are matched.
+        if other := seen.get(text.name.casefold()):
+            raise UserError(f"{where}: classes {other!r} and {text.name!r} have one name; give each its own")
+        seen[text.name.casefold()] = text.name
+        if not all(words.isprintable() for words in text.model_dump().values() if words):
+            raise UserError(f"{where}: class {text.name!r} has a character that cannot be printed")
+    return classes
+
+
+def _unseen(archive: Archive, name: str, split: OwnSplit, names: list[str]) -> tuple[int, ...]:
+    """The numbers of the unseen classes of a split. Raises :class:`UserError` when they or its name do not fit."""
+    where = f"{archive.source}: {FACTS}: split {name}"
+    for label in split.unseen:
+        if label not in names:
+            raise UserError(f"{where}: {unknown('class', label, names)}")
+    unseen = tuple(sorted({names.index(label) for label in split.unseen}))
+    expected = f"{len(names) - len(unseen)}/{len(unseen)}"
+    if len(names) - len(unseen) < 2:
+        raise UserError(f"{where}: leaves {len(names) - len(unseen)} of {len(names)} classes seen; two must be seen")
+    if not re.fullmatch(rf"{expected}(:[a-z0-9-]+)?", name):
+        raise UserError(f"{where}: should be called {expected}, for its seen and unseen classes, or {expected}:a-name")
+    return unseen
+
+
+def _label(text: str, label_of: Mapping[str, int]) -> int | None:
+    """The number of a class, from its name or its zero-based number."""
+    if text in label_of:
+        return label_of[text]
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 and int(text) < len(label_of) else None
+
+
+def _sides(archive: Archive, own: OwnFacts, rows: Rows) -> dict[str, Side]:
+    """The sides of ``dataset.toml``, and that of the manifest's column ``fold`` where it has one."""
+    source = "the owner's dataset.toml"
+    sides = {name: Side(source=source, **side.model_dump()) for name, side in own.side.items()}
+    if strange := [name for name in sides if not _SIDE_NAME.fullmatch(name)]:
+        raise UserError(
+            f"{archive.source}: {FACTS}: side {strange[0]!r} should be called by letters, digits, dots and dashes"
+        )
+    if any(row["fold"] for _, row in rows):
+        if OFFICIAL in sides:
+            raise UserError(
+                f"{archive.source}: the column fold of {MANIFEST} makes the side {OFFICIAL}; "
+                f"call the one in {FACTS} something else"
+            )
+        sides[OFFICIAL] = Side(column="fold", train=(1,), test=(2,), source="the owner's manifest.csv")
+    if not sides:
+        raise UserError(
+            f"{archive.source}: says nothing of who trains and who tests; add [side.x-sub] to {FACTS} or a column fold "
+            f"with train and test to {MANIFEST}"
+        )
+    for name, side in sides.items():
+        if not any(row[side.column] for _, row in rows):
+            raise UserError(
+                f"{archive.source}: {MANIFEST}: has no number in column {side.column}, which side {name} goes by"
+            )
+        values = {_value(row, side.column) for _, row in rows}
+        for part, wanted in (("train", side.train), ("test", side.test)):
+            if not values & set(wanted):
+                raise UserError(f"{archive.source}: side {name}: no clip of {MANIFEST} is on its {part} side")
+    return sides
+
+
+def _value(row: Mapping[str, str], column: str) -> int:
+    return FOLDS[row["fold"]] if column == "fold" else int(row[column] or 0)
+
+
+def _from_npy(content: bytes, layout: Layout) -> np.ndarray:
+    """(M, T, V, 3) from an array (T, V, 3) or (M, T, V, 3)."""
+    array = read_array(content)
+    if array.ndim not in (3, 4) or array.shape[-2:] != (len(layout), 3):
+        raise BadFile(f"has an array of shape {array.shape}; expected ([bodies,] frames, {len(layout)}, 3)")
+    if array.dtype.kind != "f":
+        raise BadFile(f"has numbers of kind {array.dtype}; expected floating-point numbers")
+    return np.asarray(array if array.ndim == 4 else array[None], dtype=np.float64)
+
+
+def _from_csv(content: bytes, layout: Layout) -> np.ndarray:
+    """(1, T, V, 3) from a row a frame, x, y and z of every joint in the order of the layout; empty cells are unseen.
+
+    A row of empty cells is a frame in which nothing was seen; a line without cells is nothing.
+    """
+    try:
+        table = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
+    except UnicodeDecodeError as error:
+        raise BadFile("is not in UTF-8") from error
+    except csv.Error as error:
+        raise BadFile(f"is no CSV ({error})") from error
+    rows = [(number, row) for number, row in enumerate(table, 1) if row]
+    # A first row of words, without any number, is a header.
+    if rows and any(rows[0][1]) and not any(map(_is_number, rows[0][1])):
+        rows = rows[1:]
+    n_columns = len(layout) * 3
+    for number, row in rows:
+        if len(row) != n_columns:
+            raise BadFile(f"has {len(row)} columns in row {number}; expected {n_columns}, 3 for each of {len(layout)}")
+    positions = np.array([[_position(cell, number, at) for at, cell in enumerate(row, 1)] for number, row in rows])
+    return positions.reshape(1, len(rows), len(layout), 3)
+
+
+def _position(cell: str, row: int, column: int) -> float:
+    try:
+        return float(cell) if cell.strip() else np.nan
+    except ValueError as error:
+        raise BadFile(f"has {cell[:20]!r} in row {row}, column {column}, which is no number") from error
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _units_a_metre(unit: str | float) -> float:
+    return _PER_METRE[unit] if isinstance(unit, str) else 1 / unit
+
+
+def _first_line(error: Any) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,375 @@
+"""The prepared form of a data set: body tracks in one memory-mapped array, and an index table.
+
+A prepared data set is a folder::
+
+    card.json        what it is: classes, layout, evaluation sides, fingerprint, what was skipped
+    tracks.npy       float32 (F, V, 3): all body tracks back to back, metres, y up
+    index.parquet    one row a clip, in the order of sample_id
+    rgb.parquet      optional, one row a clip: an encoded image (PNG or JPEG), m person crops side by side
+    instruct.parquet optional, one row an answer: sample_id, instruction, answer
+
+``mmcl-bench features`` may put strips, answers and features beside them later, as :class:`Addition` says.
+
+An absent body takes no space: a clip has as many tracks as it has bodies, and a track covers only the frames in
+which its body was seen. The files hold no time and no path: the same clips give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import unknown
+from mmcl_bench.datasets.classes import ClassText
+from mmcl_bench.skeleton.clips import BodyTrack, Modality
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 2
+CARD, TRACKS, INDEX, RGB, INSTRUCT = "card.json", "tracks.npy", "index.parquet", "rgb.parquet", "instruct.parquet"
+
+IMAGES_A_GROUP = 64
+
+
+class Side(BaseModel):
+    """One way to part a data set into train and test clips, by a column of the index table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: Literal["subject", "camera", "setup", "fold"]
+    train: tuple[int, ...]
+    test: tuple[int, ...]
+    source: str
+
+
+class Addition(BaseModel):
+    """What ``mmcl-bench features`` put beside the clips of a prepared set; see :mod:`mmcl_bench.datasets.additions`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["strips", "answers", "features"]
+    """Strips are the images, answers the answers of the set; of features there may be any number, by name."""
+    name: str
+    modality: Modality
+    file: str
+    """In the folder of the set."""
+    sha256: str
+    """Of the content, however the file encodes it."""
+    n_clips: int
+    lacking: dict[str, str] = {}
+    """Clips that it lacks: sample_id to reason."""
+    made: dict[str, Any] = {}
+    """How it was made, for people: settings, models, hashes of weights."""
+
+
+class DatasetCard(BaseModel):
+    """What a prepared data set says of itself (``card.json``)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    name: str
+    """What it was prepared as: the folder's name, and what tasks call it."""
+    reader: str
+    """The reader that read it."""
+    reader_version: int = 1
+    settings: dict[str, Any] = {}
+    """The reader's settings, such as the steps of denoising."""
+    title: str
+    synthetic: bool
+    layout: str
+    unit: Literal["metres", "image"] = "metres"
+    """Of positions, y up. ``image``: seen by a colour camera, in image heights from the middle, z is 0."""
+    class_table: str
+    """Name of the table of class names and descriptions, e.g. ``ntu60``."""
+    classes: tuple[str, ...]
+    class_texts: tuple[ClassText, ...] = ()
+    """What classes look like, in label order, where the set brings its own; else ``class_table`` tells."""
+    splits: dict[str, tuple[int, ...]] = {}
+    """Unseen classes of zero-shot splits that the set brings, by name."""
+    sides: dict[str, Side]
+    default_side: str
+    frame_rate: float | None
+    modalities: tuple[Modality, ...]
+    homepage: str
+    citation: str
+    fingerprint: str
+    """:func:`fingerprint` of the content."""
+    n_clips: int
+    skipped: dict[str, str] = {}
+    """Clips left out with ``--skip-bad``: file name to reason."""
+    noted: dict[str, str] = {}
+    """Faults of the published files that the reader knows and works around: file name to what and how."""
+    additions: tuple[Addition, ...] = ()
+    own_modalities: tuple[Modality, ...] | None = None
+    """Those that the published files bring, where there are ``additions``."""
+    own_fingerprint: str | None = None
+    """:attr:`fingerprint` without ``additions``, where there are some."""
+
+    def addition(self, kind: str, name: str | None = None, modality: str | None = None) -> Addition | None:
+        """The first addition of a kind, and of a name and a modality where they are given."""
+        for addition in self.additions:
+            if addition.kind == kind and name in (None, addition.name) and modality in (None, addition.modality):
+                return addition
+        return None
+
+    def brings(self, modality: Modality) -> bool:
+        """Whether the published files themselves bring a modality."""
+        return modality in (self.own_modalities or self.modalities)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One sample as a reader yields it. ``label`` is the zero-based class; numbers that a set lacks are 0."""
+
+    sample_id: str
+    label: int
+    subject: int
+    n_frames: int
+    bodies: tuple[BodyTrack, ...]
+    camera: int = 0
+    setup: int = 0
+    fold: int = 0
+    """The side on which the published files themselves put it: 1 train, 2 test, 0 where they do not."""
+    rgb: bytes | None = None
+    """PNG or JPEG bytes of the person crops, concatenated left to right."""
+    answers: tuple[tuple[str, str], ...] = ()
+    """(instruction, answer) pairs of a multimodal LLM."""
+    file: str = ""
+    """The file it was read from, for messages; not stored."""
+
+
+class SkeletonDataset:
+    """A prepared data set, opened for reading. Nothing but the index is held in memory."""
+
+    def __init__(self, folder: Path, card: DatasetCard) -> None:
+        self.folder = folder
+        self.card = card
+
+    @classmethod
+    def open(cls, folder: Path) -> SkeletonDataset:
+        """Opens a prepared folder. Raises :class:`UserError` when it is damaged or of another format."""
+        path = folder / CARD
+        try:
+            card = DatasetCard.model_validate_json(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise UserError(f"{folder}: no prepared data set; run mmcl-bench data prepare {folder.name}") from error
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); mend its permissions") from error
+        except ValidationError as error:
+            raise _damaged(path, f"not a card of format {FORMAT}", folder.name) from error
+        if card.format != FORMAT:
+            raise _damaged(path, f"of format {card.format}, not {FORMAT}", folder.name)
+        return cls(folder, card)
+
+    @cached_property
+    def index(self) -> pd.DataFrame:
+        """One row a clip: sample_id, label, subject, camera, setup, fold, n_bodies, n_frames, offset, track_start,
+        track_length, content. ``offset`` is the clip's first row in :attr:`tracks`; the next two are lists, one item a
+        body; ``content`` is its :func:`content_hash`."""
+        return self._table(INDEX)
+
+    @cached_property
+    def tracks(self) -> np.ndarray:
+        """float32 (F, V, 3), memory-mapped read-only."""
+        path = self._part(TRACKS)
+        try:
+            return np.lib.format.open_memmap(path, mode="r")
+        except (ValueError, OSError) as error:
+            raise _damaged(path, f"damaged ({error})", self.card.name) from error
+
+    def bodies(self, row: int) -> tuple[BodyTrack, ...]:
+        """The body tracks of the clip in row ``row`` of the index; arrays are views of the memory map."""
+        clip = self.index.iloc[row]
+        tracks, at = [], int(clip.offset)
+        for start, length in zip(clip.track_start, clip.track_length, strict=True):
+            tracks.append(BodyTrack(int(start), self.tracks[at : at + int(length)]))
+            at += int(length)
+        return tuple(tracks)
+
+    def images(self, rows: Sequence[int]) -> Iterator[bytes]:
+        """Encoded person-crop images of the given index rows, in their order; ascending rows are read fastest.
+
+        The image of a clip that lacks one is None; the card's addition says why.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self._modality_file(Modality.RGB, "strips", RGB)
+        try:
+            with pq.ParquetFile(path) as file:
+                loaded, images = -1, pa.chunked_array([], pa.binary())
+                for row in rows:
+                    group, position = divmod(int(row), IMAGES_A_GROUP)
+                    if group != loaded:
+                        loaded, images = group, file.read_row_group(group, columns=["image"])["image"]
+                    yield images[position].as_py()
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(path, f"damaged ({_first_line(error)})", self.card.name) from error
+
+    def answers(self) -> pd.DataFrame:
+        """One row an answer: sample_id, instruction, answer."""
+        return self._read_table(self._modality_file(Modality.INSTRUCT, "answers", INSTRUCT))
+
+    def features(self, name: str, modality: Modality) -> tuple[np.ndarray, np.ndarray]:
+        """Index rows int64 (n,), ascending, and float32 (n, D): features that stand with the set under ``name``.
+
+        Raises :class:`UserError` when there are none of that name.
+        """
+        addition = self.card.addition("features", name, modality)
+        if addition is None:
+            known = [each.name for each in self.card.additions if each.kind == "features" and each.modality == modality]
+            raise UserError(f"{self.card.name}: {unknown(f'stored {modality} features', name, sorted(known))}")
+        path = self.added_file(addition)
+        try:
+            with safe_open(path, framework="np") as file:
+                return file.get_tensor("rows"), file.get_tensor("features")
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            raise _added_damaged(self.card.name, path, f"damaged ({_first_line(error)})") from error
+
+    def added_file(self, addition: Addition) -> Path:
+        """The file of an addition. Raises :class:`UserError` when it is not there."""
+        path = self.folder / addition.file
+        if not path.is_file():
+            raise _added_damaged(self.card.name, path, "missing")
+        return path
+
+    def modality_identity(self, modality: Modality) -> str:
+        """What changes when the images, or the answers, change: sha256 in hex."""
+        addition = self.card.addition("strips" if modality == Modality.RGB else "answers")
+        return addition.sha256 if addition is not None else self.card.own_fingerprint or self.card.fingerprint
+
+    def _modality_file(self, modality: Modality, kind: Literal["strips", "answers"], own: str) -> Path:
+        addition = self.card.addition(kind)
+        if addition is not None:
+            return self.added_file(addition)
+        if not self.card.brings(modality):
+            stored = next((each.name for each in self.card.additions if each.modality == modality), None)
+            instead = f", or use its stored features, --set {modality}_encoder=stored:{stored}" if stored else ""
+            raise UserError(
+                f"{self.card.name} has no {kind}; make them with mmcl-bench features build {self.card.name}{instead}"
+            )
+        return self._part(own)
+
+    def _table(self, name: str) -> pd.DataFrame:
+        return self._read_table(self._part(name))
+
+    def _read_table(self, path: Path) -> pd.DataFrame:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return pq.read_table(path).to_pandas()
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise _damaged(path, f"damaged ({_first_line(error)})", self.card.name) from error
+
+    def _part(self, name: str) -> Path:
+        path = self.folder / name
+        if not path.is_file():
+            raise UserError(f"{path}: missing; run mmcl-bench data prepare {self.card.name} again")
+        return path
+
+
+def _damaged(path: Path, what: str, name: str) -> UserError:
+    return UserError(f"{path}: {what}; run mmcl-bench data prepare {name} again")
+
+
+def _added_damaged(name: str, path: Path, what: str) -> UserError:
+    return UserError(f"{path}: {what}; run mmcl-bench features build {name}, or features import {name}, again")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """A new folder beside ``target`` that takes its place when the block ends well and vanishes when it does not."""
+    target = target.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(_draft_name(target, secrets.token_hex(4)))
+    draft.mkdir()
+    try:
+        yield draft
+        replaced = target.with_name(f"{draft.name}-replaced")
+        if target.is_dir():
+            target.rename(replaced)
+        draft.rename(target)
+        shutil.rmtree(replaced, ignore_errors=True)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def remove_drafts(target: Path) -> None:
+    """Removes what killed runs of :func:`atomic_folder` left. Only for who knows that no other run is writing."""
+    target = target.resolve()
+    for draft in target.parent.glob(_draft_name(target, "*")):
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _draft_name(target: Path, token: str) -> str:
+    return f".{target.name}.draft-{token}"
+
+
+def content_hash(n_frames: int, bodies: Sequence[BodyTrack]) -> bytes:
+    """sha256 of what a clip shows, whatever it is called and whoever it is of."""
+    starts, lengths = [body.start for body in bodies], [len(body.positions) for body in bodies]
+    digest = hashlib.sha256(json.dumps([n_frames, starts, lengths]).encode())
+    for body in bodies:
+        digest.update(np.ascontiguousarray(body.positions, dtype="<f4").data)
+    return digest.digest()
+
+
+def fingerprint(dataset: SkeletonDataset) -> str:
+    """sha256 over the content of a data set: index, tracks, images and answers.
+
+    It does not depend on how the files encode the content, so it is the same under every version of the libraries
+    that write them. Tracks enter by the content hashes of the index; ``mmcl-bench data verify`` checks these.
+    """
+    digest = hashlib.sha256(json.dumps(dataset.tracks.shape[1:]).encode())
+    facts = dataset.index[["sample_id", "label", "subject", "camera", "setup", "fold", "content"]]
+    for *values, fold, content in facts.itertuples(index=False):
+        digest.update(json.dumps([*values, fold] if fold else values).encode())
+        digest.update(content)
+    if dataset.card.brings(Modality.RGB):
+        for image in dataset.images(range(len(facts))):
+            digest.update(hashlib.sha256(image).digest())
+    if dataset.card.brings(Modality.INSTRUCT):
+        for answer in dataset.answers().itertuples(index=False):
+            digest.update(json.dumps(list(answer)).encode())
+    for addition in dataset.card.additions:
+        content = addition_hash(dataset, addition)
+        digest.update(json.dumps([addition.kind, addition.name, addition.modality, content]).encode())
+    return digest.hexdigest()
+
+
+def addition_hash(dataset: SkeletonDataset, addition: Addition) -> str:
+    """sha256 of the content of an addition, and of the clips whose it is."""
+    digest = hashlib.sha256(json.dumps(dataset.index["sample_id"].tolist()).encode())
+    match addition.kind:
+        case "strips":
+            for image in dataset.images(range(len(dataset.index))):
+                digest.update(hashlib.sha256(image or b"").digest())
+        case "answers":
+            for answer in dataset.answers().itertuples(index=False):
+                digest.update(json.dumps(list(answer)).encode())
+        case "features":
+            rows, features = dataset.features(addition.name, addition.modality)
+            digest.update(json.dumps(features.shape).encode())
+            digest.update(np.ascontiguousarray(rows, dtype="<i8").data)
+            digest.update(np.ascontiguousarray(features, dtype="<f4").data)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""A fitted method at work: prediction, export, cost."""

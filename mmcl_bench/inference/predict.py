@@ -1,0 +1,230 @@
+"""Classes for clips that nobody labelled, by the models that finished jobs keep."""
+
+from __future__ import annotations
+
+import csv
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from scipy.special import softmax
+
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.readers import READERS
+from mmcl_bench.datasets.sources import Source
+from mmcl_bench.datasets.store import Clip
+from mmcl_bench.methods import METHODS
+from mmcl_bench.methods.base import Method
+from mmcl_bench.methods.shared.saved import saved_layout
+from mmcl_bench.protocols.problem import ClipView, mapped_to_layout
+from mmcl_bench.results.groups import matches
+from mmcl_bench.results.store import FUSION, RESULT, Stored, stored_results
+from mmcl_bench.skeleton.joint_maps import joint_matrix
+
+_CLIPS_AT_ONCE = 256
+_NAMED = 6
+"""Jobs that a message lists at most."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The likeliest classes of a clip, the likeliest first."""
+
+    sample: str
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """The model of a finished job and its candidate classes."""
+
+    stored: Stored
+    method: Method
+    layout: str
+    """Name of the joint layout that it scores."""
+    classes: tuple[str, ...]
+    seen: np.ndarray
+    """bool (K,)"""
+
+    @classmethod
+    def of(cls, stored: Stored, device: str = "cpu") -> TrainedModel:
+        """Raises :class:`UserError` when the job keeps no model, or one that this version cannot use."""
+        result = stored.result
+        if result.method.name == FUSION:
+            raise UserError(f"{stored.folder}: fuses the scores of other jobs; predict with one of these")
+        if not stored.model_files:
+            raise UserError(
+                f"{stored.folder}: keeps no model; where its method can keep one, run the job again with --fresh"
+            )
+        try:
+            method = METHODS.get(result.method.name).load(stored.folder, result.method.settings, device)
+        # What a model raises that another version of the network wrote, or somebody's hand.
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"{stored.folder}: its model does not fit {result.method.name} as it is here; run the job again with "
+                "--fresh"
+            ) from error
+        return cls(stored, method, saved_layout(stored.folder), result.classes, np.array(result.seen, dtype=bool))
+
+    @property
+    def usual_reader(self) -> str | None:
+        """The reader of the data that it was trained on; None for own and generated data."""
+        (trained_on, *_) = self.stored.result.task.datasets
+        return trained_on if trained_on in READERS and not READERS.get(trained_on).embedded else None
+
+    def with_texts(self, texts: Mapping[str, str], cache: Path) -> TrainedModel:
+        """The model with the classes that ``texts`` describe, by name, in the place of all of its own.
+
+        Raises :class:`UserError` when it does not know classes by texts, or when the text encoder of its task is
+        another than it learned with.
+        """
+        from mmcl_bench.encoders.cache import cached_text
+
+        if len(texts) < 2:
+            raise UserError("class texts name the classes to choose from; give two or more")
+        record = self.stored.result
+        encoder = record.task.parameters.get("text")
+        if encoder is None:
+            raise UserError(
+                f"{record.task.identity}: its classes are known by training clips, not by texts; leave the texts out, "
+                "or choose a zero-shot job"
+            )
+        embeddings, weight_hash = cached_text(encoder, list(texts.values()), cache)
+        if record.provenance.weight_hashes.get(encoder, weight_hash) != weight_hash:
+            raise UserError(f"text encoder {encoder}: its weights are not those that {self.stored.folder} learned with")
+        self.method.replace_classes(embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True))
+        return replace(self, classes=tuple(texts), seen=np.zeros(len(texts), dtype=bool))
+
+    def probabilities(self, clips: ClipView, calibrated: bool = False) -> np.ndarray:
+        """float64 (N, K): softmax of the scores, less the job's calibration for seen classes where ``calibrated``."""
+        scores = self.method.score(clips).astype(np.float64)
+        if calibrated:
+            scores -= self.stored.result.selection.calibration * self.seen
+        shares: np.ndarray = softmax(scores, axis=1)
+        return shares
+
+
+def predict(
+    model: TrainedModel,
+    source: Source,
+    on_bad: Callable[[str, str], None],
+    top: int = 5,
+    calibrated: bool = False,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[Prediction]:
+    """The ``top`` classes of every usable clip of a source, in its order; ``on_bad`` is told of the others.
+
+    Joints are mapped to the model's layout. Raises :class:`UserError` where there is no such map.
+    """
+    require_joint_map(model, source)
+    usable = _clips(source, on_bad, advance)
+    while clips := list(islice(usable, _CLIPS_AT_ONCE)):
+        view = ClipView([clip.bodies for clip in clips], [clip.n_frames for clip in clips], source.layout)
+        shares = model.probabilities(mapped_to_layout(view, model.layout), calibrated)
+        best = np.argsort(-shares, axis=1, kind="stable")[:, :top]
+        for clip, columns, row in zip(clips, best, shares, strict=True):
+            yield Prediction(clip.sample_id, tuple(model.classes[c] for c in columns), tuple(map(float, row[columns])))
+
+
+def require_joint_map(model: TrainedModel, source: Source) -> None:
+    """Raises :class:`UserError` where joints of the source cannot be mapped to the model's layout."""
+    try:
+        joint_matrix(source.layout, model.layout)
+    except UserError as error:
+        raise UserError(
+            f"{source.where}: its joints are {source.layout}, the model scores {model.layout}, and no joint map leads "
+            "from one to the other; give clips of a layout that has one"
+        ) from error
+
+
+def _clips(source: Source, on_bad: Callable[[str, str], None], advance: Callable[[int, int], None]) -> Iterator[Clip]:
+    for done, unit in enumerate(source.units, 1):
+        yield from source.clips(unit, on_bad)
+        advance(done, len(source.units))
+
+
+def find_job(root: Path, wanted: str, method: str | None = None, seed: int | None = None) -> Stored:
+    """The one finished job that ``wanted`` names: its folder, the start of its hash, or its task.
+
+    A task is named as :func:`~mmcl_bench.results.groups.matches` says. ``method`` and ``seed`` leave out other
+    jobs. Raises :class:`UserError` when there is none or more than one.
+    """
+    if (Path(wanted) / RESULT).is_file():
+        stored = Stored.read(Path(wanted))
+        if stored is None:
+            raise UserError(f"{wanted}: its result is damaged or of another version; run the job again")
+        return stored
+    found = _by_hash(root, wanted) or [job for job in stored_results(root) if matches(job.result.task.identity, wanted)]
+    if not found:
+        raise UserError(
+            f"{root / 'jobs'}: no finished job is {wanted!r}; give a job's folder, the start of its hash, or its task"
+        )
+    chosen = [
+        stored for stored in found if method in (None, stored.result.method.name) and seed in (None, stored.result.seed)
+    ]
+    if len(chosen) == 1:
+        return chosen[0]
+    told = "; ".join(_description(stored) for stored in (chosen or found)[:_NAMED])
+    if not chosen:
+        raise UserError(f"no finished job of {wanted!r} has that --method and --seed; there are {told}")
+    more = f"; and {len(chosen) - _NAMED} more" if len(chosen) > _NAMED else ""
+    raise UserError(f"{len(chosen)} jobs are {wanted!r}; give --method, --seed or the hash of one: {told}{more}")
+
+
+def _by_hash(root: Path, wanted: str) -> list[Stored]:
+    if not re.fullmatch("[0-9a-f]{4,64}", wanted):
+        return []
+    folders = sorted((root / "jobs").glob(f"*-{wanted[:12]}*"))
+    found = [stored for folder in folders if (stored := Stored.read(folder)) is not None]
+    return [stored for stored in found if stored.result.job_hash.startswith(wanted)]
+
+
+def _description(stored: Stored) -> str:
+    result = stored.result
+    return f"{result.job_hash[:12]} ({result.task.identity}, {result.method.name}, seed {result.seed})"
+
+
+def read_texts(path: Path) -> dict[str, str]:
+    """Class texts by name: a TOML file of ``"name" = "text"``, or a CSV file with the columns name and text.
+
+    Raises :class:`UserError` with what is wrong.
+    """
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+        return _of_csv(path, content) if path.suffix.lower() == ".csv" else _of_toml(path, content)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file of class texts") from error
+    # Beside what is no TOML and no UTF-8, a number of thousands of digits is a ValueError.
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
+        raise UserError(f"{path}: not a readable file of class texts ({error})") from error
+
+
+def _of_toml(path: Path, content: str) -> dict[str, str]:
+    texts = tomllib.loads(content)
+    for name, text in texts.items():
+        _require_words(path, name, text)
+    return texts
+
+
+def _of_csv(path: Path, content: str) -> dict[str, str]:
+    rows = csv.DictReader(content.splitlines(), strict=True)
+    if not {"name", "text"} <= set(rows.fieldnames or ()):
+        raise UserError(f"{path}: its first row should name the columns name and text")
+    texts: dict[str, str] = {}
+    for row in rows:
+        _require_words(path, row["name"], row["text"])
+        if row["name"] in texts:
+            raise UserError(f"{path}: class {row['name']!r} stands there twice")
+        texts[row["name"]] = row["text"]
+    return texts
+
+
+def _require_words(path: Path, name: object, text: object) -> None:
+    for what in (name, text):
+        if not (isinstance(what, str) and what.strip() and what.isprintable()):
+            raise UserError(f"{path}: class {name!r} should have a name and a text, both printable words")

@@ -1,0 +1,100 @@
+"""Fitted models on disk: arrays in ``model.safetensors``, everything else in ``model.json``. Nothing is pickled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import write_atomically
+
+if TYPE_CHECKING:
+    from mmcl_bench.methods.base import Method
+
+FORMAT = 1
+FACTS, ARRAYS = "model.json", "model.safetensors"
+FILES = (FACTS, ARRAYS)
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What :func:`write_model` wrote."""
+
+    layout: str
+    facts: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+
+
+def write_model(
+    folder: Path,
+    method: Method,
+    layout: str,
+    facts: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray] | None = None,
+) -> list[str]:
+    """Writes a fitted method; returns the names of the files.
+
+    ``layout`` is the joint layout that it scores, ``facts`` are plain JSON values.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = {name: np.asarray(array, order="C") for name, array in (arrays or {}).items()}
+    identity = {"format": FORMAT, "method": method.name, "version": method.version, "layout": layout}
+    text = json.dumps({**identity, "facts": dict(facts)}, indent=1) + "\n"
+    write_atomically(folder / ARRAYS, lambda path: save_file(whole, path))
+    write_atomically(folder / FACTS, lambda path: path.write_text(text, encoding="utf-8"))
+    return list(FILES)
+
+
+def read_model(folder: Path, method: type[Method]) -> SavedModel:
+    """The model of ``method`` in ``folder``.
+
+    Raises :class:`UserError` when there is none, or one that is damaged or of another version of the method.
+    """
+    content = _content(folder)
+    try:
+        arrays = load_file(folder / ARRAYS)
+    except (OSError, SafetensorError) as error:
+        raise _unusable(folder, f"{ARRAYS} is missing or damaged") from error
+    if (content.get("method"), content.get("version")) != (method.name, method.version):
+        kept = f"{content.get('method')} version {content.get('version')}"
+        raise _unusable(folder, f"its model is of {kept}, and {method.name} is at version {method.version}")
+    return SavedModel(content["layout"], content["facts"], arrays)
+
+
+def saved_layout(folder: Path) -> str:
+    """Name of the joint layout that the model in ``folder`` scores. Raises :class:`UserError` as :func:`read_model`."""
+    return str(_content(folder)["layout"])
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / FACTS).read_bytes())
+    except FileNotFoundError as error:
+        raise _unusable(folder, "keeps no model") from error
+    except (OSError, ValueError) as error:
+        raise _unusable(folder, f"{FACTS} is damaged") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise _unusable(folder, f"{FACTS} is not of format {FORMAT}")
+    if not isinstance(content.get("layout"), str) or not isinstance(content.get("facts"), dict):
+        raise _unusable(folder, f"{FACTS} lacks layout or facts")
+    return content
+
+
+def require_width(embeddings: np.ndarray, width: int) -> None:
+    """Raises :class:`UserError` where class texts (K, D) are of another width than those a model learned from."""
+    if embeddings.ndim != 2 or embeddings.shape[1] != width:
+        raise UserError(
+            f"class texts are embedded as {embeddings.shape[-1]} numbers and the model learned from {width}; "
+            "embed them with the text encoder of its task"
+        )
+
+
+def _unusable(folder: Path, what: str) -> UserError:
+    return UserError(f"{folder}: {what}; run the job again with --fresh")

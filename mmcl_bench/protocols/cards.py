@@ -1,0 +1,221 @@
+"""Task cards: what is measured, on which data, under which protocol.
+
+A card is one TOML file in ``tasks/``. A card with its parameters bound is a :class:`Task`; its identity, such as
+``zero-shot/synth60@1[split=55/5]``, is both its name and the way to ask for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.records import read_toml
+from mmcl_bench.core.registry import unknown
+from mmcl_bench.protocols import splits
+
+if TYPE_CHECKING:
+    from mmcl_bench.protocols.dataset_facts import DatasetFacts
+
+Family = Literal["supervised", "zero-shot", "transfer"]
+FAMILIES: tuple[Family, ...] = ("supervised", "zero-shot", "transfer")
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "supervised": ("split",),
+    "zero-shot": ("split", "side", "text", "fields"),
+    "transfer": (),
+}
+OPTIONS: dict[str, tuple[str, ...]] = {"duplicates": ("kept", "removed")}
+"""Parameters that every supervised and zero-shot task has beside those of its card, with the values that they take; the
+first is the default. ``duplicates``: whether test clips that equal a training clip in every number stay."""
+NAME = r"[a-z0-9][a-z0-9-]*"
+IDENTITY = re.compile(rf"(?P<family>{NAME})/(?P<name>{NAME})(?:@(?P<version>\d+))?(?:\[(?P<parameters>[^\]]*)\])?")
+
+
+class TaskCard(BaseModel):
+    """The content of one file in ``tasks/``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    family: Family
+    name: str = Field(pattern=f"^{NAME}$")
+    version: int = Field(ge=1)
+    """Raised by any change that changes a score; tables never mix versions."""
+    title: str
+    dataset: str
+    """The data set that is tested on (and trained on, but for transfer)."""
+    source: str | None = None
+    """Transfer: the data set that is trained on."""
+    table: str | None = None
+    """Zero-shot: the class table whose splits apply."""
+    splits: tuple[str, ...] = ()
+    """Supervised: the evaluation sides. Zero-shot: those of the data set where its table is not packaged, else empty,
+    for every split of the table. Transfer: empty, no split."""
+    default: bool = False
+    """Whether the family alone names this card."""
+    parameters: dict[str, str] = {}
+    """Defaults of what may be set: split; zero-shot also side, text (encoder) and fields (of the descriptions)."""
+    metrics: tuple[str, ...]
+    main_metric: str
+    seeds: int = Field(ge=1)
+    """Seeds a full run has."""
+    citation: str
+
+    @property
+    def path(self) -> str:
+        return f"{self.family}/{self.name}"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TaskCard:
+        if self.main_metric not in self.metrics:
+            raise ValueError(f"main_metric {self.main_metric} is not among metrics")
+        if (self.family == "zero-shot") != (self.table is not None):
+            raise ValueError("a zero-shot card names a table of splits, and no other card does")
+        if (self.family == "transfer") != (self.source is not None):
+            raise ValueError("a transfer card names a source, and no other card does")
+        if missing := [key for key in _NEEDED[self.family] if key not in self.parameters]:
+            raise ValueError(f"a {self.family} card has a default for the parameter {missing[0]}")
+        known = [*_NEEDED[self.family], *self._options()]
+        if strange := [key for key in self.parameters if key not in known]:
+            raise ValueError(unknown("parameter", strange[0], known))
+        if self.source == self.dataset:
+            raise ValueError(f"source and dataset are both {self.dataset}; its clips would train and test")
+        return self
+
+    def _options(self) -> Mapping[str, tuple[str, ...]]:
+        """The :data:`OPTIONS` that its tasks have."""
+        return {} if self.family == "transfer" else OPTIONS
+
+    def split_names(self, tested: DatasetFacts | None = None) -> list[str]:
+        """Every value that ``split`` may take."""
+        if self.table is not None and not self.splits:
+            if tested is not None and tested.class_table == self.table:
+                return sorted(tested.splits)
+            return sorted(splits.splits(self.table))
+        return list(self.splits)
+
+    def bind(
+        self, parameters: Mapping[str, str], data_root: Path | None = None, tested: DatasetFacts | None = None
+    ) -> Task:
+        """A task with some parameters set. Raises :class:`UserError` for one that the card lacks or cannot take.
+
+        ``data_root`` is where data sets are found that no reader knows by name. ``tested`` are the facts of the data
+        set, where somebody has read them before.
+        """
+        options = self._options()
+        known = {**{key: values[0] for key, values in options.items()}, **self.parameters}
+        for key in parameters:
+            if key not in known:
+                raise UserError(f"{self.path}: {unknown('parameter', key, sorted(known))}")
+        bound = {**known, **parameters}
+        for key, values in options.items():
+            if bound[key] not in values:
+                raise UserError(f"{self.path}: {unknown(f'value of {key}', bound[key], list(values))}")
+        names = self.split_names(tested)
+        if "split" in bound and bound["split"] not in names:
+            raise UserError(f"{self.path}: {unknown('split', bound['split'], names)}")
+        return Task(self, bound, data_root or paths.data_root(), tested)
+
+
+class Task:
+    """A card with every parameter bound."""
+
+    def __init__(
+        self, card: TaskCard, parameters: Mapping[str, str], data_root: Path, tested: DatasetFacts | None = None
+    ) -> None:
+        self.card = card
+        self.parameters = dict(parameters)
+        self._data_root = data_root
+        if tested is not None:
+            self._tested = tested
+
+    @cached_property
+    def identity(self) -> str:
+        """``family/name@version[key=value]``: the split always, other parameters where they are not the default."""
+        shown = {k: v for k, v in self._deciding().items() if k == "split" or v != self.card.parameters.get(k)}
+        listed = ",".join(
+            f"{key}={value}" for key, value in sorted(shown.items(), key=lambda kv: (kv[0] != "split", kv))
+        )
+        return f"{self.card.path}@{self.card.version}" + (f"[{listed}]" if listed else "")
+
+    @property
+    def split(self) -> str | None:
+        return self.parameters.get("split")
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Names of the data sets it needs: the source first, where there is one."""
+        return (self.card.source, self.card.dataset) if self.card.source else (self.card.dataset,)
+
+    @cached_property
+    def hash(self) -> str:
+        """sha256 over all that decides a score beside data and method: card, parameters, and the facts they name."""
+        content = self.card.model_dump(mode="json", exclude={"title", "citation", "default", "seeds", "splits"})
+        content["parameters"] = self._deciding()
+        content["facts"] = self._facts()
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _deciding(self) -> dict[str, str]:
+        """The parameters without options at their default, so that a new option leaves names and hashes as they are."""
+        return {
+            key: value
+            for key, value in self.parameters.items()
+            if key in self.card.parameters or key not in OPTIONS or value != OPTIONS[key][0]
+        }
+
+    def _facts(self) -> dict[str, Any]:
+        """The side's numbers, the split's lists and the class texts, or the class map."""
+        if self.card.source is not None:
+            return {"shared": [each.model_dump() for each in self.class_map.shared]}
+        sides = self._tested.sides
+        side_name = self.parameters["side" if self.card.table else "split"]
+        if side_name not in sides:
+            raise UserError(f"{self.card.path}: {unknown('side', side_name, sorted(sides))}")
+        side = sides[side_name].model_dump(include={"column", "train", "test"})
+        if self.card.table is None:
+            return {"side": side}
+        return {
+            "side": side,
+            "unseen": self.zero_shot_split.unseen,
+            "validation_unseen": self.zero_shot_split.validation_unseen,
+            "texts": self.class_texts(),
+        }
+
+    @cached_property
+    def _tested(self) -> DatasetFacts:
+        """The facts of the data set that is tested on."""
+        from mmcl_bench.protocols.dataset_facts import dataset_facts
+
+        return dataset_facts(self.card.dataset, self._data_root)
+
+    @cached_property
+    def zero_shot_split(self) -> splits.Split:
+        """Zero-shot: which classes are unseen."""
+        return self._tested.split(self.parameters["split"])
+
+    @cached_property
+    def class_map(self) -> splits.ClassMap:
+        """Transfer: the classes that source and target share."""
+        from mmcl_bench.protocols.dataset_facts import class_map, dataset_facts
+
+        return class_map(dataset_facts(str(self.card.source), self._data_root), self._tested)
+
+    def class_texts(self) -> tuple[str, ...]:
+        """Zero-shot: what is embedded for each class, from the fields that the parameter ``fields`` joins by ``+``."""
+        fields = self.parameters["fields"].split("+")
+        return tuple(text.text(fields) for text in self._tested.class_texts)
+
+    def __repr__(self) -> str:
+        return self.identity
+
+
+def read_card(path: Path) -> TaskCard:
+    """Reads one card. Raises :class:`UserError` with the file and the field that is wrong."""
+    return read_toml(path, TaskCard, "task card")

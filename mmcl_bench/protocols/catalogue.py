@@ -1,0 +1,264 @@
+"""The one place that finds tasks: by card file, by name, by data sets."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import unknown
+from mmcl_bench.protocols.cards import FAMILIES, IDENTITY, NAME, Task, TaskCard, read_card
+
+if TYPE_CHECKING:
+    from mmcl_bench.protocols.dataset_facts import DatasetFacts
+if TYPE_CHECKING:
+    from mmcl_bench.protocols.dataset_facts import DatasetFacts
+
+
+def cards() -> dict[str, TaskCard]:
+    """The packaged cards by ``family/name``."""
+    found = (read_card(path) for path in sorted(paths.packaged("tasks").glob("*.toml")))
+    return {card.path: card for card in found}
+
+
+def list_tasks(pattern: str = "*") -> list[Task]:
+    """Every card at its default parameters whose identity or path matches a shell glob."""
+    tasks = (card.bind({}) for card in cards().values())
+    return [t for t in tasks if fnmatch.fnmatchcase(t.identity, pattern) or fnmatch.fnmatchcase(t.card.path, pattern)]
+
+
+def load_task(name: str, data_root: Path | None = None, **parameters: str) -> Task:
+    """The task called ``name``, with parameters set by ``[key=value]`` in the name or by keyword.
+
+    ``name`` is an identity, a ``family/name``, a family (its default card), or the path of a card file. A data set
+    without a card, such as one of your own in ``data_root``, has the tasks ``supervised/<name>``, ``zero-shot/<name>``
+    and ``transfer/<source>-to-<name>``.
+
+    >>> load_task("zero-shot/synth60[split=48/12]").identity
+    'zero-shot/synth60@1[split=48/12]'
+    """
+    root = data_root or paths.data_root()
+    if name.endswith(".toml"):
+        return _checked(read_card(Path(name))).bind(parameters, root)
+    known = cards()
+    if name in FAMILIES:
+        return _default_card(name, known).bind(parameters, root)
+    match = IDENTITY.fullmatch(name)
+    path = f"{match['family']}/{match['name']}" if match else name
+    card = known.get(path) or (_card_of(match["family"], match["name"], root) if match else None)
+    if match is None or card is None:
+        raise UserError(unknown("task", path, [*FAMILIES, *sorted(known)]))
+    if match["version"] is not None and int(match["version"]) != card.version:
+        raise UserError(
+            f"{card.path} is at version {card.version}, not {match['version']}; "
+            "figures of different versions do not compare, so ask for the version that is here"
+        )
+    return card.bind({**_parse_parameters(match["parameters"] or "", name), **parameters}, root)
+
+
+def find_task(
+    family: str,
+    dataset: str | None,
+    source: str | None,
+    parameters: Mapping[str, str],
+    data_root: Path | None = None,
+) -> Task:
+    """The task of a family on a data set, from a source where given: what the command line's options name."""
+    root = data_root or paths.data_root()
+    if "/" in family or family.endswith(".toml"):
+        if dataset is not None or source is not None:
+            raise UserError(f"{family} names its data itself; leave out --dataset, --source and --target")
+        return load_task(family, root, **parameters)
+    if family not in FAMILIES:
+        raise UserError(unknown("task", family, [*FAMILIES, *sorted(cards())]))
+    if source is not None and family != "transfer":
+        raise UserError(f"{family} trains and tests on one data set; --source is for transfer, so give --dataset alone")
+    if dataset is None and source is None:
+        return load_task(family, root, **parameters)
+    if family == "transfer" and (dataset is None or source is None):
+        raise UserError("transfer goes from one data set to another; give both --source and --target")
+    for card in cards().values():
+        if (card.family, card.dataset, card.source) == (family, dataset, source):
+            return card.bind(parameters, root)
+    return _derived_card(family, str(dataset), source, root).bind(parameters, root)
+
+
+def _card_of(family: str, name: str, data_root: Path) -> TaskCard | None:
+    """The card of a task that no file describes; None where its data set is not there."""
+    from mmcl_bench.datasets.readers import READERS
+    from mmcl_bench.datasets.store import CARD
+
+    def is_there(dataset: str) -> bool:
+        return dataset in READERS or (data_root / dataset / CARD).is_file()
+
+    if family == "transfer":
+        parts = name.split("-to-")
+        for at in range(1, len(parts)):
+            source, target = "-to-".join(parts[:at]), "-to-".join(parts[at:])
+            if is_there(source) and is_there(target):
+                return _derived_card(family, target, source, data_root)
+        return None
+    return _derived_card(family, name, None, data_root) if family in FAMILIES and is_there(name) else None
+
+
+def _derived_card(family: str, dataset: str, source: str | None, data_root: Path) -> TaskCard:
+    """A card from what is known of the data sets. Raises :class:`UserError` where that does not make a task."""
+    from mmcl_bench.protocols.dataset_facts import class_map, dataset_facts
+
+    tested = dataset_facts(dataset, data_root)
+    for name in filter(None, (dataset, source)):
+        if not re.fullmatch(NAME, name):
+            raise UserError(f"{name!r} cannot name a data set; names have lower-case letters, digits and dashes")
+    if source == dataset:
+        raise UserError(f"transfer from {dataset} to itself would train on its test clips; name two data sets")
+    card: dict[str, Any] = {
+        "family": family,
+        "name": dataset,
+        "version": 1,
+        "dataset": dataset,
+        "seeds": 5,
+        "citation": tested.citation,
+    }
+    if family == "supervised":
+        card |= {
+            "title": f"Supervised recognition on {tested.title}",
+            "splits": tuple(tested.sides),
+            "metrics": ("top1", "top5", "macro_top1"),
+            "main_metric": "top1",
+            "parameters": {"split": tested.default_side},
+        }
+    elif family == "transfer":
+        trained = dataset_facts(str(source), data_root)
+        class_map(trained, tested)
+        card |= {
+            "name": f"{source}-to-{dataset}",
+            "title": f"From {trained.title} to {tested.title}, without adaptation",
+            "source": source,
+            "metrics": ("top1", "macro_top1"),
+            "main_metric": "top1",
+        }
+    else:
+        if not tested.splits:
+            raise UserError(
+                f"{dataset} has no zero-shot split; name some in its dataset.toml, or in a card of your own"
+            )
+        described = all(text.global_ for text in tested.class_texts)
+        card |= {
+            "title": f"Zero-shot recognition on {tested.title}",
+            "table": tested.class_table,
+            "splits": tuple(tested.splits),
+            "metrics": ("zsl_top1", "zsl_macro_top1", "gzsl_seen", "gzsl_unseen", "gzsl_h", "ausuc"),
+            "main_metric": "zsl_top1",
+            "parameters": {
+                "split": next(iter(tested.splits)),
+                "side": tested.default_side,
+                "text": "minilm",
+                "fields": "global" if described else "name",
+            },
+        }
+    return TaskCard.model_validate(card)
+
+
+def _checked(card: TaskCard) -> TaskCard:
+    """A card that somebody wrote, whose metrics its family has. Raises :class:`UserError` for one that it lacks."""
+    from mmcl_bench.evaluation.metrics import require_metric
+
+    for name in card.metrics:
+        require_metric(name, card.family, card.path)
+    return card
+
+
+def _default_card(family: str, known: Mapping[str, TaskCard]) -> TaskCard:
+    for card in known.values():
+        if card.family == family and card.default:
+            return card
+    raise UserError(f"{family} has no default task; name one of {', '.join(p for p in known if p.startswith(family))}")
+
+
+def _parse_parameters(text: str, name: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    for key, equals, _ in pairs:
+        if not equals:
+            raise UserError(f"{name}: {key!r} in the brackets is not key=value")
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+Splits = tuple[str, ...] | Literal["all"]
+"""Names of splits, ``all`` of a task's, or none for the one that the task names itself."""
+
+
+@dataclass(frozen=True)
+class TaskFinder:
+    """Finds tasks by name and by pattern, and reads what is known of a data set once."""
+
+    data_root: Path
+    _cards: dict[str, TaskCard] = field(default_factory=cards)
+    _facts: dict[str, DatasetFacts] = field(default_factory=dict)
+
+    def find(self, name: str, splits: Splits = (), parameters: Mapping[str, str] | None = None) -> list[Task]:
+        """The tasks of a name or a pattern, one a split. Under a pattern, tasks without such a split are left out.
+
+        Raises :class:`UserError` where there is none.
+        """
+        if not is_pattern(name):
+            return self.with_splits(load_task(name, self.data_root, **(parameters or {})), splits)
+        pattern, _, brackets = name.partition("[")
+        bound = {**_bracketed(name, brackets.removesuffix("]")), **(parameters or {})}
+        chosen = (bound.pop("split"),) if "split" in bound else splits
+        matching = [card for path, card in self._cards.items() if fnmatch.fnmatchcase(path, pattern)]
+        if not matching:
+            raise UserError(unknown("task", name, sorted(self._cards)))
+        tasks = [task for card in matching for task in self._of_card(card, bound, chosen)]
+        if not tasks:
+            raise UserError(f"{name}: no task like this has a split {' or '.join(chosen)}")
+        return tasks
+
+    def with_splits(self, task: Task, splits: Splits) -> list[Task]:
+        """A task once for each of the splits. Raises :class:`UserError` for one that it lacks."""
+        if not splits or (splits == "all" and task.split is None):
+            return [task]
+        names = task.card.split_names(self._of_dataset(task.card)) if splits == "all" else splits
+        return [self._bind(task.card, {**task.parameters, "split": name}) for name in names]
+
+    def _of_card(self, card: TaskCard, parameters: Mapping[str, str], splits: Splits) -> list[Task]:
+        if not splits or (splits == "all" and not card.split_names(self._of_dataset(card))):
+            return [self._bind(card, parameters)]
+        known = card.split_names(self._of_dataset(card))
+        names = known if splits == "all" else [name for name in splits if name in known]
+        return [self._bind(card, {**parameters, "split": name}) for name in names]
+
+    def _bind(self, card: TaskCard, parameters: Mapping[str, str]) -> Task:
+        return card.bind(parameters, self.data_root, self._of_dataset(card))
+
+    def _of_dataset(self, card: TaskCard) -> DatasetFacts:
+        from mmcl_bench.protocols.dataset_facts import dataset_facts
+
+        if card.dataset not in self._facts:
+            self._facts[card.dataset] = dataset_facts(card.dataset, self.data_root)
+        return self._facts[card.dataset]
+
+
+def require_splits(tasks: Sequence[Task], splits: Splits) -> None:
+    """Raises :class:`UserError` for a split that was asked for and that none of the tasks has."""
+    for name in () if splits == "all" else splits:
+        if name not in {task.split for task in tasks}:
+            raise UserError(f"no task here has a split {name}; leave it out, or name a task that has it")
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a task's name, up to its brackets, stands for several tasks."""
+    return any(sign in name.partition("[")[0] for sign in "*?")
+
+
+def _bracketed(name: str, text: str) -> dict[str, str]:
+    """The parameters in the brackets of a pattern."""
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    for key, equals, _ in pairs:
+        if not equals:
+            raise UserError(f"{name}: {key!r} in the brackets is not key=value")
+    return {key.strip(): value.strip() for key, _, value in pairs}

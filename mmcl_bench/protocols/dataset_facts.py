@@ -1,0 +1,110 @@
+"""What tasks need to know of a data set, whether it is prepared or not, published or somebody's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import unknown
+from mmcl_bench.datasets.classes import ClassText, class_texts
+from mmcl_bench.datasets.readers import READERS
+from mmcl_bench.datasets.store import CARD, DatasetCard, Side, SkeletonDataset
+from mmcl_bench.protocols import splits as published
+from mmcl_bench.protocols.splits import ClassMap, SharedClass, Split
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """Classes, sides and splits of a data set."""
+
+    name: str
+    title: str
+    citation: str
+    class_table: str
+    class_texts: tuple[ClassText, ...]
+    sides: Mapping[str, Side]
+    default_side: str
+    splits: Mapping[str, Split]
+    """Zero-shot splits by name; none where nobody has said any."""
+
+    def split(self, name: str) -> Split:
+        """Raises :class:`UserError` with the nearest names when there is none."""
+        if name not in self.splits:
+            raise UserError(unknown(f"split of {self.name}", name, list(self.splits)))
+        return self.splits[name]
+
+
+def dataset_facts(name: str, data_root: Path) -> DatasetFacts:
+    """The facts of a data set: from its reader and ``protocols/``, or else from the card of the prepared set.
+
+    Raises :class:`UserError` when neither is there.
+    """
+    if name in READERS and READERS.get(name).sides:
+        reader = READERS.get(name)
+        return DatasetFacts(
+            name,
+            reader.title,
+            reader.citation,
+            reader.class_table,
+            class_texts(reader.class_table).classes,
+            reader.sides,
+            reader.default_side,
+            _published_splits(reader.class_table),
+        )
+    if not (data_root / name / CARD).is_file():
+        prepared = [card.parent.name for card in data_root.glob(f"*/{CARD}")]
+        raise UserError(unknown("data set", name, sorted({*READERS, *prepared})))
+    return _of_card(SkeletonDataset.open(data_root / name).card)
+
+
+def class_map(source: DatasetFacts, target: DatasetFacts) -> ClassMap:
+    """The classes that two data sets share: as ``protocols/class_maps`` says, or else those of equal names.
+
+    Raises :class:`UserError` when they share none.
+    """
+    if published.has_class_map(source.class_table, target.class_table):
+        return published.class_map(source.class_table, target.class_table)
+    by_name = {text.name.casefold(): label for label, text in enumerate(target.class_texts)}
+    shared = tuple(
+        SharedClass(name=text.name, source=(label,), target=(by_name[text.name.casefold()],))
+        for label, text in enumerate(source.class_texts)
+        if text.name.casefold() in by_name
+    )
+    if len(shared) < 2:
+        raise UserError(
+            f"a transfer task needs two classes or more of one name; {source.name} and {target.name} have {len(shared)}"
+        )
+    return ClassMap(
+        source_table=source.class_table, target_table=target.class_table, source="equal class names", shared=shared
+    )
+
+
+def _published_splits(table: str) -> Mapping[str, Split]:
+    return published.splits(table) if table in published.split_tables() else {}
+
+
+def _of_card(card: DatasetCard) -> DatasetFacts:
+    published = not card.class_texts
+    splits = {
+        name: Split(
+            name=name,
+            table=card.name,
+            n_classes=len(card.classes),
+            unseen=unseen,
+            family="own",
+            source="the owner's dataset.toml",
+        )
+        for name, unseen in card.splits.items()
+    }
+    return DatasetFacts(
+        card.name,
+        card.title,
+        card.citation,
+        card.class_table if published else card.name,
+        class_texts(card.class_table).classes if published else card.class_texts,
+        card.sides,
+        card.default_side,
+        _published_splits(card.class_table) if published else splits,
+    )

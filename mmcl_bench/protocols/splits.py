@@ -1,0 +1,175 @@
+"""Class splits of zero-shot tasks and class maps of transfer tasks, each with its source.
+
+Labels are zero-based.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.facts import Fact, Label, Words, fact_names, read_fact
+from mmcl_bench.core.registry import unknown
+
+
+class Split(Fact):
+    """One way to part the classes of a table in seen and unseen."""
+
+    name: str = Field(pattern=r"^\d+/\d+(:[a-z0-9-]+)?$")
+    """Seen/unseen counts, and the family where another family has the plain name: ``55/5``, ``55/5:smie-1``."""
+    table: str
+    n_classes: int
+    unseen: tuple[Label, ...]
+    validation_unseen: tuple[Label, ...] | None = None
+    """Seen classes that the authors hold out to play the unseen ones while they fit; None where they name none."""
+    family: Words
+    """Whose split it is: synse, star, smie, star-smie, sadvae, purls."""
+    source: Words
+    note: Words | None = None
+
+    @property
+    def seen(self) -> tuple[int, ...]:
+        """Every class that is not unseen, sorted."""
+        return tuple(sorted(set(range(self.n_classes)) - set(self.unseen)))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Split:
+        held_out = self.validation_unseen or ()
+        for labels in (self.unseen, held_out):
+            if list(labels) != sorted(set(labels)) or any(label >= self.n_classes for label in labels):
+                raise ValueError(f"{self.name}: classes must be sorted, unique and below {self.n_classes}")
+        if not set(held_out) <= set(self.seen):
+            raise ValueError(f"{self.name}: validation_unseen holds unseen classes")
+        counts = [int(count) for count in re.findall(r"\d+", self.name.partition(":")[0])]
+        if counts != [len(self.seen), len(self.unseen)]:
+            raise ValueError(f"{self.name}: has {len(self.seen)} seen and {len(self.unseen)} unseen classes")
+        return self
+
+
+class SharedClass(Fact):
+    """A meaning that two tables share, and their zero-based labels for it."""
+
+    name: Words
+    source: tuple[Label, ...] = Field(min_length=1)
+    target: tuple[Label, ...] = Field(min_length=1)
+
+
+class ReportedAccuracy(Fact):
+    """What others measured with a class map, in percent."""
+
+    method: Words
+    trained_on: str
+    tested_on: str
+    top1: float = Field(ge=0, le=100)
+    top5: float | None = Field(None, ge=0, le=100)
+    source: Words
+
+
+class ClassMap(Fact):
+    """Classes that two tables share. Classes of either table that stand in no entry have no counterpart."""
+
+    source_table: str
+    target_table: str
+    variant: str | None = None
+    """None for the usual map of two tables, else the name of a smaller shared class set."""
+    source: Words
+    note: Words | None = None
+    shared: tuple[SharedClass, ...]
+    reported: tuple[ReportedAccuracy, ...] = ()
+
+    @property
+    def source_to_shared(self) -> dict[int, int]:
+        """Position in :attr:`shared` by source label."""
+        return {label: at for at, entry in enumerate(self.shared) for label in entry.source}
+
+    @property
+    def target_to_shared(self) -> dict[int, int]:
+        """Position in :attr:`shared` by target label."""
+        return {label: at for at, entry in enumerate(self.shared) for label in entry.target}
+
+    def inverted(self) -> ClassMap:
+        """The same map from target to source."""
+        shared = tuple(
+            entry.model_copy(update={"source": entry.target, "target": entry.source}) for entry in self.shared
+        )
+        return self.model_copy(
+            update={"source_table": self.target_table, "target_table": self.source_table, "shared": shared}
+        )
+
+    @model_validator(mode="after")
+    def _one_shared_class_a_label(self) -> ClassMap:
+        for side in ("source", "target"):
+            labels = [label for entry in self.shared for label in getattr(entry, side)]
+            if len(labels) != len(set(labels)):
+                raise ValueError(f"a {side} label stands in two shared classes")
+        return self
+
+
+def split_tables() -> list[str]:
+    """Class tables that have splits."""
+    return fact_names("splits")
+
+
+def splits(table: str) -> dict[str, Split]:
+    """Every split of a class table, by name. Raises :class:`UserError` for an unknown table."""
+    return {split.name: split for split in read_fact("splits", "class table with splits", table, _SplitFile).split}
+
+
+def split(table: str, name: str) -> Split:
+    """One split. Raises :class:`UserError` with the nearest names when there is none."""
+    known = splits(table)
+    try:
+        return known[name]
+    except KeyError:
+        raise UserError(unknown(f"split of {table}", name, list(known))) from None
+
+
+def class_map(source: str, target: str, variant: str | None = None) -> ClassMap:
+    """Classes shared by two tables, from ``source`` to ``target``; a map on disk serves both directions.
+
+    Raises :class:`UserError` when there is none.
+    """
+    name, reverse = _map_names(source, target, variant)
+    if name not in fact_names("class_maps") and reverse in fact_names("class_maps"):
+        return read_fact("class_maps", "class map", reverse, ClassMap).inverted()
+    return read_fact("class_maps", "class map", name, ClassMap)
+
+
+def has_class_map(source: str, target: str) -> bool:
+    """Whether :func:`class_map` knows the usual map of two tables."""
+    return not set(_map_names(source, target, None)).isdisjoint(fact_names("class_maps"))
+
+
+def _map_names(source: str, target: str, variant: str | None) -> tuple[str, str]:
+    """The name of a map, and that of the map in the other direction."""
+    there, back = ("--".join(filter(None, (*pair, variant))) for pair in ((source, target), (target, source)))
+    return there, back
+
+
+class _SplitFile(Fact):
+    table: str
+    n_classes: int
+    index_base: Literal[0]
+    class_order: Words
+    source: Words
+    note: Words | None = None
+    split: tuple[Split, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tell_splits_their_table(cls, file: dict[str, Any]) -> dict[str, Any]:
+        shared = {key: file.get(key) for key in ("table", "n_classes")}
+        entries = file.get("split")
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise ValueError("no [[split]] entries")
+        return {**file, "split": [{**entry, **shared} for entry in entries]}
+
+    @model_validator(mode="after")
+    def _one_split_a_name(self) -> _SplitFile:
+        names = [split.name for split in self.split]
+        if len(names) != len(set(names)):
+            raise ValueError("two splits have one name")
+        return self

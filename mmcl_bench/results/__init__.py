@@ -1,0 +1,1 @@
+"""What a job leaves: records, their store, groups of seeds, provenance."""

@@ -1,0 +1,232 @@
+"""Jobs that differ in their seed alone stand in one row of a table."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import re
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from mmcl_bench.core.settings import setting_text
+from mmcl_bench.evaluation.metrics import METRICS, Scored
+from mmcl_bench.results.records import MethodRecord, Result, TaskRecord
+from mmcl_bench.results.store import FUSION, FUSION_OPTIONS, Stored
+
+_KEPT_BYTES = 2**20
+"""Score sheets of a group that are kept once they are read: those of a thousand small jobs, none of a large one."""
+FAMILIES = ("supervised", "zero-shot", "transfer")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Finished jobs of one task on the same data, one method and its settings, one limit; by rising seed."""
+
+    jobs: tuple[Stored, ...]
+
+    @property
+    def first(self) -> Result:
+        return self.jobs[0].result
+
+    @property
+    def task(self) -> TaskRecord:
+        return self.first.task
+
+    @property
+    def method(self) -> MethodRecord:
+        return self.first.method
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(job.result.seed for job in self.jobs)
+
+    @property
+    def setting(self) -> str:
+        """``inductive``, or ``transductive`` where the method may read unlabelled test clips."""
+        return "transductive" if self.method.transductive else "inductive"
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the scores came in a file from elsewhere."""
+        return bool(self.first.notes.get("foreign"))
+
+    @cached_property
+    def task_key(self) -> str:
+        """sha256 of the task and the content of its data: figures of different keys do not compare."""
+        return _task_key(self.first)
+
+    @cached_property
+    def key(self) -> str:
+        """sha256 of all that the jobs share."""
+        return _group_key(self.first)
+
+    @property
+    def settings(self) -> str:
+        """The settings that are not the preset's, as ``key=value, key=value``; of a fusion what it is made of first."""
+        return ", ".join([*self._made_of(), *self.assignments()])
+
+    @property
+    def label(self) -> str:
+        """The method, with what tells it from its neighbours in a figure."""
+        if self.method.name == FUSION:
+            name, settings = self._fusion_label()
+        else:
+            name, settings = self.method.name, self.settings
+        beside = ", ".join(part for part in (settings, "transductive" if self.method.transductive else "") if part)
+        return f"{name} ({self.method.preset}{', ' + beside if beside else ''})"
+
+    @property
+    def command(self) -> str:
+        """The shell command that makes these jobs; seeds start at 0."""
+        if self.foreign:
+            return shlex.join(["mmcl-bench", *self._score_verb()])
+        words = ["mmcl-bench", *self._verb(), "--preset", self.method.preset, "--seeds", str(max(self.seeds) + 1)]
+        words += [word for assignment in self.assignments() for word in ("--set", assignment)]
+        if self.first.limit is not None:
+            words += ["--limit", str(self.first.limit)]
+        return shlex.join(words)
+
+    def runs(self) -> list[Scored]:
+        """The score sheet of each seed; small ones are read once."""
+        n_scores = sum(job.result.n_test * len(job.result.classes) for job in self.jobs)
+        return self._kept_runs if 4 * n_scores <= _KEPT_BYTES else [job.scored() for job in self.jobs]
+
+    @cached_property
+    def _kept_runs(self) -> list[Scored]:
+        return [job.scored() for job in self.jobs]
+
+    def generator(self, purpose: str) -> np.random.Generator:
+        """A generator that follows from the group and the purpose, so that a report repeats itself."""
+        return np.random.default_rng(list(hashlib.sha256(f"{self.key}:{purpose}".encode()).digest()))
+
+    def _fusion_label(self) -> tuple[str, str]:
+        """What it is a fusion of, with spaces where a narrow column may break; and how."""
+        own = self.method.overrides
+        members = own.get("members") or f"{own['method']} {own['streams']}"
+        scale = [] if own["scale"] == "logits" else [str(own["scale"])]
+        how = ", ".join([f"weights {own['weights']}", *scale, *self.assignments()])
+        return f"fusion of {members.replace(',', ', ')}", how
+
+    def _made_of(self) -> list[str]:
+        if self.method.name != FUSION:
+            return []
+        return [f"{name}={self.method.overrides[name]}" for name in FUSION_OPTIONS if name in self.method.overrides]
+
+    def _score_verb(self) -> list[str]:
+        files = [str(job.result.notes.get("file", "FILE")) for job in self.jobs]
+        seed = ["--seed", str(self.seeds[0])] if self.seeds[0] else []
+        read_test = ["--transductive"] if self.method.transductive else []
+        return ["score", *files, "--task", self.task.identity, "--name", self.method.name, *seed, *read_test, "--store"]
+
+    def _verb(self) -> list[str]:
+        """The verb, and what it takes beside settings."""
+        if self.method.name != FUSION:
+            return ["run", self.task.identity, "--method", self.method.name]
+        options = {name: self.method.overrides[name] for name in FUSION_OPTIONS if name in self.method.overrides}
+        return ["fuse", self.task.identity, *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+    def assignments(self) -> list[str]:
+        """The settings that are not the preset's, as ``--set`` reads them; of a fusion, those of all its members."""
+        own = self.method.overrides
+        shown = own if self.method.name != FUSION else {name: own[name] for name in own if name not in FUSION_OPTIONS}
+        return [f"{name}={setting_text(value)}" for name, value in sorted(shown.items())]
+
+
+def group_jobs(stored: Iterable[Stored]) -> list[Group]:
+    """Groups by family, task and method. A job that is stored twice, as in a copied folder, counts once."""
+    jobs: dict[str, Stored] = {}
+    for job in stored:
+        jobs.setdefault(job.result.job_hash + _task_key(job.result), job)
+    members: dict[str, list[Stored]] = defaultdict(list)
+    for job in jobs.values():
+        members[_group_key(job.result)].append(job)
+    groups = [Group(tuple(sorted(of_group, key=lambda job: job.result.seed))) for of_group in members.values()]
+    return sorted(groups, key=_place)
+
+
+def unlimited(stored: Iterable[Stored]) -> list[Stored]:
+    """The jobs on all clips. Smoke runs, which ``--limit`` makes, are never ranked."""
+    return [job for job in stored if job.result.limit is None]
+
+
+def newest(stored: Iterable[Stored]) -> list[Stored]:
+    """The jobs of the newest version of their task and method: figures of two versions never share a table.
+
+    A version is the newest of all these jobs, on whatever task. A fusion is as old as its members."""
+    jobs = list(stored)
+    latest: dict[tuple[str, ...], int] = defaultdict(int)
+    for job in jobs:
+        for key, version in _versions(job.result):
+            latest[key] = max(latest[key], version)
+    return [job for job in jobs if all(version == latest[key] for key, version in _versions(job.result))]
+
+
+def _versions(result: Result) -> Iterator[tuple[tuple[str, ...], int]]:
+    """The versions of what a job is of, by name; scores from elsewhere may have the name of a method of ours."""
+    method = result.method
+    yield ("task", unversioned(result.task.identity)), result.task.version
+    yield ("foreign" if result.notes.get("foreign") else "method", method.name), method.version
+    for member in method.settings.get("members", ()) if method.name == FUSION else ():
+        yield ("method", member["method"]), member["version"]
+
+
+def metric_names(groups: Iterable[Group]) -> list[str]:
+    """The metrics that any of the groups reports: registered ones first, in table order."""
+    reported = {name for group in groups for name in group.task.metrics}
+    known = [name for name in METRICS if name in reported]
+    return known + sorted(reported.difference(known))
+
+
+def metric_title(name: str) -> str:
+    """A metric's head in a table; its name where the plugin that defines it is not here."""
+    return METRICS.get(name).title if name in METRICS else name
+
+
+def slug(text: str, longest: int = 72) -> str:
+    """Lower-case letters, digits and single hyphens, for file names and anchors."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:longest].strip("-") or "unnamed"
+
+
+def _place(group: Group) -> tuple[int, str, str, str, str, str, str]:
+    family = group.task.family
+    order = FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
+    return (order, family, group.task.identity, group.task_key, group.method.name, group.method.preset, group.key)
+
+
+def _task_key(result: Result) -> str:
+    return _digest(result.task.identity, result.task.hash, result.provenance.data_fingerprints)
+
+
+def _group_key(result: Result) -> str:
+    method = result.method
+    return _digest(_task_key(result), method.name, method.version, method.preset, method.settings, result.limit)
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(_canonical(parts).encode()).hexdigest()
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def unversioned(identity: str) -> str:
+    """A task's identity without its version."""
+    return re.sub(r"@\d+", "", identity, count=1)
+
+
+def matches(identity: str, pattern: str) -> bool:
+    """Whether a task's identity, with or without version and parameters, or its family, matches a shell glob.
+
+    Square brackets stand for themselves, as identities have them.
+    """
+    plain = unversioned(identity)
+    names = (identity, plain, identity.partition("[")[0], plain.partition("[")[0], identity.partition("/")[0])
+    return any(fnmatch.fnmatchcase(name, pattern.replace("[", "[[]")) for name in names)

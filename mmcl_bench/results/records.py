@@ -1,0 +1,126 @@
+"""What ``result.json`` says of a job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class Figure(_Record):
+    """One metric with its bootstrap interval over test samples. None: undefined on this test."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    level: float
+
+
+class TaskRecord(_Record):
+    identity: str
+    hash: str
+    family: str
+    name: str
+    version: int
+    title: str
+    datasets: tuple[str, ...]
+    split: str | None
+    parameters: dict[str, str]
+    metrics: tuple[str, ...]
+    main_metric: str
+    synthetic: bool
+    """True when any of its data is synthetic."""
+    citation: str
+
+
+class MethodRecord(_Record):
+    name: str
+    version: int
+    summary: str
+    preset: str
+    settings: dict[str, Any]
+    overrides: dict[str, Any]
+    """The settings that differ from the preset."""
+    transductive: bool
+
+
+class Selection(_Record):
+    """How epoch, hyper-parameters and calibration were chosen."""
+
+    rule: str
+    """``validation``: on held-out training-side classes or clips. ``fixed``: by the preset, nothing was chosen.
+    ``unknown``: the scores were made elsewhere, and nobody here saw how."""
+    chosen: dict[str, Any]
+    calibration: float
+    validation: dict[str, float | None]
+    """Metrics of the first fit on validation."""
+    n_validation: int
+
+
+class Oracle(_Record):
+    """The best test figure over the kept epochs of the final fit, which ends at the chosen one; never ranked."""
+
+    metric: str
+    value: float
+    epoch: int
+    epochs_tried: tuple[int, ...]
+
+
+class Provenance(_Record):
+    mmcl_bench: str
+    commit: str | None
+    dirty: bool | None
+    python: str
+    platform: str
+    packages: dict[str, str]
+    device: str
+    device_type: str | None = None
+    """``cpu``, ``cuda``, ...; None in results of a version that did not say it."""
+    threads: int
+    data_fingerprints: dict[str, str]
+    weight_hashes: dict[str, str]
+    started: str
+    """UTC, ISO 8601: of the run that finished the job, as are commit and packages."""
+    wall_seconds: float
+    """Of all the runs that it took."""
+    starts: int = 1
+    """Runs that it took: one more than it was stopped."""
+    peak_memory_bytes: int
+    """Of the process, other jobs that it ran before included."""
+
+
+class Result(_Record):
+    """The content of ``result.json``."""
+
+    schema_version: int = Field(default=SCHEMA)
+    job: dict[str, Any]
+    job_hash: str
+    task: TaskRecord
+    method: MethodRecord
+    seed: int
+    limit: int | None
+    classes: tuple[str, ...]
+    seen: tuple[bool, ...]
+    n_train: int
+    n_test: int
+    selection: Selection
+    metrics: dict[str, Figure]
+    per_class: dict[str, float | None]
+    """Accuracy by class among all candidate classes, calibrated; None for a class without test clips."""
+    oracle: Oracle | None
+    history: dict[str, list[dict[str, float]]]
+    """Training curves by phase: ``selection`` and ``final``; a figure that was not a number is absent."""
+    notes: dict[str, Any]
+    """What the method says of its fit, such as which losses were on."""
+    provenance: Provenance
+    files: dict[str, str]
+    """sha256 of the other files."""
+    seal: str | None = None
+    """sha256 of ``result.json`` with zeros in this place; None in results of a version that wrote none."""

@@ -1,0 +1,386 @@
+"""What a job leaves, how it is written, and how results are read again.
+
+A result is a folder with ``result.json``, ``scores.safetensors`` and ``samples.parquet``. Every metric follows from
+the last two. Where a first fit chose on validation, ``validation.safetensors`` and ``validation.parquet`` hold its
+scores of the held-out clips. Where a zero-shot method maps clips into the space of class texts,
+``embeddings.safetensors`` holds those of unseen classes. Methods that keep their model leave it in ``model.json`` and
+``model.safetensors``. ``result.json`` is written last, so a folder with a valid one is a finished job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import DamagedError, write_atomically
+from mmcl_bench.core.paths import results_root
+from mmcl_bench.results.records import SCHEMA, Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mmcl_bench.evaluation.metrics import Scored
+
+RESULT, SCORES, SAMPLES = "result.json", "scores.safetensors", "samples.parquet"
+VALIDATION_SCORES, VALIDATION_SAMPLES = "validation.safetensors", "validation.parquet"
+EMBEDDINGS = "embeddings.safetensors"
+FUSION = "fusion"
+"""Method name of a result that is a weighted sum of others' scores; no method."""
+FUSION_OPTIONS = ("method", "streams", "members", "weights", "scale")
+"""The overrides of a fusion that are options of ``mmcl-bench fuse``; others are settings of its members."""
+
+
+class OtherSchemaError(DamagedError):
+    """A result of a version that writes results otherwise."""
+
+
+class Stored:
+    """A finished job in a folder."""
+
+    def __init__(self, folder: Path, result: Result) -> None:
+        self.folder = folder
+        self.result = result
+
+    @classmethod
+    def read(cls, folder: Path) -> Stored | None:
+        """The finished job in ``folder``; None where there is none, of another schema, or damaged."""
+        try:
+            return cls.open(folder)
+        except DamagedError:
+            return None
+
+    @classmethod
+    def open(cls, folder: Path) -> Stored | None:
+        """The finished job in ``folder``; None where there is none.
+
+        Raises :class:`OtherSchemaError`, and :class:`DamagedError` that says which file is not as it was written.
+        """
+        path = folder / RESULT
+        try:
+            content = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise DamagedError(f"{RESULT} cannot be read ({error.strerror or error})") from error
+        if (schema := schema_of(content)) not in (SCHEMA, None):
+            raise OtherSchemaError(f"of result schema {schema}, here {SCHEMA}")
+        try:
+            result = Result.model_validate_json(content)
+        except ValidationError as error:
+            raise DamagedError(f"{RESULT} is damaged ({_what_is_wrong(error)})") from error
+        if result.seal is not None and result.seal != _seal_of(content):
+            raise DamagedError(f"{RESULT} is damaged (sha256 differs)")
+        for name, expected in result.files.items():
+            _require_hash(folder / name, expected)
+        return cls(folder, result)
+
+    @property
+    def model_files(self) -> list[str]:
+        """Names of the files of its model; none where it keeps none."""
+        return sorted({*self.result.files} - {SCORES, SAMPLES, VALIDATION_SCORES, VALIDATION_SAMPLES, EMBEDDINGS})
+
+    @property
+    def scores(self) -> np.ndarray:
+        """float32 (N, K) test scores. Raises :class:`UserError` when the file went since it was checked."""
+        from safetensors.numpy import load_file
+
+        with _reading(self.folder / SCORES) as path:
+            scores: np.ndarray = load_file(path)["scores"]
+        return scores
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """One row a test clip: sample_id, column (of the true class), in the order of :attr:`scores`."""
+        import pandas as pd
+
+        with _reading(self.folder / SAMPLES) as path:
+            return pd.read_parquet(path)
+
+    def scored(self) -> Scored:
+        """Scores joined with labels: what every metric is computed from."""
+        from pyarrow import parquet
+
+        from mmcl_bench.evaluation.metrics import Scored
+
+        with _reading(self.folder / SAMPLES) as path:
+            columns = parquet.read_table(path, columns=["column"])["column"].to_numpy()
+        return Scored(
+            self.scores,
+            columns.astype(np.int64),
+            np.array(self.result.seen, dtype=bool),
+            self.result.selection.calibration,
+        )
+
+    def validation(self) -> Validation | None:
+        """What the first fit gave for the clips that it held out; None where nothing was chosen on validation, and
+        for results of a version that did not keep it."""
+        import pandas as pd
+        from safetensors.numpy import load_file
+
+        from mmcl_bench.evaluation.metrics import Scored
+
+        if VALIDATION_SCORES not in self.result.files:
+            return None
+        with _reading(self.folder / VALIDATION_SCORES) as path:
+            sheet = load_file(path)
+        with _reading(self.folder / VALIDATION_SAMPLES) as path:
+            samples = pd.read_parquet(path)
+        return Validation(
+            Scored(
+                sheet["scores"],
+                samples["column"].to_numpy(dtype=np.int64),
+                sheet["seen"].astype(bool),
+                self.result.selection.calibration,
+            ),
+            tuple(samples["sample_id"]),
+            sheet["classes"],
+        )
+
+    def embeddings(self) -> Embeddings | None:
+        """Clips of unseen classes among the class texts; None where the method maps to no such space, and for results
+        of a version that did not keep them."""
+        from safetensors.numpy import load_file
+
+        if EMBEDDINGS not in self.result.files:
+            return None
+        with _reading(self.folder / EMBEDDINGS) as path:
+            kept = load_file(path)
+        return Embeddings(kept["samples"], kept["rows"], kept["prototypes"])
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Where test clips of unseen classes lie in the space of class texts."""
+
+    samples: np.ndarray
+    """float16 (M, D), unit rows."""
+    rows: np.ndarray
+    """int64 (M,), their rows in the test scores."""
+    prototypes: np.ndarray
+    """float16 (U, D), unit rows: the texts of the unseen classes, in the order of the classes."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The score sheet of a selection fit: held-out training-side clips and their candidate classes."""
+
+    scored: Scored
+    """Its columns are the seen classes of the test; its ``seen`` is False for those held out as pseudo-unseen."""
+    sample_ids: tuple[str, ...]
+    classes: np.ndarray
+    """int64, for each column its position among the classes of the test."""
+
+
+def write_validation(folder: Path, validation: Validation | None) -> dict[str, str]:
+    """Writes the sheet of a selection fit atomically, or removes a former one; returns sha256 by file name."""
+    import pandas as pd
+    from safetensors.numpy import save_file
+
+    paths = folder / VALIDATION_SCORES, folder / VALIDATION_SAMPLES
+    if validation is None:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        return {}
+    folder.mkdir(parents=True, exist_ok=True)
+    scored = validation.scored
+    sheet = {"scores": np.ascontiguousarray(scored.scores), "seen": scored.seen.astype(np.uint8)}
+    sheet["classes"] = validation.classes.astype(np.int64)
+    samples = pd.DataFrame({"sample_id": list(validation.sample_ids), "column": scored.labels})
+    write_atomically(paths[0], lambda path: save_file(sheet, path))
+    write_atomically(paths[1], lambda path: samples.to_parquet(path, index=False))
+    return {path.name: _sha256(path) for path in paths}
+
+
+def write_embeddings(folder: Path, embeddings: Embeddings | None) -> dict[str, str]:
+    """Writes embeddings atomically, or removes former ones; returns sha256 by file name."""
+    from safetensors.numpy import save_file
+
+    path = folder / EMBEDDINGS
+    if embeddings is None:
+        path.unlink(missing_ok=True)
+        return {}
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {"samples": embeddings.samples, "rows": embeddings.rows, "prototypes": embeddings.prototypes}
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_atomically(path, lambda draft: save_file(whole, draft))
+    return {EMBEDDINGS: _sha256(path)}
+
+
+def write_scores(folder: Path, scores: np.ndarray, sample_ids: list[str], columns: np.ndarray) -> dict[str, str]:
+    """Writes the score matrix and its samples atomically; returns sha256 by file name."""
+    import pandas as pd
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    samples = pd.DataFrame({"sample_id": sample_ids, "column": columns.astype(np.int64)})
+    write_atomically(folder / SCORES, lambda path: save_file({"scores": np.ascontiguousarray(scores)}, path))
+    write_atomically(folder / SAMPLES, lambda path: samples.to_parquet(path, index=False))
+    return {name: _sha256(folder / name) for name in (SCORES, SAMPLES)}
+
+
+def place_model(folder: Path, saved: Path, names: Iterable[str]) -> dict[str, str]:
+    """Moves the files ``names`` of a model from the folder ``saved`` to ``folder``; returns sha256 by file name."""
+    for name in names:
+        (saved / name).replace(folder / name)
+    return {name: _sha256(folder / name) for name in names}
+
+
+def write_result(folder: Path, result: Result) -> Stored:
+    """Writes ``result.json`` atomically and sealed, which finishes the job."""
+    blank = _text(result.model_copy(update={"seal": _UNSEALED}))
+    sealed = result.model_copy(update={"seal": _seal_of(blank.encode())})
+    write_atomically(folder / RESULT, lambda path: path.write_text(_text(sealed), encoding="utf-8"))
+    return Stored(folder, sealed)
+
+
+def schema_of(content: bytes) -> int | None:
+    """The schema version that ``result.json`` states; None where it states none."""
+    found = re.search(rb'^\s*\{\s*"schema_version":\s*(\d+)', content)
+    return int(found[1]) if found else None
+
+
+def _text(result: Result) -> str:
+    return result.model_dump_json(indent=1) + "\n"
+
+
+_UNSEALED = "0" * 64
+
+
+def _seal_of(content: bytes) -> str:
+    """sha256 of ``result.json`` as it was before it was sealed."""
+    blank = re.sub(rb'"seal": ?"[0-9a-f]{64}"', f'"seal": "{_UNSEALED}"'.encode(), content)
+    return hashlib.sha256(blank).hexdigest()
+
+
+def _what_is_wrong(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"].partition(" at line")[0]
+
+
+def _require_hash(path: Path, expected: str) -> None:
+    """Raises :class:`DamagedError` unless a file of a result is as it was written."""
+    try:
+        found = _sha256(path)
+    except FileNotFoundError as error:
+        raise DamagedError(f"{path.name} is missing") from error
+    except OSError as error:
+        raise DamagedError(f"{path.name} cannot be read ({error.strerror or error})") from error
+    if found != expected:
+        raise DamagedError(f"{path.name} is damaged (sha256 differs)")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Path]:
+    """Where a file of a result is read that was whole a moment ago."""
+    from safetensors import SafetensorError
+
+    try:
+        yield path
+    # pyarrow's errors are of these kinds as well.
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path}: was removed or changed while it was read; run the same command again, which names what is damaged"
+        ) from error
+
+
+def stored_results(root: Path) -> Iterator[Stored]:
+    """The finished jobs under ``root/jobs``, by folder name."""
+    for path in sorted((root / "jobs").glob(f"*/{RESULT}")):
+        stored = Stored.read(path.parent)
+        if stored is not None:
+            yield stored
+
+
+def damaged_results(root: Path) -> list[Path]:
+    """Folders whose result.json is there but cannot be trusted."""
+    return [p.parent for p in sorted((root / "jobs").glob(f"*/{RESULT}")) if Stored.read(p.parent) is None]
+
+
+def read_results(root: Path | str | None = None) -> pd.DataFrame:
+    """One row a metric of every finished job under ``root``; without it, where ``mmcl-bench run`` keeps results.
+
+    Columns: task, family, dataset, split, synthetic, method, method_version, transductive, preset, seed, limit,
+    selection, metric, main (whether it is the task's main metric), value, low, high, n, oracle, job, folder. Figures
+    are shares of 1.
+    """
+    return table_of(stored_results(results_root(None if root is None else Path(root))))
+
+
+def table_of(stored: Iterable[Stored]) -> pd.DataFrame:
+    """One row a metric of every given job; columns as in :func:`read_results`."""
+    import pandas as pd
+
+    return pd.DataFrame([row for job in stored for row in _rows_of(job)], columns=_COLUMNS)
+
+
+_COLUMNS = [
+    *("task", "family", "dataset", "split", "synthetic", "method", "method_version", "transductive", "preset", "seed"),
+    *("limit", "selection", "metric", "main", "value", "low", "high", "n", "oracle", "job", "folder"),
+]
+
+
+def _rows_of(stored: Stored) -> list[dict[str, Any]]:
+    result = stored.result
+    shared = {
+        "task": result.task.identity,
+        "family": result.task.family,
+        "dataset": " to ".join(result.task.datasets),
+        "split": result.task.split,
+        "synthetic": result.task.synthetic,
+        "method": result.method.name,
+        "method_version": result.method.version,
+        "transductive": result.method.transductive,
+        "preset": result.method.preset,
+        "seed": result.seed,
+        "limit": result.limit,
+        "selection": result.selection.rule,
+        "job": result.job_hash,
+        "folder": str(stored.folder),
+    }
+    oracle = {result.oracle.metric: result.oracle.value} if result.oracle else {}
+    return [
+        {
+            **shared,
+            "metric": name,
+            "main": name == result.task.main_metric,
+            "value": figure.value,
+            "low": figure.low,
+            "high": figure.high,
+            "n": figure.n,
+            "oracle": oracle.get(name),
+        }
+        for name, figure in result.metrics.items()
+    ]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_results(root: Path) -> list[Stored]:
+    """The finished jobs under ``root``. Raises :class:`UserError` when there is none."""
+    return finished_and_damaged(root)[0]
+
+
+def finished_and_damaged(root: Path) -> tuple[list[Stored], list[Path]]:
+    """The jobs of :func:`stored_results` and the folders of :func:`damaged_results`, all read once.
+
+    Raises :class:`UserError` when no job is finished.
+    """
+    folders = [path.parent for path in sorted((root / "jobs").glob(f"*/{RESULT}"))]
+    read = [Stored.read(folder) for folder in folders]
+    found = [stored for stored in read if stored is not None]
+    if not found:
+        raise UserError(f"{root / 'jobs'}: no finished job; run one first, e.g. mmcl-bench run zero-shot --split 55/5")
+    return found, [folder for folder, stored in zip(folders, read, strict=True) if stored is None]

@@ -1,0 +1,426 @@
+"""Ensembles: weighted sums of the scores that several jobs stored for the same clips.
+
+With ``logits`` the scores are summed as the members gave them, as the authors of CTR-GCN and HD-GCN do for their
+streams. With ``softmax`` they are made into probabilities first, which members of different scales need. Weights are
+shares: they are divided by their sum. Either way the stored scores are log-probabilities up to a constant by clip.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+from filelock import FileLock
+from scipy.optimize import minimize
+from scipy.special import log_softmax, logsumexp
+
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import unknown
+from mmcl_bench.core.settings import member_text, parse_member, split_outside_brackets
+from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration, per_class_accuracy
+from mmcl_bench.methods import METHODS
+from mmcl_bench.protocols.cards import Task
+from mmcl_bench.results import provenance
+from mmcl_bench.results import store as results
+from mmcl_bench.results.records import MethodRecord, Result, Selection
+from mmcl_bench.results.store import FUSION, SCORES, VALIDATION_SCORES, Stored, Validation
+from mmcl_bench.running.jobs import Job, make_job
+from mmcl_bench.running.recording import figure, number
+
+VERSION = 1
+Scale = Literal["logits", "softmax"]
+Weights = tuple[float, ...] | Literal["equal", "fitted"]
+ENSEMBLES: Mapping[str, tuple[str, ...]] = {
+    "paper": (
+        *(f"[backbone=ctr-gcn,streams={stream}]" for stream in ("joint", "bone", "joint-motion", "bone-motion")),
+        *(f"[backbone=hd-gcn,streams={stream}]" for stream in ("joint", "bone")),
+    )
+}
+"""Named lists of members. ``paper``: the six streams of MMCL (Liu, Chen, Liu, ACM MM 2024), of the method in use."""
+
+
+@dataclass(frozen=True)
+class FusionJob:
+    """What decides a fusion: its members, one job each and of one seed, and how they are weighed."""
+
+    members: tuple[Job, ...]
+    weights: Weights
+    scale: Scale
+
+    def __post_init__(self) -> None:
+        if len(self.members) < 2:
+            raise UserError("a fusion needs two members or more; name them with --streams or --members")
+        if twins := len(self.members) - len({job.hash for job in self.members}):
+            raise UserError(f"{twins} of the {len(self.members)} members stand there twice; name each once")
+        if not isinstance(self.weights, str):
+            _check_weights(self.weights, len(self.members))
+
+    @property
+    def first(self) -> Job:
+        return self.members[0]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All but the seed that decides the scores: the members in full, weights and scale."""
+        weights = self.weights if isinstance(self.weights, str) else list(self.weights)
+        members = [
+            {"method": job.method, "version": job.method_version, "settings": dict(job.settings)}
+            for job in self.members
+        ]
+        return {"members": members, "weights": weights, "scale": self.scale}
+
+    def canonical(self) -> dict[str, Any]:
+        """The job as plain JSON values."""
+        first = self.first
+        return {
+            "task": first.task.identity,
+            "task_hash": first.task.hash,
+            "method": FUSION,
+            "method_version": VERSION,
+            "preset": first.preset,
+            "members": [job.hash for job in self.members],
+            "weights": self.settings["weights"],
+            "scale": self.scale,
+            "seed": first.seed,
+            "limit": first.limit,
+        }
+
+    @cached_property
+    def hash(self) -> str:
+        """sha256 of the canonical JSON, in hex."""
+        return hashlib.sha256(json.dumps(self.canonical(), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def folder(self) -> str:
+        """Name of the result's folder: readable first, unique by its hash."""
+        readable = f"{self.first.task.identity}-{FUSION}-of-{len(self.members)}-s{self.first.seed}".lower()
+        return f"{re.sub(r'[^a-z0-9]+', '-', readable).strip('-')}-{self.hash[:12]}"
+
+    @property
+    def uses_validation(self) -> bool:
+        """Whether weights, or the calibration of a zero-shot task, are fitted on the members' validation scores."""
+        return self.weights == "fitted" or self.first.task.card.family == "zero-shot"
+
+    def check(self) -> None:
+        """Raises :class:`UserError` before anything runs, where weights are to be fitted and a member will not leave
+        the validation scores that this takes."""
+        family = self.first.task.card.family
+        for job in self.members:
+            if self.weights == "fitted" and not METHODS.get(job.method).selects(job.settings, family):
+                raise UserError(_no_validation(job))
+
+    def options(self) -> dict[str, Any]:
+        """The options of ``mmcl-bench fuse`` that name it, shortest first choice; others than these are settings."""
+        own = [job.overrides for job in self.members]
+        shared = {
+            key: value for key, value in own[0].items() if all(key in each and each[key] == value for each in own)
+        }
+        varied = {key for each in own for key in each} - shared.keys()
+        different = [{key: job.settings[key] for key in varied & job.settings.keys()} for job in self.members]
+        methods = {job.method for job in self.members}
+        named: dict[str, Any] = {}
+        if len(methods) == 1 and all(each.keys() == {"streams"} and len(each["streams"]) == 1 for each in different):
+            named = {"method": self.first.method, "streams": ",".join(each["streams"][0] for each in different)}
+        else:
+            members = zip(self.members, different, strict=True)
+            named = {"members": ",".join(member_text(job.method, each) for job, each in members)}
+        weights = self.weights if isinstance(self.weights, str) else ",".join(f"{weight:g}" for weight in self.weights)
+        return {**shared, **named, "weights": weights, "scale": self.scale}
+
+
+def member_jobs(
+    task: Task,
+    members: Sequence[str],
+    seed: int,
+    *,
+    method: str = "mmcl",
+    preset: str = "quick",
+    overrides: Mapping[str, str] | None = None,
+    limit: int | None = None,
+) -> tuple[Job, ...]:
+    """Jobs of members such as ``mmcl[backbone=hd-gcn,streams=bone]``; without a name before the bracket, of ``method``.
+
+    A member's settings come on top of ``overrides``.
+    Raises :class:`UserError` for what does not fit.
+    """
+    jobs = []
+    for text in members:
+        name, settings = parse_member(text)
+        own = {**(overrides or {}), **settings}
+        jobs.append(make_job(task, METHODS.get(name or method), seed, preset, own, limit))
+    return tuple(jobs)
+
+
+def parse_members(text: str) -> list[str]:
+    """The members of ``a[x=1,y=2],b[x=1]``, or of a named ensemble. Raises :class:`UserError` for an open bracket."""
+    if text in ENSEMBLES:
+        return list(ENSEMBLES[text])
+    if re.fullmatch(r"[\w.-]+", text) and text not in METHODS:
+        raise UserError(f"--members: {unknown('ensemble', text, sorted(ENSEMBLES))}")
+    return split_outside_brackets(text, "--members")
+
+
+def parse_weights(text: str) -> Weights:
+    """``equal``, ``fitted``, or one number a member. Raises :class:`UserError` for anything else."""
+    if text in ("equal", "fitted"):
+        return cast(Literal["equal", "fitted"], text)
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UserError(f"--weights {text}: should be equal, fitted, or numbers with commas between") from error
+
+
+def parse_scale(text: str) -> Scale:
+    """``logits`` or ``softmax``. Raises :class:`UserError` for anything else."""
+    if text not in get_args(Scale):
+        raise UserError(f"--scale: {unknown('scale', text, list(get_args(Scale)))}")
+    return cast(Scale, text)
+
+
+def fuse_scores(scores: Sequence[np.ndarray], weights: np.ndarray, scale: Scale) -> np.ndarray:
+    """float32 (N, K): M score sheets (N, K), weighed by the shares (M,).
+
+    ``logits``: the weighted sum. ``softmax``: the logarithm of the weighted sum of probabilities, which ranks alike
+    and, unlike it, still tells classes apart whose probabilities are too small for float32.
+    """
+    sheets = np.stack([np.asarray(sheet, dtype=np.float64) for sheet in scores])
+    shares = np.asarray(weights, dtype=np.float64)[:, None, None]
+    if scale == "logits":
+        fused = (shares * sheets).sum(axis=0)
+    else:
+        fused = logsumexp(log_softmax(sheets, axis=2), axis=0, b=shares)
+    return np.asarray(fused, dtype=np.float32)
+
+
+def fit_weights(scores: Sequence[np.ndarray], labels: np.ndarray, scale: Scale) -> np.ndarray:
+    """float64 (M,) shares that maximise the mean log-likelihood of ``labels`` (N,) under the fused scores' softmax.
+
+    The likelihood is concave in the shares under either scale, so that the start, equal shares, decides nothing.
+    Raises :class:`ValueError` without labels.
+    """
+    if len(labels) == 0:
+        raise ValueError("weights are fitted on at least one labelled clip")
+    sheets = np.stack([np.asarray(sheet, dtype=np.float64) for sheet in scores])
+    loss = _logit_loss(sheets, labels) if scale == "logits" else _mixture_loss(sheets, labels)
+    n_members = len(sheets)
+    found = minimize(
+        loss,
+        np.full(n_members, 1 / n_members),
+        jac=True,
+        method="SLSQP",
+        bounds=[(0.0, 1.0)] * n_members,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
+        options={"ftol": 1e-12, "maxiter": 1000},
+    )
+    # Digits that the optimum does not hold would make weights differ between machines.
+    shares = np.round(np.clip(found.x, 0, 1), 6)
+    return np.asarray(shares / shares.sum())
+
+
+def run_fusion(job: FusionJob, members: Sequence[Stored], root: Path) -> tuple[Stored, bool]:
+    """The fusion of finished members, and whether it is new; the stored one where it is of the same member scores.
+
+    Raises :class:`UserError` where members do not fit one another, or lack the validation scores that weights need.
+    """
+    folder = root / "jobs" / job.folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        stored = Stored.read(folder)
+        if stored is not None and stored.result.notes.get("members") == _ingredients(members):
+            return stored, False
+        return _fuse(job, members, folder), True
+
+
+def lacks_validation(stored: Stored) -> bool:
+    """Whether it was chosen on validation by a version that did not keep the validation scores."""
+    return stored.result.selection.rule == "validation" and stored.validation() is None
+
+
+def _fuse(job: FusionJob, members: Sequence[Stored], folder: Path) -> Stored:
+    started = provenance.start()
+    first = members[0].result
+    _check_alike(members)
+    held_out = _validation_of(members)
+    if job.weights == "fitted" and held_out is None:
+        lacking = next(each for each, member in zip(job.members, members, strict=True) if member.validation() is None)
+        raise UserError(_no_validation(lacking))
+    shares, n_fitted_on = _shares(job, held_out)
+    validation = None if held_out is None else _fused_validation(held_out, shares, job.scale)
+    selection = _selection(job, members, validation, shares)
+    samples = members[0].samples
+    scores = fuse_scores([member.scores for member in members], shares, job.scale)
+    seen = np.array(first.seen, dtype=bool)
+    scored = Scored(scores, samples["column"].to_numpy(dtype=np.int64), seen, selection.calibration)
+    (folder / results.RESULT).unlink(missing_ok=True)
+    files = results.write_scores(folder, scored.scores, samples["sample_id"].tolist(), scored.labels)
+    files |= results.write_validation(folder, validation)
+    notes: dict[str, Any] = {
+        "members": _ingredients(members),
+        "weights": shares.tolist(),
+        "n_fitted_on": n_fitted_on,
+        **_cost(members),
+    }
+    hashes = {name: sha for member in members for name, sha in member.result.provenance.weight_hashes.items()}
+    result = Result(
+        job=job.canonical(),
+        job_hash=job.hash,
+        task=first.task,
+        method=_method_record(job, members),
+        seed=job.first.seed,
+        limit=job.first.limit,
+        classes=first.classes,
+        seen=first.seen,
+        n_train=first.n_train,
+        n_test=first.n_test,
+        selection=selection,
+        metrics={name: figure(name, scored, job.hash) for name in first.task.metrics},
+        per_class={name: number(value) for name, value in zip(first.classes, per_class_accuracy(scored), strict=True)},
+        oracle=None,
+        history={},
+        notes=notes,
+        provenance=provenance.collect(started, "cpu", dict(first.provenance.data_fingerprints), hashes),
+        files=files,
+    )
+    return results.write_result(folder, result)
+
+
+def _shares(job: FusionJob, held_out: Sequence[Validation] | None) -> tuple[np.ndarray, int]:
+    """float64 (M,) shares that sum to one, and on how many clips they were fitted, 0 where they were given."""
+    if job.weights == "fitted" and held_out is not None:
+        scored = held_out[0].scored
+        counted = METRICS.get(job.first.task.card.main_metric).counted(scored)
+        sheets = [each.scored.scores[counted] for each in held_out]
+        return fit_weights(sheets, scored.labels[counted], job.scale), int(counted.sum())
+    given = np.ones(len(job.members)) if isinstance(job.weights, str) else np.array(job.weights)
+    return given / given.sum(), 0
+
+
+def _fused_validation(held_out: Sequence[Validation], shares: np.ndarray, scale: Scale) -> Validation:
+    first = held_out[0]
+    labels, seen = first.scored.labels, first.scored.seen
+    scores = fuse_scores([each.scored.scores for each in held_out], shares, scale)
+    calibration = 0.0 if seen.all() else fit_calibration(scores, labels, seen)
+    return Validation(Scored(scores, labels, seen, calibration), first.sample_ids, first.classes)
+
+
+def _selection(
+    job: FusionJob, members: Sequence[Stored], validation: Validation | None, shares: np.ndarray
+) -> Selection:
+    if validation is None:
+        return Selection(rule="fixed", chosen={}, calibration=0.0, validation={}, n_validation=0)
+    scored = validation.scored
+    return Selection(
+        rule="validation",
+        chosen={"weights": shares.tolist()} if job.weights == "fitted" else {},
+        calibration=scored.calibration,
+        validation={name: number(METRICS.get(name)(scored)) for name in members[0].result.task.metrics},
+        n_validation=len(scored),
+    )
+
+
+def _validation_of(members: Sequence[Stored]) -> list[Validation] | None:
+    """The members' validation sheets, where all have one. Raises :class:`UserError` where they do not fit."""
+    sheets = [member.validation() for member in members]
+    whole = [sheet for sheet in sheets if sheet is not None]
+    first = whole[0] if whole else None
+    if first is None or len(whole) < len(sheets):
+        return None
+    for sheet, member in zip(whole, members, strict=True):
+        same_classes = np.array_equal(sheet.classes, first.classes) and np.array_equal(
+            sheet.scored.seen, first.scored.seen
+        )
+        if sheet.sample_ids != first.sample_ids or not same_classes:
+            raise UserError(
+                f"{member.folder}: held out other clips than {members[0].folder}; run it again with --fresh"
+            )
+    return whole
+
+
+def _no_validation(job: Job) -> str:
+    return (
+        f"--weights fitted: {describe(job)} has no validation scores to fit on; "
+        "add --set selection=validation, or give --weights"
+    )
+
+
+def _check_alike(members: Sequence[Stored]) -> None:
+    """Members of one data set and task have the same test clips; a folder that was copied in may not."""
+    first = members[0]
+    for member in members[1:]:
+        same_data = member.result.provenance.data_fingerprints == first.result.provenance.data_fingerprints
+        if not (same_data and member.result.classes == first.result.classes and member.samples.equals(first.samples)):
+            raise UserError(f"{member.folder}: scores other clips than {first.folder}; run it again with --fresh")
+
+
+def _check_weights(weights: tuple[float, ...], n_members: int) -> None:
+    message = ",".join(f"{weight:g}" for weight in weights)
+    if len(weights) != n_members:
+        raise UserError(f"--weights {message}: {len(weights)} weights for {n_members} members; give one for each")
+    if not np.isfinite(weights).all() or min(weights) < 0 or max(weights) == 0:
+        raise UserError(f"--weights {message}: weights should be 0 or more, and one of them above 0")
+
+
+def _ingredients(members: Sequence[Stored]) -> list[dict[str, str]]:
+    """What the fusion was made of, so that another fit of a member is noticed."""
+    kept = SCORES, VALIDATION_SCORES
+    return [
+        {"job": member.result.job_hash, **{name: sha for name, sha in member.result.files.items() if name in kept}}
+        for member in members
+    ]
+
+
+def _cost(members: Sequence[Stored]) -> dict[str, Any]:
+    """The members' parameters and arithmetic in sum; nothing where one does not know its own."""
+    costs = [member.result.notes.get("cost") for member in members]
+    if not all(costs):
+        return {}
+    summed = ("parameters", "training_parameters", "flops", "macs")
+    return {"cost": {name: sum(cost[name] for cost in costs if cost) for name in summed}}
+
+
+def _method_record(job: FusionJob, members: Sequence[Stored]) -> MethodRecord:
+    return MethodRecord(
+        name=FUSION,
+        version=VERSION,
+        summary=f"weighted sum of the {job.scale} of {len(members)} jobs",
+        preset=job.first.preset,
+        settings=job.settings,
+        overrides=job.options(),
+        transductive=any(member.result.method.transductive for member in members),
+    )
+
+
+def describe(job: Job) -> str:
+    """The job's method with the settings that are not its preset's, as a member is written."""
+    return member_text(job.method, job.overrides)
+
+
+def _logit_loss(sheets: np.ndarray, labels: np.ndarray) -> Any:
+    """Mean negative log-likelihood of softmax(sum of shares times logits), and its gradient in the shares (M,)."""
+    rows = np.arange(len(labels))
+
+    def loss(shares: np.ndarray) -> tuple[float, np.ndarray]:
+        log_p = log_softmax(np.tensordot(shares, sheets, axes=1), axis=1)
+        expected = (np.exp(log_p) * sheets).sum(axis=2)
+        return float(-log_p[rows, labels].mean()), -(sheets[:, rows, labels] - expected).mean(axis=1)
+
+    return loss
+
+
+def _mixture_loss(sheets: np.ndarray, labels: np.ndarray) -> Any:
+    """Mean negative log-likelihood of the shares' mixture of probabilities, and its gradient in the shares (M,)."""
+    log_true = log_softmax(sheets, axis=2)[:, np.arange(len(labels)), labels]
+
+    def loss(shares: np.ndarray) -> tuple[float, np.ndarray]:
+        with np.errstate(divide="ignore"):
+            log_mixture = logsumexp(log_true, axis=0, b=shares[:, None])
+        return float(-log_mixture.mean()), -np.exp(log_true - log_mixture).mean(axis=1)
+
+    return loss

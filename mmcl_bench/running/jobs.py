@@ -1,0 +1,109 @@
+"""A job: one task, one method, one seed, and what was overridden. Its hash names the folder of its result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import unknown
+from mmcl_bench.core.seeds import derive_seed
+from mmcl_bench.core.settings import parse_setting
+from mmcl_bench.methods import METHODS
+from mmcl_bench.methods.base import Method
+from mmcl_bench.protocols.cards import Task
+
+_READABLE = 200
+"""Characters of a folder's name that are there for people, as file systems take 255 bytes, in its lock's name too."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What decides a result. Two jobs that differ in anything that can change a number have different hashes."""
+
+    task: Task
+    method: str
+    method_version: int
+    preset: str
+    settings: Mapping[str, Any]
+    """The method's settings in full: its preset with overrides applied."""
+    seed: int
+    limit: int | None = None
+
+    def canonical(self) -> dict[str, Any]:
+        """The job as plain JSON values."""
+        return {
+            "task": self.task.identity,
+            "task_hash": self.task.hash,
+            "method": self.method,
+            "method_version": self.method_version,
+            "preset": self.preset,
+            "settings": dict(self.settings),
+            "seed": self.seed,
+            "limit": self.limit,
+        }
+
+    @cached_property
+    def hash(self) -> str:
+        """sha256 of the canonical JSON, in hex."""
+        return hashlib.sha256(json.dumps(self.canonical(), sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def folder(self) -> str:
+        """Name of the result's folder: readable first, unique by its hash."""
+        readable = re.sub(r"[^a-z0-9]+", "-", f"{self.task.identity}-{self.method}".lower()).strip("-")
+        return f"{readable[:_READABLE].rstrip('-')}-s{self.seed}-{self.hash[:12]}"
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The settings that are not the preset's."""
+        preset = METHODS.get(self.method).presets[self.preset]
+        return {key: value for key, value in self.settings.items() if value != preset[key]}
+
+    def derived_seed(self, purpose: str) -> int:
+        """A seed below 2**63 that follows from the job and the purpose."""
+        return derive_seed(self.hash, purpose)
+
+
+def make_job(
+    task: Task,
+    method: type[Method],
+    seed: int,
+    preset: str = "quick",
+    overrides: Mapping[str, str] | None = None,
+    limit: int | None = None,
+) -> Job:
+    """A job with the method's preset and overrides merged. Raises :class:`UserError` for what does not fit."""
+    if METHODS.get(method.name) is not method:
+        raise UserError(f"{method.__name__} is not the method that is registered as {method.name!r}; give it that name")
+    settings = settings_of(method, preset, overrides)
+    if task.card.family not in method.families:
+        raise UserError(
+            f"method {method.name} works on other tasks than {task.card.family}: {', '.join(sorted(method.families))}"
+        )
+    if seed < 0:
+        raise UserError(f"seed {seed} is negative; seeds start at 0")
+    if limit is not None and limit < 1:
+        raise UserError(f"--limit {limit}: at least 1 clip a side is needed")
+    return Job(task, method.name, method.version, preset, settings, seed, limit)
+
+
+def settings_of(method: type[Method], preset: str, overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The method's settings in full: a preset with overrides applied.
+
+    Raises :class:`UserError` for what does not fit.
+    """
+    if preset not in method.presets:
+        raise UserError(unknown("preset", preset, sorted(method.presets)))
+    settings = dict(method.presets[preset])
+    for key, text in (overrides or {}).items():
+        if key not in settings:
+            raise UserError(f"method {method.name}: {unknown('setting', key, sorted(settings))}")
+        settings[key] = parse_setting(method.name, key, text, settings[key])
+    method(**settings)  # refuses values that it cannot work with
+    return settings

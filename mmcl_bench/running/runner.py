@@ -1,0 +1,378 @@
+"""Runs a job: choose on validation where asked, fit, score, judge, write."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from filelock import FileLock
+
+from mmcl_bench.core import paths
+from mmcl_bench.core.compute import deterministic, find_device
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import DamagedError, is_disk_full, remove_drafts, write_atomically
+from mmcl_bench.datasets.prepare import open_dataset
+from mmcl_bench.datasets.store import SkeletonDataset
+from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration
+from mmcl_bench.methods import METHODS
+from mmcl_bench.methods.base import Method
+from mmcl_bench.protocols import PROTOCOLS
+from mmcl_bench.protocols.base import Needs, Protocol
+from mmcl_bench.protocols.catalogue import load_task
+from mmcl_bench.protocols.problem import Context, Progress, silent
+from mmcl_bench.results import provenance
+from mmcl_bench.results import store as results
+from mmcl_bench.results.records import Oracle, Selection
+from mmcl_bench.results.store import Embeddings, Stored, Validation
+from mmcl_bench.running.jobs import Job, make_job
+from mmcl_bench.running.recording import History, JobOutput, number
+from mmcl_bench.running.validity import WeightHashes, checkpoint_environment, what_differs, why_stale
+from mmcl_bench.running.work_folder import WorkTime, forget_failure, record_failure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ORACLE_EPOCHS = 10
+"""Kept epochs that the oracle tries at most: scoring every one takes as long as training where tests are large."""
+MOST_EMBEDDED = 2000
+"""Unseen-class test clips whose embeddings are kept, for a map of a few MB at most."""
+ENVIRONMENT = "environment.json"
+"""In a work folder: what the checkpoints there depend on."""
+_FITS_OF_DAMAGE = 3
+"""Times that a job whose checkpoints are damaged while it runs goes back to what is sound of them."""
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunSite:
+    """Where a job runs. Nothing here but the device changes a number on one machine."""
+
+    data_root: Path
+    results_root: Path
+    device: str = "cpu"
+    progress: Progress = silent
+    scalars: Path | None = None
+    """Folder for scalars of the training in the form of TensorBoard, a folder a job and fit; None: none are written."""
+    any_device: bool = False
+    """Whether nobody asked for ``device``, so that what another kind of device gave is as good."""
+    weights: WeightHashes = field(default_factory=WeightHashes, compare=False, repr=False)
+    """What was found out of encoders."""
+
+    @property
+    def asked_device(self) -> str | None:
+        """The device that a stored result should be of; None where any will do."""
+        return None if self.any_device else self.device
+
+
+def run_job(job: Job, where: RunSite, fresh: bool = False, wait: bool = True) -> tuple[Stored, bool]:
+    """The job's stored result if there is one that counts here, else a new one; and whether it is new.
+
+    ``fresh`` forgets what is stored. A job that was stopped continues from its last checkpoint. What is stale or
+    damaged is named in the log and done again. A job that fails leaves why in its folder, see :mod:`.failures`.
+
+    Raises :class:`filelock.Timeout` without ``wait`` where another runner has the job.
+    """
+    data = {name: open_dataset(name, where.data_root, _preparing(where.progress, name)) for name in job.task.datasets}
+    fingerprints = {name: dataset.card.fingerprint for name, dataset in data.items()}
+    folder = where.results_root / "jobs" / job.folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Of two runners that want one job, the second waits and then finds the result.
+    with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=-1 if wait else 0):
+        stored = None if fresh else _valid(job, where, folder, fingerprints)
+        if stored is not None:
+            return stored, False
+        environment = checkpoint_environment(fingerprints, where.device)
+        remove_drafts(folder)
+        if fresh or _work_is_stale(folder, environment):
+            shutil.rmtree(folder / "work", ignore_errors=True)
+        try:
+            return _finished(job, where, folder, data, fingerprints, environment), True
+        except BaseException as error:
+            if isinstance(error, Exception) and not is_disk_full(error):
+                record_failure(folder, job.hash, error, environment)
+            raise
+
+
+def _valid(job: Job, where: RunSite, folder: Path, fingerprints: dict[str, str]) -> Stored | None:
+    """The stored result, where it is whole and still counts; else says in the log why it does not."""
+    try:
+        stored = Stored.open(folder)
+    except DamagedError as error:
+        _LOG.warning("%s: %s; it is run again", folder, error)
+        return None
+    if stored is None:
+        return None
+    origin = stored.result.provenance.model_dump()
+    why = why_stale(job, origin, fingerprints, where.asked_device, where.weights)
+    if why is None:
+        # What a kill between the result and the end of its run left.
+        forget_failure(folder)
+        shutil.rmtree(folder / "work", ignore_errors=True)
+        return stored
+    _LOG.warning("%s: stale: %s; it is run again", folder, why)
+    return None
+
+
+def _finished(
+    job: Job,
+    where: RunSite,
+    folder: Path,
+    data: Mapping[str, SkeletonDataset],
+    fingerprints: dict[str, str],
+    environment: dict[str, str],
+) -> Stored:
+    """A new result; where checkpoints turn out to be damaged, from what is sound of them."""
+    for _ in range(_FITS_OF_DAMAGE):
+        try:
+            return _Run(job, where, folder).result(data, fingerprints, environment)
+        except DamagedError as error:
+            _LOG.warning("%s; it is set aside, and the job goes on from what is sound", error)
+    raise UserError(
+        f"{folder / 'work'}: checkpoints are damaged again and again; check the disk, then the same command"
+    )
+
+
+def run(
+    task: str,
+    method: str = "mmcl",
+    seeds: int = 1,
+    *,
+    preset: str = "quick",
+    settings: Mapping[str, str] | None = None,
+    limit: int | None = None,
+    fresh: bool = False,
+    device: str = "cpu",
+    data_root: Path | None = None,
+    results_root: Path | None = None,
+) -> pd.DataFrame:
+    """Runs a task with a method over seeds 0, 1, ... and returns one row a metric and seed.
+
+    Columns are those of :func:`mmcl_bench.read_results`. ``settings`` overrides the preset's, as text, like ``--set``.
+    Jobs that are stored are not run again. Raises :class:`UserError` for names and values that do not exist.
+
+    >>> run("zero-shot/synth60[split=55/5]", method="chance", seeds=3)  # doctest: +SKIP
+    """
+    where = RunSite(
+        paths.data_root(data_root),
+        paths.results_root(results_root),
+        find_device(device),
+        any_device=device == "auto",
+    )
+    bound, chosen = load_task(task, where.data_root), METHODS.get(method)
+    jobs = [make_job(bound, chosen, seed, preset, settings, limit) for seed in range(seeds)]
+    return results.table_of(run_job(job, where, fresh)[0] for job in jobs)
+
+
+class _Run:
+    """One job on its way to a result."""
+
+    def __init__(self, job: Job, where: RunSite, folder: Path) -> None:
+        self.job = job
+        self.where = where
+        self.folder = folder
+        self.work = folder / "work"
+        self._model = self.work / "model"
+        self.started = provenance.start()
+
+    def result(
+        self, data: Mapping[str, SkeletonDataset], fingerprints: dict[str, str], environment: dict[str, str]
+    ) -> Stored:
+        write_atomically(self.work / ENVIRONMENT, lambda path: path.write_text(json.dumps(environment)))
+        self._time = WorkTime(self.work)
+        method_class = METHODS.get(self.job.method)
+        needs = Needs(method_class.encoders(self.job.settings), method_class.transductive)
+        protocol = PROTOCOLS.get(self.job.task.card.family)(
+            self.job.task, data, needs, self.where.data_root / "cache", self.job.limit, self._advance
+        )
+        history: History = {}
+        with deterministic(self.where.device):
+            selection, validation = self._select(method_class, protocol, history)
+            method = method_class(**self.job.settings)
+            report = method.fit(
+                protocol.final_problem(),
+                self._context("final", selection.chosen if selection.rule == "validation" else None),
+            )
+            history["final"] = report.history
+            # Saved before it scores, as scoring may use up random numbers, and before the oracle restores other epochs.
+            model_files = method.save(self._model)
+            clips = protocol.test_clips()
+            scores = _checked(method.score(clips), len(clips), len(protocol.classes), method.name)
+            scored = protocol.test_scored(scores, selection.calibration)
+            findings = JobOutput(
+                protocol=protocol,
+                method=method,
+                scored=scored,
+                selection=selection,
+                validation=validation,
+                embeddings=_embeddings(method, protocol, scored),
+                oracle=self._oracle(method, protocol, scored),
+                history=history,
+                notes={**report.notes, **_cost_note(method)},
+                model_files=model_files,
+            )
+        return self._write(findings, fingerprints)
+
+    def _select(
+        self, method_class: type[Method], protocol: Protocol, history: History
+    ) -> tuple[Selection, Validation | None]:
+        """The first fit: on validation it chooses epoch, settings and calibration."""
+        if not method_class.selects(self.job.settings, self.job.task.card.family):
+            return Selection(rule="fixed", chosen={}, calibration=0.0, validation={}, n_validation=0), None
+        problem = protocol.selection_problem()
+        if problem.validation is None:
+            raise ValueError(f"{self.job.task.card.family}: a selection problem has no validation clips")
+        method = method_class(**self.job.settings)
+        report = method.fit(problem, self._context("selection", None))
+        history["selection"] = report.history
+        scores = _checked(
+            method.score(problem.validation.clips), len(problem.validation), len(problem.classes), method.name
+        )
+        seen, labels = problem.classes.seen, problem.validation.labels
+        calibration = 0.0 if seen.all() else fit_calibration(scores, labels, seen)
+        scored = Scored(scores, labels, seen, calibration)
+        selection = Selection(
+            rule="validation",
+            chosen=report.chosen,
+            calibration=calibration,
+            validation={name: number(METRICS.get(name)(scored)) for name in self.job.task.card.metrics},
+            n_validation=len(labels),
+        )
+        columns = np.flatnonzero(protocol.classes.seen)
+        return selection, Validation(scored, tuple(protocol.validation_sample_ids()), columns)
+
+    def _oracle(self, method: Method, protocol: Protocol, scored: Scored) -> Oracle | None:
+        """The best test figure over some of the kept epochs, of the clips that the main metric looks at."""
+        epochs = _spread(method.snapshots(), ORACLE_EPOCHS)
+        metric = METRICS.get(self.job.task.card.main_metric)
+        counted = metric.counted(scored)
+        if not epochs or not counted.any():
+            return None
+        clips, labels = protocol.test_clips(counted), scored.labels[counted]
+        figures = []
+        for done, epoch in enumerate(epochs):
+            self._advance("oracle", done, len(epochs))
+            method.restore(epoch)
+            figures.append(metric(Scored(method.score(clips), labels, scored.seen, scored.calibration)))
+        if np.isnan(figures).all():
+            return None
+        best = int(np.nanargmax(figures))
+        return Oracle(metric=metric.name, value=figures[best], epoch=epochs[best], epochs_tried=tuple(epochs))
+
+    def _write(self, findings: JobOutput, fingerprints: dict[str, str]) -> Stored:
+        # A former result stays until there is a new one to take its place.
+        (self.folder / results.RESULT).unlink(missing_ok=True)
+        scored, protocol = findings.scored, findings.protocol
+        files = results.write_scores(self.folder, scored.scores, protocol.test_sample_ids(), scored.labels)
+        files |= results.write_validation(self.folder, findings.validation)
+        files |= results.write_embeddings(self.folder, findings.embeddings)
+        files |= results.place_model(self.folder, self._model, findings.model_files)
+        origin = provenance.collect(
+            self.started,
+            self.where.device,
+            fingerprints,
+            protocol.weight_hashes,
+            self._time.former_seconds,
+            self._time.starts,
+        )
+        stored = results.write_result(self.folder, findings.result(self.job, origin, files))
+        forget_failure(self.folder)
+        shutil.rmtree(self.work, ignore_errors=True)
+        return stored
+
+    def _context(self, phase: str, chosen: Mapping[str, Any] | None) -> Context:
+        def progress(what: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+            self._time.tick()
+            self.where.progress(f"{phase}: {what}", done, total, figures)
+
+        return Context(
+            seed=self.job.derived_seed(phase),
+            folder=self.work / phase,
+            device=self.where.device,
+            progress=progress,
+            chosen=chosen,
+            scalars=self.where.scalars and self.where.scalars / self.job.folder / phase,
+        )
+
+    def _advance(self, what: str, done: int, total: int) -> None:
+        self._time.tick()
+        self.where.progress(what, done, total, {})
+
+
+def _cost_note(method: Method) -> dict[str, Any]:
+    """What a clip costs the fitted network; nothing for a method without one."""
+    network = method.fitted_network()
+    if network is None:
+        return {}
+    from mmcl_bench.inference.cost import complexity
+
+    return {"cost": complexity(network).as_json()}
+
+
+def _embeddings(method: Method, protocol: Protocol, scored: Scored) -> Embeddings | None:
+    """Where the first clips of unseen classes lie among the class texts; None where the method maps to no such space.
+
+    Test clips stand in an order that says nothing of their labels, so the first of them are any of them.
+    """
+    texts = protocol.classes.embeddings
+    rows = np.flatnonzero(scored.of_unseen_class)[:MOST_EMBEDDED]
+    if texts is None or len(rows) == 0:
+        return None
+    mask = np.zeros(len(scored), dtype=bool)
+    mask[rows] = True
+    samples = method.embed(protocol.test_clips(mask))
+    if samples is None:
+        return None
+    if samples.shape != (len(rows), texts.shape[1]):
+        raise ValueError(f"method {method.name} embedded clips as {samples.shape}, not {(len(rows), texts.shape[1])}")
+    return Embeddings(_unit(samples), rows, _unit(texts[~scored.seen]))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """float16 rows of length 1."""
+    unit: np.ndarray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return unit.astype(np.float16)
+
+
+def _work_is_stale(folder: Path, environment: dict[str, str]) -> bool:
+    """Whether a stopped run's checkpoints are of something else than there is now; says so in the log."""
+    work = folder / "work"
+    if not work.is_dir():
+        return False
+    why = why_checkpoints_stale(work, environment)
+    if why is not None and any(work.rglob("*.pt")):
+        _LOG.warning("%s: checkpoints of a stopped run are left aside (%s); it starts anew", folder, why)
+    return why is not None
+
+
+def why_checkpoints_stale(work: Path, environment: Mapping[str, str | None]) -> str | None:
+    """Why a stopped run cannot go on, in a few words; None where it can."""
+    try:
+        return what_differs(json.loads((work / ENVIRONMENT).read_bytes()), environment)
+    except (OSError, ValueError):
+        return what_differs(None, environment)
+
+
+def _preparing(progress: Progress, name: str) -> Callable[[int, int], None]:
+    return lambda done, total: progress(f"preparing {name}", done, total, {})
+
+
+def _spread(epochs: list[int], at_most: int) -> list[int]:
+    """Evenly spread ones of the epochs, the last one among them."""
+    places = np.linspace(len(epochs) - 1, 0, min(at_most, len(epochs))).round().astype(int)
+    return [epochs[place] for place in sorted(set(places.tolist()))]
+
+
+def _checked(scores: np.ndarray, n_clips: int, n_classes: int, method: str) -> np.ndarray:
+    """Scores as float32. Raises :class:`ValueError` when they are not finite numbers (n_clips, n_classes)."""
+    scores = np.asarray(scores, dtype=np.float32)
+    if scores.shape != (n_clips, n_classes):
+        raise ValueError(f"method {method} gave scores of shape {scores.shape}, not {(n_clips, n_classes)}")
+    if not np.isfinite(scores).all():
+        raise ValueError(f"method {method} gave scores that are not finite")
+    return scores

@@ -1,0 +1,115 @@
+"""What a stored result depends on beside its job, and why one no longer counts.
+
+A job's hash covers task, method version, settings and seed. What is left is what a job finds where it runs: the content
+of the data, the weights of frozen encoders, the kind of device that was asked for, and the program itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.version import __version__
+from mmcl_bench.encoders.features import STORED
+from mmcl_bench.methods import METHODS
+from mmcl_bench.skeleton.clips import Modality
+
+if TYPE_CHECKING:
+    from mmcl_bench.running.jobs import Job
+
+_OF_CHECKPOINTS = ("torch", "numpy", "scikit-learn")
+"""Packages of which another version may go on otherwise than the one that began."""
+
+
+@dataclass(frozen=True)
+class WeightHashes:
+    """Hashes of the weights of encoders, each found out once."""
+
+    _known: dict[tuple[str, str], str | None] = field(default_factory=dict)
+
+    def of(self, spec: str, modality: str) -> str | None:
+        """sha256 of the weights that an encoder would use; None where it is not on this machine."""
+        from mmcl_bench.encoders import image_encoder, text_encoder
+
+        make: Callable[[str], Any] = image_encoder if modality == Modality.RGB else text_encoder
+        key = spec, modality
+        if key not in self._known:
+            try:
+                self._known[key] = make(spec).weight_hash
+            except UserError:
+                self._known[key] = None
+        return self._known[key]
+
+
+def why_stale(
+    job: Job,
+    stored: Mapping[str, Any],
+    fingerprints: Mapping[str, str | None],
+    device: str | None,
+    weights: WeightHashes,
+) -> str | None:
+    """Why a stored result of the job no longer counts, in a few words; None where it does.
+
+    ``stored`` is the provenance of its ``result.json``. ``fingerprints`` are those of the data that are here, None for
+    data that are not; ``device`` is the one that was asked for, None where any will do. What cannot be compared here,
+    as an encoder that is not installed, is taken to be the same.
+    """
+    former = stored["data_fingerprints"]
+    if former.keys() != fingerprints.keys():
+        return f"other data sets: {', '.join(sorted(former))}"
+    for name, fingerprint in fingerprints.items():
+        if fingerprint is not None and former[name] != fingerprint:
+            return f"data of {name} differ"
+    for spec, modality in _encoders(job).items():
+        found = weights.of(spec, modality) if spec in stored["weight_hashes"] else None
+        if found is not None and found != stored["weight_hashes"][spec]:
+            return f"weights of {spec} differ"
+    if device is not None and device.partition(":")[0] != _device_type(stored):
+        return f"ran on {_device_type(stored)}, asked for {device}"
+    if _series(stored["mmcl_bench"]) != _series(__version__):
+        return f"of mmcl-bench {stored['mmcl_bench']}, here {__version__}"
+    return None
+
+
+def checkpoint_environment(fingerprints: Mapping[str, str], device: str) -> dict[str, str]:
+    """All that the checkpoints of a stopped run depend on beside the job."""
+    versions = {name: metadata.version(name) for name in _OF_CHECKPOINTS}
+    return {"mmcl_bench": __version__, **versions, "device": device.partition(":")[0], **fingerprints}
+
+
+def what_differs(former: object, now: Mapping[str, str | None]) -> str | None:
+    """What of :func:`checkpoint_environment` is another than it was, in a few words; None where all is as it was.
+
+    What is None ``now`` is not known, and taken to be the same.
+    """
+    if not isinstance(former, dict):
+        return "nothing tells what they are of"
+    for name, value in now.items():
+        if value is not None and former.get(name) != value:
+            return (
+                f"{name} {former.get(name, 'not stated')}, now {value}" if len(value) < 64 else f"other data of {name}"
+            )
+    return None
+
+
+def _encoders(job: Job) -> dict[str, str]:
+    """Modality by encoder spec: of the class texts, and of what the method learns from beside skeletons."""
+    found = {spec: str(modality) for modality, spec in METHODS.get(job.method).encoders(job.settings).items()}
+    if "text" in job.task.parameters:
+        found[job.task.parameters["text"]] = "text"
+    # Features that stand with a data set enter its fingerprint.
+    return {spec: modality for spec, modality in found.items() if not spec.startswith(STORED)}
+
+
+def _device_type(stored: Mapping[str, Any]) -> str:
+    """Results of before it was stated name the GPU, or else the processor."""
+    message = stored.get("device_type")
+    return str(message) if message else ("cuda" if stored["device"].startswith(("NVIDIA", "AMD")) else "cpu")
+
+
+def _series(version: str) -> list[str]:
+    """The first two numbers of a version: within them, figures stay as they are."""
+    return version.split(".")[:2]

@@ -1,0 +1,25 @@
+"""What a clip is made of: the tracks of its bodies, and the modalities beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+
+class Modality(StrEnum):
+    SKELETON = "skeleton"
+    RGB = "rgb"
+    INSTRUCT = "instruct"
+
+
+@dataclass(frozen=True)
+class BodyTrack:
+    """One tracked body: ``positions`` float32 (T, V, 3) in metres, y up, first seen in frame ``start`` of its clip.
+
+    A frame within the track in which the body was not seen is all zeros.
+    """
+
+    start: int
+    positions: np.ndarray

@@ -1,0 +1,122 @@
+"""What training leaves on disk: the state after the last epoch, to go on from, and weights of epochs to go back to."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmcl_bench.core.files import DamagedError, read_sealed, set_aside, write_sealed
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one training in a folder of its own."""
+
+    folder: Path
+    is_kept: Callable[[int], bool]
+    """Whether the weights after an epoch are kept for good."""
+
+    def save(self, epoch: int, state: Mapping[str, Any]) -> None:
+        """Writes the state after an epoch. It has a ``history`` of as many rows as epochs are done."""
+        _save(self._state, state)
+        if self.is_kept(epoch):
+            _copy(self._state, self._snapshot(epoch))
+
+    def state(self) -> dict[str, Any] | None:
+        """What was saved last; None where nothing was. Raises :class:`DamagedError`."""
+        return _load(self._state) if self._state.is_file() else None
+
+    def snapshot(self, epoch: int) -> dict[str, Any]:
+        """What was saved after a kept epoch. Raises :class:`DamagedError` where it is damaged or gone."""
+        return _load(self._snapshot(epoch))
+
+    def epochs(self) -> list[int]:
+        """The epochs that are kept, in order."""
+        return sorted(int(path.stem.rpartition("-")[2]) for path in self.folder.glob("epoch-*.pt"))
+
+    def mend(self) -> None:
+        """Leaves what an undisturbed run would have left after some epoch, the latest for which that can be had.
+
+        A kept epoch that is damaged or gone is run again, from the last sound one before it, and so is all after it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        done = self._epochs_done()
+        latest = max([done, *self.epochs()])
+        sound, broken = 0, latest + 1
+        for epoch in filter(self.is_kept, range(1, latest + 1)):
+            if not self._is_sound(epoch, may_lack=epoch == done):
+                if epoch != done:
+                    broken = epoch
+                    break
+                _copy(self._state, self._snapshot(epoch))
+            sound = epoch
+        for epoch in self.epochs():
+            if epoch > sound:
+                self._snapshot(epoch).unlink()
+        if not sound <= done < broken:
+            self._state.unlink(missing_ok=True)
+            if sound:
+                _copy(self._snapshot(sound), self._state)
+
+    def _epochs_done(self) -> int:
+        """Epochs of the state that training goes on from; 0 where there is none. A damaged one is set aside."""
+        try:
+            state = self.state()
+        except DamagedError as error:
+            _set_aside(self._state, error)
+            return 0
+        return 0 if state is None else len(state["history"])
+
+    def _is_sound(self, epoch: int, may_lack: bool) -> bool:
+        """Whether a kept epoch can be gone back to. A kill may come before the last one is kept."""
+        path = self._snapshot(epoch)
+        if may_lack and not path.is_file():
+            return False
+        try:
+            read_sealed(path)
+        except DamagedError as error:
+            _set_aside(path, error)
+            return False
+        return True
+
+    @property
+    def _state(self) -> Path:
+        return self.folder / "state.pt"
+
+    def _snapshot(self, epoch: int) -> Path:
+        return self.folder / f"epoch-{epoch:04d}.pt"
+
+
+def _set_aside(path: Path, error: DamagedError) -> None:
+    _LOG.warning("%s; set aside, and training goes on from what is sound", error)
+    set_aside(path)
+
+
+def _save(path: Path, state: Mapping[str, Any]) -> None:
+    content = io.BytesIO()
+    torch.save(state, content)
+    write_sealed(path, content.getvalue())
+
+
+def _load(path: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(io.BytesIO(read_sealed(path)), map_location="cpu", weights_only=True)
+    return state
+
+
+def _copy(path: Path, copy: Path) -> None:
+    """Another name for a file that is only ever replaced, never changed."""
+    copy.unlink(missing_ok=True)
+    try:
+        os.link(path, copy)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, copy)

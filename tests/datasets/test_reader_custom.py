@@ -1,0 +1,280 @@
+"""Somebody's own data: read as the manifest says, refused with the row that is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import published
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.formats.archive import BadFile
+from mmcl_bench.datasets.formats.npy import read_array
+from mmcl_bench.datasets.prepare import prepare
+from mmcl_bench.datasets.store import SkeletonDataset
+from mmcl_bench.protocols.catalogue import find_task, load_task
+from published import kinect_v1_person
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return published.write("custom", tmp_path)
+
+
+def prepared(source: Path) -> SkeletonDataset:
+    return prepare("custom", source, source.parent / "root", prepared_as="mine")
+
+
+def edit(source: Path, name: str, old: str, new: str) -> None:
+    path = source / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_clips_come_back_in_metres_with_y_up(source: Path) -> None:
+    dataset = prepared(source)
+    assert (dataset.card.name, dataset.card.reader, dataset.card.synthetic) == ("mine", "custom", True)
+    assert dataset.card.classes == ("wave", "jump", "bend", "clap", "kick")
+    # The first three clips by class, subject and take; the first is a .csv, the others .npy.
+    for number, sample_id in enumerate(("wave-1-1", "wave-1-2", "wave-2-1")):
+        row = dataset.index["sample_id"].tolist().index(sample_id)
+        expected = kinect_v1_person(number, 12 + number)
+        np.testing.assert_allclose(dataset.bodies(row)[0].positions, expected, atol=2e-6)
+        assert (dataset.index["label"][row], dataset.index["fold"][row]) == (0, 2 if number == 2 else 1)
+
+
+def test_a_range_of_frames_and_several_bodies_are_read(source: Path) -> None:
+    bodies = np.stack([kinect_v1_person(1, 20), kinect_v1_person(2, 20)])
+    bodies[1, :8] = 0
+    np.save(source / "wave-1-2.npy", bodies)
+    edit(source, "dataset.toml", 'unit = "millimetres"\nup = "z"', 'unit = "metres"')
+    text = (source / "manifest.csv").read_text().splitlines()
+    rows = [text[0] + ",start,stop", *(row + ",," for row in text[1:])]
+    (source / "manifest.csv").write_text(
+        "\n".join(rows).replace("wave-1-2.npy,wave,1,train,,", "wave-1-2.npy,wave,1,train,4,14")
+    )
+    for path in source.glob("*.npy"):  # the other clips are in millimetres
+        if path.name != "wave-1-2.npy":
+            np.save(path, np.load(path) / 1000)
+    for path in source.glob("*.csv"):
+        if path.name != "manifest.csv":
+            np.savetxt(path, np.loadtxt(path, delimiter=",") / 1000, delimiter=",")
+    dataset = prepared(source)
+    row = dataset.index["sample_id"].tolist().index("wave-1-2")
+    first, second = dataset.bodies(row)
+    assert (dataset.index["n_frames"][row], first.start, second.start) == (10, 0, 4)
+    np.testing.assert_allclose(second.positions, bodies[1, 8:14], rtol=1e-6)
+
+
+def test_an_empty_cell_is_a_joint_that_was_not_seen(source: Path) -> None:
+    lines = (source / "wave-1-1.csv").read_text().splitlines()
+    lines[3] = ",,," + lines[3].split(",", 3)[3]
+    (source / "wave-1-1.csv").write_text("\n".join(lines))
+    dataset = prepared(source)
+    positions = dataset.bodies(dataset.index["sample_id"].tolist().index("wave-1-1"))[0].positions
+    assert not positions[3, 0].any()
+    assert positions[3, 1:].any(axis=1).all()
+
+
+def test_a_row_of_empty_cells_is_a_frame_in_which_nobody_was_seen(source: Path) -> None:
+    lines = (source / "wave-1-1.csv").read_text().splitlines()
+    # Before the first frame, where it is no header, and between two; a blank line at the end is no frame.
+    (source / "wave-1-1.csv").write_text("\n".join(["," * 59, *lines[:4], "," * 59, *lines[4:], "", ""]))
+    dataset = prepared(source)
+    row = dataset.index["sample_id"].tolist().index("wave-1-1")
+    (body,) = dataset.bodies(row)
+    assert (dataset.index["n_frames"][row], body.start, len(body.positions)) == (14, 1, 13)
+    assert np.flatnonzero(~body.positions.any(axis=(1, 2))).tolist() == [4]
+
+
+def test_a_first_row_of_names_is_no_frame(source: Path) -> None:
+    expected = prepared(source).index["n_frames"].tolist()
+    text = (source / "wave-1-1.csv").read_text()
+    (source / "wave-1-1.csv").write_text(
+        ",".join(f"{axis}{joint}" for joint in range(20) for axis in "xyz") + "\n" + text
+    )
+    assert prepared(source).index["n_frames"].tolist() == expected
+
+
+def test_a_number_as_unit_says_how_many_metres_one_is(source: Path) -> None:
+    expected = [body.positions for row in range(3) for body in prepared(source).bodies(row)]
+    edit(source, "dataset.toml", 'unit = "millimetres"', "unit = 0.001")
+    dataset = prepared(source)
+    for row, positions in enumerate(expected):
+        np.testing.assert_allclose(dataset.bodies(row)[0].positions, positions, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("manifest.csv", "sample_id,", "sampel_id,", r"manifest\.csv: has no column sample_id"),
+        ("manifest.csv", ",subject,", ",person,", r"unknown column 'person'"),
+        ("manifest.csv", "wave-1-2,", "wave-1-1,", r"row 3: sample_id wave-1-1 stands in row 2 already"),
+        ("manifest.csv", "wave-1-1.csv", "nowhere.csv", r"row 2: there is no file 'nowhere\.csv'"),
+        ("manifest.csv", "wave-1-1.csv", "../wave-1-1.csv", r"row 2: there is no file '\.\./wave-1-1\.csv'"),
+        ("manifest.csv", ",wave,1,", ",wavee,1,", r"row 2: unknown class 'wavee'\. Did you mean wave"),
+        ("manifest.csv", ",wave,1,", ",wave,one,", r"row 2: subject 'one' is no whole number"),
+        ("manifest.csv", ",1,train", ",1,trains", r"row 2: fold 'trains' is neither train nor test"),
+        ("manifest.csv", ",1,train", ",1,train,", r"row 2: has 6 cells; the first row has 5"),
+        ("dataset.toml", "kinect-v1", "kinect-1", r"dataset\.toml: layout: .*Did you mean kinect-v1"),
+        ("dataset.toml", '"millimetres"', '"milimetres"', r"dataset\.toml: unit: .*Did you mean millimetres"),
+        ("dataset.toml", '"millimetres"', "-1", r"dataset\.toml: unit: should be a name, or the number of metres"),
+        ("dataset.toml", "frame_rate = 30", "frame_rate = " + "3" * 5000, r"dataset\.toml: no TOML"),
+        ("dataset.toml", "frame_rate = 30", "frame_rate = 1e999", r"dataset\.toml: frame_rate: .*finite"),
+        ("dataset.toml", "frame_rate = 30", "frame_rate = " + "[" * 5000, r"dataset\.toml: is nested too deep"),
+        ("dataset.toml", "test = [2]", "test = [true]", r"dataset\.toml: side\.x-sub\.test\.0: .*integer"),
+        ("dataset.toml", "[side.x-sub]", '[side."a,b=c]"]', r"side 'a,b=c]' should be called by letters"),
+        ("dataset.toml", "[side.x-sub]", "[side.official]", r"column fold of manifest\.csv makes the side official"),
+        ("dataset.toml", '"3/2"', '"3/2:Our own"', r"split 3/2:Our own: should be called 3/2"),
+        ("dataset.toml", '["jump", "kick"]', '["wave", "jump", "bend", "kick"]', r"leaves 1 of 5 classes seen"),
+        ("dataset.toml", 'name = "jump"', 'name = "wave"', r"classes 'wave' and 'wave' have one name"),
+        ("dataset.toml", 'name = "jump"', 'name = "Wave"', r"classes 'wave' and 'Wave' have one name"),
+        (
+            "dataset.toml",
+            'title = "Waving',
+            'title = "\\u001b[2JWaving',
+            r"title: has a character that cannot be printed",
+        ),
+        ("manifest.csv", ",wave,1,", ",wave," + "1" * 5000 + ",", r"row 2: subject has 5000 characters"),
+        ("manifest.csv", "wave-1-1.csv", "dataset.toml", r"row 2: file 'dataset\.toml' is neither \.npy nor \.csv"),
+        ("manifest.csv", "fold\nwave-1-1", 'fold\n"wave-1-1', r"manifest\.csv, line \d+: no CSV"),
+        ("dataset.toml", "title =", "titel =", r"dataset\.toml: title: Field required"),
+        ("dataset.toml", "test = [2]", "test = [9]", r"side x-sub: no clip of manifest\.csv is on its test side"),
+        ("dataset.toml", "test = [2]", "test = [1]", r"side\.x-sub: .*subject 1 is on both sides"),
+        ("dataset.toml", '"3/2"', '"4/1"', r"split 4/1: should be called 3/2"),
+        ("dataset.toml", '["jump", "kick"]', '["jump", "fly"]', r"split 3/2: unknown class 'fly'"),
+        ("dataset.toml", "[[class]]", "[[class]", r"dataset\.toml: no TOML"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(source: Path, name: str, old: str, new: str, message: str) -> None:
+    edit(source, name, old, new)
+    with pytest.raises(UserError, match=message) as caught:
+        prepared(source)
+    assert str(source) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_side_by_a_column_that_the_manifest_lacks_is_told(source: Path) -> None:
+    rows = [row.split(",") for row in (source / "manifest.csv").read_text().splitlines()]
+    (source / "manifest.csv").write_text("\n".join(",".join([*row[:3], row[4]]) for row in rows))
+    with pytest.raises(UserError, match="has no number in column subject, which side x-sub goes by"):
+        prepared(source)
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "message"),
+    [
+        ("5", "2", r"manifest\.csv, row 2: stop 2 is not after start 5"),
+        ("0", "13", r"wave-1-1\.csv has 12 frames; manifest\.csv wants those from 0 up to 13"),
+        ("12", "", r"wave-1-1\.csv has 12 frames; manifest\.csv wants those from 12 up to 12"),
+    ],
+)
+def test_frames_that_a_file_does_not_have_are_told(source: Path, start: str, stop: str, message: str) -> None:
+    head, first, *rest = (source / "manifest.csv").read_text().splitlines()
+    lines = [f"{head},start,stop", f"{first},{start},{stop}", *(f"{row},," for row in rest)]
+    (source / "manifest.csv").write_text("\n".join(lines))
+    with pytest.raises(UserError, match=message):
+        prepared(source)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (",", ",x", r"has 'x-?[\d.]+' in row 1, column 2, which is no number"),
+        ("\n", ",1\n", r"has 61 columns in row 1; expected 60"),
+    ],
+)
+def test_a_mistake_in_a_clip_is_told_with_row_and_column(source: Path, old: str, new: str, message: str) -> None:
+    edit(source, "wave-1-1.csv", old, new)
+    with pytest.raises(UserError, match=rf"wave-1-1\.csv {message}"):
+        prepared(source)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((4, 25, 3)), r"has an array of shape \(4, 25, 3\); expected \(\[bodies,\] frames, 20, 3\)"),
+        (np.ones((4, 20, 3), dtype=np.int32), "numbers of kind int32"),
+        (np.full((4, 20, 3), np.inf), "has infinite positions"),
+        (np.array([{}]), "is no plain numpy array"),
+        (np.zeros((4, 20, 3)), "is all zeros|has no frames"),
+    ],
+)
+def test_an_array_that_is_no_clip_is_named(source: Path, array: np.ndarray, message: str) -> None:
+    np.save(source / "wave-1-2.npy", array, allow_pickle=True)
+    with pytest.raises(UserError, match=rf"wave-1-2\.npy .*({message})"):
+        prepared(source)
+
+
+def test_without_classes_the_labels_of_the_manifest_are_the_classes(source: Path) -> None:
+    text = (source / "dataset.toml").read_text()
+    text = re.sub(r"\[\[class\]\].*?(?=\[side)", "", text, flags=re.DOTALL)
+    (source / "dataset.toml").write_text(text)
+    assert prepared(source).card.classes == ("bend", "clap", "jump", "kick", "wave")
+
+
+# Tasks
+
+
+def test_own_data_has_tasks_of_every_family(source: Path) -> None:
+    dataset = prepared(source)
+    root = dataset.folder.parent
+    assert find_task("supervised", "mine", None, {}, root).identity == "supervised/mine@1[split=x-sub]"
+    assert load_task("supervised/mine[split=official]", root).split == "official"
+    zero_shot = find_task("zero-shot", "mine", None, {}, root)
+    assert zero_shot.identity == "zero-shot/mine@1[split=3/2]"
+    assert zero_shot.zero_shot_split.unseen == (1, 4)
+    assert zero_shot.class_texts()[4] == "One leg swings forward and up while the other one stands."
+    transfer = find_task("transfer", "utd-mhad", "mine", {}, root)
+    assert transfer.identity == load_task("transfer/mine-to-utd-mhad", root).identity == "transfer/mine-to-utd-mhad@1"
+    assert [shared.name for shared in transfer.class_map.shared] == ["wave", "clap"]
+
+
+def test_a_task_changes_with_the_descriptions_of_its_classes(source: Path) -> None:
+    before = find_task("zero-shot", "mine", None, {}, prepared(source).folder.parent).hash
+    edit(source, "dataset.toml", "lands on both feet", "lands on one foot")
+    assert find_task("zero-shot", "mine", None, {}, prepared(source).folder.parent).hash != before
+
+
+def test_a_published_set_under_another_name_keeps_its_facts(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    prepare("nw-ucla", published.write("nw-ucla", tmp_path), root, prepared_as="ucla-again")
+    task = find_task("zero-shot", "ucla-again", None, {"split": "8/2", "side": "x-sub"}, root)
+    assert task.identity == "zero-shot/ucla-again@1[split=8/2,side=x-sub]"
+    assert task.zero_shot_split == load_task("zero-shot/nw-ucla[split=8/2]").zero_shot_split
+
+
+# Arrays that nobody vouches for
+
+
+def npy(array: np.ndarray, **options: object) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, **options)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f8", "<i4", "|u1"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_are_read_as_numpy_reads_them(dtype: str, order: str) -> None:
+    array = np.asarray(np.arange(24).reshape(2, 3, 4), dtype=dtype, order=order)  # type: ignore[call-overload]
+    np.testing.assert_array_equal(read_array(npy(array)), array)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    mutations=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=6),
+    cut=st.integers(0, 400),
+)
+def test_a_mutated_array_is_read_or_refused(mutations: list[tuple[int, int]], cut: int) -> None:
+    content = bytearray(npy(np.arange(60.0).reshape(1, 20, 3)))
+    for at, value in mutations:
+        content[at % len(content)] = value
+    with contextlib.suppress(BadFile):
+        assert read_array(bytes(content)[: len(content) - cut % 3]).nbytes <= len(content)

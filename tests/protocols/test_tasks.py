@@ -1,0 +1,210 @@
+"""Cards bind to tasks, and a task's identity asks for it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.readers import READERS
+from mmcl_bench.evaluation.metrics import METRICS
+from mmcl_bench.protocols import PROTOCOLS
+from mmcl_bench.protocols.catalogue import cards, find_task, list_tasks, load_task
+
+EVERY_CARD = sorted(cards())
+
+
+@pytest.mark.parametrize("path", EVERY_CARD)
+def test_every_card_names_things_that_exist(path: str) -> None:
+    card = cards()[path]
+    assert card.family in PROTOCOLS
+    for dataset in card.bind({}).datasets:
+        assert dataset in READERS
+    for metric in card.metrics:
+        assert card.family in METRICS.get(metric).families
+    assert card.citation
+
+
+@pytest.mark.parametrize("path", EVERY_CARD)
+def test_every_split_of_a_card_binds_and_its_identity_finds_it_again(path: str) -> None:
+    card = cards()[path]
+    for split in card.split_names() or [None]:
+        task = card.bind({"split": split} if split else {})
+        again = load_task(task.identity)
+        assert (again.identity, again.hash) == (task.identity, task.hash)
+
+
+def test_identity_shows_the_split_always_and_others_where_they_differ() -> None:
+    assert load_task("zero-shot/synth60").identity == "zero-shot/synth60@1[split=55/5]"
+    described = load_task("zero-shot/synth60", fields="label+global")
+    assert described.identity == "zero-shot/synth60@1[split=55/5,fields=label+global]"
+    assert load_task("transfer").identity == "transfer/nw-ucla-to-utd-mhad@1"
+
+
+def test_splits_with_one_name_and_other_classes_have_other_hashes() -> None:
+    names = ["55/5", "55/5:smie-1", "55/5:sadvae-1"]
+    assert len({load_task("zero-shot/synth60", split=name).hash for name in names}) == 3
+
+
+def test_what_decides_a_score_is_in_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other words for a class, and other subjects on a side, make another task hash."""
+    before = load_task("zero-shot/nw-ucla").hash
+    assert load_task("zero-shot/nw-ucla", fields="label").hash != before
+    reader = READERS.get("nw-ucla")
+    other = reader.sides["x-sub"].model_copy(update={"test": (2,)})
+    monkeypatch.setattr(reader, "sides", {**reader.sides, "x-sub": other})
+    assert load_task("zero-shot/nw-ucla").hash != before
+
+
+def test_options_find_the_card_of_a_data_set() -> None:
+    assert find_task("zero-shot", None, None, {"split": "48/12"}).identity == "zero-shot/synth60@1[split=48/12]"
+    assert find_task("supervised", "nw-ucla", None, {}).identity == "supervised/nw-ucla@1[split=x-view]"
+    assert find_task("transfer", "nw-ucla", "utd-mhad", {}).card.name == "utd-mhad-to-nw-ucla"
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("zero-shoot", {}, "Did you mean zero-shot"),
+        ("zero-shot/synth6", {}, "Did you mean zero-shot/synth60"),
+        ("zero-shot/synth60", {"split": "55/6"}, "Did you mean 55/5"),
+        ("zero-shot/synth60", {"splitt": "55/5"}, "Did you mean split"),
+        ("zero-shot/synth60@7", {}, "is at version 1, not 7"),
+        ("zero-shot/synth60[55/5]", {}, "not key=value"),
+        ("no-such-card.toml", {}, "not a readable task card"),
+    ],
+)
+def test_wrong_names_are_one_line_with_a_hint(name: str, parameters: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_task(name, **parameters)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_transfer_between_sets_without_shared_classes_says_so() -> None:
+    with pytest.raises(UserError, match="two classes or more of one name; nw-ucla and synth60 have 1"):
+        find_task("transfer", "synth60", "nw-ucla", {})
+
+
+def test_a_transfer_that_no_card_describes_goes_by_the_class_map() -> None:
+    task = find_task("transfer", "nw-ucla", "utkinect", {})
+    assert task.identity == load_task(task.identity).identity == "transfer/utkinect-to-nw-ucla@1"
+    assert len(task.class_map.shared) > 2
+
+
+@pytest.mark.parametrize(
+    ("family", "dataset", "source", "message"),
+    [
+        ("supervised/nw-ucla", "utd-mhad", None, "names its data itself"),
+        ("supervised", "utd-mhad", "nw-ucla", "--source is for transfer"),
+        ("transfer", "utd-mhad", None, "give both --source and --target"),
+        ("transfer", "utkinect", "utkinect", "from utkinect to itself would train on its test clips"),
+        ("supervised", "nw-ukla", None, "Did you mean nw-ucla"),
+        ("zero-shot", "sysu-3d-hoi", None, "has no zero-shot split"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(family: str, dataset: str, source: str | None, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        find_task(family, dataset, source, {})
+
+
+def test_leaving_out_duplicates_is_a_task_version_of_its_own() -> None:
+    usual, without = load_task("supervised/nw-ucla"), load_task("supervised/nw-ucla", duplicates="removed")
+    assert load_task("supervised/nw-ucla", duplicates="kept").hash == usual.hash
+    assert without.identity == "supervised/nw-ucla@1[split=x-view,duplicates=removed]"
+    assert load_task(without.identity).hash == without.hash != usual.hash
+    with pytest.raises(UserError, match="unknown value of duplicates 'gone'"):
+        load_task("supervised/nw-ucla", duplicates="gone")
+    with pytest.raises(UserError, match="unknown parameter 'duplicates'"):
+        load_task("transfer", duplicates="removed")
+
+
+def test_a_new_option_leaves_the_hashes_of_stored_results_as_they_are() -> None:
+    # Of results/leaderboard.csv, which was made before tasks had options.
+    assert load_task("supervised/nw-ucla[split=x-sub]").hash.startswith("1334cb72ac4f")
+    assert load_task("zero-shot/utd-mhad[split=22/5]").hash.startswith("9e8bed8c0cfc")
+
+
+CARD = """
+family = "zero-shot"
+name = "mine"
+version = 1
+title = "My own"
+dataset = "nw-ucla"
+table = "nw-ucla"
+metrics = ["zsl_top1"]
+main_metric = "zsl_top1"
+seeds = 1
+citation = "none"
+
+[parameters]
+split = "8/2"
+side = "x-sub"
+text = "minilm"
+fields = "global"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('side = "x-sub"\n', "", "a default for the parameter side"),
+        ("zsl_top1", "zsl_top2", "unknown zero-shot metric 'zsl_top2'. Did you mean zsl_top1"),
+        ('"zsl_top1"', '"top1"', "unknown zero-shot metric 'top1'"),
+        ('split = "8/2"', 'splits = "8/2"', "a default for the parameter split"),
+        ('text = "minilm"', 'text = "minilm"\ntxt = "minilm"', "unknown parameter 'txt'. Did you mean text"),
+        ("seeds = 1", "seeds = " + "1" * 5000, "not a readable task card"),
+        ("seeds = 1", "seeds = " + "[" * 5000, "not a readable task card"),
+    ],
+)
+def test_a_card_with_a_mistake_is_refused_when_it_is_read(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(CARD.replace(old, new))
+    with pytest.raises(UserError, match=message):
+        load_task(str(path))
+
+
+def test_a_transfer_card_from_a_set_to_itself_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    text = CARD.partition("[parameters]")[0].replace("zero-shot", "transfer").replace("zsl_top1", "top1")
+    path.write_text(text.replace('table = "nw-ucla"', 'source = "nw-ucla"'))
+    with pytest.raises(UserError, match="source and dataset are both nw-ucla"):
+        load_task(str(path))
+
+
+def test_a_card_may_leave_duplicates_out_by_itself_and_the_name_tells_what_was_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(CARD + 'duplicates = "removed"\n')
+    removed, kept = load_task(str(path)), load_task(str(path), duplicates="kept")
+    assert removed.parameters["duplicates"] == "removed"
+    assert kept.identity == "zero-shot/mine@1[split=8/2,duplicates=kept]" != removed.identity
+    assert kept.hash != removed.hash
+
+
+def test_a_card_of_ones_own_runs_from_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        """
+family = "supervised"
+name = "mine"
+version = 3
+title = "My own"
+dataset = "nw-ucla"
+splits = ["x-sub"]
+metrics = ["top1"]
+main_metric = "top1"
+seeds = 1
+citation = "nobody"
+[parameters]
+split = "x-sub"
+"""
+    )
+    assert load_task(str(path)).identity == "supervised/mine@3[split=x-sub]"
+    path.write_text(path.read_text().replace('main_metric = "top1"', 'main_metric = "top9"'))
+    with pytest.raises(UserError, match="top9 is not among metrics"):
+        load_task(str(path))
+
+
+def test_listing_filters_by_glob() -> None:
+    assert {task.card.family for task in list_tasks("zero-shot/*")} == {"zero-shot"}

@@ -1,0 +1,287 @@
+"""A fusion is the weighted sum of what its members stored, and a result like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.store import SkeletonDataset
+from mmcl_bench.evaluation.metrics import METRICS
+from mmcl_bench.methods import METHODS
+from mmcl_bench.methods.base import Method
+from mmcl_bench.methods.shared.joints import joint_features
+from mmcl_bench.protocols.cards import Task
+from mmcl_bench.protocols.catalogue import load_task
+from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
+from mmcl_bench.report.page import build_report
+from mmcl_bench.results.groups import group_jobs
+from mmcl_bench.results.store import VALIDATION_SCORES, Stored, read_results
+from mmcl_bench.running import fusion
+from mmcl_bench.running.fusion import FusionJob, fit_weights, fuse_scores, member_jobs, parse_members, run_fusion
+from mmcl_bench.running.jobs import make_job
+from mmcl_bench.running.runner import RunSite, run_job
+from stored_jobs import leaderboard
+
+SUPERVISED = "supervised/nw-ucla[split=x-view]"
+ZERO_SHOT = "zero-shot/nw-ucla[split=8/2]"
+
+
+class Noisy(Method):
+    """Closeness to the mean pose of each class, none for unseen ones, with noise."""
+
+    name: ClassVar[str] = "noisy"
+    summary: ClassVar[str] = "for this test"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"streams": ["joint"], "noise": 1.0, "chooses": False},
+        "paper": {"streams": ["joint"], "noise": 0.0, "chooses": False},
+    }
+
+    @classmethod
+    def selects(cls, settings: Mapping[str, Any], family: str) -> bool:
+        return bool(settings["chooses"]) or family == "zero-shot"
+
+    def fit(self, problem: Problem, context: Context) -> FitReport:
+        self._generator = np.random.default_rng(context.seed)
+        self._n_classes = len(problem.classes)
+        features, labels = joint_features(problem.train.clips, 1), problem.train.labels
+        self._classes = np.unique(labels)
+        self._means = np.stack([features[labels == label].mean(axis=0) for label in self._classes])
+        return FitReport()
+
+    def score(self, clips: ClipView) -> np.ndarray:
+        scores = self._generator.normal(size=(len(clips), self._n_classes)) * self.settings["noise"]
+        features = joint_features(clips, 1)
+        scores[:, self._classes] += features @ self._means.T - (self._means**2).sum(axis=1) / 2
+        return scores.astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def noisy() -> Iterator[None]:
+    METHODS.register("noisy")(Noisy)
+    yield
+    METHODS.unregister("noisy")
+
+
+@pytest.fixture
+def where(toy_data_root: Path, tmp_path: Path) -> RunSite:
+    return RunSite(toy_data_root, tmp_path / "results")
+
+
+def jobs(members: str, task: str | Task = SUPERVISED, seed: int = 0, **overrides: str) -> tuple[Any, ...]:
+    bound = load_task(task) if isinstance(task, str) else task
+    return member_jobs(bound, parse_members(members), seed, method="noisy", overrides=overrides)
+
+
+def ran(job: FusionJob, where: RunSite) -> tuple[Stored, list[Stored]]:
+    members = [run_job(each, where)[0] for each in job.members]
+    return run_fusion(job, members, where.results_root)[0], members
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def test_logits_are_summed_by_share(where: RunSite) -> None:
+    job = FusionJob(jobs("noisy[noise=1],noisy[noise=2]"), (0.6, 0.4), "logits")
+    fused, (a, b) = ran(job, where)
+    np.testing.assert_allclose(fused.scores, 0.6 * a.scores + 0.4 * b.scores, rtol=1e-5, atol=1e-5)
+    assert fused.samples.equals(a.samples)
+
+
+def test_only_the_proportions_of_weights_count() -> None:
+    generator = np.random.default_rng(0)
+    sheets = [generator.normal(size=(5, 3)) for _ in range(2)]
+    twice, thirds = (np.array(w) / sum(w) for w in ((0.6, 0.3), (2, 1)))
+    np.testing.assert_array_equal(fuse_scores(sheets, twice, "logits"), fuse_scores(sheets, thirds, "logits"))
+
+
+def test_softmax_scores_are_the_logarithm_of_mixed_probabilities() -> None:
+    generator = np.random.default_rng(0)
+    sheets = [generator.normal(size=(6, 4)) * scale for scale in (1, 10)]
+    expected = 0.3 * softmax(sheets[0]) + 0.7 * softmax(sheets[1])
+    np.testing.assert_allclose(np.exp(fuse_scores(sheets, np.array([0.3, 0.7]), "softmax")), expected, rtol=1e-5)
+
+
+def test_a_scale_that_differs_matters_to_logits_alone() -> None:
+    sure, loud = np.array([[3.0, 0.0, 0.0]]), np.array([[0.0, 90.0, 89.9]])
+    equal = np.array([0.5, 0.5])
+    assert fuse_scores([sure, loud], equal, "logits").argmax() == 1
+    assert fuse_scores([sure, loud], equal, "softmax").argmax() == 0
+
+
+def grid_best(sheets: list[np.ndarray], labels: np.ndarray, scale: fusion.Scale) -> tuple[float, np.ndarray]:
+    """The best of a fine grid over the shares of two members, by the definition of the likelihood."""
+    rows = np.arange(len(labels))
+    found = []
+    for share in np.linspace(0, 1, 2001):
+        if scale == "logits":
+            probability = softmax(share * sheets[0] + (1 - share) * sheets[1])
+        else:
+            probability = share * softmax(sheets[0]) + (1 - share) * softmax(sheets[1])
+        found.append((np.log(probability[rows, labels]).mean(), share))
+    best = max(found)
+    return best[0], np.array([best[1], 1 - best[1]])
+
+
+@pytest.mark.parametrize("scale", ["logits", "softmax"])
+def test_fitted_weights_are_those_of_a_grid_search(scale: fusion.Scale) -> None:
+    generator = np.random.default_rng(4)
+    labels = generator.integers(0, 4, size=80)
+    truth = np.eye(4)[labels]
+    sheets = [2 * truth + generator.normal(size=(80, 4)), 1.5 * truth + generator.normal(size=(80, 4))]
+    _, expected = grid_best(sheets, labels, scale)
+    assert 0.05 < expected[0] < 0.95, "a case within the simplex"
+    np.testing.assert_allclose(fit_weights(sheets, labels, scale), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("scale", ["logits", "softmax"])
+def test_a_member_that_knows_nothing_gets_no_weight(scale: fusion.Scale) -> None:
+    generator = np.random.default_rng(1)
+    labels = generator.integers(0, 3, size=200)
+    good = 2 * np.eye(3)[labels] + 0.3 * generator.normal(size=(200, 3))
+    bad = -2 * np.eye(3)[labels] + 0.3 * generator.normal(size=(200, 3))
+    np.testing.assert_allclose(fit_weights([bad, good], labels, scale), [0, 1], atol=1e-5)
+
+
+def test_weights_are_fitted_on_validation_and_say_on_how_many_clips(where: RunSite) -> None:
+    job = FusionJob(jobs("noisy[noise=0.5],noisy[noise=30]", chooses="true"), "fitted", "softmax")
+    fused, members = ran(job, where)
+    sheets = [member.validation() for member in members]
+    assert all(sheets)
+    scored = sheets[0].scored  # type: ignore[union-attr]
+    expected = fit_weights([sheet.scored.scores for sheet in sheets if sheet], scored.labels, "softmax")
+    result = fused.result
+    assert result.notes["weights"] == expected.tolist()
+    assert result.notes["weights"][0] > 0.9, "the quiet member is the better one"
+    assert result.notes["n_fitted_on"] == result.selection.n_validation == len(scored)
+    assert result.selection.rule == "validation"
+
+
+def test_validation_scores_are_of_held_out_training_clips(where: RunSite) -> None:
+    (job,) = jobs("noisy[chooses=true]")
+    stored, _ = run_job(job, where)
+    validation = stored.validation()
+    assert validation is not None
+    index = SkeletonDataset.open(where.data_root / "nw-ucla").index.set_index("sample_id")
+    rows = index.loc[list(validation.sample_ids)]
+    assert not set(validation.sample_ids) & set(stored.samples.sample_id)
+    assert rows.label.tolist() == validation.classes[validation.scored.labels].tolist()
+    for name, value in stored.result.selection.validation.items():
+        assert METRICS.get(name)(validation.scored) == pytest.approx(value)
+
+
+def test_a_zero_shot_fusion_is_calibrated_anew_and_weighed_on_pseudo_unseen_clips(where: RunSite) -> None:
+    job = FusionJob(jobs("noisy[noise=1],noisy[noise=2]", ZERO_SHOT), "fitted", "logits")
+    fused, members = ran(job, where)
+    first, validation = members[0].validation(), fused.validation()
+    assert first is not None
+    assert validation is not None
+    assert set(validation.classes) == set(np.flatnonzero(fused.result.seen))
+    assert fused.result.notes["n_fitted_on"] == int(first.scored.of_unseen_class.sum()) > 0
+    assert fused.result.selection.calibration == validation.scored.calibration != 0
+
+
+def test_a_fusion_is_a_result_like_any_other(where: RunSite) -> None:
+    members = "noisy[noise=1],noisy[noise=2]"
+    fused = [ran(FusionJob(jobs(members, seed=seed), "equal", "logits"), where)[0] for seed in (0, 1)]
+    for stored in fused:
+        again = Stored.read(stored.folder)
+        assert again is not None
+        for name, figure in again.result.metrics.items():
+            assert figure.value == pytest.approx(METRICS.get(name)(again.scored()))
+    (group,) = group_jobs(fused)
+    assert group.seeds == (0, 1)
+    board = leaderboard(list(fused))
+    assert board["seeds"].tolist() == [2]
+    assert set(read_results(where.results_root).method) == {"noisy", "fusion"}
+    page = build_report(where.results_root, where.results_root / "reports").page.read_text()
+    assert "mmcl-bench fuse" in page
+
+
+def test_the_command_of_a_fusion_makes_the_same_jobs(where: RunSite) -> None:
+    wanted = FusionJob(jobs("noisy[streams=joint],noisy[streams=bone+joint]", noise="2"), (1.0, 3.0), "softmax")
+    fused, _ = ran(wanted, where)
+    (group,) = group_jobs([fused])
+    words = group.command.split()
+    assert words[:2] == ["mmcl-bench", "fuse"]
+    told = dict(zip(words[3::2], words[4::2], strict=True))
+    assert told["--set"] == "noise=2.0"
+    again = jobs(told["--members"].strip("'"), noise="2.0")
+    weights = fusion.parse_weights(told["--weights"])
+    assert FusionJob(again, weights, fusion.parse_scale(told["--scale"])).hash == wanted.hash
+
+
+def test_a_fusion_of_streams_is_named_by_them() -> None:
+    streams = FusionJob(jobs("noisy[streams=joint],noisy[streams=bone]"), "equal", "logits")
+    assert streams.options() == {"method": "noisy", "streams": "joint,bone", "weights": "equal", "scale": "logits"}
+
+
+def test_the_stored_fusion_is_kept_until_a_member_changes(where: RunSite) -> None:
+    job = FusionJob(jobs("noisy[noise=1],noisy[noise=2]"), "equal", "logits")
+    fused, members = ran(job, where)
+    assert run_fusion(job, members, where.results_root)[1] is False
+    files = {**members[0].result.files, "scores.safetensors": "0" * 64}
+    other = Stored(members[0].folder, members[0].result.model_copy(update={"files": files}))
+    assert run_fusion(job, [other, members[1]], where.results_root)[1] is True
+    assert fused.result.job_hash == job.hash
+
+
+def test_members_of_other_clips_are_refused(where: RunSite) -> None:
+    job = FusionJob(jobs("noisy[noise=1],noisy[noise=2]"), "equal", "logits")
+    members = [run_job(each, where)[0] for each in job.members]
+    other = run_job(make_job(load_task("supervised/nw-ucla[split=x-sub]"), Noisy, 0), where)[0]
+    with pytest.raises(UserError, match="scores other clips"):
+        run_fusion(job, [members[0], other], where.results_root)
+
+
+def test_results_without_validation_files_stay_readable(where: RunSite) -> None:
+    (job,) = jobs("noisy")
+    stored, _ = run_job(job, where)
+    assert VALIDATION_SCORES not in stored.result.files
+    again = Stored.read(stored.folder)
+    assert again is not None
+    assert again.validation() is None
+
+
+def test_a_damaged_validation_file_makes_the_result_run_again(where: RunSite) -> None:
+    (job,) = jobs("noisy[chooses=true]")
+    stored, _ = run_job(job, where)
+    path = stored.folder / VALIDATION_SCORES
+    path.write_bytes(path.read_bytes()[:-3])
+    assert Stored.read(stored.folder) is None
+    assert run_job(job, where)[1] is True
+
+
+@pytest.mark.parametrize(
+    ("members", "weights", "message"),
+    [
+        ("noisy[noise=1]", "equal", "needs two members"),
+        ("noisy,noisy[noise=1.0]", "equal", "stand there twice"),
+        ("noisy[noise=1],noisy[noise=2]", "0.5", "1 weights for 2 members"),
+        ("noisy[noise=1],noisy[noise=2]", "-1,2", "0 or more"),
+        ("noisy[noise=1],noisy[noise=2]", "0,0", "one of them above 0"),
+        ("noisy[noise=1],noisy[noise=2]", "half,half", "should be equal, fitted, or numbers"),
+        ("noisy[noise=1],noisy[noise=2]", "fitted", "--set selection=validation"),
+        ("noisy[noise=1,noisy", "equal", "brackets do not pair"),
+        ("noisy[noise],noisy", "equal", "key=value is expected"),
+        ("noisy[nois=1],noisy", "equal", "Did you mean noise"),
+        ("papers", "equal", "Did you mean paper"),
+        ("noisi,noisy", "equal", "Did you mean noisy"),
+    ],
+)
+def test_a_mistake_is_named_before_anything_runs(members: str, weights: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        FusionJob(jobs(members), fusion.parse_weights(weights), "logits").check()
+
+
+def test_the_paper_s_ensemble_has_its_six_streams() -> None:
+    members = [fusion.parse_member(text) for text in parse_members("paper")]
+    four = [("ctr-gcn", stream) for stream in ("joint", "bone", "joint-motion", "bone-motion")]
+    two = [("hd-gcn", stream) for stream in ("joint", "bone")]
+    assert [(own["backbone"], own["streams"]) for _, own in members] == four + two

@@ -1,0 +1,152 @@
+"""A matrix is every fitting method under every task and split, over seeds; a suite is a file of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.methods import METHODS
+from mmcl_bench.protocols.catalogue import load_task
+from mmcl_bench.running.jobs import make_job
+from mmcl_bench.running.suites import Matrix, Suite, load_suite, suite_names
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "no-data"
+
+
+def identities(matrix: Matrix, root: Path) -> list[str]:
+    return list(dict.fromkeys(job.task.identity for job in matrix.jobs(root)))
+
+
+def test_the_packaged_suites_name_tasks_and_methods_that_exist(root: Path) -> None:
+    assert suite_names() == ["embedded", "gate", "small-real"]
+    for name in suite_names():
+        jobs = load_suite(name).jobs(root)
+        assert len({job.hash for job in jobs}) == len(jobs) > 10
+    assert {name for job in load_suite("embedded").jobs(root) for name in job.task.datasets} == {"synth60"}
+    assert "synth60" not in {name for job in load_suite("small-real").jobs(root) for name in job.task.datasets}
+
+
+def test_the_suite_of_the_docs_is_one(root: Path, tmp_path: Path) -> None:
+    (text,) = re.findall(r"```toml\n(title = .*?)```", (DOCS / "running.md").read_text(), flags=re.DOTALL)
+    (tmp_path / "nightly.toml").write_text(text)
+    jobs = load_suite(str(tmp_path / "nightly.toml")).jobs(root)
+    assert {job.method for job in jobs} == {"mmcl", "devise"}
+    assert {job.task.split for job in jobs if job.method == "devise"} == {"8/2", "5/5", "14/13", "18/9", "22/5"}
+
+
+def test_jobs_are_those_that_one_would_make_one_by_one(root: Path) -> None:
+    settings = {"epochs": 3, "streams": ["joint", "bone"], "backbone": "st-gcn", "fam": False}
+    jobs = Matrix(tasks=("supervised/nw-ucla",), methods=("mmcl",), seeds=2, settings=settings, limit=9).jobs(root)
+    texts = {"epochs": "3", "streams": "joint+bone", "backbone": "st-gcn", "fam": "false"}
+    task = load_task("supervised/nw-ucla")
+    assert [job.hash for job in jobs] == [
+        make_job(task, METHODS.get("mmcl"), seed, "quick", texts, 9).hash for seed in (0, 1)
+    ]
+
+
+def test_methods_go_with_the_families_that_they_fit(root: Path) -> None:
+    jobs = Matrix(tasks=("*/nw-ucla",), methods=("devise", "logistic", "chance"), seeds=1).jobs(root)
+    assert {(job.task.card.family, job.method) for job in jobs} == {
+        ("supervised", "logistic"),
+        ("supervised", "chance"),
+        ("zero-shot", "devise"),
+        ("zero-shot", "chance"),
+    }
+
+
+def test_seeds_are_those_of_the_card_when_not_given(root: Path) -> None:
+    jobs = Matrix(tasks=("zero-shot/nw-ucla",), methods=("chance",)).jobs(root)
+    assert [job.seed for job in jobs] == list(range(load_task("zero-shot/nw-ucla").card.seeds))
+
+
+def test_splits_are_all_some_or_the_tasks_own(root: Path) -> None:
+    every = {"tasks": ("supervised/nw-ucla",), "methods": ("chance",), "seeds": 1}
+    assert identities(Matrix(**every, splits="all"), root) == [
+        f"supervised/nw-ucla@1[split={split}]" for split in load_task("supervised/nw-ucla").card.splits
+    ]
+    assert identities(Matrix(**every, splits=("x-sub",)), root) == ["supervised/nw-ucla@1[split=x-sub]"]
+    assert identities(Matrix(**every), root) == [load_task("supervised/nw-ucla").identity]
+
+
+def test_all_splits_of_a_task_without_any_is_the_task(root: Path) -> None:
+    matrix = Matrix(tasks=("transfer/nw-ucla-to-utd-mhad",), methods=("chance",), splits="all", seeds=1)
+    assert identities(matrix, root) == ["transfer/nw-ucla-to-utd-mhad@1"]
+
+
+def test_under_a_pattern_tasks_without_the_split_are_left_out(root: Path) -> None:
+    matrix = Matrix(tasks=("supervised/*",), methods=("chance",), splits=("x-view",), seeds=1)
+    found = identities(matrix, root)
+    assert "supervised/nw-ucla@1[split=x-view]" in found
+    assert not [identity for identity in found if "hdm05" in identity]
+    bracketed = Matrix(tasks=("supervised/*[split=x-view]",), methods=("chance",), seeds=1)
+    assert identities(bracketed, root) == found
+
+
+def test_a_matrix_names_no_job_twice(root: Path) -> None:
+    tasks = ("zero-shot/nw-ucla", "zero-shot/nw-ucla[split=8/2]", "zero-shot/nw-*")
+    matrix = Matrix(tasks=tasks, methods=("chance", "chance"), seeds=2)
+    assert len(matrix.jobs(root)) == 2
+    assert len(Suite(title="twice", matrix=(matrix, matrix)).jobs(root)) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tasks": ("zero-shot/nw-ucls",)}, "unknown task 'zero-shot/nw-ucls'. Did you mean"),
+        ({"tasks": ("zeroshot/*",)}, "unknown task 'zeroshot/\\*'"),
+        ({"tasks": ("zero-shot/nw-*[8/2]",)}, "'8/2' in the brackets is not key=value"),
+        ({"methods": ("devis",)}, "unknown method 'devis'. Did you mean devise"),
+        ({"methods": ("logistic",)}, "method logistic works on other tasks than zero-shot"),
+        ({"methods": ("chance", "logistic")}, "method logistic works on other tasks than zero-shot"),
+        ({"presets": ("papre",)}, "unknown preset 'papre'"),
+        ({"splits": ("8/3",)}, "8/3"),
+        ({"tasks": ("zero-shot/*",), "splits": ("55/5", "55/6")}, "no task here has a split 55/6"),
+        ({"tasks": ("zero-shot/*",), "splits": ("55/6",)}, "no task like this has a split 55/6"),
+        ({"settings": {"epoch": 3}}, "unknown setting 'epoch'"),
+        ({"parameters": {"txt": "minilm"}}, "txt"),
+    ],
+)
+def test_what_does_not_exist_is_one_line(changes: dict[str, Any], message: str, root: Path) -> None:
+    matrix = Matrix(**{"tasks": ("zero-shot/nw-ucla",), "methods": ("chance",), "seeds": 1, **changes})
+    with pytest.raises(UserError, match=message) as error:
+        matrix.jobs(root)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title = ", "not a readable suite"),
+        ("title = 1" + "0" * 5000, "not a readable suite"),
+        ('title = "x"', "matrix: Field required"),
+        ('title = "x"\nmatrix = []', "matrix"),
+        ('title = "x"\n[[matrix]]\ntasks = ["zero-shot/*"]', "matrix.0.methods: Field required"),
+        ('title = "x"\n[[matrix]]\ntasks = []\nmethods = ["chance"]', "matrix.0.tasks"),
+        ('title = "x"\n[[matrix]]\ntasks = ["a"]\nmethods = ["b"]\nseeds = 0', "matrix.0.seeds"),
+        ('title = "x"\n[[matrix]]\ntasks = ["a"]\nmethods = ["b"]\nsplit = "all"', "matrix.0.split"),
+        ('title = "x"\n[[matrix]]\ntasks = ["a"]\nmethods = ["b"]\nsplits = "some"', "matrix.0.splits"),
+        ('title = "x"\n[[matrix]]\ntasks = ["a"]\nmethods = ["b"]\nsettings = { a = 2020-01-01 }', "matrix.0.settings"),
+    ],
+)
+def test_a_wrong_suite_file_is_one_line_with_the_field(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(UserError, match=message) as error:
+        load_suite(str(tmp_path / "mine.toml"))
+    assert str(tmp_path / "mine.toml") in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_suite_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"unknown suite 'embeded'\. Did you mean embedded"):
+        load_suite("embeded")
+    with pytest.raises(UserError, match="not a readable suite"):
+        load_suite(str(tmp_path / "none.toml"))
