@@ -53,7 +53,7 @@ def run(copy: Path, *command: str) -> subprocess.CompletedProcess[str]:
     ("verb", "page", "file", "use"),
     [
         ("methods", "docs/adding/method.md", "methods/ours/dropped.py", METHOD),
-        ("datasets", "docs/readers.md", "skeleton/readers/dropped.py", DATA_SET),
+        ("datasets", "docs/readers.md", "datasets/readers/dropped.py", DATA_SET),
         ("encoders", "docs/adding/encoder.md", "encoders/dropped.py", ENCODER),
         ("backbones", "docs/adding/backbone.md", "nn/dropped.py", BACKBONE),
     ],

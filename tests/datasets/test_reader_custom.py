@@ -267,6 +267,31 @@ def test_arrays_are_read_as_numpy_reads_them(dtype: str, order: str) -> None:
     np.testing.assert_array_equal(read_array(npy(array)), array)
 
 
+@pytest.mark.parametrize(
+    ("descr", "shape"),
+    [
+        ("'<f4'", "(0, 999999999999, 999999999999)"),
+        ("'<f4'", "(0, 99999999999999999999999999)"),
+        ("'<f4'", "(0,)+" * 400 + "(0,)"),
+        ("'<f4'", "(" * 150),
+        ("'<f4'", "()"),
+        ("'<f4'", "(0, -1)"),
+        ("'|O'", "(0,)"),
+        ("'<f4,|O'", "(0,)"),
+        ("[('a', '<f4')]", "(0,)"),
+        ("('|O', (1,))", "(0,)"),
+        ("'<c8'", "(0,)"),
+        ("'<M8[s]'", "(0,)"),
+        ("'|S99999999999'", "(0,)"),
+        ("None", "(0,)"),
+    ],
+)
+def test_headers_of_what_is_no_array_of_numbers_are_refused(descr: str, shape: str) -> None:
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    with pytest.raises(BadFile, match="is no plain numpy array"):
+        read_array(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     mutations=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=6),

@@ -7,6 +7,7 @@ import json
 import os
 import stat
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -198,6 +199,15 @@ def test_a_member_that_is_there_twice_is_refused(tmp_path: Path) -> None:
         read("nw-ucla", tmp_path / "set.zip")
 
 
+def test_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    # zipfile itself ends in an IndexError when it is asked whether such a member is a folder.
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as zipped:
+        zipped.writestr(zipfile.ZipInfo(""), b"")
+    with pytest.raises(UserError, match=r"set\.zip: member '' has no name") as caught:
+        read("nw-ucla", tmp_path / "set.zip")
+    assert "\n" not in str(caught.value)
+
+
 # Members that cannot be used
 
 
@@ -247,6 +257,27 @@ def _bomb(folder: Path) -> Path:
     struct.pack_into("<I", content, content.index(b"PK\x01\x02") + 24, archive.MAX_MEMBER_BYTES + 1)
     path.write_bytes(content)
     return path
+
+
+def _lying_bomb(folder: Path) -> Path:
+    """A member of 256 MiB that the zip's directory calls 1 KiB large."""
+    with zipfile.ZipFile(folder / "set.zip", "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr(NW_UCLA_NAME, bytes(256 << 20))
+    content = bytearray((folder / "set.zip").read_bytes())
+    struct.pack_into("<I", content, content.index(b"PK\x01\x02") + 24, 1 << 10)
+    (folder / "set.zip").write_bytes(content)
+    return folder / "set.zip"
+
+
+def test_a_zip_bomb_that_lies_of_its_size_takes_no_memory(tmp_path: Path) -> None:
+    source = _lying_bomb(tmp_path)
+    tracemalloc.start()
+    clips, bad = read("nw-ucla", source)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert clips == []
+    assert "is damaged" in bad[NW_UCLA_NAME]
+    assert peak < 8 << 20
 
 
 def _lzma(folder: Path) -> Path:

@@ -1,101 +1,43 @@
 """Reading pickles of plain containers and numeric numpy arrays without trusting them.
 
-A pickle is a program. The interpreter of the standard library can be told which functions a pickle may call, but not
-how much memory it may claim for bytes, memo entries or nested keys that are not there. So this is another interpreter,
-of the few instructions that containers and arrays need. It looks nothing up and calls nothing: the names of numpy's
-constructors stand for steps of its own, every other name is refused, and what it allocates is bounded by the bytes
-that it has read.
-
-The instructions are those of protocols 2 to 5, as ``pickletools`` describes them.
+A pickle is a program. The :class:`pickle.Unpickler` here finds nothing but stand-ins for numpy's constructors, which
+check what they are called with. What the instructions themselves could claim of memory and time is found out by
+looking through them before the first one is carried out.
 """
 
 from __future__ import annotations
 
 import math
+import pickle
+import pickletools
 import re
-import struct
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import IO, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any, cast
 
 import numpy as np
 
 from mmcl_bench.datasets.formats.archive import BadFile
 
-MAX_STEPS = 1 << 26
-"""Instructions in a pickle; the largest published one has about 10 million."""
+MAX_BYTES = 8 << 30
+"""Of a pickle; all clips of NTU RGB+D 120 take about 3 GB."""
 MAX_VALUES = 1 << 24
-"""Values that a pickle makes, marks or remembers; the largest published one has about 6 million."""
+"""Instructions in a pickle, each of which makes one value at most; the largest published one has about 10 million."""
+_MAX_KEY = 1000
 _MAX_NAME = 200
 _MAX_DIMENSIONS = 8
 _DTYPE = re.compile(r"[<>=|]?(?:f[248]|[iu][1248]|b1)")
-
-
-class _Name(Enum):
-    """What a pickle may ask for. Each is a step of this interpreter, not a function that is called."""
-
-    RECONSTRUCT = "numpy.core.multiarray._reconstruct"
-    SCALAR = "numpy.core.multiarray.scalar"
-    FROM_BUFFER = "numpy.core.numeric._frombuffer"
-    ARRAY = "numpy.ndarray"
-    DTYPE = "numpy.dtype"
-    ENCODE = "_codecs.encode"
-
-
-_NAMES: Mapping[tuple[str, str], _Name] = {
-    ("numpy.core.multiarray", "_reconstruct"): _Name.RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _Name.RECONSTRUCT,
-    ("numpy.core.multiarray", "scalar"): _Name.SCALAR,
-    ("numpy._core.multiarray", "scalar"): _Name.SCALAR,
-    ("numpy.core.numeric", "_frombuffer"): _Name.FROM_BUFFER,
-    ("numpy._core.numeric", "_frombuffer"): _Name.FROM_BUFFER,
-    ("numpy", "ndarray"): _Name.ARRAY,
-    ("numpy", "dtype"): _Name.DTYPE,
-    ("_codecs", "encode"): _Name.ENCODE,
-}
-
-
-@dataclass(frozen=True)
-class PickledArray:
-    """A numeric array that stays as it was pickled until it is asked for."""
-
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    _order: str
-    _content: bytes | str
-
-    @property
-    def n_bytes(self) -> int:
-        return len(self._content)
-
-    def values(self) -> np.ndarray:
-        """The array, read-only."""
-        content = self._content.encode("latin-1") if isinstance(self._content, str) else self._content
-        values = np.frombuffer(content, self.dtype).reshape(self.shape, order="F" if self._order == "F" else "C")
-        values.flags.writeable = False
-        return values
-
-
-@dataclass
-class _Dtype:
-    """A dtype; its byte order arrives after it was made."""
-
-    dtype: np.dtype[Any]
-
-
-@dataclass
-class _Array:
-    """An array that was announced; its content arrives after it was remembered."""
-
-    array: PickledArray | None = None
-
-
-@dataclass(frozen=True)
-class _Bytes:
-    """Bytes that protocol 2 has as a text, one character a byte. They stay so, lest all are in memory twice."""
-
-    text: str
+_PLAIN = frozenset(
+    "PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT "  # noqa: SIM905
+    "BINFLOAT UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 SHORT_BINBYTES BINBYTES BINBYTES8 BYTEARRAY8 "
+    "EMPTY_LIST LIST APPEND APPENDS EMPTY_DICT DICT SETITEM SETITEMS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
+    "PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD".split()
+)
+"""The instructions of plain data and arrays, in protocols 0 to 5, as :mod:`pickletools` calls them."""
+_PUTS = ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE")
+_GETS = ("GET", "BINGET", "LONG_BINGET")
+_KEYS = {"SETITEM": slice(1, 2), "SETITEMS": slice(1, None, 2), "DICT": slice(0, None, 2)}
+"""Which of the values that an instruction takes are keys."""
+_TEXT, _OBJECT = pickletools.pyunicode, pickletools.anyobject
 
 
 def load(file: IO[bytes], n_bytes: int) -> object:
@@ -104,396 +46,266 @@ def load(file: IO[bytes], n_bytes: int) -> object:
     All keys are strings. It takes about as much memory as the file is large. Raises :class:`BadFile` for anything else
     that a pickle can hold or ask for, and for one that is damaged.
     """
-    return _Machine(file, n_bytes).run()
+    if n_bytes > MAX_BYTES:
+        raise BadFile(f"is {n_bytes / 2**30:.1f} GiB large; more than {MAX_BYTES >> 30} GiB is refused")
+    start = file.tell()
+    try:
+        _check_instructions(file, n_bytes)
+        file.seek(start)
+        return _Unpickler(file).load()
+    except BadFile:
+        raise
+    except Exception as error:  # A damaged pickle can raise anything.
+        raise BadFile("is damaged, or holds something else than plain data and arrays of numbers") from error
 
 
-@dataclass
-class _Machine:
-    file: IO[bytes]
-    left: int
-    """Bytes that are still there."""
-    stack: list[Any] = field(default_factory=list)
-    """What stands above the last mark."""
-    below: list[list[Any]] = field(default_factory=list)
-    """The stacks below each mark."""
-    memo: dict[int, Any] = field(default_factory=dict)
-    n_values: int = 0
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module_name: str, global_name: str) -> object:
+        asked = f"{module_name}.{global_name}"
+        # Numpy 2 calls its core otherwise.
+        found = _STAND_INS.get(asked.replace("numpy._core.", "numpy.core."))
+        if found is None:
+            raise BadFile(
+                f"asks for {asked[:_MAX_NAME]!r}, which plain data and arrays do not need; do not trust this file"
+            )
+        return found
 
-    def run(self) -> object:
-        instructions = {code: getattr(self, name) for code, name in _INSTRUCTIONS.items()}
-        for _ in range(MAX_STEPS):
-            code = self.take(1)
-            if code == b".":
-                return self.result()
-            step = instructions.get(code)
-            if step is None:
-                raise BadFile(
-                    f"holds the pickle instruction {code!r}, which no plain data need; do not trust this file"
-                )
-            step()
-            if self.n_values > MAX_VALUES:
-                raise BadFile(f"holds more than {MAX_VALUES:,} values")
-        raise BadFile(f"holds more than {MAX_STEPS:,} pickle instructions")
 
-    def result(self) -> object:
-        if len(self.stack) != 1 or self.below:
-            raise _damaged("ends in the middle of a value")
-        return self.stack[0]
+class _Stateless:
+    """Has no state that a pickle could set. Without this method, a pickle could set any attribute."""
 
-    # Bytes
+    __slots__ = ()
 
-    def take(self, n: int) -> bytes:
-        """The next ``n`` bytes; nothing is allocated for bytes that are not there."""
-        if n > self.left:
+    def __setstate__(self, state: Any) -> None:
+        raise BadFile("sets the state of something that has none; do not trust this file")
+
+
+class _Constructor(_Stateless):
+    """What a pickle may call."""
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[..., object]) -> None:
+        self._make = make
+
+    def __call__(self, *arguments: Any) -> object:
+        return self._make(*arguments)
+
+
+class _Bytes(_Stateless):
+    """Bytes that protocols 0 to 2 have as a text, one character a byte. They stay so, lest all are in memory twice."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: Any, encoding: Any) -> None:
+        if type(text) is not str or encoding not in ("latin1", "latin-1"):
+            raise BadFile("is damaged: it has bytes of an unknown form")
+        self.text = text
+
+
+class _Dtype:
+    """A dtype of numbers; its byte order arrives as its state."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, code: Any, align: Any, copy: Any) -> None:
+        if type(code) is not str or not _DTYPE.fullmatch(code):
+            shown = code[:20] if type(code) is str else "of no name"
+            raise BadFile(f"holds an array of dtype {shown!r}; only numbers are read")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: Any) -> None:
+        """Takes numpy's (version, byte order, subarray, names, fields, ...)."""
+        if type(state) is not tuple or len(state) > 9 or any(part is not None for part in state[2:5]):
+            raise BadFile("holds an array of a dtype with parts; only numbers are read")
+        if (order := state[1]) not in ("<", ">", "=", "|"):
+            raise BadFile("is damaged: it has a dtype without a byte order")
+        self.dtype = self.dtype.newbyteorder(order)
+
+
+class PickledArray:
+    """A numeric array that stays as it was pickled until it is asked for; empty until its state arrives."""
+
+    __slots__ = ("_axes", "_content", "_stored", "dtype")
+
+    def __init__(self) -> None:
+        self.dtype: np.dtype[Any] = np.dtype("i1")
+        self._content: bytes | bytearray | str = b""
+        self._stored: tuple[int, ...] = (0,)
+        self._axes: tuple[int, ...] = (0,)
+
+    def __setstate__(self, state: Any) -> None:
+        """Takes numpy's (version, shape, dtype, whether in Fortran's order, content)."""
+        _, shape, dtype, fortran, content = state
+        self._fill(content, dtype, shape, "F" if fortran else "C")
+
+    def _fill(self, content: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> PickledArray:
+        """Takes what numpy's ``_frombuffer`` takes; ``axes`` are of the order K."""
+        if type(content) not in (bytes, bytearray, _Bytes) or type(dtype) is not _Dtype:
+            raise BadFile("holds an array of objects or of nothing; only numbers are read")
+        if type(shape) is not tuple or len(shape) > _MAX_DIMENSIONS or not all(map(_is_size, shape)):
+            raise BadFile("is damaged: it has an array of an impossible shape")
+        self.dtype, self._content = dtype.dtype, content.text if type(content) is _Bytes else content
+        if (claimed := math.prod(shape) * self.dtype.itemsize) != self.n_bytes:
+            raise BadFile(f"has an array that claims {claimed:,} bytes and holds {self.n_bytes:,}")
+        self._stored, self._axes = _arranged(shape, order, axes)
+        return self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self._stored[axis] for axis in self._axes)
+
+    @property
+    def n_bytes(self) -> int:
+        return len(self._content)
+
+    def values(self) -> np.ndarray:
+        """The array, read-only. Raises :class:`BadFile` when its content turns out to be damaged."""
+        content = self._content
+        try:
+            flat = np.frombuffer(content.encode("latin-1") if isinstance(content, str) else content, self.dtype)
+            values = flat.reshape(self._stored).transpose(self._axes)
+        except ValueError as error:
+            raise BadFile("is damaged: it has an array whose content is not one") from error
+        values.flags.writeable = False
+        return values
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 40
+
+
+def _arranged(shape: tuple[int, ...], order: Any, axes: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The shape in C's order of what an array holds, and which of its axes comes where."""
+    in_order = tuple(range(len(shape)))
+    if order == "C":
+        return shape, in_order
+    if order == "F":
+        return shape[::-1], in_order[::-1]
+    if order != "K" or type(axes) is not tuple or len(axes) != len(shape):
+        raise BadFile("is damaged: it has an array of an unknown order")
+    return shape, tuple(in_order.index(axis) for axis in axes)
+
+
+def _announced(kind: Any, shape: Any, code: Any) -> PickledArray:
+    """An array whose content comes as its state."""
+    if kind is not _STAND_INS["numpy.ndarray"]:
+        raise BadFile("is damaged: it announces something that is no array")
+    return PickledArray()
+
+
+def _from_buffer(*described: Any) -> PickledArray:
+    return PickledArray()._fill(*described)
+
+
+def _number(dtype: Any, content: Any) -> object:
+    return PickledArray()._fill(content, dtype, (), "C").values()[()].item()
+
+
+_STAND_INS: Mapping[str, _Stateless] = {
+    "numpy.ndarray": _Stateless(),
+    "numpy.dtype": _Constructor(_Dtype),
+    "numpy.core.multiarray._reconstruct": _Constructor(_announced),
+    "numpy.core.multiarray.scalar": _Constructor(_number),
+    "numpy.core.numeric._frombuffer": _Constructor(_from_buffer),
+    "_codecs.encode": _Constructor(_Bytes),
+    # Protocols 0 to 2 have no other way to say that there are no bytes.
+    "__builtin__.bytes": _Constructor(lambda: b""),
+}
+
+
+# Looking through the instructions
+
+
+class _Bounded:
+    """The next ``n_bytes`` of a file. Nothing is allocated for bytes that are not there."""
+
+    def __init__(self, file: IO[bytes], n_bytes: int) -> None:
+        self._file, self._n_bytes, self._left = file, n_bytes, n_bytes
+
+    def read(self, n: int) -> bytes:
+        if n > self._left:
             raise BadFile("is cut short")
-        taken = self.file.read(n)
-        if len(taken) != n:
-            raise BadFile("is cut short")
-        self.left -= n
+        self._left -= n
+        return self._file.read(n)
+
+    def readline(self) -> bytes:
+        line = self._file.readline(self._left)
+        self._left -= len(line)
+        return line
+
+    def tell(self) -> int:
+        return self._n_bytes - self._left
+
+
+def _instructions(file: IO[bytes], n_bytes: int) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int]]:
+    """Each instruction with its argument, None for one without, and its place."""
+    found = pickletools.genops(cast(Any, _Bounded(file, n_bytes)))
+    return cast(Iterator[tuple[pickletools.OpcodeInfo, Any, int]], found)
+
+
+def _check_instructions(file: IO[bytes], n_bytes: int) -> None:
+    """Raises :class:`BadFile` for instructions that plain data do not need, and for those that claim too much."""
+    kinds = _Kinds()
+    previous = frame_end = 0
+    for number, (opcode, argument, position) in enumerate(_instructions(file, n_bytes)):
+        if number == MAX_VALUES:
+            raise BadFile(f"holds more than {MAX_VALUES:,} values")
+        if opcode.name not in _PLAIN:
+            raise BadFile(
+                f"holds the pickle instruction {opcode.name}, which no plain data need; do not trust this file"
+            )
+        if opcode.name == "PROTO" and argument > 5:
+            raise BadFile(f"is a pickle of protocol {argument}; 0 to 5 can be read")
+        # The unpickler skips what is left of a frame when an instruction goes beyond it, so it would see others.
+        if previous < frame_end < position or (opcode.name == "FRAME" and position < frame_end):
+            raise BadFile("is damaged: it has a frame that ends within an instruction")
+        if opcode.name == "FRAME":
+            frame_end = position + 9 + argument
+        previous = position
+        kinds.follow(opcode, argument)
+    if frame_end > n_bytes:
+        raise BadFile("is cut short")
+
+
+class _Kinds:
+    """Follows of what kind the values on the stack and in the memo are, in the words of :mod:`pickletools`."""
+
+    def __init__(self) -> None:
+        self.stack: list[pickletools.StackObject] = []
+        self.marks: list[int] = []
+        self.memo: list[pickletools.StackObject] = []
+
+    def follow(self, opcode: pickletools.OpcodeInfo, argument: Any) -> None:
+        """What an instruction does. Raises :class:`BadFile` for keys and states that could be misused."""
+        if opcode.name == "MARK":
+            self.marks.append(len(self.stack))
+        elif opcode.name in _PUTS:
+            number = len(self.memo) if argument is None else argument
+            if not 0 <= number <= len(self.memo):  # The unpickler makes room for all numbers up to this one.
+                raise BadFile("is damaged: it remembers values out of order")
+            self.memo[number : number + 1] = [self.stack[-1]]
+        elif opcode.name in _GETS:
+            self.stack.append(self.memo[argument])
+        else:
+            self._check(opcode.name, self._take(opcode.stack_before))
+            is_long = argument is not None and opcode.stack_after == [_TEXT] and len(argument) > _MAX_KEY
+            self.stack += [_OBJECT] if is_long else opcode.stack_after
+
+    def _take(self, kinds: list[pickletools.StackObject]) -> list[pickletools.StackObject]:
+        """Takes values from the stack: so many, or all above the last mark and so many below it."""
+        start = len(self.stack) - len(kinds)
+        if pickletools.markobject in kinds:
+            start = self.marks.pop() - kinds.index(pickletools.markobject)
+        taken = self.stack[start:]
+        del self.stack[start:]
         return taken
 
-    def take_number(self, form: str) -> Any:
-        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
-
-    def take_line(self) -> str:
-        line = self.file.readline(min(_MAX_NAME, self.left))
-        self.left -= len(line)
-        if not line.endswith(b"\n"):
-            raise _damaged("has a name without an end")
-        return _text(line[:-1])
-
-    # The stack
-
-    def push(self, value: object) -> None:
-        self.n_values += 1
-        self.stack.append(value)
-
-    def pop(self) -> Any:
-        if not self.stack:
-            raise _damaged("takes a value that is not there")
-        return self.stack.pop()
-
-    def pop_above_mark(self) -> list[Any]:
-        if not self.below:
-            raise _damaged("takes values that are not there")
-        above, self.stack = self.stack, self.below.pop()
-        return above
-
-    def top(self, kind: type) -> Any:
-        if not self.stack or type(self.stack[-1]) is not kind:
-            raise _damaged(f"has no {kind.__name__} where one should be")
-        return self.stack[-1]
-
-    # Instructions without an effect of their own
-
-    def protocol(self) -> None:
-        number = self.take_number("B")
-        if not 2 <= number <= 5:
-            raise BadFile(f"is a pickle of protocol {number}; 2 to 5 can be read")
-
-    def frame(self) -> None:
-        self.take_number("<Q")
-
-    def mark(self) -> None:
-        self.n_values += 1
-        self.below.append(self.stack)
-        self.stack = []
-
-    # Plain values
-
-    def none(self) -> None:
-        self.push(None)
-
-    def true(self) -> None:
-        self.push(True)
-
-    def false(self) -> None:
-        self.push(False)
-
-    def int1(self) -> None:
-        self.push(self.take_number("B"))
-
-    def int2(self) -> None:
-        self.push(self.take_number("<H"))
-
-    def int4(self) -> None:
-        self.push(self.take_number("<i"))
-
-    def long1(self) -> None:
-        self.push(int.from_bytes(self.take(self.take_number("B")), "little", signed=True))
-
-    def float8(self) -> None:
-        self.push(self.take_number(">d"))
-
-    def text1(self) -> None:
-        self.push(_text(self.take(self.take_number("B"))))
-
-    def text4(self) -> None:
-        self.push(_text(self.take(self.take_number("<I"))))
-
-    def text8(self) -> None:
-        self.push(_text(self.take(self.take_number("<Q"))))
-
-    def bytes1(self) -> None:
-        self.push(self.take(self.take_number("B")))
-
-    def bytes4(self) -> None:
-        self.push(self.take(self.take_number("<I")))
-
-    def bytes8(self) -> None:
-        self.push(self.take(self.take_number("<Q")))
-
-    # Containers
-
-    def empty_list(self) -> None:
-        self.push([])
-
-    def empty_dict(self) -> None:
-        self.push({})
-
-    def empty_tuple(self) -> None:
-        self.push(())
-
-    def tuple_(self) -> None:
-        self.push(tuple(self.pop_above_mark()))
-
-    def tuple1(self) -> None:
-        self.push((self.pop(),))
-
-    def tuple2(self) -> None:
-        second, first = self.pop(), self.pop()
-        self.push((first, second))
-
-    def tuple3(self) -> None:
-        third, second, first = self.pop(), self.pop(), self.pop()
-        self.push((first, second, third))
-
-    def append(self) -> None:
-        value = self.pop()
-        self.top(list).append(value)
-
-    def appends(self) -> None:
-        values = self.pop_above_mark()
-        self.top(list).extend(values)
-
-    def set_item(self) -> None:
-        value, key = self.pop(), self.pop()
-        self.store([key], [value])
-
-    def set_items(self) -> None:
-        items = self.pop_above_mark()
-        if len(items) % 2:
-            raise _damaged("has a key without a value")
-        self.store(items[::2], items[1::2])
-
-    def store(self, keys: list[Any], values: list[Any]) -> None:
-        # A key of nested tuples can take for ever to be hashed.
-        if not all(type(key) is str for key in keys):
-            raise BadFile("has a key that is no text")
-        self.top(dict).update(zip(keys, values, strict=True))
-
-    # The memo
-
-    def put1(self) -> None:
-        self.remember(self.take_number("B"))
-
-    def put4(self) -> None:
-        self.remember(self.take_number("<I"))
-
-    def memoize(self) -> None:
-        self.remember(len(self.memo))
-
-    def remember(self, key: int) -> None:
-        if not self.stack:
-            raise _damaged("remembers a value that is not there")
-        self.n_values += 1
-        self.memo[key] = self.stack[-1]
-
-    def get1(self) -> None:
-        self.recall(self.take_number("B"))
-
-    def get4(self) -> None:
-        self.recall(self.take_number("<I"))
-
-    def recall(self, key: int) -> None:
-        if key not in self.memo:
-            raise _damaged("recalls a value that it never had")
-        value = self.memo[key]
-        self.push(value.array if isinstance(value, _Array) and value.array else value)
-
-    # Names and what stands for their calls
-
-    def name(self) -> None:
-        module, name = self.take_line(), self.take_line()
-        self.push(_known(module, name))
-
-    def name_from_stack(self) -> None:
-        name, module = self.pop(), self.pop()
-        if type(module) is not str or type(name) is not str:
-            raise _damaged("has a name that is no text")
-        self.push(_known(module, name))
-
-    def call(self) -> None:
-        arguments, function = self.pop(), self.pop()
-        if type(function) is not _Name or function not in _CALLS or type(arguments) is not tuple:
-            raise BadFile("calls something that is no function; do not trust this file")
-        self.push(_CALLS[function](arguments))
-
-    def build(self) -> None:
-        state = self.pop()
-        made = self.pop()
-        if type(made) is _Dtype:
-            made.dtype = _ordered(made.dtype, state)
-            self.stack.append(made)
-        elif type(made) is _Array and made.array is None:
-            made.array = _filled(state)
-            self.stack.append(made.array)
-        else:
+    def _check(self, name: str, taken: list[pickletools.StackObject]) -> None:
+        # Other keys can take for ever to hash or to compare.
+        if name in _KEYS and any(kind is not _TEXT for kind in taken[_KEYS[name]]):
+            raise BadFile("has a key that is no short text")
+        if name == "BUILD" and taken[0] is not _OBJECT:
             raise BadFile("sets the state of something that has none; do not trust this file")
-
-
-_INSTRUCTIONS: Mapping[bytes, str] = {
-    b"\x80": "protocol",
-    b"\x95": "frame",
-    b"(": "mark",
-    b"N": "none",
-    b"\x88": "true",
-    b"\x89": "false",
-    b"K": "int1",
-    b"M": "int2",
-    b"J": "int4",
-    b"\x8a": "long1",
-    b"G": "float8",
-    b"\x8c": "text1",
-    b"X": "text4",
-    b"\x8d": "text8",
-    b"C": "bytes1",
-    b"B": "bytes4",
-    b"\x8e": "bytes8",
-    b"\x96": "bytes8",
-    b"]": "empty_list",
-    b"}": "empty_dict",
-    b")": "empty_tuple",
-    b"t": "tuple_",
-    b"\x85": "tuple1",
-    b"\x86": "tuple2",
-    b"\x87": "tuple3",
-    b"a": "append",
-    b"e": "appends",
-    b"s": "set_item",
-    b"u": "set_items",
-    b"q": "put1",
-    b"r": "put4",
-    b"\x94": "memoize",
-    b"h": "get1",
-    b"j": "get4",
-    b"c": "name",
-    b"\x93": "name_from_stack",
-    b"R": "call",
-    b"b": "build",
-}
-
-
-def _text(content: bytes) -> str:
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _damaged("has a text that is not UTF-8") from error
-
-
-def _known(module: str, name: str) -> _Name:
-    known = _NAMES.get((module, name))
-    if known is None:
-        asked = f"{module}.{name}"[:_MAX_NAME]
-        raise BadFile(f"asks for {asked!r}, which plain data and arrays do not need; do not trust this file")
-    return known
-
-
-def _announced(arguments: tuple[Any, ...]) -> _Array:
-    if len(arguments) != 3 or arguments[0] is not _Name.ARRAY:
-        raise _damaged("announces something that is no array")
-    return _Array()
-
-
-def _dtype(arguments: tuple[Any, ...]) -> _Dtype:
-    code = arguments[0] if arguments else None
-    if type(code) is not str or not _DTYPE.fullmatch(code):
-        shown = code[:20] if isinstance(code, str) else "of no name"
-        raise BadFile(f"holds an array of dtype {shown!r}; only numbers are read")
-    return _Dtype(np.dtype(code))
-
-
-def _ordered(dtype: np.dtype[Any], state: Any) -> np.dtype[Any]:
-    """The dtype in the byte order of its state: (version, order, subarray, names, fields, ...)."""
-    if type(state) is not tuple or not 5 <= len(state) <= 9 or any(part is not None for part in state[2:5]):
-        raise BadFile("holds an array of a dtype with parts; only numbers are read")
-    order = state[1]
-    if type(order) is not str or order not in ("<", ">", "=", "|"):
-        raise _damaged("has a dtype without a byte order")
-    return np.dtype(order + dtype.str[1:])
-
-
-def _filled(state: Any) -> PickledArray:
-    """The array of a state (version, shape, dtype, whether in Fortran's order, content)."""
-    if type(state) is not tuple or len(state) != 5 or type(state[3]) is not bool:
-        raise _damaged("has an array of an unknown form")
-    _, shape, dtype, fortran, content = state
-    return _array(dtype, shape, "F" if fortran else "C", content)
-
-
-def _from_buffer(arguments: tuple[Any, ...]) -> PickledArray:
-    if len(arguments) != 4 or arguments[3] not in ("C", "F"):
-        raise _damaged("has an array of an unknown form")
-    content, dtype, shape, order = arguments
-    return _array(dtype, shape, order, content)
-
-
-def _scalar(arguments: tuple[Any, ...]) -> object:
-    if len(arguments) != 2:
-        raise _damaged("has a number of an unknown form")
-    return _array(arguments[0], (), "C", arguments[1]).values()[()].item()
-
-
-def _encoded(arguments: tuple[Any, ...]) -> _Bytes:
-    """Protocol 2 has no bytes: they are a text to encode as Latin-1."""
-    if len(arguments) != 2 or type(arguments[0]) is not str or arguments[1] not in ("latin1", "latin-1"):
-        raise _damaged("has bytes of an unknown form")
-    return _Bytes(arguments[0])
-
-
-def _array(dtype: Any, shape: Any, order: str, content: Any) -> PickledArray:
-    if type(dtype) is not _Dtype:
-        raise _damaged("has an array without a dtype")
-    if type(content) is _Bytes:
-        content = _one_character_a_byte(content.text)
-    elif type(content) is not bytes:
-        raise BadFile("holds an array of objects or of nothing; only numbers are read")
-    if type(shape) is not tuple or len(shape) > _MAX_DIMENSIONS:
-        raise _damaged("has an array without a shape")
-    if not all(type(size) is int and 0 <= size < 1 << 40 for size in shape):
-        raise _damaged("has an array with a side of impossible length")
-    claimed = math.prod(shape) * dtype.dtype.itemsize
-    if claimed != len(content):
-        raise BadFile(f"has an array that claims {claimed:,} bytes and holds {len(content):,}")
-    return PickledArray(dtype.dtype, shape, order, content)
-
-
-def _one_character_a_byte(text: str) -> str:
-    try:
-        text.encode("latin-1")
-    except UnicodeEncodeError as error:
-        raise _damaged("has bytes above 255") from error
-    return text
-
-
-def _damaged(how: str) -> BadFile:
-    return BadFile(f"is damaged: it {how}")
-
-
-_CALLS: Mapping[_Name, Callable[[tuple[Any, ...]], object]] = {
-    _Name.RECONSTRUCT: _announced,
-    _Name.SCALAR: _scalar,
-    _Name.FROM_BUFFER: _from_buffer,
-    _Name.DTYPE: _dtype,
-    _Name.ENCODE: _encoded,
-}
+        if name == "STOP" and (self.stack or self.marks):
+            raise BadFile("is damaged: it ends in the middle of a value")

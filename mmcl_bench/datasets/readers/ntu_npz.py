@@ -9,7 +9,6 @@ ever read whole: rows of a stored array are read where they lie, those of a defl
 from __future__ import annotations
 
 import math
-import stat
 import struct
 import zipfile
 import zlib
@@ -118,14 +117,7 @@ class Npz(Archive):
             raise BadFile("is damaged: its checksum is wrong, and which clips that touches cannot be told") from error
 
     def _read_header(self, name: str) -> NpyArray:
-        member = self._archive.zip.getinfo(name)
-        mode = member.external_attr >> 16
-        if stat.S_IFMT(mode) and not stat.S_ISREG(mode):
-            raise BadFile("is a link or another thing that is no plain file")
-        if member.flag_bits & 0x1:
-            raise BadFile("is encrypted")
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise BadFile("is packed by another method than deflate")
+        member = self._archive.member(name)
         try:
             with self._archive.zip.open(member) as stream:
                 return _described(member, stream)

@@ -1,7 +1,7 @@
 """NTU RGB+D 60 and 120 as pyskl publishes them: one pickle with the denoised 3D joints of all clips.
 
 Layout of the file: ``tools/data/README.md`` and ``tools/data/ntu_preproc.py`` of kennymckormick/pyskl. It is read
-without unpickling, see :mod:`mmcl_bench.datasets.formats.restricted_pickle`.
+by a restricted unpickler, see :mod:`mmcl_bench.datasets.formats.restricted_pickle`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from mmcl_bench.skeleton.dense import tracks_of
 
 N_JOINTS = 25
 _SAMPLE = re.compile(r"S(?P<setup>\d{3})C(?P<camera>\d{3})P(?P<subject>\d{3})R\d{3}A(?P<action>\d{3})", re.ASCII)
-_PICKLE_MARK = b"\x80"
+_FIRST_BYTES = b"\x80(}"
+"""Of a pickled dict, from protocol 2 on, and in protocols 0 and 1."""
 _LONGEST_NAME = 100
 
 
@@ -85,7 +86,8 @@ class _Pyskl(Reader):
     def units(self, archive: Archive) -> list[Unit]:
         file = _opened(archive).file
         file.seek(0)
-        if file.read(1) != _PICKLE_MARK:
+        first = file.read(1)
+        if not first or first not in _FIRST_BYTES:
             raise UserError(f"{archive.source}: not {self.title}: no pickle like {self.published}; see {self.homepage}")
         return [Unit(archive.source.name)]
 
