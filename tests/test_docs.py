@@ -70,7 +70,7 @@ def run_snippets(page: Path, data_root: Path) -> dict[str, Any]:
         bodies, n_frames = [dataset.bodies(row) for row in range(3)], dataset.index["n_frames"][:3].tolist()
         module.__dict__["clips"] = ClipView(bodies, n_frames, dataset.card.layout)
     if page.stem == "training":
-        network = BACKBONES.get("ctr-gcn").build(KINECT_V2, n_classes=60, n_bodies=2)
+        network = BACKBONES.get("ctr-gcn")(KINECT_V2, n_classes=60, n_bodies=2)
         torch.save({f"module.{name}": value for name, value in network.state_dict().items()}, "ntu60-xsub-joint.pt")
     for source in snippets(page):
         if "onnxruntime" not in source or importlib.util.find_spec("onnx") is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,15 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from mmcl_bench.comparing import paired as comparing
-from mmcl_bench.comparing.paired import compare
-from mmcl_bench.comparing.records import Comparison, Entry, Leaderboard
-from mmcl_bench.comparing.sides import find_side
+from mmcl_bench.comparing import sides
+from mmcl_bench.comparing.paired import _taken, compare
+from mmcl_bench.comparing.records import Comparison, Entry, Leaderboard, Sheet, Side
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.evaluation.statistics import holm
 from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.results.groups import matches
-from mmcl_bench.results.store import Stored, write_result
-from mmcl_bench.running.foreign import ForeignRun, ScoredTask, read_score_file
+from mmcl_bench.results.store import Stored, stored_results, write_result
+from mmcl_bench.running.foreign import ForeignRun, ScoredTask, entry_of_scores, read_score_file
 from stored_jobs import leaderboard, stored_job
 
 TASK = "supervised/nw-ucla[split=x-view]"
@@ -72,13 +72,17 @@ def root(judges: dict[str, ScoredTask], tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
+def find_side(text: str, root: Path, task: str = "*", data_root: Path | None = None) -> Side:
+    """As ``mmcl-bench compare`` finds it."""
+    return sides.find_side(text, root, task, partial(entry_of_scores, task=task, data_root=data_root))
+
+
 def compared(a: str, b: str, root: Path, task: str = "*", metric: str | None = None) -> Comparison:
-    sides = find_side(a, root, task), find_side(b, root, task)
-    return compare(*sides, (a, b), metric, RESAMPLES)
+    return compare(find_side(a, root, task), find_side(b, root, task), (a, b), metric, RESAMPLES)
 
 
 def runs_of(root: Path, name: str, split: str) -> list[Stored]:
-    found = [stored for stored in comparing.stored_results(root) if stored.result.method.name == name]
+    found = [stored for stored in stored_results(root) if stored.result.method.name == name]
     return [stored for stored in found if stored.result.task.split == split]
 
 
@@ -203,12 +207,12 @@ class TestOtherSides:
         (whole,) = compare(a, b, ("a", "b"), resamples=RESAMPLES).tasks
 
         def turned(entry: Entry, keep: int) -> Entry:
-            def sheets() -> list[comparing.Sheet]:
+            def sheets() -> list[Sheet]:
                 return [
-                    comparing.Sheet(
+                    Sheet(
                         s.seed,
                         s.sample_ids[::-1][:keep],
-                        comparing._taken(s.scored, np.arange(len(s.scored))[::-1][:keep]),
+                        _taken(s.scored, np.arange(len(s.scored))[::-1][:keep]),
                     )
                     for s in entry.sheets()
                 ]
@@ -292,7 +296,7 @@ class TestClassSplits:
 
 def board(root: Path, folder: Path, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    stored = list(comparing.stored_results(root))
+    stored = list(stored_results(root))
     frame = leaderboard(stored)
     frame.to_csv(folder / name, index=False)
     return folder / name
