@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mmcl_bench.evaluation.metrics import METRICS, Scored
 from mmcl_bench.evaluation.statistics import bootstrap_interval
+from mmcl_bench.report.tables import frame_of, leaderboard_rows
+from mmcl_bench.results.groups import newest, unlimited
 from mmcl_bench.results.records import Figure, MethodRecord, Oracle, Provenance, Result, Selection, TaskRecord
 from mmcl_bench.results.store import Embeddings, Stored, write_embeddings, write_result, write_scores
 
@@ -53,6 +56,8 @@ def stored_job(
     parameters: Mapping[str, str] | None = None,
     preset: str = "quick",
     dirty: bool | None = False,
+    version: int = 1,
+    method_version: int = 1,
 ) -> Stored:
     labels = np.arange(n_test) % len(classes) if labels is None else labels
     if scores is None:
@@ -62,9 +67,10 @@ def stored_job(
     seen = np.arange(len(classes)) < len(classes) - n_unseen if family == "zero-shot" else np.ones(len(classes), bool)
     scored = Scored(scores, labels, seen, calibration=0.05 if family == "zero-shot" else 0.0)
     metrics = metrics or _METRICS[family]
-    identity = f"{family}/{name}@1"
+    identity = f"{family}/{name}@{version}"
     job = {"task": identity, "hash": task_hash, "method": method, "settings": dict(settings or {}), "seed": seed}
     job |= {"preset": preset} if preset != "quick" else {}
+    job |= {"method_version": method_version} if method_version > 1 else {}
     job_hash = hashlib.sha256(json.dumps({**job, "limit": limit, "data": fingerprint}).encode()).hexdigest()
     folder = root / "jobs" / f"job-{job_hash[:16]}"
     files = write_scores(folder, scored.scores, [f"clip-{at}" for at in range(len(labels))], labels)
@@ -77,7 +83,7 @@ def stored_job(
             hash=task_hash,
             family=family,
             name=name,
-            version=1,
+            version=version,
             title=f"A {family} task on toy clips",
             datasets=datasets,
             split=split,
@@ -89,7 +95,7 @@ def stored_job(
         ),
         method=MethodRecord(
             name=method,
-            version=1,
+            version=method_version,
             summary="a method that knows a part of the answer",
             preset=preset,
             settings=dict(settings or {}),
@@ -132,6 +138,11 @@ def stored_job(
         files=files,
     )
     return write_result(folder, result)
+
+
+def leaderboard(stored: Iterable[Stored]) -> pd.DataFrame:
+    """The leaderboard that a report makes of jobs."""
+    return frame_of(leaderboard_rows(newest(unlimited(stored))))
 
 
 def _figure(name: str, scored: Scored) -> Figure:

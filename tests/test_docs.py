@@ -1,4 +1,4 @@
-"""What the README, CONTRIBUTING and the pages in docs/ say works: every command in them is run.
+"""What the README, CONTRIBUTING and the pages in docs/ say works: every command and Python snippet in them is run.
 
 Commands that read a published set are given the tiny synthetic one of ``tests/published``; commands that train are
 given a synthetic stand-in, and run for one epoch on a few clips.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import typer
@@ -32,6 +34,7 @@ from mmcl_bench.encoders import ENCODERS
 from mmcl_bench.methods import METHODS
 from mmcl_bench.nn import BACKBONES
 from mmcl_bench.protocols.catalogue import load_task
+from mmcl_bench.protocols.problem import ClipView
 from mmcl_bench.results.records import Result
 from mmcl_bench.running.jobs import make_job
 from mmcl_bench.running.runner import RunSite, run_job
@@ -49,6 +52,30 @@ def commands(page: Path) -> list[list[str]]:
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     parts = [part.strip() for line in lines for part in line.split("&&")]
     return [shlex.split(part, comments=True)[1:] for part in parts if part.startswith("mmcl-bench ")]
+
+
+def snippets(page: Path) -> list[str]:
+    """The page's Python blocks."""
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def run_snippets(page: Path, data_root: Path) -> dict[str, Any]:
+    """What the snippets of a page define, run one after the other in the working directory, with what they take as
+    given: scores, clips or a released checkpoint of the reader's own."""
+    module = ModuleType("my_package")
+    if page.stem == "score":
+        module.__dict__.update(names=["a", "b"], logits=np.zeros((2, 10), dtype=np.float32))
+    if page.stem == "predict":
+        dataset = SkeletonDataset.open(data_root / "nw-ucla")
+        bodies, n_frames = [dataset.bodies(row) for row in range(3)], dataset.index["n_frames"][:3].tolist()
+        module.__dict__["clips"] = ClipView(bodies, n_frames, dataset.card.layout)
+    if page.stem == "training":
+        network = BACKBONES.get("ctr-gcn")(KINECT_V2, n_classes=60, n_bodies=2)
+        torch.save({f"module.{name}": value for name, value in network.state_dict().items()}, "ntu60-xsub-joint.pt")
+    for source in snippets(page):
+        if "onnxruntime" not in source or importlib.util.find_spec("onnx") is not None:
+            exec(source, module.__dict__)  # noqa: S102 - our own page
+    return module.__dict__
 
 
 def test_the_readme_has_the_two_commands_of_a_newcomer() -> None:
@@ -78,7 +105,7 @@ class Reader:
         elif any((self.prepared / word / CARD).is_file() for word in words if word not in READERS):
             root = self.prepared
         else:
-            root = self._toys_of(words)
+            root = self.toys_of(words)
         if words[:2] == ["data", "show"]:
             words = [*words[:3], self._sample(root / words[2]), *words[4:]]
         if words[0] in ("run", "fuse"):
@@ -115,7 +142,7 @@ class Reader:
         (source,) = folder.iterdir()
         return [*words[:at], str(source), *words[at + 1 :]]
 
-    def _toys_of(self, words: list[str]) -> Path:
+    def toys_of(self, words: list[str]) -> Path:
         named = {word for word in words if word in READERS} or {"synth60", "nw-ucla"}
         for name in named:
             if not (self.toys / name).is_dir():
@@ -127,24 +154,26 @@ class Reader:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_command_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_and_snippet_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MMCL_BENCH_RESULTS", str(tmp_path / "results"))
     monkeypatch.setenv("MMCL_BENCH_DATA", str(tmp_path / "toys"))
+    shutil.copytree(ROOT / "results", tmp_path / "results", ignore=shutil.ignore_patterns("jobs"))
     for card in re.findall(r"```toml\n(family = .*?)```", page.read_text(), flags=re.DOTALL):
         (tmp_path / "my-card.toml").write_text(card)
     reader = Reader(tmp_path)
     for words in commands(page):
         print("mmcl-bench", *words)  # shown by pytest when it fails
         reader.type(words, monkeypatch)
+    if snippets(page):
+        toys = reader.toys_of([])
+        monkeypatch.setenv("MMCL_BENCH_DATA", str(toys))
+        run_snippets(page, toys)
 
 
 def example(page: str) -> dict[str, Any]:
-    """What the one Python block of a page defines."""
-    (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), flags=re.DOTALL)
-    module = ModuleType("my_package")
-    exec(source, module.__dict__)  # noqa: S102 - our own page
-    return module.__dict__
+    """What the Python blocks of a page define."""
+    return run_snippets(ROOT / "docs" / page, Path())
 
 
 def run_of(task: str, method: str, data_root: Path, results: Path, **settings: str) -> Result:
@@ -215,10 +244,7 @@ def test_the_pages_build_without_a_broken_link(tmp_path: Path) -> None:
 
 
 def test_the_released_checkpoint_of_the_training_page_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), flags=re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    network = BACKBONES.get("ctr-gcn")(KINECT_V2, n_classes=60, n_bodies=2)
-    torch.save({f"module.{name}": value for name, value in network.state_dict().items()}, "ntu60-xsub-joint.pt")
-    scope: dict[str, Any] = {}
-    exec(source, scope)  # noqa: S102 - our own page
-    assert torch.equal(scope["network"].fc.weight, network.fc.weight)
+    network = example("training.md")["network"]
+    released = torch.load("ntu60-xsub-joint.pt", weights_only=True)
+    assert torch.equal(network.fc.weight, released["module.fc.weight"])

@@ -99,7 +99,8 @@ def check(
         raise UserError("--fresh, --seeds, --workers and --threads say what is run and how; give --rerun with them")
 
     from mmcl_bench.comparing import gate, gate_report
-    from mmcl_bench.comparing.baseline import Baseline, matches
+    from mmcl_bench.comparing.baseline import Baseline
+    from mmcl_bench.results.groups import matches
 
     whole = Baseline.read(baseline)
     rows = [row for row in whole.rows if matches(row.task, task)]
@@ -143,7 +144,7 @@ def check(
 
 def _of_suite(rows: Sequence[Row], suite: str, pattern: str, data_root: Path | None) -> tuple[list[Row], list[str]]:
     """The rows whose jobs a suite names, on tasks like the pattern; and the names of those that the baseline lacks."""
-    from mmcl_bench.comparing.baseline import matches, unversioned
+    from mmcl_bench.results.groups import matches, unversioned
     from mmcl_bench.running.suites import load_suite
 
     known = {key: row for row in rows if (key := _job_key(row)) is not None}
@@ -163,9 +164,9 @@ def _of_suite(rows: Sequence[Row], suite: str, pattern: str, data_root: Path | N
 def _job_key(row: Row) -> tuple[str, str, str, str] | None:
     """Task, method, preset and settings of the jobs that the row's command makes now, when its preset may be another;
     None where it makes none."""
-    from mmcl_bench.comparing.baseline import unversioned
     from mmcl_bench.core.settings import setting_text
     from mmcl_bench.methods import METHODS
+    from mmcl_bench.results.groups import unversioned
     from mmcl_bench.running.jobs import settings_of
 
     overrides = {name: setting_text(value) for name, value in row.overrides.items()}

@@ -277,9 +277,9 @@ def _title(task: TaskComparison) -> str:
 
 
 def _setting(task: TaskComparison) -> str:
-    if task.headline.startswith("zsl_"):
-        return "said among unseen classes"
-    return "said among all classes"
+    from mmcl_bench.evaluation.metrics import METRICS
+
+    return f"said among {METRICS.get(task.headline).contest} classes"
 
 
 def _points(text: Any, value: float, low: float, high: float) -> str:

@@ -53,6 +53,7 @@ def report(
                 "figures_on_page": summary.n_page_figures,
                 "jobs": summary.n_jobs,
                 "limited": summary.n_limited,
+                "older": summary.n_older,
                 "damaged": list(map(str, summary.damaged)),
             }
         )
@@ -62,4 +63,5 @@ def report(
     typer.echo(f"{reports / 'tables'}: {len(summary.tables)} files")
     typer.echo(f"{reports / 'figures'}: {len(summary.figures)} files of {summary.n_page_figures} figures on the page")
     left_out = f", {summary.n_limited} smoke runs with --limit left out" if summary.n_limited else ""
+    left_out += f", {summary.n_older} of older versions left out" if summary.n_older else ""
     typer.echo(f"from {summary.n_jobs} jobs{left_out}")

@@ -7,11 +7,9 @@ seed had right, packed to bits, so that a later run can be compared sample by sa
 from __future__ import annotations
 
 import base64
-import fnmatch
 import hashlib
 import json
 import math
-import re
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -23,12 +21,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import write_atomically
-from mmcl_bench.evaluation.metrics import METRICS
-from mmcl_bench.results.groups import Group, group_jobs, unlimited
+from mmcl_bench.evaluation.metrics import METRICS, ShareRight
+from mmcl_bench.results.groups import Group, group_jobs, matches, unlimited, unversioned
 from mmcl_bench.results.store import SCORES, Stored
 
 SCHEMA = 1
-BASELINE = "baseline.json"
 EMBEDDED_AT_MOST = 2**16
 """Test samples up to which the right ones are kept: 8 KiB a seed, before they are packed."""
 FEWEST_SEEDS = 2
@@ -189,19 +186,6 @@ class Baseline(_Record):
         text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, lambda draft: draft.write_text(text, encoding="utf-8", newline=""))
-
-
-def unversioned(identity: str) -> str:
-    """A task's identity without its version."""
-    return re.sub(r"@\d+", "", identity, count=1)
-
-
-def matches(identity: str, pattern: str) -> bool:
-    """Whether a glob names the task: with or without its version, and with or without its brackets."""
-    bare = unversioned(identity)
-    names = {identity, bare, identity.partition("[")[0], bare.partition("[")[0]}
-    # Brackets stand for themselves: in identities they are no sets of letters.
-    return any(fnmatch.fnmatchcase(name, pattern.replace("[", "[[]")) for name in names)
 
 
 def rows_of(stored: Sequence[Stored], pattern: str = "*", allow_dirty: bool = False) -> list[Row]:
@@ -372,7 +356,7 @@ def _right(job: Stored) -> np.ndarray | None:
     """bool (n,), for each counted sample whether the main metric has it right; None where that is not kept."""
     metric, scored = METRICS.get(job.result.task.main_metric), job.scored()
     counted = metric.counted(scored)
-    if metric.right is None or counted.sum() > EMBEDDED_AT_MOST:
+    if not isinstance(metric, ShareRight) or counted.sum() > EMBEDDED_AT_MOST:
         return None
     right: np.ndarray = metric.right(scored)[counted]
     return right

@@ -24,9 +24,8 @@ from mmcl_bench.comparing.records import (
     TaskComparison,
 )
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.registry import unknown
 from mmcl_bench.core.seeds import derive_seed
-from mmcl_bench.evaluation.metrics import METRICS, Metric, Scored, predictions
+from mmcl_bench.evaluation.metrics import METRICS, Metric, Scored, ShareRight, require_metric
 from mmcl_bench.evaluation.statistics import (
     McNemar,
     combined_p,
@@ -188,9 +187,7 @@ def _taken(scored: Scored, rows: np.ndarray) -> Scored:
 def _headline(task: TaskRecord, metric: str | None) -> str:
     if metric is None:
         return task.main_metric
-    known = [name for name in METRICS.names() if task.family in METRICS.get(name).families]
-    if metric not in known:
-        raise UserError(f"--metric: {unknown(f'{task.family} metric', metric, known)}")
+    require_metric(metric, task.family, "--metric")
     return metric
 
 
@@ -198,7 +195,7 @@ def _metric_difference(metric: Metric, pairs: Sequence[Pair], key: str, resample
     a, b = [pair.a for pair in pairs], [pair.b for pair in pairs]
     generator = np.random.default_rng(derive_seed(key, f"compare {metric.name}"))
     paired = paired_difference(metric, a, b, resamples, LEVEL, generator=generator)
-    tests = tuple(_mcnemar(metric, pair) for pair in pairs) if metric.right is not None else ()
+    tests = tuple(_mcnemar(metric, pair) for pair in pairs) if isinstance(metric, ShareRight) else ()
     return MetricDifference(
         metric.name,
         float(np.mean([metric(sheet) for sheet in a])),
@@ -209,12 +206,9 @@ def _metric_difference(metric: Metric, pairs: Sequence[Pair], key: str, resample
     )
 
 
-def _mcnemar(metric: Metric, pair: Pair) -> McNemar:
-    right = metric.right
-    if right is None:
-        raise ValueError(f"{metric.name} is no share of samples that are right")
+def _mcnemar(metric: ShareRight, pair: Pair) -> McNemar:
     counted = metric.counted(pair.a)
-    return mcnemar(right(pair.a)[counted], right(pair.b)[counted])
+    return mcnemar(metric.right(pair.a)[counted], metric.right(pair.b)[counted])
 
 
 def _holm_over_tasks(tasks: Sequence[TaskComparison]) -> tuple[TaskComparison, ...]:
@@ -232,15 +226,6 @@ def _holm_over_tasks(tasks: Sequence[TaskComparison]) -> tuple[TaskComparison, .
     )
 
 
-def answers(metric: Metric, scored: Scored) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (M,) of the samples that the metric looks at, and the columns (M,) that are said of them: among unseen
-    classes for the metrics of conventional zero-shot recognition, else among all, calibrated."""
-    rows = np.flatnonzero(metric.counted(scored))
-    if metric.name.startswith("zsl_"):
-        return rows, np.flatnonzero(~scored.seen)[predictions(scored.unseen_part())] if len(rows) else rows
-    return rows, predictions(scored)[rows]
-
-
 def _changes(
     metric: Metric, pairs: Sequence[Pair], classes: Sequence[str]
 ) -> tuple[tuple[Change, ...], tuple[ClassDifference, ...]]:
@@ -249,9 +234,8 @@ def _changes(
     # Rows: clips, a right, b right, a alone, b alone.
     counts = np.zeros((5, n_classes), dtype=np.int64)
     for pair in pairs:
-        rows, of_a = answers(metric, pair.a)
-        _, of_b = answers(metric, pair.b)
-        truth = pair.a.labels[rows]
+        rows = np.flatnonzero(metric.counted(pair.a))
+        of_a, of_b, truth = metric.predicted(pair.a)[rows], metric.predicted(pair.b)[rows], pair.a.labels[rows]
         right_a, right_b = of_a == truth, of_b == truth
         tallied = (np.ones_like(right_a), right_a, right_b, right_a & ~right_b, right_b & ~right_a)
         counts += np.stack([np.bincount(truth[hit], minlength=n_classes) for hit in tallied])

@@ -7,6 +7,9 @@ import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from mmcl_bench.comparing.records import (
     Entry,
@@ -17,8 +20,11 @@ from mmcl_bench.comparing.records import (
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.core.settings import parse_member, setting_text
-from mmcl_bench.results.groups import Group, group_jobs, matches
+from mmcl_bench.results.groups import Group, group_jobs, matches, newest
 from mmcl_bench.results.store import RESULT, Stored, stored_results
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _HASH = re.compile("[0-9a-f]{4,64}")
 
@@ -112,7 +118,7 @@ def _side_of_results(text: str, root: Path, task: str) -> Side:
     ]
     if not of_method:
         raise UserError(f"{root / 'jobs'}: {method} has no finished job of a task that matches --task {task}")
-    return _one_a_task(group_jobs(of_method), text, settings)
+    return _one_a_task(group_jobs(newest(of_method)), text, settings)
 
 
 def _one_a_task(groups: Sequence[Group], text: str, settings: Mapping[str, str]) -> list[Entry]:
@@ -127,9 +133,7 @@ def _one_a_task(groups: Sequence[Group], text: str, settings: Mapping[str, str])
     named = {key for key in settings if key != "preset"}
     entries = []
     for candidates in by_task.values():
-        latest = max(group.method.version for group in candidates)
-        chosen = [group for group in candidates if group.method.version == latest]
-        chosen = [group for group in chosen if set(group.method.overrides) <= named] or chosen
+        chosen = [group for group in candidates if set(group.method.overrides) <= named] or candidates
         if len(chosen) > 1:
             labels = "; ".join(group.label for group in chosen)
             raise UserError(
@@ -160,7 +164,27 @@ def _leaderboard(where: str, content: bytes) -> Leaderboard:
         raise UserError(f"{where}: not a readable leaderboard ({str(error).splitlines()[0]})") from error
     if missing := [name for name in _NEEDED if name not in frame.columns]:
         raise UserError(f"{where}: no column {missing[0]}; give a leaderboard.csv that mmcl-bench report wrote")
+    _require_cells(where, frame)
     return Leaderboard(where, frame)
+
+
+def _require_cells(where: str, frame: pd.DataFrame) -> None:
+    """Raises :class:`UserError` for the first cell that is empty and must not be, or is no number and must be one."""
+    import pandas as pd
+
+    counts = {"version", "method_version", "n_test"}
+    figures = {f"{name}{end}" for name in frame if f"{name}_low" in frame for end in ("", "_low", "_high")}
+    for name in frame:
+        cells = frame[name]
+        empty = cells.isna()
+        wrong = empty & (name in counts.union(_NEEDED))
+        if name in counts | figures:
+            wrong |= ~empty & ~np.isfinite(pd.to_numeric(cells, errors="coerce"))
+        if wrong.any():
+            at = int(wrong.argmax())
+            what = "is empty" if empty[at] else f"is {cells[at]!r}, which is no number"
+            # The head is row 1, as in a spreadsheet.
+            raise UserError(f"{where}: row {at + 2}, column {name} {what}; mend the cell, or make the report again")
 
 
 def filtered(board: Leaderboard, task: str) -> Leaderboard:

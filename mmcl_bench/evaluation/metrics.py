@@ -9,13 +9,15 @@ Recognition in the Wild" (ECCV 2016, arXiv 1605.04253) for calibrated stacking a
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from mmcl_bench.core.registry import Registry
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.registry import Registry, unknown
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,8 +209,8 @@ WeightedStatistic = Callable[[np.ndarray], np.ndarray]
 """From float64 (B, N) non-negative sample weights to float64 (B,) values; nan where the weighted sheet has none."""
 
 
-@dataclass(frozen=True)
-class Metric:
+@dataclass(frozen=True, kw_only=True)
+class Metric(ABC):
     """A figure of a score sheet, in [0, 1], higher is better; nan where the sheet does not define it."""
 
     name: str
@@ -216,15 +218,25 @@ class Metric:
     """For the heads of tables and the axes of figures."""
     families: frozenset[str]
     """The task families that report it: ``supervised``, ``zero-shot``, ``transfer``."""
-    prepare: Callable[[Scored], WeightedStatistic]
-    """Does once what does not depend on sample weights."""
-    counted: Callable[[Scored], np.ndarray]
-    """bool (N,), the samples that the metric looks at."""
-    right: Callable[[Scored], np.ndarray] | None = None
-    """Of a plain share of counted samples: bool (N,), those that are right. None for figures of another kind."""
-    cells: Callable[[Scored], np.ndarray] | None = None
-    """int64 (N,), which samples the metric does not tell apart: it depends on the weight of each cell alone, not on
-    how that is spread over its samples. None: every sample is a cell of its own."""
+    contest: Literal["all", "unseen"] = "all"
+    """The classes that compete for a sample: all, after calibration, or the unseen ones alone."""
+
+    @abstractmethod
+    def prepare(self, scored: Scored) -> WeightedStatistic:
+        """Does once what does not depend on sample weights."""
+
+    def counted(self, scored: Scored) -> np.ndarray:
+        """bool (N,), the samples that the metric looks at."""
+        return np.ones(len(scored), dtype=bool)
+
+    def predicted(self, scored: Scored) -> np.ndarray:
+        """int64 (N,), the class that wins each sample's contest, as a column."""
+        return _compete(scored).unseen_column if self.contest == "unseen" else predictions(scored)
+
+    def cells(self, scored: Scored) -> np.ndarray:
+        """int64 (N,), which samples the metric does not tell apart: it depends on the weight of each cell alone, not on
+        how that is spread over its samples. Every sample is a cell of its own where nothing better is known."""
+        return np.arange(len(scored))
 
     def __call__(self, scored: Scored) -> float:
         """The metric of the sheet as it is."""
@@ -238,18 +250,9 @@ class Metric:
             raise ValueError(f"weights must be (B, {len(scored)}), not {weights.shape}")
         return self.prepare(scored)(weights)
 
-    def partition(self, scored: Scored) -> np.ndarray:
-        """int64 (N,), the cell of each sample, see :attr:`cells`."""
-        return np.arange(len(scored)) if self.cells is None else self.cells(scored)
-
     def n_samples(self, scored: Scored) -> int:
         """How many samples the metric looks at, so the n of a sampling error."""
         return int(self.counted(scored).sum())
-
-
-def family_metrics(family: str) -> list[Metric]:
-    """The registered metrics that a task family reports, built-in ones first, in table order."""
-    return [metric for metric in map(METRICS.get, METRICS) if family in metric.families]
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -272,45 +275,42 @@ def _rank(scored: Scored) -> np.ndarray:
     return n_ahead
 
 
-def _within_top(k: int) -> Callable[[Scored], np.ndarray]:
-    return lambda scored: _rank(scored) < k
+@dataclass(frozen=True, kw_only=True)
+class _OfRightSamples(Metric):
+    """A figure of which samples are right, each on its own."""
+
+    classes: Literal["all", "seen", "unseen"] = "all"
+    """The true classes whose samples it looks at."""
+    top: int | None = None
+    """A sample is right where its class is among so many of the highest scores, which are not calibrated; None where it
+    wins the contest."""
+
+    def counted(self, scored: Scored) -> np.ndarray:
+        if self.classes == "all":
+            return super().counted(scored)
+        return scored.of_unseen_class if self.classes == "unseen" else scored.seen[scored.labels]
+
+    def predicted(self, scored: Scored) -> np.ndarray:
+        return super().predicted(scored) if self.top is None else scored.scores.argmax(axis=1)
+
+    def right(self, scored: Scored) -> np.ndarray:
+        """bool (N,), the samples that are right, whether or not they count."""
+        right: np.ndarray = self.predicted(scored) == scored.labels if self.top is None else _rank(scored) < self.top
+        return right
+
+    def _outcome(self, scored: Scored) -> np.ndarray:
+        """int64 (N,): 0 where a sample does not count, 1 where it is wrong, 2 where it is right."""
+        outcome: np.ndarray = self.counted(scored).astype(np.int64) * (1 + self.right(scored))
+        return outcome
 
 
-def _right_among_unseen(scored: Scored) -> np.ndarray:
-    right: np.ndarray = _compete(scored).unseen_column == scored.labels
-    return right
-
-
-def _right_among_all(scored: Scored) -> np.ndarray:
-    right: np.ndarray = predictions(scored) == scored.labels
-    return right
-
-
-def _every_sample(scored: Scored) -> np.ndarray:
-    return np.ones(len(scored), dtype=bool)
-
-
-def _samples_of_seen(scored: Scored) -> np.ndarray:
-    seen: np.ndarray = scored.seen[scored.labels]
-    return seen
-
-
-def _samples_of_unseen(scored: Scored) -> np.ndarray:
-    return scored.of_unseen_class
-
-
-def _micro(
-    name: str,
-    title: str,
-    families: Iterable[str],
-    right: Callable[[Scored], np.ndarray],
-    counted: Callable[[Scored], np.ndarray],
-) -> Metric:
+@dataclass(frozen=True, kw_only=True)
+class ShareRight(_OfRightSamples):
     """The share of counted samples that are right."""
 
-    def prepare(scored: Scored) -> WeightedStatistic:
-        chosen = counted(scored)
-        columns = np.stack([chosen & right(scored), chosen], axis=1).astype(np.float64)
+    def prepare(self, scored: Scored) -> WeightedStatistic:
+        outcome = self._outcome(scored)
+        columns = np.stack([outcome == 2, outcome > 0], axis=1).astype(np.float64)
 
         def weighted(weights: np.ndarray) -> np.ndarray:
             hits, total = (weights @ columns).T
@@ -318,26 +318,19 @@ def _micro(
 
         return weighted
 
-    def cells(scored: Scored) -> np.ndarray:
-        return _outcome(counted(scored), right(scored))
-
-    return Metric(name, title, frozenset(families), prepare, counted, right, cells)
+    def cells(self, scored: Scored) -> np.ndarray:
+        return self._outcome(scored)
 
 
-def _macro(
-    name: str,
-    title: str,
-    families: Iterable[str],
-    right: Callable[[Scored], np.ndarray],
-    counted: Callable[[Scored], np.ndarray],
-) -> Metric:
+@dataclass(frozen=True, kw_only=True)
+class MeanShareRight(_OfRightSamples):
     """The mean, over the classes present among counted samples, of the share of their samples that are right."""
 
-    def prepare(scored: Scored) -> WeightedStatistic:
-        by_class = np.flatnonzero(counted(scored))
+    def prepare(self, scored: Scored) -> WeightedStatistic:
+        by_class = np.flatnonzero(self.counted(scored))
         by_class = by_class[np.argsort(scored.labels[by_class], kind="stable")]
         _, first = np.unique(scored.labels[by_class], return_index=True)
-        hit = right(scored)[by_class]
+        hit = self.right(scored)[by_class]
 
         def weighted(weights: np.ndarray) -> np.ndarray:
             grouped = weights[:, by_class]
@@ -348,31 +341,24 @@ def _macro(
 
         return weighted
 
-    def cells(scored: Scored) -> np.ndarray:
-        chosen = counted(scored)
-        of_class: np.ndarray = np.where(chosen, 3 * scored.labels, 0) + _outcome(chosen, right(scored))
+    def cells(self, scored: Scored) -> np.ndarray:
+        of_class: np.ndarray = np.where(self.counted(scored), 3 * scored.labels, 0) + self._outcome(scored)
         return of_class
 
-    return Metric(name, title, frozenset(families), prepare, counted, cells=cells)
 
-
-def _outcome(counted: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """int64 (N,): 0 where a sample does not count, 1 where it is wrong, 2 where it is right."""
-    outcome: np.ndarray = counted.astype(np.int64) * (1 + right)
-    return outcome
-
-
-def _harmonic(name: str, title: str, seen: Metric, unseen: Metric) -> Metric:
+@dataclass(frozen=True, kw_only=True)
+class HarmonicMean(Metric):
     """2SU / (S + U)."""
 
-    def prepare(scored: Scored) -> WeightedStatistic:
-        seen_accuracy, unseen_accuracy = seen.prepare(scored), unseen.prepare(scored)
-        return lambda weights: _harmonic_mean(seen_accuracy(weights), unseen_accuracy(weights))
+    seen: Metric
+    unseen: Metric
 
-    def cells(scored: Scored) -> np.ndarray:
-        return joint_cells([part.partition(scored) for part in (seen, unseen)])
+    def prepare(self, scored: Scored) -> WeightedStatistic:
+        seen, unseen = self.seen.prepare(scored), self.unseen.prepare(scored)
+        return lambda weights: _harmonic_mean(seen(weights), unseen(weights))
 
-    return Metric(name, title, seen.families & unseen.families, prepare, _every_sample, cells=cells)
+    def cells(self, scored: Scored) -> np.ndarray:
+        return joint_cells([self.seen.cells(scored), self.unseen.cells(scored)])
 
 
 def joint_cells(partitions: Iterable[np.ndarray]) -> np.ndarray:
@@ -383,69 +369,72 @@ def joint_cells(partitions: Iterable[np.ndarray]) -> np.ndarray:
     return joint
 
 
-def _area_under_curve(scored: Scored) -> WeightedStatistic:
-    """The area as a Mann-Whitney statistic: the share of pairs of a seen and an unseen sample that one calibration,
-    which must lie between their margins, can get right together. Equal margins count half, as in a trapezoid."""
-    seen, unseen = _sides(scored)
-    below = np.searchsorted(seen.margin, unseen.margin, side="left")
-    up_to = np.searchsorted(seen.margin, unseen.margin, side="right")
-    totals = np.stack([seen.counted, unseen.counted], axis=1).astype(np.float64)
+@dataclass(frozen=True, kw_only=True)
+class SeenUnseenArea(Metric):
+    """The area under :func:`seen_unseen_curve`."""
 
-    def weighted(weights: np.ndarray) -> np.ndarray:
-        mass = np.zeros((len(weights), len(seen.right) + 1))
-        np.cumsum(weights[:, seen.right], axis=1, out=mass[:, 1:])
-        above = mass[:, -1:] - (mass[:, below] + mass[:, up_to]) / 2
-        pairs = np.einsum("bu,bu->b", weights[:, unseen.right], above)
-        return _ratio(pairs, (weights @ totals).prod(axis=1))
+    def prepare(self, scored: Scored) -> WeightedStatistic:
+        """The area as a Mann-Whitney statistic: the share of pairs of a seen and an unseen sample that one calibration,
+        which must lie between their margins, can get right together. Equal margins count half, as in a trapezoid."""
+        seen, unseen = _sides(scored)
+        below = np.searchsorted(seen.margin, unseen.margin, side="left")
+        up_to = np.searchsorted(seen.margin, unseen.margin, side="right")
+        totals = np.stack([seen.counted, unseen.counted], axis=1).astype(np.float64)
 
-    return weighted
+        def weighted(weights: np.ndarray) -> np.ndarray:
+            mass = np.zeros((len(weights), len(seen.right) + 1))
+            np.cumsum(weights[:, seen.right], axis=1, out=mass[:, 1:])
+            above = mass[:, -1:] - (mass[:, below] + mass[:, up_to]) / 2
+            pairs = np.einsum("bu,bu->b", weights[:, unseen.right], above)
+            return _ratio(pairs, (weights @ totals).prod(axis=1))
+
+        return weighted
+
+    def cells(self, scored: Scored) -> np.ndarray:
+        """A right sample counts by how its margin stands to those of the other side's right ones, a wrong one by its
+        side."""
+        seen, unseen = _sides(scored)
+        place = np.where(seen.counted, -1, -2)
+        for side, other, sign in ((seen, unseen, 1), (unseen, seen, -1)):
+            below = np.searchsorted(other.margin, side.margin, side="left")
+            up_to = np.searchsorted(other.margin, side.margin, side="right")
+            place[side.right] = sign * (below + up_to) + (0 if sign > 0 else -3)
+        return place
 
 
-def _cells_of_curve(scored: Scored) -> np.ndarray:
-    """A right sample counts by how its margin stands to those of the other side's right ones, a wrong one by its
-    side."""
-    seen, unseen = _sides(scored)
-    place = np.where(seen.counted, -1, -2)
-    for side, other, sign in ((seen, unseen, 1), (unseen, seen, -1)):
-        below = np.searchsorted(other.margin, side.margin, side="left")
-        up_to = np.searchsorted(other.margin, side.margin, side="right")
-        place[side.right] = sign * (below + up_to) + (0 if sign > 0 else -3)
-    return place
+_LABELLED = frozenset({"supervised", "transfer"})
+_ZERO_SHOT = frozenset({"zero-shot"})
 
+TOP1 = ShareRight(name="top1", title="Top-1", families=_LABELLED, top=1)
+TOP5 = ShareRight(name="top5", title="Top-5", families=_LABELLED, top=5)
+MACRO_TOP1 = MeanShareRight(name="macro_top1", title="Macro top-1", families=_LABELLED, top=1)
 
-_LABELLED = ("supervised", "transfer")
-_ZERO_SHOT = ("zero-shot",)
-
-TOP1 = _micro("top1", "Top-1", _LABELLED, _within_top(1), _every_sample)
-TOP5 = _micro("top5", "Top-5", _LABELLED, _within_top(5), _every_sample)
-MACRO_TOP1 = _macro("macro_top1", "Macro top-1", _LABELLED, _within_top(1), _every_sample)
-
-ZSL_TOP1 = _micro("zsl_top1", "ZSL top-1", _ZERO_SHOT, _right_among_unseen, _samples_of_unseen)
-ZSL_MACRO_TOP1 = _macro("zsl_macro_top1", "ZSL macro top-1", _ZERO_SHOT, _right_among_unseen, _samples_of_unseen)
-
-GZSL_SEEN = _micro("gzsl_seen", "S", _ZERO_SHOT, _right_among_all, _samples_of_seen)
-GZSL_UNSEEN = _micro("gzsl_unseen", "U", _ZERO_SHOT, _right_among_all, _samples_of_unseen)
-GZSL_H = _harmonic("gzsl_h", "H", GZSL_SEEN, GZSL_UNSEEN)
-GZSL_MACRO_SEEN = _macro("gzsl_macro_seen", "Macro S", _ZERO_SHOT, _right_among_all, _samples_of_seen)
-GZSL_MACRO_UNSEEN = _macro("gzsl_macro_unseen", "Macro U", _ZERO_SHOT, _right_among_all, _samples_of_unseen)
-GZSL_MACRO_H = _harmonic("gzsl_macro_h", "Macro H", GZSL_MACRO_SEEN, GZSL_MACRO_UNSEEN)
-AUSUC = Metric("ausuc", "AUSUC", frozenset(_ZERO_SHOT), _area_under_curve, _every_sample, cells=_cells_of_curve)
-
-METRICS: Registry[Metric] = Registry(
-    "metric",
-    "mmcl_bench.metrics",
-    {
-        "top1": "mmcl_bench.evaluation.metrics:TOP1",
-        "top5": "mmcl_bench.evaluation.metrics:TOP5",
-        "macro_top1": "mmcl_bench.evaluation.metrics:MACRO_TOP1",
-        "zsl_top1": "mmcl_bench.evaluation.metrics:ZSL_TOP1",
-        "zsl_macro_top1": "mmcl_bench.evaluation.metrics:ZSL_MACRO_TOP1",
-        "gzsl_seen": "mmcl_bench.evaluation.metrics:GZSL_SEEN",
-        "gzsl_unseen": "mmcl_bench.evaluation.metrics:GZSL_UNSEEN",
-        "gzsl_h": "mmcl_bench.evaluation.metrics:GZSL_H",
-        "gzsl_macro_seen": "mmcl_bench.evaluation.metrics:GZSL_MACRO_SEEN",
-        "gzsl_macro_unseen": "mmcl_bench.evaluation.metrics:GZSL_MACRO_UNSEEN",
-        "gzsl_macro_h": "mmcl_bench.evaluation.metrics:GZSL_MACRO_H",
-        "ausuc": "mmcl_bench.evaluation.metrics:AUSUC",
-    },
+ZSL_TOP1 = ShareRight(name="zsl_top1", title="ZSL top-1", families=_ZERO_SHOT, contest="unseen", classes="unseen")
+ZSL_MACRO_TOP1 = MeanShareRight(
+    name="zsl_macro_top1", title="ZSL macro top-1", families=_ZERO_SHOT, contest="unseen", classes="unseen"
 )
+
+GZSL_SEEN = ShareRight(name="gzsl_seen", title="S", families=_ZERO_SHOT, classes="seen")
+GZSL_UNSEEN = ShareRight(name="gzsl_unseen", title="U", families=_ZERO_SHOT, classes="unseen")
+GZSL_H = HarmonicMean(name="gzsl_h", title="H", families=_ZERO_SHOT, seen=GZSL_SEEN, unseen=GZSL_UNSEEN)
+GZSL_MACRO_SEEN = MeanShareRight(name="gzsl_macro_seen", title="Macro S", families=_ZERO_SHOT, classes="seen")
+GZSL_MACRO_UNSEEN = MeanShareRight(name="gzsl_macro_unseen", title="Macro U", families=_ZERO_SHOT, classes="unseen")
+GZSL_MACRO_H = HarmonicMean(
+    name="gzsl_macro_h", title="Macro H", families=_ZERO_SHOT, seen=GZSL_MACRO_SEEN, unseen=GZSL_MACRO_UNSEEN
+)
+AUSUC = SeenUnseenArea(name="ausuc", title="AUSUC", families=_ZERO_SHOT)
+
+_BUILT_IN = (
+    *("top1", "top5", "macro_top1", "zsl_top1", "zsl_macro_top1", "gzsl_seen", "gzsl_unseen", "gzsl_h"),
+    *("gzsl_macro_seen", "gzsl_macro_unseen", "gzsl_macro_h", "ausuc"),
+)
+METRICS: Registry[Metric] = Registry(
+    "metric", "mmcl_bench.metrics", {name: f"{__name__}:{name.upper()}" for name in _BUILT_IN}
+)
+
+
+def require_metric(name: str, family: str, where: str) -> None:
+    """Raises :class:`UserError`, which starts with ``where``, for a metric that a task family does not report."""
+    known = [each for each in METRICS.names() if family in METRICS.get(each).families]
+    if name not in known:
+        raise UserError(f"{where}: {unknown(f'{family} metric', name, known)}")

@@ -247,13 +247,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
-def sampling_half_width(p: float, n: int, level: float = 0.95) -> float:
-    """Half the width of the normal interval of a share ``p`` of ``n`` independent samples: z sqrt(p (1 - p) / n)."""
-    if not 0 <= p <= 1 or n < 1:
-        raise ValueError(f"a share in 0..1 of at least one sample is needed, not p={p}, n={n}")
-    return float(stats.norm.isf((1 - level) / 2)) * math.sqrt(p * (1 - p) / n)
-
-
 def _mean_of(runs: Sequence[Scored]) -> _Unit:
     if not runs:
         raise ValueError("a bootstrap needs at least one run of each split")
@@ -305,7 +298,7 @@ def _resampled(metric: Metric, units: Sequence[_Unit], resamples: int, generator
     The samples of a cell, which no sheet tells apart, are drawn as one: each cell has a multinomial share of the draws,
     which is what drawing sample by sample gives, and one of its samples carries it.
     """
-    cells = joint_cells([metric.partition(sheet) for unit in units for sheet in unit.sheets])
+    cells = joint_cells([metric.cells(sheet) for unit in units for sheet in unit.sheets])
     _, carriers, sizes = np.unique(cells, return_index=True, return_counts=True)
     terms = [(share, metric.prepare(_rows(sheet, carriers))) for unit in units for share, sheet in unit.terms]
     weights = _CellWeights(sizes, generator)

@@ -21,6 +21,7 @@ from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Method
 from mmcl_bench.methods.shared.saved import saved_layout
 from mmcl_bench.protocols.problem import ClipView, mapped_to_layout
+from mmcl_bench.results.groups import matches
 from mmcl_bench.results.store import FUSION, RESULT, Stored, stored_results
 from mmcl_bench.skeleton.joint_maps import joint_matrix
 
@@ -151,15 +152,15 @@ def _clips(source: Source, on_bad: Callable[[str, str], None], advance: Callable
 def find_job(root: Path, wanted: str, method: str | None = None, seed: int | None = None) -> Stored:
     """The one finished job that ``wanted`` names: its folder, the start of its hash, or its task.
 
-    A task is named by its identity, with or without version and parameters, or by its family. ``method`` and ``seed``
-    leave out other jobs. Raises :class:`UserError` when there is none or more than one.
+    A task is named as :func:`~mmcl_bench.results.groups.matches` says. ``method`` and ``seed`` leave out other
+    jobs. Raises :class:`UserError` when there is none or more than one.
     """
     if (Path(wanted) / RESULT).is_file():
         stored = Stored.read(Path(wanted))
         if stored is None:
             raise UserError(f"{wanted}: its result is damaged or of another version; run the job again")
         return stored
-    found = _by_hash(root, wanted) or [stored for stored in stored_results(root) if _is_of(stored, wanted)]
+    found = _by_hash(root, wanted) or [job for job in stored_results(root) if matches(job.result.task.identity, wanted)]
     if not found:
         raise UserError(
             f"{root / 'jobs'}: no finished job is {wanted!r}; give a job's folder, the start of its hash, or its task"
@@ -182,12 +183,6 @@ def _by_hash(root: Path, wanted: str) -> list[Stored]:
     folders = sorted((root / "jobs").glob(f"*-{wanted[:12]}*"))
     found = [stored for folder in folders if (stored := Stored.read(folder)) is not None]
     return [stored for stored in found if stored.result.job_hash.startswith(wanted)]
-
-
-def _is_of(stored: Stored, wanted: str) -> bool:
-    identity, family = stored.result.task.identity, stored.result.task.family
-    unversioned = re.sub(r"@\d+", "", identity)
-    return wanted in (identity, unversioned, identity.partition("[")[0], unversioned.partition("[")[0], family)
 
 
 def _description(stored: Stored) -> str:

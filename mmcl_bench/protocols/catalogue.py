@@ -166,12 +166,10 @@ def _derived_card(family: str, dataset: str, source: str | None, data_root: Path
 
 def _checked(card: TaskCard) -> TaskCard:
     """A card that somebody wrote, whose metrics its family has. Raises :class:`UserError` for one that it lacks."""
-    from mmcl_bench.evaluation.metrics import METRICS
+    from mmcl_bench.evaluation.metrics import require_metric
 
-    known = [name for name in METRICS.names() if card.family in METRICS.get(name).families]
     for name in card.metrics:
-        if name not in known:
-            raise UserError(f"{card.path}: {unknown(f'{card.family} metric', name, known)}")
+        require_metric(name, card.family, card.path)
     return card
 
 

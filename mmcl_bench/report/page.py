@@ -24,7 +24,7 @@ from mmcl_bench.report.published import Beside, beside, read_published
 from mmcl_bench.report.ranking import Ranking, rank_methods
 from mmcl_bench.report.table_files import TableFolder
 from mmcl_bench.report.tables import LeaderboardRow
-from mmcl_bench.results.groups import Group, metric_names, metric_title, slug, unlimited
+from mmcl_bench.results.groups import Group, metric_names, metric_title, newest, slug, unlimited
 from mmcl_bench.results.store import finished_and_damaged
 
 PAGE, FIGURES, TABLES = "index.html", "figures", "tables"
@@ -45,6 +45,8 @@ class ReportSummary:
     """Jobs in the tables."""
     n_limited: int
     """Smoke runs, which are left out."""
+    n_older: int
+    """Jobs of older versions of their task or method, which are left out."""
     damaged: list[Path]
     """Folders of results that cannot be trusted, and are left out."""
 
@@ -63,7 +65,8 @@ def build_report(
     Raises :class:`~mmcl_bench.core.errors.UserError` when there is no result.
     """
     stored, damaged = finished_and_damaged(results_root)
-    ranked = unlimited(stored)
+    whole = unlimited(stored)
+    ranked = newest(whole)
     reports_root.mkdir(parents=True, exist_ok=True)
     rows = tables.leaderboard_rows(ranked)
     leaderboards = tables.write_frame(tables.frame_of(rows), reports_root)
@@ -73,7 +76,8 @@ def build_report(
         origins=[origin for origin in origins if origin.families],
         leaderboards=[path.name for path in leaderboards],
         n_jobs=len(ranked),
-        n_limited=len(stored) - len(ranked),
+        n_limited=len(stored) - len(whole),
+        n_older=len(whole) - len(ranked),
         n_damaged=len(damaged),
         n_rows=len(rows),
         methods=sorted({row.group.method.name for row in rows}),
@@ -91,7 +95,8 @@ def build_report(
         builder.gallery.files,
         builder.n_pictures,
         len(ranked),
-        len(stored) - len(ranked),
+        len(stored) - len(whole),
+        len(whole) - len(ranked),
         damaged,
     )
 

@@ -14,7 +14,7 @@ from mmcl_bench.core.files import write_atomically
 from mmcl_bench.core.parallel import in_order
 from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.evaluation.statistics import Interval, PairedDifference, bootstrap_interval, paired_difference
-from mmcl_bench.results.groups import Group, group_jobs, metric_names, metric_title, unlimited
+from mmcl_bench.results.groups import Group, group_jobs, metric_names, metric_title
 from mmcl_bench.results.store import SAMPLES, Stored
 
 if TYPE_CHECKING:
@@ -84,19 +84,14 @@ def leaderboard_rows(stored: Iterable[Stored]) -> list[LeaderboardRow]:
     return sorted(rows, key=lambda row: (first_place[row.group.task_key], _falling(row.main.value)))
 
 
-def leaderboard(stored: Sequence[Stored]) -> pd.DataFrame:
-    """One row for all jobs that differ in their seed alone; smoke runs are left out.
+def frame_of(rows: Sequence[LeaderboardRow]) -> pd.DataFrame:
+    """A leaderboard: one row for all jobs that differ in their seed alone.
 
     Columns: task, version, task_hash, data, family, dataset, split, synthetic, method, method_version, setting, preset,
     settings (where groups differ in them), selection, seeds, n_test, then for each metric its mean over seeds,
     ``_low`` and ``_high``, then oracle, parameters and flops (to score a clip; left out where no row has them),
     main_metric, commit, dirty, command. Figures are shares of 1.
     """
-    return frame_of(leaderboard_rows(unlimited(stored)))
-
-
-def frame_of(rows: Sequence[LeaderboardRow]) -> pd.DataFrame:
-    """The data frame of :func:`leaderboard`."""
     metrics = metric_names(row.group for row in rows)
     columns = [column for name in metrics for column in (name, f"{name}_low", f"{name}_high")]
     frame = pd.DataFrame([_frame_row(row) for row in rows], columns=[*_BEFORE_METRICS, *columns, *_AFTER_METRICS])
@@ -109,14 +104,9 @@ def split_by_origin(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return own_metrics(frame[~synthetic]), own_metrics(frame[synthetic])
 
 
-def write_leaderboards(stored: Sequence[Stored], folder: Path) -> list[Path]:
+def write_frame(frame: pd.DataFrame, folder: Path) -> list[Path]:
     """Writes ``leaderboard.csv`` and ``leaderboard-synthetic.csv``, each where it has rows; the same results give the
     same bytes. A file of a former report without rows now is removed."""
-    return write_frame(leaderboard(stored), folder)
-
-
-def write_frame(frame: pd.DataFrame, folder: Path) -> list[Path]:
-    """Writes the two files of :func:`write_leaderboards`."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, rows in zip(LEADERBOARDS.values(), split_by_origin(frame), strict=True):

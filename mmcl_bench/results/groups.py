@@ -8,7 +8,7 @@ import json
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -156,6 +156,27 @@ def unlimited(stored: Iterable[Stored]) -> list[Stored]:
     return [job for job in stored if job.result.limit is None]
 
 
+def newest(stored: Iterable[Stored]) -> list[Stored]:
+    """The jobs of the newest version of their task and method: figures of two versions never share a table.
+
+    A version is the newest of all these jobs, on whatever task. A fusion is as old as its members."""
+    jobs = list(stored)
+    latest: dict[tuple[str, ...], int] = defaultdict(int)
+    for job in jobs:
+        for key, version in _versions(job.result):
+            latest[key] = max(latest[key], version)
+    return [job for job in jobs if all(version == latest[key] for key, version in _versions(job.result))]
+
+
+def _versions(result: Result) -> Iterator[tuple[tuple[str, ...], int]]:
+    """The versions of what a job is of, by name; scores from elsewhere may have the name of a method of ours."""
+    method = result.method
+    yield ("task", unversioned(result.task.identity)), result.task.version
+    yield ("foreign" if result.notes.get("foreign") else "method", method.name), method.version
+    for member in method.settings.get("members", ()) if method.name == FUSION else ():
+        yield ("method", member["method"]), member["version"]
+
+
 def metric_names(groups: Iterable[Group]) -> list[str]:
     """The metrics that any of the groups reports: registered ones first, in table order."""
     reported = {name for group in groups for name in group.task.metrics}
@@ -198,7 +219,7 @@ def _canonical(value: Any) -> str:
 
 def unversioned(identity: str) -> str:
     """A task's identity without its version."""
-    return re.sub(r"@\d+", "", identity)
+    return re.sub(r"@\d+", "", identity, count=1)
 
 
 def matches(identity: str, pattern: str) -> bool:

@@ -309,8 +309,9 @@ def damaged_results(root: Path) -> list[Path]:
 def read_results(root: Path | str | None = None) -> pd.DataFrame:
     """One row a metric of every finished job under ``root``; without it, where ``mmcl-bench run`` keeps results.
 
-    Columns: task, family, dataset, split, synthetic, method, transductive, preset, seed, limit, selection, metric,
-    main (whether it is the task's main metric), value, low, high, n, oracle, job, folder. Figures are shares of 1.
+    Columns: task, family, dataset, split, synthetic, method, method_version, transductive, preset, seed, limit,
+    selection, metric, main (whether it is the task's main metric), value, low, high, n, oracle, job, folder. Figures
+    are shares of 1.
     """
     return table_of(stored_results(results_root(None if root is None else Path(root))))
 
@@ -323,8 +324,8 @@ def table_of(stored: Iterable[Stored]) -> pd.DataFrame:
 
 
 _COLUMNS = [
-    *("task", "family", "dataset", "split", "synthetic", "method", "transductive", "preset", "seed", "limit"),
-    *("selection", "metric", "main", "value", "low", "high", "n", "oracle", "job", "folder"),
+    *("task", "family", "dataset", "split", "synthetic", "method", "method_version", "transductive", "preset", "seed"),
+    *("limit", "selection", "metric", "main", "value", "low", "high", "n", "oracle", "job", "folder"),
 ]
 
 
@@ -337,6 +338,7 @@ def _rows_of(stored: Stored) -> list[dict[str, Any]]:
         "split": result.task.split,
         "synthetic": result.task.synthetic,
         "method": result.method.name,
+        "method_version": result.method.version,
         "transductive": result.method.transductive,
         "preset": result.method.preset,
         "seed": result.seed,

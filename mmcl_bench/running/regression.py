@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmcl_bench.comparing.baseline import Row, unversioned
+from mmcl_bench.comparing.baseline import Row
 from mmcl_bench.comparing.gate import unlike_task
 from mmcl_bench.core.settings import setting_text
+from mmcl_bench.results.groups import unversioned
 
 if TYPE_CHECKING:
     from mmcl_bench.protocols.cards import Task

@@ -297,6 +297,16 @@ def test_mistakes_are_one_line(words: list[str], message: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("task", ["supervised", "supervised/toy", "supervised/toy@1", "super*"])
+def test_a_task_is_named_as_in_compare(accepted: None, capsys: pytest.CaptureFixture[str], task: str) -> None:
+    store("results", family="zero-shot")
+    assert call("baseline", "accept", "--task", "zero-shot") == 0
+    capsys.readouterr()
+    assert call("compare", "mmcl", "linear", "--task", task, "--resamples", "100") == 0
+    assert call("check", "--task", task) == 0
+    assert "2 rows: 2 same" in capsys.readouterr().out
+
+
 def test_a_task_that_no_row_is_of_is_named(accepted: None) -> None:
     with pytest.raises(UserError, match="zero-shot"):
         call("check", "--task", "zero-shot/*")

@@ -11,8 +11,9 @@ import pytest
 
 from mmcl_bench.cli import app
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.report.tables import write_leaderboards
+from mmcl_bench.report.tables import write_frame
 from mmcl_bench.results.store import stored_results
+from stored_jobs import leaderboard
 
 VIEW = "supervised/nw-ucla[split=x-view]"
 
@@ -114,7 +115,7 @@ def test_csv_holds_differences_or_samples(capsys: pytest.CaptureFixture[str], tm
 def test_leaderboards_are_said_to_be_unpaired(
     capsys: pytest.CaptureFixture[str], results: Path, tmp_path: Path
 ) -> None:
-    (path,) = write_leaderboards(list(stored_results(results)), tmp_path)
+    (path,) = write_frame(leaderboard(stored_results(results)), tmp_path)
     message = words_of(capsys, str(path), str(path))
     assert "unpaired: a leaderboard has no scores" in message
     found = record(capsys, str(path), "logistic")

@@ -9,8 +9,8 @@ import pytest
 
 from mmcl_bench.cli import app
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.report import tables
 from mmcl_bench.results.store import stored_results
+from stored_jobs import leaderboard
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +63,6 @@ def test_results_hold_the_cost_and_tables_print_it(tmp_path: Path, capsys: pytes
     assert "FLOPs per clip" in out
     (stored,) = stored_results(tmp_path / "results")
     cost = stored.result.notes["cost"]
-    board = tables.leaderboard([stored])
+    board = leaderboard([stored])
     assert board["parameters"].tolist() == [cost["parameters"]]
     assert board["flops"].tolist() == [cost["flops"]]

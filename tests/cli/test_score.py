@@ -12,8 +12,8 @@ import pytest
 
 from mmcl_bench.cli import app
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.report.tables import leaderboard
 from mmcl_bench.results.store import stored_results
+from stored_jobs import leaderboard
 
 VIEW = ["--task", "supervised/nw-ucla[split=x-view]"]
 ZERO = ["--task", "zero-shot/nw-ucla[split=8/2]"]

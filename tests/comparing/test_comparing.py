@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +11,16 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from mmcl_bench.comparing import paired as comparing
-from mmcl_bench.comparing.paired import compare
-from mmcl_bench.comparing.records import Comparison, Entry, Leaderboard
-from mmcl_bench.comparing.sides import find_side
+from mmcl_bench.comparing import sides
+from mmcl_bench.comparing.paired import _taken, compare
+from mmcl_bench.comparing.records import Comparison, Entry, Leaderboard, Sheet, Side
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.evaluation.statistics import holm
 from mmcl_bench.protocols.catalogue import load_task
-from mmcl_bench.report import tables
 from mmcl_bench.results.groups import matches
-from mmcl_bench.results.store import Stored, write_result
-from mmcl_bench.running.foreign import Calibration, ForeignRun, ScoredTask, ScoreFile, read_score_file
+from mmcl_bench.results.store import Stored, stored_results, write_result
+from mmcl_bench.running.foreign import ForeignRun, ScoredTask, entry_of_scores, read_score_file
+from stored_jobs import leaderboard, stored_job
 
 TASK = "supervised/nw-ucla[split=x-view]"
 RESAMPLES = 300
@@ -73,13 +72,17 @@ def root(judges: dict[str, ScoredTask], tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
+def find_side(text: str, root: Path, task: str = "*", data_root: Path | None = None) -> Side:
+    """As ``mmcl-bench compare`` finds it."""
+    return sides.find_side(text, root, task, partial(entry_of_scores, task=task, data_root=data_root))
+
+
 def compared(a: str, b: str, root: Path, task: str = "*", metric: str | None = None) -> Comparison:
-    sides = find_side(a, root, task), find_side(b, root, task)
-    return compare(*sides, (a, b), metric, RESAMPLES)
+    return compare(find_side(a, root, task), find_side(b, root, task), (a, b), metric, RESAMPLES)
 
 
 def runs_of(root: Path, name: str, split: str) -> list[Stored]:
-    found = [stored for stored in comparing.stored_results(root) if stored.result.method.name == name]
+    found = [stored for stored in stored_results(root) if stored.result.method.name == name]
     return [stored for stored in found if stored.result.task.split == split]
 
 
@@ -150,24 +153,35 @@ class TestMethods:
         with pytest.raises(UserError, match="unknown supervised metric 'gzsl_h'"):
             compared("strong", "weak-one", root, metric="gzsl_h")
 
+    def test_the_newest_version_counts(self, tmp_path: Path) -> None:
+        for method, version in (("a", 1), ("a", 2), ("b", 1)):
+            stored_job(tmp_path, method=method, method_version=version, skill=version)
+            stored_job(tmp_path, name="other", method=method, skill=0.1)
+        found = compared("a", "b", tmp_path)
+        assert [(task.task.identity, task.a.label) for task in found.tasks] == [
+            ("supervised/toy@1", "a (quick), version 2")
+        ]
+
     def test_repeat_themselves(self, root: Path) -> None:
         first, again = (compared("strong", "weak-one", root, "*x-view*") for _ in range(2))
         assert first.tasks[0].main == again.tasks[0].main
 
 
 class TestZeroShot:
-    def test_what_is_said_follows_the_metric(self, root: Path, judges: dict[str, ScoredTask]) -> None:
-        judge = judges["zero"]
-        file = ScoreFile(Path("x.csv"), tuple(judge.sample_ids), synthetic(judge, 9, 0.5), judge.classes)
-        scored = judge.scored(file, Calibration(0.4, "given"))
-        rows, message = comparing.message(METRICS.get("zsl_top1"), scored)
-        unseen = np.flatnonzero(~scored.seen)
-        assert set(message) <= set(unseen)
-        assert (message == scored.labels[rows]).mean() == pytest.approx(METRICS.get("zsl_top1")(scored))
-        rows, message = comparing.message(METRICS.get("gzsl_h"), scored)
-        assert len(rows) == len(scored)
-        lowered = scored.scores - 0.4 * scored.seen.astype(np.float32)
-        np.testing.assert_array_equal(message, lowered.argmax(axis=1))
+    @pytest.mark.parametrize(("metric", "allowed"), [("zsl_top1", "unseen"), ("gzsl_h", "all")])
+    def test_answers_are_those_of_the_metrics_contest(
+        self, judges: dict[str, ScoredTask], tmp_path: Path, metric: str, allowed: str
+    ) -> None:
+        jobs = [store(judges["zero"], tmp_path, name, gain=gain) for name, gain in (("one", 0.5), ("other-one", 0.2))]
+        (task,) = compared("one", "other-one", tmp_path, metric=metric).tasks
+        scored, other = (job.scored() for job in jobs)
+        kept = np.ones_like(scored.seen) if allowed == "all" else ~scored.seen
+        rows = np.flatnonzero(kept[scored.labels])
+        ours, theirs = (np.where(kept, each.scores, -np.inf)[rows].argmax(axis=1) for each in (scored, other))
+        names = np.array(task.a.classes)
+        assert sorted((change.a, change.b) for change in task.changes) == sorted(
+            (names[a], names[b]) for a, b in zip(ours, theirs, strict=True) if a != b
+        )
 
 
 class TestOtherSides:
@@ -193,12 +207,12 @@ class TestOtherSides:
         (whole,) = compare(a, b, ("a", "b"), resamples=RESAMPLES).tasks
 
         def turned(entry: Entry, keep: int) -> Entry:
-            def sheets() -> list[comparing.Sheet]:
+            def sheets() -> list[Sheet]:
                 return [
-                    comparing.Sheet(
+                    Sheet(
                         s.seed,
                         s.sample_ids[::-1][:keep],
-                        comparing._taken(s.scored, np.arange(len(s.scored))[::-1][:keep]),
+                        _taken(s.scored, np.arange(len(s.scored))[::-1][:keep]),
                     )
                     for s in entry.sheets()
                 ]
@@ -282,8 +296,8 @@ class TestClassSplits:
 
 def board(root: Path, folder: Path, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    stored = list(comparing.stored_results(root))
-    frame = tables.leaderboard(stored)
+    stored = list(stored_results(root))
+    frame = leaderboard(stored)
     frame.to_csv(folder / name, index=False)
     return folder / name
 
@@ -327,6 +341,26 @@ class TestLeaderboards:
         frame.to_csv(tmp_path / "later.csv", index=False)
         with pytest.raises(UserError, match=r"version 1 in .*leaderboard.csv and 2 in .*later.csv") as caught:
             compared(str(path), str(tmp_path / "later.csv"), root)
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("column", "cell", "told"),
+        [
+            ("n_test", "", "row 3, column n_test is empty"),
+            ("version", "", "row 3, column version is empty"),
+            ("main_metric", "", "row 3, column main_metric is empty"),
+            ("top1_low", "low", "row 3, column top1_low is 'low', which is no number"),
+        ],
+    )
+    def test_a_cell_that_cannot_be_read_is_named(
+        self, root: Path, tmp_path: Path, column: str, cell: str, told: str
+    ) -> None:
+        path = board(root, tmp_path, "leaderboard.csv")
+        frame = pd.read_csv(path, dtype=str)
+        frame.loc[1, column] = cell
+        frame.to_csv(path, index=False)
+        with pytest.raises(UserError, match=rf"leaderboard.csv: {told}; mend") as caught:
+            find_side(str(path), root)
         assert "\n" not in str(caught.value)
 
     def test_of_a_git_revision(self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,15 +9,18 @@ from hypothesis import strategies as st
 from scipy.integrate import trapezoid
 from sklearn import metrics as sk
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.evaluation.metrics import (
     METRICS,
+    TOP5,
     Metric,
     Scored,
+    ShareRight,
     confusion,
-    family_metrics,
     fit_calibration,
     per_class_accuracy,
     predictions,
+    require_metric,
     seen_unseen_curve,
 )
 
@@ -128,6 +131,14 @@ class TestEveryRegisteredMetric:
         order = np.random.default_rng(seed).permutation(len(sheet))
         shuffled = Scored(sheet.scores[order], sheet.labels[order], sheet.seen, sheet.calibration)
         np.testing.assert_allclose(metric(shuffled), metric(sheet), rtol=1e-12)
+
+    @given(sheets())
+    @settings(max_examples=25, deadline=None)
+    def test_is_right_where_the_predicted_class_is_the_true_one(self, metric: Metric, sheet: Scored) -> None:
+        if not isinstance(metric, ShareRight) or metric is TOP5:
+            return
+        hits = (metric.predicted(sheet) == sheet.labels)[metric.counted(sheet)]
+        np.testing.assert_equal(metric(sheet), hits.mean() if hits.size else np.nan)
 
     @given(sheets(), st.integers(-50, 50))
     @settings(max_examples=25, deadline=None)
@@ -346,9 +357,12 @@ def test_zero_shot_figures_are_nan_without_unseen_samples() -> None:
         assert np.isnan(value(name, sheet)), name
 
 
-def test_families_report_their_own_metrics_in_table_order() -> None:
-    assert [metric.name for metric in family_metrics("supervised")] == ["top1", "top5", "macro_top1"]
-    assert [metric.name for metric in family_metrics("zero-shot")][:3] == ["zsl_top1", "zsl_macro_top1", "gzsl_seen"]
+def test_a_metric_of_another_family_is_refused() -> None:
+    require_metric("gzsl_h", "zero-shot", "--metric")
+    with pytest.raises(
+        UserError, match=r"^--metric: unknown supervised metric 'gzsl_h'.* Known: macro_top1, top1, top5"
+    ):
+        require_metric("gzsl_h", "supervised", "--metric")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mmcl_bench.evaluation.metrics import Scored
+from mmcl_bench.report.page import build_report
 from mmcl_bench.report.projection import map_samples, plane
 from mmcl_bench.report.ranking import rank_methods
 from mmcl_bench.report.tables import leaderboard_rows
@@ -27,6 +28,18 @@ def test_ranks_are_means_over_shared_tasks(store_job):
     assert found.ranks.methods == ("a (quick)", "b (quick)")
     assert found.ranks.average == (1, 2)
     assert found.tasks == ("supervised/x@1", "supervised/y@1", "supervised/z@1")
+
+
+def test_the_newest_version_of_a_method_is_ranked(store_job, tmp_path):
+    """Version 1 of a is worse than b everywhere, and so is not what the page ranks or shows."""
+    for task in "xyz":
+        for method, version, skill in (("a", 1, 0.0), ("a", 2, 0.9), ("b", 1, 0.3)):
+            store_job(name=task, method=method, method_version=version, skill=skill)
+    summary = build_report(tmp_path, tmp_path / "reports", "none")
+    assert (summary.n_jobs, summary.n_older) == (6, 3)
+    ranks = (tmp_path / "reports" / "tables" / "supervised-ranks.csv").read_text()
+    assert ranks == "Method,Mean rank\na (quick),1.00\nb (quick),2.00\n"
+    assert "3 of older versions left out" in summary.page.read_text(encoding="utf-8")
 
 
 def test_a_method_of_one_task_is_left_out_and_named(store_job):

@@ -241,7 +241,12 @@ def test_scores_from_elsewhere_are_marked_and_told_how_to_be_judged_again(store_
 def test_a_fusion_names_its_members_by_job_and_weight(store_job, report):
     notes = {"members": [{"job": "ab" * 32}, {"job": "cd" * 32}], "weights": [0.25, 0.75]}
     own = {"method": "mmcl", "streams": "joint,bone", "weights": "fitted", "scale": "logits"}
-    store_job(method="fusion", notes=notes, settings={"members": [{"long": "setting"}]}, overrides=own)
+    store_job(
+        method="fusion",
+        notes=notes,
+        settings={"members": [{"method": "mmcl", "version": 1, "settings": {"long": 1}}]},
+        overrides=own,
+    )
     html = report().page.read_text(encoding="utf-8")
     assert "abababababab 25.0 %, cdcdcdcdcdcd 75.0 %" in html
     assert "fusion of mmcl joint, bone" in html

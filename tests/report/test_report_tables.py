@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import math
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,10 @@ import pytest
 from rich.console import Console
 
 from mmcl_bench.report import tables
-from mmcl_bench.results.groups import group_jobs
+from mmcl_bench.results.groups import group_jobs, unversioned
+from stored_jobs import leaderboard
 
+RESULTS = Path(__file__).parents[2] / "results"
 LABELS = np.array([0, 1, 2, 3] * 10)
 
 
@@ -29,7 +32,7 @@ def printed(stored, width=160):
 
 def test_seeds_share_a_row_with_the_mean_of_their_figures(store_job):
     jobs = [store_job(seed=seed, scores=sheet(right), labels=LABELS) for seed, right in ((0, 20), (1, 30))]
-    board = tables.leaderboard(jobs)
+    board = leaderboard(jobs)
     assert len(board) == 1
     row = board.iloc[0]
     assert row["seeds"] == 2
@@ -39,7 +42,7 @@ def test_seeds_share_a_row_with_the_mean_of_their_figures(store_job):
 
 def test_one_seed_keeps_the_interval_that_its_result_holds(store_job):
     job = store_job(scores=sheet(25), labels=LABELS)
-    row = tables.leaderboard([job]).iloc[0]
+    row = leaderboard([job]).iloc[0]
     figure = job.result.metrics["top1"]
     assert (row["top1"], row["top1_low"], row["top1_high"]) == (figure.value, figure.low, figure.high)
 
@@ -53,8 +56,43 @@ def test_tasks_never_share_a_terminal_table(store_job):
 
 
 def test_smoke_runs_are_not_ranked(store_job):
-    board = tables.leaderboard([store_job(), store_job(method="quick-look", limit=8)])
+    board = leaderboard([store_job(), store_job(method="quick-look", limit=8)])
     assert board["method"].tolist() == ["mmcl"]
+
+
+def test_older_versions_of_a_method_or_a_task_have_no_row(store_job):
+    jobs = [store_job(method="devise"), store_job(), store_job(name="other", method_version=2)]
+    jobs += [store_job(name="redone", version=version, method="devise") for version in (1, 2)]
+    board = leaderboard(jobs)
+    assert set(zip(board["task"], board["method"], board["method_version"], strict=True)) == {
+        ("supervised/toy@1", "devise", 1),
+        ("supervised/other@1", "mmcl", 2),
+        ("supervised/redone@2", "devise", 1),
+    }
+
+
+def test_the_committed_leaderboards_hold_the_newest_versions_alone():
+    boards = [pd.read_csv(RESULTS / name) for name in tables.LEADERBOARDS.values()]
+    versions = pd.concat(boards).groupby("method")["method_version"].agg(["min", "max"])
+    assert (versions["min"] == versions["max"]).all(), versions
+    tasks = pd.concat(boards)["task"].unique()
+    assert len({unversioned(task) for task in tasks}) == len(tasks)
+
+
+def test_a_fusion_is_as_old_as_its_members_and_foreign_scores_are_of_no_version(store_job):
+    def fusion(version):
+        made_of = [{"method": "mmcl", "version": version, "settings": {}}] * 2
+        how = {"method": "mmcl", "streams": f"joint,bone-{version}", "weights": "equal", "scale": "logits"}
+        return store_job(method="fusion", settings={"members": made_of}, overrides=how)
+
+    jobs = [store_job(method_version=2), fusion(1), fusion(2), store_job(preset="foreign", notes={"foreign": True})]
+    board = leaderboard(jobs)
+    assert sorted(zip(board["method"], board["preset"], strict=True)) == [
+        ("fusion", "quick"),
+        ("mmcl", "foreign"),
+        ("mmcl", "quick"),
+    ]
+    assert "bone-2" in board.set_index("method").loc["fusion", "settings"]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +107,7 @@ def test_smoke_runs_are_not_ranked(store_job):
 )
 def test_what_does_not_compare_is_not_pooled(store_job, other):
     base = {"settings": {"epochs": 2}}
-    board = tables.leaderboard([store_job(**base), store_job(**{**base, "seed": 1, **other})])
+    board = leaderboard([store_job(**base), store_job(**{**base, "seed": 1, **other})])
     assert board["seeds"].tolist() == [1, 1]
 
 
@@ -81,19 +119,19 @@ def test_a_job_in_a_copied_folder_counts_once(store_job):
 def test_rows_of_a_task_fall_by_its_main_metric(store_job):
     jobs = [store_job(method=f"m{right}", scores=sheet(right), labels=LABELS) for right in (10, 30, 20)]
     jobs += [store_job(name="another", method="m5", scores=sheet(5), labels=LABELS)]
-    board = tables.leaderboard(jobs)
+    board = leaderboard(jobs)
     assert board["method"].tolist() == ["m5", "m30", "m20", "m10"]
 
 
 def test_transductive_rows_say_so(store_job):
-    board = tables.leaderboard([store_job(), store_job(method="adapts", transductive=True)])
+    board = leaderboard([store_job(), store_job(method="adapts", transductive=True)])
     assert dict(zip(board["method"], board["setting"], strict=True)) == {"mmcl": "inductive", "adapts": "transductive"}
 
 
 def test_the_oracle_is_a_mean_over_seeds_and_missing_where_a_seed_lacks_it(store_job):
     both = [store_job(seed=seed, oracle=value) for seed, value in ((0, 0.8), (1, 0.9))]
     half = [store_job(method="devise", seed=seed, oracle=value) for seed, value in ((0, 0.8), (1, None))]
-    oracles = tables.leaderboard(both + half).set_index("method")["oracle"]
+    oracles = leaderboard(both + half).set_index("method")["oracle"]
     assert oracles["mmcl"] == pytest.approx(0.85)
     assert math.isnan(oracles["devise"])
 
@@ -103,14 +141,14 @@ def test_the_command_survives_a_shell_and_names_what_was_overridden(store_job):
         store_job(name="toy[split=55/5]", settings={"rate": rate, "kind": "a"}, overrides={"rate": rate}, seed=2)
         for rate in (0.1, 0.2)
     ]
-    commands = {tuple(shlex.split(command)) for command in tables.leaderboard(jobs)["command"]}
+    commands = {tuple(shlex.split(command)) for command in leaderboard(jobs)["command"]}
     words = ("mmcl-bench", "run", "supervised/toy[split=55/5]@1", "--method", "mmcl", "--preset", "quick")
     assert commands == {(*words, "--seeds", "3", "--set", f"rate={rate}") for rate in (0.1, 0.2)}
 
 
 def test_real_and_synthetic_never_share_a_file(store_job, tmp_path):
     jobs = [store_job(), store_job(family="zero-shot", name="synth", synthetic=True)]
-    paths = tables.write_leaderboards(jobs, tmp_path / "out")
+    paths = tables.write_frame(leaderboard(jobs), tmp_path / "out")
     assert [path.name for path in paths] == ["leaderboard.csv", "leaderboard-synthetic.csv"]
     real, synthetic = map(pd.read_csv, paths)
     assert real["synthetic"].tolist() == [False]
@@ -121,8 +159,8 @@ def test_real_and_synthetic_never_share_a_file(store_job, tmp_path):
 
 def test_the_same_results_give_the_same_bytes_in_any_order(store_job, tmp_path):
     jobs = [store_job(method=method, seed=seed) for method in ("mmcl", "devise") for seed in (0, 1)]
-    first = tables.write_leaderboards(jobs, tmp_path / "a")[0].read_bytes()
-    second = tables.write_leaderboards(jobs[::-1], tmp_path / "b")[0].read_bytes()
+    first = tables.write_frame(leaderboard(jobs), tmp_path / "a")[0].read_bytes()
+    second = tables.write_frame(leaderboard(jobs[::-1]), tmp_path / "b")[0].read_bytes()
     assert first == second
     assert b"\r" not in first
 
@@ -130,7 +168,7 @@ def test_the_same_results_give_the_same_bytes_in_any_order(store_job, tmp_path):
 def test_a_leaderboard_that_lost_its_rows_is_removed(store_job, tmp_path):
     job = store_job()
     (tmp_path / "leaderboard-synthetic.csv").write_text("old")
-    assert [path.name for path in tables.write_leaderboards([job], tmp_path)] == ["leaderboard.csv"]
+    assert [path.name for path in tables.write_frame(leaderboard([job]), tmp_path)] == ["leaderboard.csv"]
     assert not (tmp_path / "leaderboard-synthetic.csv").exists()
 
 

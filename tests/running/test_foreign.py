@@ -17,10 +17,10 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.evaluation.metrics import METRICS, fit_calibration
 from mmcl_bench.protocols.catalogue import load_task
-from mmcl_bench.report import tables
 from mmcl_bench.results.store import Stored, read_results
 from mmcl_bench.running.foreign import ForeignRun, ScoredTask, ScoreFile, read_score_file, write_template
 from mmcl_bench.running.fusion import FUSION
+from stored_jobs import leaderboard
 
 SUPERVISED = "supervised/nw-ucla[split=x-view]"
 ZERO_SHOT = "zero-shot/nw-ucla[split=8/2]"
@@ -320,7 +320,7 @@ class TestStoring:
 
     def test_tables_show_it(self, supervised: ScoredTask, tmp_path: Path) -> None:
         jobs = [stored_run(supervised, tmp_path, seed=seed, transductive=True) for seed in (0, 1)]
-        (row,) = tables.leaderboard(jobs).to_dict("records")
+        (row,) = leaderboard(jobs).to_dict("records")
         assert (row["method"], row["preset"], row["selection"], row["seeds"]) == ("theirs", "foreign", "unknown", 2)
         assert row["setting"] == "transductive"
         assert set(read_results(tmp_path / "results")["selection"]) == {"unknown"}

@@ -18,7 +18,6 @@ from mmcl_bench.methods.shared.joints import joint_features
 from mmcl_bench.protocols.cards import Task
 from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
-from mmcl_bench.report import tables
 from mmcl_bench.report.page import build_report
 from mmcl_bench.results.groups import group_jobs
 from mmcl_bench.results.store import VALIDATION_SCORES, Stored, read_results
@@ -26,6 +25,7 @@ from mmcl_bench.running import fusion
 from mmcl_bench.running.fusion import FusionJob, fit_weights, fuse_scores, member_jobs, parse_members, run_fusion
 from mmcl_bench.running.jobs import make_job
 from mmcl_bench.running.runner import RunSite, run_job
+from stored_jobs import leaderboard
 
 SUPERVISED = "supervised/nw-ucla[split=x-view]"
 ZERO_SHOT = "zero-shot/nw-ucla[split=8/2]"
@@ -200,7 +200,7 @@ def test_a_fusion_is_a_result_like_any_other(where: RunSite) -> None:
             assert figure.value == pytest.approx(METRICS.get(name)(again.scored()))
     (group,) = group_jobs(fused)
     assert group.seeds == (0, 1)
-    board = tables.leaderboard(list(fused))
+    board = leaderboard(list(fused))
     assert board["seeds"].tolist() == [2]
     assert set(read_results(where.results_root).method) == {"noisy", "fusion"}
     page = build_report(where.results_root, where.results_root / "reports").page.read_text()
