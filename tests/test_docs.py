@@ -12,7 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -28,11 +28,15 @@ import feature_inputs
 import published
 from mmcl_bench.cli import app
 from mmcl_bench.core.registry import Registry
+from mmcl_bench.datasets.prepare import open_dataset
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import CARD, SkeletonDataset
 from mmcl_bench.encoders import ENCODERS
+from mmcl_bench.inference.predict import TrainedModel
 from mmcl_bench.methods import METHODS
 from mmcl_bench.nn import BACKBONES
+from mmcl_bench.protocols import PROTOCOLS
+from mmcl_bench.protocols.base import Needs
 from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.protocols.problem import ClipView
 from mmcl_bench.results.records import Result
@@ -190,10 +194,38 @@ def registered(registry: Registry[Any], name: str, thing: Any) -> Iterator[None]
         registry.unregister(name)
 
 
-def test_the_method_of_its_page_runs(toy_data_root: Path, tmp_path: Path) -> None:
-    with registered(METHODS, "nearest", example("adding/method.md")["Nearest"]):
-        result = run_of("supervised/nw-ucla[split=x-sub]", "nearest", toy_data_root, tmp_path)
-    assert (result.metrics["top1"].value or 0) > 0.5
+SHORT_FIT = {"epochs": "2", "min_steps": "0", "streams": "joint", "n_frames": "8"}
+
+
+class _Stopped(Exception):
+    """What a kill is in these tests."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "settings"), [("Discriminant", "discriminant", {}), ("CentreLoss", "centre-loss", SHORT_FIT)]
+)
+def test_the_methods_of_their_page_run_resume_and_predict(
+    kind: str, name: str, settings: dict[str, str], toy_data_root: Path, tmp_path: Path
+) -> None:
+    task = load_task("supervised/nw-ucla[split=x-sub]")
+
+    def stop(phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        if "epoch 2" in phase or done > 1:
+            raise _Stopped
+
+    with registered(METHODS, name, example("adding/method.md")[kind]):
+        job = make_job(task, METHODS.get(name), 0, overrides=settings)
+        undisturbed = run_job(job, RunSite(toy_data_root, tmp_path / "undisturbed"))[0]
+        if settings:
+            with pytest.raises(_Stopped):
+                run_job(job, RunSite(toy_data_root, tmp_path / "stopped", progress=stop))
+        resumed = run_job(job, RunSite(toy_data_root, tmp_path / "stopped"))[0]
+        model = TrainedModel.of(resumed)
+    data = {dataset: open_dataset(dataset, toy_data_root) for dataset in task.datasets}
+    clips = PROTOCOLS.get("supervised")(task, data, Needs(), tmp_path).test_clips()
+    np.testing.assert_array_equal(resumed.scores, undisturbed.scores)
+    np.testing.assert_array_equal(model.method.score(clips), undisturbed.scores)
+    assert settings or (undisturbed.result.metrics["top1"].value or 0) > 0.5
 
 
 def test_the_encoder_of_its_page_embeds_the_classes(toy_data_root: Path, tmp_path: Path) -> None:
