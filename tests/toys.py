@@ -42,12 +42,12 @@ def write_toy(root: Path, name: str, n_classes: int, subjects: int, cameras: int
         toy_clip(len(name), label, subject, camera, n_joints)
         for label, subject, camera in product(range(n_classes), range(1, subjects + 1), range(1, cameras + 1))
     ]
-    write_dataset(root / name, clips, n_joints, _toy_card(name))
+    write_dataset(root / name, clips, n_joints, toy_card(name))
 
 
 def write_toy_for_every_side(root: Path, name: str) -> None:
     """A prepared synthetic stand-in with clips of every class on both sides of every side of the set."""
-    reader, card = READERS.get(name), _toy_card(name)
+    reader, card = READERS.get(name), toy_card(name)
     n_joints = len(get_layout(reader.layout))
     clips = []
     for label, number in product(range(len(card.classes)), range(6)):
@@ -60,7 +60,7 @@ def write_toy_for_every_side(root: Path, name: str) -> None:
     write_dataset(root / name, clips, n_joints, card)
 
 
-def _toy_card(name: str) -> DatasetCard:
+def toy_card(name: str) -> DatasetCard:
     reader = READERS.get(name)
     return DatasetCard(
         name=name,

@@ -91,6 +91,8 @@ class Protocol(ABC):
         self.cache = cache
         self.limit = limit
         self.advance = advance
+        self.validation_notes: dict[str, str] = {}
+        """What a result should say of how clips were held out."""
         self.weight_hashes: dict[str, str] = {}
         """Weight hash of every encoder that was used, by its name."""
 
@@ -235,16 +237,26 @@ class Protocol(ABC):
         kept[np.lexsort((rows.columns, rank))[: self.limit]] = True
         return rows.where(kept)
 
-    def _held_out_subjects(self, rows: Rows) -> np.ndarray:
-        """(N,) bool: clips of the subjects that a selection fit holds out; a fifth of the clips where there is one."""
+    def _held_out_recordings(self, rows: Rows) -> np.ndarray:
+        """(N,) bool: clips of the performers, or the performances, that a selection fit holds out: a fifth of them.
+
+        Where the set tells neither, a fifth of the clips, which :attr:`validation_notes` then says.
+        """
         generator = self.generator("held-out subjects")
-        subjects = np.unique(rows.of_index("subject"))
-        if len(subjects) < 2:
+        reader = rows.dataset.card.reader
+        column = READERS.get(reader).recording if reader in READERS else "subject"
+        recordings = rows.of_index(column) if column in ("subject", "setup") else np.zeros(len(rows), dtype=np.int64)
+        numbers = np.unique(recordings)
+        if len(numbers) < 2:
+            if column != "clip":
+                self.validation_notes["held out"] = (
+                    f"single clips, as {rows.dataset.card.name} tells neither subjects nor performances: another "
+                    "camera's clip of the same performance may train"
+                )
             mask: np.ndarray = generator.random(len(rows)) < VALIDATION_SHARE
             return mask
-        n_held_out = max(1, round(VALIDATION_SHARE * len(subjects)))
-        held_out = generator.choice(subjects, size=n_held_out, replace=False)
-        return np.isin(rows.of_index("subject"), held_out)
+        held_out = generator.choice(numbers, size=max(1, round(VALIDATION_SHARE * len(numbers))), replace=False)
+        return np.isin(recordings, held_out)
 
 
 def side_rows(dataset: SkeletonDataset, side_name: str) -> tuple[np.ndarray, np.ndarray]:

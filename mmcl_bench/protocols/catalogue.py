@@ -119,7 +119,7 @@ def _derived_card(family: str, dataset: str, source: str | None, data_root: Path
     card: dict[str, Any] = {
         "family": family,
         "name": dataset,
-        "version": 1,
+        "version": 2 if family == "zero-shot" else 1,
         "dataset": dataset,
         "seeds": 5,
         "citation": tested.citation,

@@ -3,7 +3,8 @@
 Roles: training clips are those of the seen classes on the training side. The test holds every clip of the test side,
 so that one job gives both settings: among unseen classes only (ZSL) and among all classes (GZSL). Choosing happens
 on pseudo-unseen classes, which are held out of the seen ones on the training side: SynSE's own lists where they
-exist, else drawn by hashing the task. Clips of held-out subjects stand for the seen classes there.
+exist, else drawn by hashing the task. The clips there are of held-out subjects, as those of the test are of others than
+train; pseudo-unseen ones come from all subjects where held-out ones have too few.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.protocols import splits
 from mmcl_bench.protocols.base import Protocol, Rows, side_rows
 from mmcl_bench.protocols.problem import ClassTable
+
+PSEUDO_UNSEEN_CLIPS = 10
+"""Clips of every pseudo-unseen class that held-out subjects must have for validation to look at them alone."""
 
 
 class ZeroShot(Protocol):
@@ -48,9 +52,16 @@ class ZeroShot(Protocol):
         return self._sides[1]
 
     def _hold_out(self, train: Rows) -> tuple[Rows, Rows, np.ndarray]:
-        pseudo = np.isin(train.columns, self.pseudo_unseen)
-        held_out = pseudo | self._held_out_subjects(train)
-        return train.where(~held_out), train.where(held_out), self.pseudo_unseen
+        pseudo, held_out = np.isin(train.columns, self.pseudo_unseen), self._held_out_recordings(train)
+        clips_of_class = [(held_out & (train.columns == column)).sum() for column in self.pseudo_unseen]
+        if min(clips_of_class) >= PSEUDO_UNSEEN_CLIPS:
+            validation = held_out
+        else:
+            validation = held_out | pseudo
+            self.validation_notes["pseudo-unseen clips"] = (
+                f"of all training subjects, as held-out ones have {min(clips_of_class)} of a class"
+            )
+        return train.where(~(held_out | pseudo)), train.where(validation), self.pseudo_unseen
 
     @property
     def _dataset(self) -> SkeletonDataset:

@@ -213,7 +213,7 @@ class _Run:
                 embeddings=_embeddings(method, protocol, scored),
                 oracle=self._oracle(method, protocol, scored),
                 history=history,
-                notes={**report.notes, **_cost_note(method)},
+                notes={**report.notes, **_validation_note(selection, protocol), **_cost_note(method)},
                 model_files=model_files,
             )
         return self._write(findings, fingerprints)
@@ -302,6 +302,12 @@ class _Run:
     def _advance(self, what: str, done: int, total: int) -> None:
         self._time.tick()
         self.where.progress(what, done, total, {})
+
+
+def _validation_note(selection: Selection, protocol: Protocol) -> dict[str, Any]:
+    """What was held out otherwise than by subject, where a first fit chose on it."""
+    chosen_on = selection.rule == "validation" and protocol.validation_notes
+    return {"validation": dict(protocol.validation_notes)} if chosen_on else {}
 
 
 def _cost_note(method: Method) -> dict[str, Any]:

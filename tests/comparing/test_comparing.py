@@ -90,7 +90,7 @@ class TestMethods:
     def test_are_compared_on_every_task_of_both(self, root: Path) -> None:
         found = compared("strong", "weak-one", root)
         assert [task.task.split for task in found.tasks] == ["x-sub", "x-view"]
-        assert found.notes == ("1 tasks that only strong has are left out: zero-shot/nw-ucla@1[split=8/2]",)
+        assert found.notes == ("1 tasks that only strong has are left out: zero-shot/nw-ucla@2[split=8/2]",)
         for task in found.tasks:
             assert task.main.paired.low > 0
             assert task.main.paired.n_runs == 2
@@ -389,9 +389,9 @@ class TestLeaderboards:
         ("zero-shot", True),
         ("zero-shot/*", True),
         ("zero-shot/nw-ucla", True),
-        ("zero-shot/nw-ucla@1", True),
+        ("zero-shot/nw-ucla@2", True),
         ("zero-shot/nw-ucla[split=8/2]", True),
-        ("zero-shot/nw-ucla@1[split=8/2]", True),
+        ("zero-shot/nw-ucla@2[split=8/2]", True),
         ("*[split=8/*]", True),
         ("supervised*", False),
         ("zero-shot/nw-ucla[split=5/5]", False),
@@ -399,4 +399,4 @@ class TestLeaderboards:
     ],
 )
 def test_a_glob_takes_brackets_as_they_are(pattern: str, expected: bool) -> None:
-    assert matches("zero-shot/nw-ucla@1[split=8/2]", pattern) is expected
+    assert matches("zero-shot/nw-ucla@2[split=8/2]", pattern) is expected

@@ -60,6 +60,9 @@ class Reader(ABC):
     modalities: ClassVar[tuple[Modality, ...]] = (Modality.SKELETON,)
     sides: ClassVar[Mapping[str, Side]]
     default_side: ClassVar[str]
+    recording: ClassVar[Literal["subject", "setup", "clip"] | None] = "subject"
+    """What clips of validation must not share with those that train: the column of the index that numbers performers or
+    recorded performances; ``clip`` where every clip is a recording of its own; None where the files tell nothing."""
     homepage: ClassVar[str]
     citation: ClassVar[str]
     published: ClassVar[str] = ""

@@ -71,6 +71,7 @@ class KineticsSkeleton(Reader):
 
     name = "kinetics-skeleton"
     title = "Kinetics-skeleton"
+    recording = "clip"
     layout = "openpose-18"
     unit = "image"
     class_table = "kinetics-400"

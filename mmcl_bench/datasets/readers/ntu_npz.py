@@ -168,6 +168,7 @@ class _NtuNpz(Reader):
     Nothing is known of subjects, cameras and setups.
     """
 
+    recording = None
     layout = "kinect-v2"
     frame_rate = 30.0
     homepage = "https://github.com/Uason-Chen/CTR-GCN#data-preparation"

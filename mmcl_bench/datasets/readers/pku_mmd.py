@@ -167,8 +167,12 @@ class _PkuMmd(Reader):
 
 
 class PkuMmd(_PkuMmd):
-    """Phase I. ``setup`` is the number of the video; subjects are not published."""
+    """Phase I. ``setup`` is the number of the video; subjects are not published.
 
+    Three cameras record each performance, and their videos have one number.
+    """
+
+    recording = "setup"
     name = "pku-mmd"
     title = "PKU-MMD phase I"
     video = re.compile(r"(?P<setup>\d{4})-(?P<view>[LMR])", re.ASCII)

@@ -1,0 +1,81 @@
+"""What validation holds out shares no performer, and where none is known no performance, with what trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmcl_bench.datasets.parts import write_dataset
+from mmcl_bench.datasets.readers import READERS
+from mmcl_bench.datasets.store import Clip, SkeletonDataset
+from mmcl_bench.protocols import PROTOCOLS
+from mmcl_bench.protocols.base import Needs, Protocol, Rows
+from mmcl_bench.protocols.catalogue import load_task
+from mmcl_bench.skeleton.layouts import get_layout
+from toys import toy_card, toy_clip
+
+
+def performances(name: str, n: int, n_classes: int, subjects: int = 1) -> Iterator[Clip]:
+    """Each of ``n`` performances of every class, seen by three cameras; all on the training side of every side."""
+    joints = len(get_layout(READERS.get(name).layout))
+    for number, label, camera in product(range(n), range(n_classes), (1, 2, 3)):
+        clip = toy_clip(0, label, number, camera, joints)
+        # A subject that the set does not name is 0.
+        subject = 0 if subjects == 1 else 1 + 2 * (number % subjects)
+        yield replace(clip, sample_id=f"{number:03d}-{label:02d}-{camera}", subject=subject, setup=number + 1, fold=1)
+
+
+def rules(root: Path, task: str, clips: Iterator[Clip]) -> Protocol:
+    bound = load_task(task)
+    (name,) = bound.datasets
+    write_dataset(root / name, clips, len(get_layout(READERS.get(name).layout)), toy_card(name))
+    return PROTOCOLS.get(bound.card.family)(bound, {name: SkeletonDataset.open(root / name)}, Needs(), root / "cache")
+
+
+def parts(protocol: Protocol) -> tuple[Rows, Rows]:
+    train, validation, _ = protocol._hold_out(protocol.train_rows)
+    return train, validation
+
+
+def test_where_no_subject_is_named_whole_performances_are_held_out(tmp_path: Path) -> None:
+    protocol = rules(tmp_path, "supervised/pku-mmd[split=x-sub]", performances("pku-mmd", 10, 4))
+    train, validation = parts(protocol)
+    assert len(train) + len(validation) == 10 * 4 * 3
+    assert len(validation) == 2 * 4 * 3
+    assert not set(train.of_index("setup")) & set(validation.of_index("setup"))
+    assert protocol.validation_notes == {}
+
+
+def test_a_set_that_tells_neither_subjects_nor_performances_says_so(tmp_path: Path) -> None:
+    protocol = rules(tmp_path, "supervised/ntu60-cs-npz", performances("ntu60-cs-npz", 10, 4))
+    train, validation = parts(protocol)
+    assert len(validation) > 0
+    assert len(train) > len(validation)
+    assert protocol.validation_notes["held out"].startswith("single clips, as ntu60-cs-npz tells neither")
+
+
+def test_clips_that_are_recordings_of_their_own_need_no_note(tmp_path: Path) -> None:
+    protocol = rules(tmp_path, "supervised/kinetics-skeleton", performances("kinetics-skeleton", 5, 4))
+    assert len(parts(protocol)[1]) > 0
+    assert protocol.validation_notes == {}
+
+
+@pytest.mark.parametrize(("n", "held_out_alone"), [(20, True), (5, False)])
+def test_pseudo_unseen_clips_are_of_held_out_subjects_where_these_have_enough(
+    n: int, held_out_alone: bool, tmp_path: Path
+) -> None:
+    """Of five subjects one is held out: 12 clips of a class with twenty performances, 3 with five; 10 are enough."""
+    protocol = rules(tmp_path, "zero-shot/nw-ucla[split=8/2]", performances("nw-ucla", n, 10, subjects=5))
+    train, validation, pseudo_unseen = protocol._hold_out(protocol.train_rows)
+    seen, unseen = (validation.where(np.isin(validation.columns, pseudo_unseen, invert=each)) for each in (True, False))
+    (subject,) = set(seen.of_index("subject"))
+    assert subject not in set(train.of_index("subject"))
+    assert not set(train.columns) & set(pseudo_unseen)
+    assert (set(unseen.of_index("subject")) == {subject}) is held_out_alone
+    assert len(unseen) == 2 * (n // 5 if held_out_alone else n) * 3
+    assert ("pseudo-unseen clips" in protocol.validation_notes) is not held_out_alone
