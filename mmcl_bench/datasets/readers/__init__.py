@@ -174,7 +174,7 @@ def clip_fault(clip: Clip, n_joints: int, n_classes: int) -> str | None:
     """What makes a clip unusable, in words, or None."""
     if not 0 <= clip.label < n_classes:
         return f"has label {clip.label}; the set has {n_classes} classes, counted from 0"
-    if clip.n_frames < 1 or not any(len(body.positions) for body in clip.bodies):
+    if clip.n_frames < 1 or not any(body.positions.size for body in clip.bodies):
         return "has no frames"
     faults = (_track_fault(body, clip.n_frames, n_joints) for body in clip.bodies)
     if fault := next(filter(None, faults), None):
@@ -190,6 +190,8 @@ def _track_fault(body: BodyTrack, n_frames: int, n_joints: int) -> str | None:
         return f"has an array of shape {positions.shape}; expected (frames, {n_joints}, 3)"
     if positions.shape[1] != n_joints:
         return f"has {positions.shape[1]} joints; expected {n_joints}"
+    if len(positions) == 0:
+        return "has a body without frames; leave that body out"
     if body.start < 0 or body.start + len(positions) > n_frames:
         return f"has a body outside its {n_frames} frames"
     if not np.isfinite(positions).all():
