@@ -374,8 +374,8 @@ def _with(value: float) -> np.ndarray:
     ("clip", "fault"),
     [
         (_clip(), "has no frames"),
-        (_clip(BodyTrack(0, body(4)), BodyTrack(0, body(0))), "has a body without frames"),
-        (_clip(BodyTrack(0, body(4)), BodyTrack(0, np.float32(1))), "has an array of shape ()"),
+        (_clip(BodyTrack(0, body()), BodyTrack(0, body(0))), "has a body without frames"),
+        (_clip(BodyTrack(0, body()), BodyTrack(0, np.array(1.0))), "has an array of shape ()"),
         (replace(_clip(BodyTrack(0, body())), label=1), "has label 1; the set has 1 classes"),
         (replace(_clip(BodyTrack(0, body())), label=-1), "has label -1"),
         (_clip(BodyTrack(0, body(0)), n_frames=0), "has no frames"),
