@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from mmcl_bench.methods.shared.network_method import NetworkMethod, NetworkSettings, SkeletonNetwork, Teachers
+from mmcl_bench.methods.shared.network_method import NetworkMethod
+from mmcl_bench.methods.shared.network_settings import NetworkSettings
+from mmcl_bench.methods.shared.skeleton_network import SkeletonNetwork, Teachers
 from mmcl_bench.nn.fam import FeatureAlignment
 from mmcl_bench.nn.frm import FeatureRefinement
 from mmcl_bench.protocols.problem import ClassTable

@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 import torch
 
 from mmcl_bench.methods.mmcl import MMCLSettings
-from mmcl_bench.methods.shared.network_method import NetworkMethod, SkeletonNetwork
+from mmcl_bench.methods.shared.network_method import NetworkMethod
+from mmcl_bench.methods.shared.skeleton_network import SkeletonNetwork
 from mmcl_bench.protocols.problem import ClassTable
 from mmcl_bench.skeleton.clips import Modality
 from mmcl_bench.skeleton.layouts import Layout

@@ -9,266 +9,30 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.evaluation.metrics import METRICS, Scored
 from mmcl_bench.methods.base import DenseScorer, Method, MethodSettings, ScoringNetwork
+from mmcl_bench.methods.shared.network_settings import QUICK, NetworkSettings
 from mmcl_bench.methods.shared.saved import read_model, require_width, write_model
-from mmcl_bench.nn import BACKBONES
-from mmcl_bench.nn.losses import text_alignment_loss, text_similarity
-from mmcl_bench.nn.pooling import mean_by_clip
+from mmcl_bench.methods.shared.skeleton_network import TEXTS, SkeletonNetwork
 from mmcl_bench.nn.position_scorer import PositionScorer
 from mmcl_bench.protocols.problem import ClassTable, ClipView, Context, FitReport, LabelledClips, Problem
-from mmcl_bench.skeleton.augmentation import (
-    Compose,
-    CropResize,
-    Jitter,
-    RandomFlip,
-    RandomRotation,
-    RandomScale,
-    Transform,
-    centre_crop,
-)
+from mmcl_bench.skeleton.augmentation import centre_crop
 from mmcl_bench.skeleton.clips import Modality
 from mmcl_bench.skeleton.layouts import Layout, get_layout
 from mmcl_bench.skeleton.streams import stack
-from mmcl_bench.skeleton.transforms import PreparedTracks, bodies_last, prepare_clips
-from mmcl_bench.training.loop import Losses, Schedule, Step, Trainer, in_precision
+from mmcl_bench.skeleton.transforms import PreparedTracks, bodies_last
+from mmcl_bench.training.loop import Losses, Step, Trainer, in_precision
 
-PREPARED_FRAMES = 64
 SCORED_SHARE = 0.95
 """The middle share of a clip that is scored, as in CTR-GCN."""
 _SCORE_BATCH = 256
-_TEXTS = "texts"
-"""Name of the class texts' embeddings among the arrays of a saved model."""
-StreamName = Literal["joint", "bone", "joint-motion", "bone-motion"]
-Teachers = Mapping[Modality, Tensor]
-"""Features (N, D) of the other modalities of some clips."""
-
-
-class NetworkSettings(MethodSettings):
-    """What can be set of a network, its training clips and its training; the defaults are those of MMCL's paper."""
-
-    backbone: str = "ctr-gcn"
-    """The skeleton network, a name of ``mmcl-bench list backbones``."""
-    streams: Annotated[tuple[StreamName, ...], Field(min_length=1)] = ("joint",)
-    """Streams of the skeleton, stacked as input channels."""
-    n_frames: int = Field(default=64, ge=4)
-    """Frames of the network's input."""
-    normalise: bool = True
-    """Centre on the hip, turn to face the sensor, scale by the torso."""
-    n_bodies: int = Field(default=2, ge=1)
-    """Bodies of the network's input, absent ones zero; 1: every track is a sample, and a clip is the mean of them."""
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    """On the global feature, before the classifier and the text head."""
-    tilt: float = Field(default=0.3, ge=0)
-    """Random rotation about each axis, radians at most."""
-    crop: float = Field(default=0.5, gt=0, le=1)
-    """Smallest share of a clip that a random crop keeps."""
-    scale: float = Field(default=0.0, ge=0, lt=1)
-    """Random change of size, as a share at most."""
-    jitter: float = Field(default=0.0, ge=0)
-    """Deviation of random noise on each coordinate, in torso lengths."""
-    flip: float = Field(default=0.0, ge=0, le=1)
-    """Probability that left and right change places."""
-    alignment_weight: float = 1.0
-    """Of the alignment with class texts, zero-shot only."""
-    text_temperature: float = Field(default=0.1, gt=0)
-    epochs: int = Field(default=110, ge=1)
-    min_steps: int = Field(default=0, ge=0)
-    """Small sets get as many epochs as give them this many steps."""
-    batch_size: int = Field(default=200, ge=2)
-    base_rate: float = Field(default=0.1, gt=0)
-    warmup_epochs: int = Field(default=5, ge=0)
-    decay: Literal["cosine", "steps"] = "steps"
-    steps: tuple[int, ...] = (90, 100)
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    weight_decay: float = Field(default=4e-4, ge=0)
-    clip_norm: float | None = Field(default=None, gt=0)
-    """Longest gradient."""
-    accumulate: int = Field(default=1, ge=1)
-    """Parts in which a batch is computed, for small memories; batch statistics are then those of a part."""
-    selection: Literal["auto", "validation", "fixed"] = "auto"
-    """Whether a first fit on held-out training clips chooses the epoch; auto: in zero-shot tasks alone."""
-    patience: int | None = Field(default=None, ge=1)
-    """Epochs without a better validation figure after which the first fit stops."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Of products, in training and scoring; weights, statistics and losses stay in float32."""
-    processes: int = Field(default=1, ge=1)
-    """Processes that share a batch in training, one a GPU; batch statistics are then those of a share."""
-    compile: bool = False
-    """Whether torch.compile makes the backbone's code: minutes at the start, and faster steps on GPUs."""
-
-    @field_validator("backbone")
-    @classmethod
-    def _exists(cls, name: str) -> str:
-        BACKBONES.get(name)
-        return name
-
-    def augmentation(self, layout: Layout) -> Compose:
-        """How training clips are varied."""
-        pieces: list[Transform] = [
-            CropResize(self.n_frames, self.crop, 1.0),
-            RandomRotation(self.tilt),
-            RandomScale(1 - self.scale, 1 + self.scale),
-        ]
-        if self.flip:
-            pieces.append(RandomFlip(self.flip, layout))
-        if self.jitter:
-            pieces.append(Jitter(self.jitter))
-        return Compose(tuple(pieces))
-
-    def prepare(self, clips: ClipView) -> PreparedTracks:
-        """Tracks at a frame rate that leaves room for crops."""
-        return prepare_clips(clips, max(self.n_frames, PREPARED_FRAMES), self.normalise)
-
-    def schedule(self) -> Schedule:
-        return Schedule(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            base_rate=self.base_rate,
-            min_steps=self.min_steps,
-            warmup_epochs=self.warmup_epochs,
-            decay=self.decay,
-            steps=self.steps,
-            optimizer=self.optimizer,
-            weight_decay=self.weight_decay,
-            clip_norm=self.clip_norm,
-            accumulate=self.accumulate,
-            patience=self.patience,
-            precision=self.precision,
-            processes=self.processes,
-        )
-
-
-# Chosen on held-out training subjects of NW-UCLA x-sub and pseudo-unseen classes of synth60 55/5. The former were seen
-# by all three cameras, so NW-UCLA x-view, which tests on camera 3, is not untouched by the choice.
-QUICK: dict[str, object] = {
-    "backbone": "ctr-gcn-tiny",
-    "streams": ("joint", "bone", "joint-motion", "bone-motion"),
-    "n_frames": 24,
-    "n_bodies": 1,
-    "dropout": 0.3,
-    "crop": 0.7,
-    "epochs": 25,
-    "min_steps": 800,
-    "batch_size": 32,
-    "base_rate": 3e-3,
-    "warmup_epochs": 2,
-    "decay": "cosine",
-    "steps": (),
-    "optimizer": "adamw",
-    "weight_decay": 5e-2,
-}
-"""The settings of preset ``quick`` that differ from the paper's: minutes on two cores."""
-
-
-class SkeletonNetwork(nn.Module):
-    """A backbone with its losses: cross-entropy of the seen classes and, in zero-shot, alignment with their texts.
-
-    A method of its own adds to :meth:`extra_losses`, and names the children that only teach in ``training_parts``.
-    """
-
-    training_parts: ClassVar[tuple[str, ...]] = ()
-    """Names of the children that scoring does without; they are not saved."""
-
-    def __init__(
-        self, settings: NetworkSettings, layout: Layout, classes: ClassTable, generator: torch.Generator
-    ) -> None:
-        super().__init__()
-        self.settings = settings
-        self.n_seen = int(classes.seen.sum())
-        self.backbone = BACKBONES.get(settings.backbone)(
-            layout,
-            n_classes=self.n_seen,
-            n_bodies=settings.n_bodies,
-            in_channels=3 * len(settings.streams),
-            dropout=settings.dropout,
-            generator=generator,
-        )
-        self.text_head: nn.Linear | None = None
-        self.texts: Tensor
-        self.seen: Tensor
-
-    def align_with_texts(self, embeddings: np.ndarray, seen: np.ndarray) -> None:
-        """Adds a linear map to the space of the class texts (K, D), which then give the scores."""
-        self.text_head = nn.Linear(self.backbone.feature_channels, embeddings.shape[1])
-        self.register_buffer("texts", torch.from_numpy(embeddings), persistent=False)
-        self.register_buffer("seen", torch.from_numpy(seen), persistent=False)
-
-    def extra_losses(
-        self, features: Tensor, logits: Tensor, labels: Tensor, teachers: Teachers
-    ) -> dict[str, tuple[float, Tensor]]:
-        """Losses beside the shared ones, each with its weight, from F_g (N, D), logits (N, S) and labels (N,)."""
-        return {}
-
-    def extra_loss_names(self) -> list[str]:
-        """Names of :meth:`extra_losses`, in their order."""
-        return []
-
-    def loss_names(self) -> list[str]:
-        """Names of the losses that are on."""
-        return ["classification", *self.extra_loss_names(), *(["alignment"] if self.text_head is not None else [])]
-
-    def scoring_state(self) -> dict[str, Tensor]:
-        """Weights and class texts that scoring needs."""
-        state = {
-            name: value
-            for name, value in self.state_dict().items()
-            if name.partition(".")[0] not in self.training_parts
-        }
-        return state if self.text_head is None else {**state, _TEXTS: self.texts}
-
-    def training_only(self) -> tuple[nn.Module, ...]:
-        """The modules that scoring does without."""
-        teachers = [module for name, module in self.named_children() if name in self.training_parts]
-        return (*teachers, self.backbone.classifier) if self.text_head is not None else tuple(teachers)
-
-    def global_feature(self, tracks: Tensor, clip: Tensor, n_clips: int) -> Tensor:
-        """Body tracks (R, C, T, V) and their clips (R,) -> F_g (n_clips, D)."""
-        if self.settings.n_bodies == 1:
-            return mean_by_clip(self.backbone.global_feature(tracks.unsqueeze(-1)), clip, n_clips)
-        return self.backbone.global_feature(bodies_last(tracks, clip, n_clips, self.settings.n_bodies))
-
-    def score(self, features: Tensor) -> Tensor:
-        """F_g (N, D) -> (N, K): similarities to all class texts, or logits where there are none."""
-        if self.text_head is None:
-            return self.backbone.classify(features)
-        return text_similarity(self.text_head(features), self.texts) / self.settings.text_temperature
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
-
-    def forward(self, tracks: Tensor, clip: Tensor, labels: Tensor, teachers: Teachers) -> Losses:
-        """:meth:`training_losses` of body tracks (R, C, T, V) and the clip of each (R,), ascending."""
-        return self.training_losses(self.global_feature(tracks, clip, len(labels)), labels, teachers)
-
-    def training_losses(self, features: Tensor, labels: Tensor, teachers: Teachers) -> Losses:
-        """All losses that are on, and their weighted sum ``loss``. ``labels`` number the seen classes."""
-        logits = self.backbone.classify(features)
-        weighted = self.extra_losses(features, logits, labels, teachers)
-        if self.text_head is not None:
-            aligned = text_alignment_loss(
-                self.text_head(self.backbone.drop_out(features)),
-                self.texts[self.seen],
-                labels,
-                self.settings.text_temperature,
-            )
-            weighted["alignment"] = self.settings.alignment_weight, aligned
-        total = classification = F.cross_entropy(logits, labels)
-        for weight, loss in weighted.values():
-            total = total + weight * loss
-        losses = {"classification": classification, **{name: loss for name, (_, loss) in weighted.items()}}
-        accuracy = (logits.detach().argmax(1) == labels).float().mean()
-        return {"loss": total, **losses, "accuracy": accuracy}
 
 
 class NetworkMethod(Method):
@@ -326,11 +90,11 @@ class NetworkMethod(Method):
 
     def load(self, folder: Path, device: str = "cpu") -> None:
         saved = read_model(folder, type(self))
-        texts = saved.arrays.get(_TEXTS)
+        texts = saved.arrays.get(TEXTS)
         seen = np.array(saved.facts["seen"], dtype=bool)
         classes = ClassTable(tuple(saved.facts["classes"]), seen, embeddings=texts)
         self._take_network(get_layout(saved.layout), classes, {}, texts is not None, 0)
-        weights = {name: torch.from_numpy(array) for name, array in saved.arrays.items() if name != _TEXTS}
+        weights = {name: torch.from_numpy(array) for name, array in saved.arrays.items() if name != TEXTS}
         teaching = {f"{part}." for part in self._network.training_parts}
         lacking, surplus = self._network.load_state_dict(weights, strict=False)
         if surplus or not all(name.startswith(tuple(teaching)) for name in lacking):

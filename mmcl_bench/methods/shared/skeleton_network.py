@@ -1,0 +1,127 @@
+"""A backbone with its losses: the module that a network method trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmcl_bench.methods.shared.network_settings import NetworkSettings
+from mmcl_bench.nn import BACKBONES
+from mmcl_bench.nn.losses import text_alignment_loss, text_similarity
+from mmcl_bench.nn.pooling import mean_by_clip
+from mmcl_bench.protocols.problem import ClassTable
+from mmcl_bench.skeleton.clips import Modality
+from mmcl_bench.skeleton.layouts import Layout
+from mmcl_bench.skeleton.transforms import bodies_last
+from mmcl_bench.training.loop import Losses
+
+TEXTS = "texts"
+"""Name of the class texts' embeddings among the arrays of a saved model."""
+Teachers = Mapping[Modality, Tensor]
+"""Features (N, D) of the other modalities of some clips."""
+
+
+class SkeletonNetwork(nn.Module):
+    """A backbone with its losses: cross-entropy of the seen classes and, in zero-shot, alignment with their texts.
+
+    A method of its own adds to :meth:`extra_losses`, and names the children that only teach in ``training_parts``.
+    """
+
+    training_parts: ClassVar[tuple[str, ...]] = ()
+    """Names of the children that scoring does without; they are not saved."""
+
+    def __init__(
+        self, settings: NetworkSettings, layout: Layout, classes: ClassTable, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.n_seen = int(classes.seen.sum())
+        self.backbone = BACKBONES.get(settings.backbone)(
+            layout,
+            n_classes=self.n_seen,
+            n_bodies=settings.n_bodies,
+            in_channels=3 * len(settings.streams),
+            dropout=settings.dropout,
+            generator=generator,
+        )
+        self.text_head: nn.Linear | None = None
+        self.texts: Tensor
+        self.seen: Tensor
+
+    def align_with_texts(self, embeddings: np.ndarray, seen: np.ndarray) -> None:
+        """Adds a linear map to the space of the class texts (K, D), which then give the scores."""
+        self.text_head = nn.Linear(self.backbone.feature_channels, embeddings.shape[1])
+        self.register_buffer("texts", torch.from_numpy(embeddings), persistent=False)
+        self.register_buffer("seen", torch.from_numpy(seen), persistent=False)
+
+    def extra_losses(
+        self, features: Tensor, logits: Tensor, labels: Tensor, teachers: Teachers
+    ) -> dict[str, tuple[float, Tensor]]:
+        """Losses beside the shared ones, each with its weight, from F_g (N, D), logits (N, S) and labels (N,)."""
+        return {}
+
+    def extra_loss_names(self) -> list[str]:
+        """Names of :meth:`extra_losses`, in their order."""
+        return []
+
+    def loss_names(self) -> list[str]:
+        """Names of the losses that are on."""
+        return ["classification", *self.extra_loss_names(), *(["alignment"] if self.text_head is not None else [])]
+
+    def scoring_state(self) -> dict[str, Tensor]:
+        """Weights and class texts that scoring needs."""
+        state = {
+            name: value
+            for name, value in self.state_dict().items()
+            if name.partition(".")[0] not in self.training_parts
+        }
+        return state if self.text_head is None else {**state, TEXTS: self.texts}
+
+    def training_only(self) -> tuple[nn.Module, ...]:
+        """The modules that scoring does without."""
+        teachers = [module for name, module in self.named_children() if name in self.training_parts]
+        return (*teachers, self.backbone.classifier) if self.text_head is not None else tuple(teachers)
+
+    def global_feature(self, tracks: Tensor, clip: Tensor, n_clips: int) -> Tensor:
+        """Body tracks (R, C, T, V) and their clips (R,) -> F_g (n_clips, D)."""
+        if self.settings.n_bodies == 1:
+            return mean_by_clip(self.backbone.global_feature(tracks.unsqueeze(-1)), clip, n_clips)
+        return self.backbone.global_feature(bodies_last(tracks, clip, n_clips, self.settings.n_bodies))
+
+    def score(self, features: Tensor) -> Tensor:
+        """F_g (N, D) -> (N, K): similarities to all class texts, or logits where there are none."""
+        if self.text_head is None:
+            return self.backbone.classify(features)
+        return text_similarity(self.text_head(features), self.texts) / self.settings.text_temperature
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def forward(self, tracks: Tensor, clip: Tensor, labels: Tensor, teachers: Teachers) -> Losses:
+        """:meth:`training_losses` of body tracks (R, C, T, V) and the clip of each (R,), ascending."""
+        return self.training_losses(self.global_feature(tracks, clip, len(labels)), labels, teachers)
+
+    def training_losses(self, features: Tensor, labels: Tensor, teachers: Teachers) -> Losses:
+        """All losses that are on, and their weighted sum ``loss``. ``labels`` number the seen classes."""
+        logits = self.backbone.classify(features)
+        weighted = self.extra_losses(features, logits, labels, teachers)
+        if self.text_head is not None:
+            aligned = text_alignment_loss(
+                self.text_head(self.backbone.drop_out(features)),
+                self.texts[self.seen],
+                labels,
+                self.settings.text_temperature,
+            )
+            weighted["alignment"] = self.settings.alignment_weight, aligned
+        total = classification = F.cross_entropy(logits, labels)
+        for weight, loss in weighted.values():
+            total = total + weight * loss
+        losses = {"classification": classification, **{name: loss for name, (_, loss) in weighted.items()}}
+        accuracy = (logits.detach().argmax(1) == labels).float().mean()
+        return {"loss": total, **losses, "accuracy": accuracy}
