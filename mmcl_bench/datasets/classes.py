@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import ConfigDict, Field
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.facts import Fact, Words, fact_names, read_fact
+from mmcl_bench.core.facts import Fact, Words, read_fact
 from mmcl_bench.core.registry import unknown
 
 TEXT_FIELDS = ("name", "label", "global", "head", "hands", "torso", "legs", "start", "middle", "end")
@@ -61,11 +61,6 @@ class ClassTexts(Fact):
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(text.name for text in self.classes)
-
-
-def class_tables() -> list[str]:
-    """Class tables that have names."""
-    return fact_names("classes")
 
 
 def class_texts(table: str) -> ClassTexts:

@@ -25,25 +25,6 @@ def _one_direction(across: Tensor, anchors: Tensor, temperature: float) -> Tenso
     return F.cross_entropy(candidates, torch.arange(len(anchors), device=anchors.device))
 
 
-def mmcl_loss(
-    classification: Tensor,
-    contrastive: Tensor | None = None,
-    refinement: Tensor | None = None,
-    contrastive_weight: float = 0.1,
-    refinement_weight: float = 0.2,
-) -> Tensor:
-    """L = L_cls + 0.1 L_c + 0.2 L_R, where L_cls and L_R are cross-entropies of the scores and the refined scores.
-
-    A term whose modality the data lack is None.
-    """
-    total = classification
-    if contrastive is not None:
-        total = total + contrastive_weight * contrastive
-    if refinement is not None:
-        total = total + refinement_weight * refinement
-    return total
-
-
 def text_similarity(features: Tensor, class_embeddings: Tensor) -> Tensor:
     """Cosines (N, K) of features (N, D) and class embeddings (K, D)."""
     return F.normalize(features, dim=1) @ F.normalize(class_embeddings, dim=1).T

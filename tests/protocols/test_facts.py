@@ -15,7 +15,7 @@ import pytest
 from mmcl_bench.core import facts
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.paths import packaged
-from mmcl_bench.datasets.classes import TEXT_FIELDS, ClassText, class_tables, class_texts
+from mmcl_bench.datasets.classes import TEXT_FIELDS, ClassText, class_texts
 from mmcl_bench.protocols import splits
 from mmcl_bench.skeleton.joint_maps import joint_map
 
@@ -71,7 +71,7 @@ def test_every_file_states_a_source_and_is_named_after_what_it_holds(path: Path)
 def test_every_kind_of_fact_is_there() -> None:
     hashed = {table for table, name in SPLITS if splits.split(table, name).family == "hashed"}
     assert set(splits.split_tables()) == set(REFERENCE_TABLES.values()) | hashed
-    assert set(class_tables()) == set(DESCRIBED) | set(NAMED_ONLY)
+    assert set(facts.fact_names("classes")) == set(DESCRIBED) | set(NAMED_ONLY)
     assert {path.parent.name for path in FILES} == {"splits", "classes", "class_maps", "joint_maps", "samples"}
 
 
