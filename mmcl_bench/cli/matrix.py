@@ -15,7 +15,7 @@ from mmcl_bench.core.registry import unknown
 
 if TYPE_CHECKING:
     from mmcl_bench.protocols.cards import Task
-    from mmcl_bench.protocols.catalogue import Splits, TaskFinder
+    from mmcl_bench.protocols.catalogue import Splits
     from mmcl_bench.running.jobs import Job
     from mmcl_bench.running.suites import Matrix
 
@@ -48,11 +48,10 @@ class MatrixWish:
             return self._of_suite(data_root)
         if not self.tasks:
             raise UserError("name what to run: a task, such as zero-shot, a pattern such as 'zero-shot/*', or --suite")
-        from mmcl_bench.protocols.catalogue import TaskFinder, require_splits
+        from mmcl_bench.protocols.catalogue import require_splits
         from mmcl_bench.running.suites import jobs_of
 
-        finder = TaskFinder(paths.data_root(data_root))
-        tasks = [task for name in self.tasks for task in self._tasks(name, finder, data_root)]
+        tasks = [task for name in self.tasks for task in self._tasks(name, data_root)]
         require_splits(tasks, self._splits)
         return jobs_of(
             tasks,
@@ -64,14 +63,14 @@ class MatrixWish:
             lambda method, preset, overrides: by_stream(method, preset, self.streams, overrides),
         )
 
-    def _tasks(self, name: str, finder: TaskFinder, data_root: Path | None) -> list[Task]:
-        from mmcl_bench.protocols.catalogue import is_pattern
+    def _tasks(self, name: str, data_root: Path | None) -> list[Task]:
+        from mmcl_bench.protocols.catalogue import find_tasks, is_pattern, with_splits
 
         if self.split is not None and self.splits is not None:
             raise UserError("--split and --splits both name the split; give one")
         if not is_pattern(name):
             wish = TaskWish(name, self.split, self.dataset, self.source, self.target, self.duplicates, self.parameters)
-            return finder.with_splits(wish.find(data_root), self._splits)
+            return with_splits(wish.find(data_root), self._splits)
         if self.dataset or self.source or self.target:
             raise UserError(
                 f"{name} stands for tasks with data of their own; leave out --dataset, --source and --target"
@@ -79,7 +78,8 @@ class MatrixWish:
         bound = key_values("--parameter", self.parameters)
         if self.duplicates is not None:
             bound["duplicates"] = self.duplicates
-        return finder.find(name, (self.split,) if self.split is not None else self._splits, bound)
+        splits = (self.split,) if self.split is not None else self._splits
+        return find_tasks(name, splits, bound, paths.data_root(data_root))
 
     @property
     def _splits(self) -> Splits:
