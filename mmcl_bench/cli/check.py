@@ -13,7 +13,6 @@ import typer
 from mmcl_bench.cli import options
 from mmcl_bench.cli.baseline import DEFAULT
 from mmcl_bench.cli.console import AsJson, show, show_json, status
-from mmcl_bench.cli.jobs import surroundings
 from mmcl_bench.cli.live import LiveTable
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
@@ -44,7 +43,9 @@ class _Reruns:
     """Rows with a job that ended with an error."""
 
 
+@options.takes_options
 def check(
+    site: options.SiteOptions,
     baseline: Annotated[Path, typer.Option(help="The baseline to hold to.", dir_okay=False)] = DEFAULT,
     task: Annotated[str, typer.Option(help="Only tasks like this, such as 'zero-shot/*'.")] = "*",
     suite: Annotated[
@@ -89,9 +90,6 @@ def check(
         Path | None,
         typer.Option(help='Write a Markdown summary; "$GITHUB_STEP_SUMMARY" is added to.', dir_okay=False),
     ] = None,
-    device: options.Device = "auto",
-    data_root: options.DataRoot = None,
-    results: options.Results = None,
     as_json: AsJson = False,
 ) -> None:
     """Fail (exit code 1) where figures fell below the baseline by more than chance explains; 2: could not tell."""
@@ -106,13 +104,10 @@ def check(
     rows = [row for row in whole.rows if matches(row.task, task)]
     lacking: list[str] = []
     if suite is not None:
-        rows, lacking = _of_suite(rows, suite, task, data_root)
+        rows, lacking = _of_suite(rows, suite, task, site.data_root)
     if not rows:
         raise UserError(f"{baseline}: no row is asked for by --task {task}{f' --suite {suite}' if suite else ''}")
-    if rerun:
-        ran = _rerun(rows, seeds, fresh, surroundings(data_root, results, device), workers, threads)
-    else:
-        ran = _Reruns(_stored(results))
+    ran = _rerun(rows, seeds, fresh, site.site(), workers, threads) if rerun else _Reruns(_stored(site.results))
     judgements = gate.judge(
         rows,
         gate.current_rows(rows, ran.stored),
