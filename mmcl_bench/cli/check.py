@@ -32,7 +32,7 @@ STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 @dataclass
 class _Reruns:
-    """What there is to judge, and by the keys of rows, why there is nothing of them."""
+    """Stored jobs of the rows of a baseline; and by the key of a row without one, the reason."""
 
     stored: list[Stored]
     absent: dict[str, str] = field(default_factory=dict)
@@ -130,7 +130,7 @@ def check(
         show(gate_report.table(judgements))
         if changes := gate_report.surroundings(judgements):
             typer.echo(f"other than the baseline's: {', '.join(changes)}", err=True)
-    _say(judgements, allow_missing)
+    _print_lines(judgements, allow_missing)
     for name in lacking:
         typer.echo(f"suite {suite} names {name}, of which {baseline} has no row; run and accept it", err=True)
     if code := _exit_code(judgements, allow_missing) or (NOT_JUDGED if lacking else 0):
@@ -212,12 +212,12 @@ def _rerun(
         jobs += of_row
         rows_of_jobs |= {job.hash: row for job in of_row}
     if jobs:
-        with LiveTable(lambda job: f"{job.task.identity}, {rows_of_jobs[job.hash].label}, seed {job.seed}") as board:
+        with LiveTable(lambda job: f"{job.task.identity}, {rows_of_jobs[job.hash].label}, seed {job.seed}") as live:
             ended = run_plan(
                 plan(jobs, where),
-                replace(where, progress=board.preparing),
+                replace(where, progress=live.preparing),
                 ENGINES.get("local")(workers),
-                board,
+                live,
                 fresh=fresh,
                 retry_failed=True,
                 threads=threads,
@@ -228,8 +228,8 @@ def _rerun(
     return ran
 
 
-def _say(judgements: Sequence[Judgement], allow_missing: bool) -> None:
-    """One line on standard error for each row that needs somebody's eye."""
+def _print_lines(judgements: Sequence[Judgement], allow_missing: bool) -> None:
+    """One line on standard error for each row that moved or was not judged, and for each note."""
     from mmcl_bench.comparing.gate import Verdict
     from mmcl_bench.comparing.gate_report import sentence
 
@@ -254,7 +254,7 @@ def _exit_code(judgements: Sequence[Judgement], allow_missing: bool) -> int:
 
 
 def _write_markdown(path: Path, text: str) -> None:
-    """Adds to the summary of a step in GitHub Actions, which is one file for all that the step says."""
+    """Adds to the summary of a step in GitHub Actions, which is one file for all commands of the step."""
     from mmcl_bench.comparing.gate_report import write
 
     if str(path) == os.environ.get(STEP_SUMMARY):

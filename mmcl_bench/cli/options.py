@@ -25,10 +25,18 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Override a method's setting, as key=value. Repeatable.")
 ]
 Limit = Annotated[int | None, typer.Option(help="Keep that many clips a side: a smoke run, never ranked.")]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out clips that cannot be used, and say which, instead of stopping.")
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto.")]
 DataRoot = Annotated[
     Path | None,
-    typer.Option("--data-root", envvar=paths.DATA_ROOT_VARIABLE, help="Folder of prepared data sets and caches."),
+    typer.Option(
+        "--data-root",
+        envvar=paths.DATA_ROOT_VARIABLE,
+        help="Folder of prepared data sets and caches; the user's data folder when not given.",
+        file_okay=False,
+    ),
 ]
 Results = Annotated[Path | None, typer.Option("--results", envvar=paths.RESULTS_VARIABLE, help="Folder of results.")]
 
@@ -91,7 +99,7 @@ class SiteOptions:
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """What is said of a task beside its name."""
+    """What is set of a task beside its name."""
 
     split: Annotated[str | None, typer.Option(help="Split of the task, such as 55/5, 55/5:smie-1 or x-view.")] = None
     dataset: Annotated[str | None, typer.Option(help="Data set of the family's task.")] = None

@@ -23,7 +23,7 @@ def plan(
     site: options.SiteOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Show every job that mmcl-bench run would look at with the same arguments, where it stands and how long it takes.
+    """Show every job that mmcl-bench run would look at with the same arguments, its state and how long it takes.
 
     Nothing is run, and nothing is written.
     """
@@ -42,7 +42,7 @@ def plan(
 
 
 def _table(planned: Sequence[Planned]) -> RenderableType:
-    """One row for the seeds of a task and a method that stand alike."""
+    """One row for the seeds of a task and a method in the same state."""
     from itertools import groupby
 
     from rich.table import Table

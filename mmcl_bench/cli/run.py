@@ -100,12 +100,12 @@ def _run_all(
     from mmcl_bench.running.planning import plan
 
     planned = plan(jobs, where)
-    with LiveTable(lambda job: f"{describe(job)}, seed {job.seed}") as board:
+    with LiveTable(lambda job: f"{describe(job)}, seed {job.seed}") as live:
         return run_plan(
             planned,
-            replace(where, progress=board.preparing),
+            replace(where, progress=live.preparing),
             engine,
-            board,
+            live,
             fresh=fresh,
             retry_failed=retry_failed,
             threads=threads,
