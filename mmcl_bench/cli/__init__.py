@@ -3,54 +3,48 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from mmcl_bench.cli import (
-    baseline,
-    check,
-    compare,
-    data,
-    export,
-    features,
-    fuse,
-    info,
-    listing,
-    plan,
-    predict,
-    report,
-    run,
-    score,
-)
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.version import __version__
 
 INTERRUPTED = 130
+_VERBS = ("plan", "run", "fuse", "info", "report", "compare", "check", "score", "predict", "export")
+"""A function of that name in the file of that name."""
+_GROUPS = {"baseline": "baseline", "data": "data", "features": "features", "list": "listing"}
+"""Groups of verbs, and the file or folder whose ``app`` holds them."""
 
-app = typer.Typer(
-    name="mmcl-bench",
-    help="Evaluation benchmark suite for skeleton-based action recognition.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command()(plan.plan)
-app.command()(run.run)
-app.command()(fuse.fuse)
-app.command()(info.info)
-app.command()(report.report)
-app.command()(compare.compare)
-app.command()(check.check)
-app.command()(score.score)
-app.command()(predict.predict)
-app.command()(export.export)
-app.add_typer(baseline.app, name="baseline")
-app.add_typer(data.app, name="data")
-app.add_typer(features.app, name="features")
-app.add_typer(listing.app, name="list")
+
+def command_line(verb: str | None = None) -> typer.Typer:
+    """The command line, with one verb or group where that is one, else with all: each that is built takes time."""
+    app = typer.Typer(
+        name="mmcl-bench",
+        help="Evaluation benchmark suite for skeleton-based action recognition.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    every = (*_VERBS, *_GROUPS)
+    for name in (verb,) if verb in every else every:
+        module = importlib.import_module(f"{__name__}.{_GROUPS.get(name, name)}")
+        if name in _GROUPS:
+            app.add_typer(module.app, name=name)
+        else:
+            app.command()(getattr(module, name))
+    return app
+
+
+def __getattr__(name: str) -> Any:
+    """``app``, the whole command line, is built when it is first asked for."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return command_line()
 
 
 def _print_version(wanted: bool) -> None:
@@ -59,7 +53,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and stop.", callback=_print_version, is_eager=True)
@@ -71,7 +64,7 @@ def _root(
 def main() -> None:
     """Runs the command line; a user's mistake becomes one line and exit code 2."""
     try:
-        app()
+        command_line(sys.argv[1] if len(sys.argv) > 1 else None)()
     except UserError as error:
         print(f"mmcl-bench: {error}", file=sys.stderr)
         sys.exit(2)

@@ -13,7 +13,6 @@ import typer
 from mmcl_bench.cli import options
 from mmcl_bench.cli.baseline import DEFAULT
 from mmcl_bench.cli.console import AsJson, show, show_json, status
-from mmcl_bench.cli.jobs import surroundings
 from mmcl_bench.cli.live import LiveTable
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
@@ -33,7 +32,7 @@ STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 @dataclass
 class _Reruns:
-    """What there is to judge, and by the keys of rows, why there is nothing of them."""
+    """Stored jobs of the rows of a baseline; and by the key of a row without one, the reason."""
 
     stored: list[Stored]
     absent: dict[str, str] = field(default_factory=dict)
@@ -44,7 +43,9 @@ class _Reruns:
     """Rows with a job that ended with an error."""
 
 
+@options.takes_options
 def check(
+    site: options.SiteOptions,
     baseline: Annotated[Path, typer.Option(help="The baseline to hold to.", dir_okay=False)] = DEFAULT,
     task: Annotated[str, typer.Option(help="Only tasks like this, such as 'zero-shot/*'.")] = "*",
     suite: Annotated[
@@ -89,9 +90,6 @@ def check(
         Path | None,
         typer.Option(help='Write a Markdown summary; "$GITHUB_STEP_SUMMARY" is added to.', dir_okay=False),
     ] = None,
-    device: options.Device = "auto",
-    data_root: options.DataRoot = None,
-    results: options.Results = None,
     as_json: AsJson = False,
 ) -> None:
     """Fail (exit code 1) where figures fell below the baseline by more than chance explains; 2: could not tell."""
@@ -106,13 +104,10 @@ def check(
     rows = [row for row in whole.rows if matches(row.task, task)]
     lacking: list[str] = []
     if suite is not None:
-        rows, lacking = _of_suite(rows, suite, task, data_root)
+        rows, lacking = _of_suite(rows, suite, task, site.data_root)
     if not rows:
         raise UserError(f"{baseline}: no row is asked for by --task {task}{f' --suite {suite}' if suite else ''}")
-    if rerun:
-        ran = _rerun(rows, seeds, fresh, surroundings(data_root, results, device), workers, threads)
-    else:
-        ran = _Reruns(_stored(results))
+    ran = _rerun(rows, seeds, fresh, site.site(), workers, threads) if rerun else _Reruns(_stored(site.results))
     judgements = gate.judge(
         rows,
         gate.current_rows(rows, ran.stored),
@@ -135,7 +130,7 @@ def check(
         show(gate_report.table(judgements))
         if changes := gate_report.surroundings(judgements):
             typer.echo(f"other than the baseline's: {', '.join(changes)}", err=True)
-    _say(judgements, allow_missing)
+    _print_lines(judgements, allow_missing)
     for name in lacking:
         typer.echo(f"suite {suite} names {name}, of which {baseline} has no row; run and accept it", err=True)
     if code := _exit_code(judgements, allow_missing) or (NOT_JUDGED if lacking else 0):
@@ -217,12 +212,12 @@ def _rerun(
         jobs += of_row
         rows_of_jobs |= {job.hash: row for job in of_row}
     if jobs:
-        with LiveTable(lambda job: f"{job.task.identity}, {rows_of_jobs[job.hash].label}, seed {job.seed}") as board:
+        with LiveTable(lambda job: f"{job.task.identity}, {rows_of_jobs[job.hash].label}, seed {job.seed}") as live:
             ended = run_plan(
                 plan(jobs, where),
-                replace(where, progress=board.preparing),
+                replace(where, progress=live.preparing),
                 ENGINES.get("local")(workers),
-                board,
+                live,
                 fresh=fresh,
                 retry_failed=True,
                 threads=threads,
@@ -233,8 +228,8 @@ def _rerun(
     return ran
 
 
-def _say(judgements: Sequence[Judgement], allow_missing: bool) -> None:
-    """One line on standard error for each row that needs somebody's eye."""
+def _print_lines(judgements: Sequence[Judgement], allow_missing: bool) -> None:
+    """One line on standard error for each row that moved or was not judged, and for each note."""
     from mmcl_bench.comparing.gate import Verdict
     from mmcl_bench.comparing.gate_report import sentence
 
@@ -259,7 +254,7 @@ def _exit_code(judgements: Sequence[Judgement], allow_missing: bool) -> int:
 
 
 def _write_markdown(path: Path, text: str) -> None:
-    """Adds to the summary of a step in GitHub Actions, which is one file for all that the step says."""
+    """Adds to the summary of a step in GitHub Actions, which is one file for all commands of the step."""
     from mmcl_bench.comparing.gate_report import write
 
     if str(path) == os.environ.get(STEP_SUMMARY):

@@ -279,7 +279,7 @@ def _title(task: TaskComparison) -> str:
 def _setting(task: TaskComparison) -> str:
     from mmcl_bench.evaluation.metrics import METRICS
 
-    return f"said among {METRICS.get(task.headline).contest} classes"
+    return f"chosen among {METRICS.get(task.headline).contest} classes"
 
 
 def _points(text: Any, value: float, low: float, high: float) -> str:

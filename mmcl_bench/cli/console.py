@@ -5,24 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench.core import paths
-
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-DataRoot = Annotated[
-    Path | None,
-    typer.Option(
-        envvar=paths.DATA_ROOT_VARIABLE,
-        help="Folder of prepared data sets; the user's data folder when not given.",
-        file_okay=False,
-    ),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for programs instead of a table.")]
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench.cli.console import AsJson, DataRoot, progress, show, show_json
+from mmcl_bench.cli.console import AsJson, progress, show, show_json
 from mmcl_bench.cli.data.listing import Name
-from mmcl_bench.cli.options import Device
+from mmcl_bench.cli.options import DataRoot, Device, SkipBad
 from mmcl_bench.core import paths
 
 if TYPE_CHECKING:
@@ -19,19 +19,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Strips of video, answers and features that methods learn from.", no_args_is_help=True)
 
-SkipBad = Annotated[
-    bool, typer.Option("--skip-bad", help="Leave out clips that cannot be used, and say which, instead of stopping.")
-]
-
 
 @app.command()
 def build(
     name: Name,
     videos: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder, zip, or folder of zips with a video a clip. None needed where strips stand already."
-        ),
+        typer.Option(help="Folder, zip, or folder of zips with a video a clip. None needed where the set has strips."),
     ] = None,
     pattern: Annotated[
         str | None,
@@ -158,7 +152,7 @@ def _opened(name: str, root: Path) -> SkeletonDataset:
 
 
 def _again(dataset: SkeletonDataset) -> SkeletonDataset:
-    """The data set as it stands now."""
+    """The data set with what was added since it was opened."""
     from mmcl_bench.datasets.store import SkeletonDataset as Opened
 
     return Opened.open(dataset.folder)

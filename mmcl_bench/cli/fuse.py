@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmcl_bench.cli import options
-from mmcl_bench.cli.jobs import TaskWish, by_stream, run_jobs, surroundings
+from mmcl_bench.cli.console import AsJson, show, show_json
+from mmcl_bench.cli.jobs import by_stream, run_jobs
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 
@@ -16,13 +17,17 @@ if TYPE_CHECKING:
     from mmcl_bench.running.jobs import Job
 
 
+@options.takes_options
 def fuse(
-    task: options.TaskName,
-    split: options.Split = None,
-    dataset: options.Dataset = None,
-    source: options.Source = None,
-    target: options.Target = None,
-    duplicates: options.Duplicates = None,
+    task: Annotated[
+        str,
+        typer.Argument(
+            help="A family (supervised, zero-shot, transfer), a task such as 'zero-shot/synth60\\[split=55/5]', "
+            "or the path of a task card."
+        ),
+    ],
+    task_options: options.TaskOptions,
+    site: options.SiteOptions,
     streams: Annotated[
         str | None,
         typer.Option(help="Members: one job of the method for each of these, as joint,bone,joint-motion,bone-motion."),
@@ -42,20 +47,16 @@ def fuse(
     ] = "logits",
     method: Annotated[str, typer.Option(help="Method of the streams, and of members that name none.")] = "mmcl",
     preset: options.Preset = "quick",
-    seeds: options.Seeds = 1,
+    seeds: Annotated[int, typer.Option(help="How many seeds, from 0 on.", min=1)] = 1,
     settings: options.Settings = None,
-    parameters: options.Parameters = None,
     limit: options.Limit = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Forget the stored results, of the members as well, and run again.")
     ] = False,
-    device: options.Device = "auto",
-    data_root: options.DataRoot = None,
-    results: options.Results = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fuse the scores of several jobs into a result of its own, and run those of them that are missing."""
-    wanted = TaskWish(task, split, dataset, source, target, duplicates, parameters).find(data_root)
+    wanted = task_options.find(task, site.data_root)
 
     from mmcl_bench.report import tables
     from mmcl_bench.running import fusion
@@ -81,7 +82,7 @@ def fuse(
     fusions = [fusion.FusionJob(jobs_of(seed), chosen_weights, chosen_scale) for seed in range(seeds)]
     for fusion_job in fusions:
         fusion_job.check()
-    where = surroundings(data_root, results, device)
+    where = site.site()
     ran = run_jobs(
         [job for fusion_job in fusions for job in fusion_job.members],
         where,
@@ -95,14 +96,10 @@ def fuse(
         for fusion_job in fusions
     ]
     if as_json:
-        import json
-
-        typer.echo(json.dumps(tables.fusion_records(fused, ran), indent=1))
+        show_json(tables.fusion_records(fused, ran))
         return
-    from rich.console import Console
-
-    Console().print(tables.fusion_table(fused, ran))
-    typer.echo(f"stored in {paths.results_root(results) / 'jobs'}; mmcl-bench report makes the page", err=True)
+    show(tables.fusion_table(fused, ran))
+    typer.echo(f"stored in {paths.results_root(site.results) / 'jobs'}; mmcl-bench report makes the page", err=True)
 
 
 def _jobs_by_stream(

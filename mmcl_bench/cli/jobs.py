@@ -1,62 +1,24 @@
-"""What the verbs that run jobs share: finding the task, and running one job after the other."""
+"""What the verbs that run jobs share: running one job after the other."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
 
-from mmcl_bench.cli.options import key_values, names
-from mmcl_bench.core import paths
+from mmcl_bench.cli.options import names
 from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from mmcl_bench.methods.base import Method
-    from mmcl_bench.protocols.cards import Task
     from mmcl_bench.protocols.problem import Progress
     from mmcl_bench.results.store import Stored
     from mmcl_bench.running.jobs import Job
     from mmcl_bench.running.runner import RunSite
-
-
-@dataclass(frozen=True)
-class TaskWish:
-    """How a command names a task: by its argument and by options."""
-
-    task: str
-    split: str | None
-    dataset: str | None
-    source: str | None
-    target: str | None
-    duplicates: str | None
-    parameters: Sequence[str] | None
-
-    def find(self, data_root: Path | None) -> Task:
-        """The task. Raises :class:`UserError` where there is none of that name."""
-        from mmcl_bench.protocols.catalogue import find_task
-
-        if self.target is not None and self.dataset is not None:
-            raise UserError("--target and --dataset both name the data set to test on; give one")
-        bound = key_values("--parameter", self.parameters)
-        if self.split is not None:
-            bound["split"] = self.split
-        if self.duplicates is not None:
-            bound["duplicates"] = self.duplicates
-        return find_task(self.task, self.target or self.dataset, self.source, bound, paths.data_root(data_root))
-
-
-def surroundings(data_root: Path | None, results: Path | None, device: str, scalars: Path | None = None) -> RunSite:
-    """Where the jobs of a command run."""
-    from mmcl_bench.core.compute import find_device
-    from mmcl_bench.running.runner import RunSite
-
-    root, results_root = paths.data_root(data_root), paths.results_root(results)
-    return RunSite(root, results_root, find_device(device), scalars=scalars, any_device=device == "auto")
 
 
 def run_jobs(

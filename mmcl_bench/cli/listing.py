@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
+from mmcl_bench.cli.console import AsJson
 from mmcl_bench.cli.descriptions import described
 
 app = typer.Typer(help="List tasks, methods, data sets, layouts, encoders or splits.", no_args_is_help=True)
 
 Pattern = Annotated[str, typer.Argument(help="A shell glob over names, such as 'zero-shot/*'.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command()

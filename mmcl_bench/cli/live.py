@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mmcl_bench.running.engines import Outcome
     from mmcl_bench.running.jobs import Job
 
-_SAID = {"new": "done", "stored": "stored by another run", "failed": "failed", "lost": "failed"}
+_STATE_NAMES = {"new": "done", "stored": "stored by another run", "failed": "failed", "lost": "failed"}
 
 
 class LiveTable:
@@ -70,7 +70,7 @@ class LiveTable:
         if not self._progress.disable and outcome.state == "new":
             return
         took = f" in {time.monotonic() - self._started[place]:.0f} s" if place in self._started else ""
-        message = _SAID.get(outcome.state, outcome.state) + (f": {outcome.error}" if outcome.error else took)
+        message = _STATE_NAMES.get(outcome.state, outcome.state) + (f": {outcome.error}" if outcome.error else took)
         self._progress.console.print(
             f"{self._describe(self._jobs[place])}: {message} ({self._done} of {len(self._jobs)})",
             markup=False,

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from mmcl_bench.cli.jobs import TaskWish, by_stream
-from mmcl_bench.cli.options import key_values, names
+import typer
+
+from mmcl_bench.cli.jobs import by_stream
+from mmcl_bench.cli.options import Limit, Settings, TaskOptions, key_values, names
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
 
 if TYPE_CHECKING:
     from mmcl_bench.protocols.cards import Task
-    from mmcl_bench.protocols.catalogue import Splits, TaskFinder
+    from mmcl_bench.protocols.catalogue import Splits
     from mmcl_bench.running.jobs import Job
     from mmcl_bench.running.suites import Matrix
 
@@ -23,24 +25,45 @@ _METHOD, _PRESET, _SEEDS = "mmcl", "quick", 1
 
 
 @dataclass(frozen=True)
-class MatrixWish:
-    """How a command names many jobs."""
+class JobOptions(TaskOptions):
+    """The jobs that ``plan`` and ``run`` are asked for."""
 
-    tasks: Sequence[str] | None
-    suite: str | None
-    split: str | None
-    splits: str | None
-    dataset: str | None
-    source: str | None
-    target: str | None
-    duplicates: str | None
-    parameters: Sequence[str] | None
-    methods: str | None
-    presets: str | None
-    seeds: int | None
-    streams: str | None
-    settings: Sequence[str] | None
-    limit: int | None
+    tasks: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TASK]...",
+            help="Families, tasks such as 'zero-shot/synth60\\[split=55/5]', paths of task cards, or patterns such as "
+            "'zero-shot/*'.",
+        ),
+    ] = None
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            help="In the place of tasks: a suite file, or one that comes with the package: embedded, small-real or "
+            "gate. --methods then keeps some of its methods; --seeds, --limit and --preset take the place of its own."
+        ),
+    ] = None
+    splits: Annotated[
+        str | None, typer.Option(help="all: every split of the tasks; or some with commas between. One job for each.")
+    ] = None
+    methods: Annotated[
+        str | None,
+        typer.Option("--method", "--methods", help="Method, or several with commas between; mmcl when not given."),
+    ] = None
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="quick: minutes on two cores. paper: the published settings. Or both, with a comma between; quick "
+            "when not given."
+        ),
+    ] = None
+    seeds: Annotated[int | None, typer.Option(help="How many seeds, from 0 on; 1 when not given.", min=1)] = None
+    streams: Annotated[
+        str | None,
+        typer.Option(help="One job for each of these skeleton streams, such as joint,bone,joint-motion,bone-motion."),
+    ] = None
+    settings: Settings = None
+    limit: Limit = None
 
     def jobs(self, data_root: Path | None) -> list[Job]:
         """The jobs. Raises :class:`UserError` for what does not exist or does not go together."""
@@ -48,38 +71,34 @@ class MatrixWish:
             return self._of_suite(data_root)
         if not self.tasks:
             raise UserError("name what to run: a task, such as zero-shot, a pattern such as 'zero-shot/*', or --suite")
-        from mmcl_bench.protocols.catalogue import TaskFinder, require_splits
+        from mmcl_bench.protocols.catalogue import require_splits
         from mmcl_bench.running.suites import jobs_of
 
-        finder = TaskFinder(paths.data_root(data_root))
-        tasks = [task for name in self.tasks for task in self._tasks(name, finder, data_root)]
+        tasks = [task for name in self.tasks for task in self._tasks(name, data_root)]
         require_splits(tasks, self._splits)
         return jobs_of(
             tasks,
             names(self.methods or _METHOD),
-            names(self.presets or _PRESET),
+            names(self.preset or _PRESET),
             self.seeds or _SEEDS,
             key_values("--set", self.settings),
             self.limit,
             lambda method, preset, overrides: by_stream(method, preset, self.streams, overrides),
         )
 
-    def _tasks(self, name: str, finder: TaskFinder, data_root: Path | None) -> list[Task]:
-        from mmcl_bench.protocols.catalogue import is_pattern
+    def _tasks(self, name: str, data_root: Path | None) -> list[Task]:
+        from mmcl_bench.protocols.catalogue import find_tasks, is_pattern, with_splits
 
         if self.split is not None and self.splits is not None:
             raise UserError("--split and --splits both name the split; give one")
         if not is_pattern(name):
-            wish = TaskWish(name, self.split, self.dataset, self.source, self.target, self.duplicates, self.parameters)
-            return finder.with_splits(wish.find(data_root), self._splits)
+            return with_splits(self.find(name, data_root), self._splits)
         if self.dataset or self.source or self.target:
             raise UserError(
                 f"{name} stands for tasks with data of their own; leave out --dataset, --source and --target"
             )
-        bound = key_values("--parameter", self.parameters)
-        if self.duplicates is not None:
-            bound["duplicates"] = self.duplicates
-        return finder.find(name, (self.split,) if self.split is not None else self._splits, bound)
+        splits = (self.split,) if self.split is not None else self._splits
+        return find_tasks(name, splits, self.bound(), paths.data_root(data_root))
 
     @property
     def _splits(self) -> Splits:
@@ -106,7 +125,7 @@ class MatrixWish:
         changes = {
             "seeds": self.seeds,
             "limit": self.limit,
-            "presets": tuple(names(self.presets)) if self.presets else None,
+            "presets": tuple(names(self.preset)) if self.preset else None,
         }
         kept = [
             matrix.model_copy(update={k: v for k, v in changes.items() if v is not None}) for matrix in suite.matrix

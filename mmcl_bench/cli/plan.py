@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from mmcl_bench.cli import options
 from mmcl_bench.cli.console import AsJson, show, show_json
-from mmcl_bench.cli.jobs import surroundings
-from mmcl_bench.cli.matrix import MatrixWish
+from mmcl_bench.cli.matrix import JobOptions
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,54 +17,22 @@ if TYPE_CHECKING:
 STYLES = {"done": "green", "partial": "cyan", "missing": "", "stale": "yellow", "damaged": "red", "failed": "red"}
 
 
+@options.takes_options
 def plan(
-    tasks: options.TaskNames = None,
-    suite: options.Suite = None,
-    split: options.Split = None,
-    splits: options.Splits = None,
-    dataset: options.Dataset = None,
-    source: options.Source = None,
-    target: options.Target = None,
-    duplicates: options.Duplicates = None,
-    methods: options.Methods = None,
-    preset: options.Presets = None,
-    seeds: options.SeedsOfAll = None,
-    streams: options.Streams = None,
-    settings: options.Settings = None,
-    parameters: options.Parameters = None,
-    limit: options.Limit = None,
-    device: options.Device = "auto",
-    data_root: options.DataRoot = None,
-    results: options.Results = None,
+    wanted: JobOptions,
+    site: options.SiteOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Show every job that mmcl-bench run would look at with the same arguments, where it stands and how long it takes.
+    """Show every job that mmcl-bench run would look at with the same arguments, its state and how long it takes.
 
     Nothing is run, and nothing is written.
     """
-    wish = MatrixWish(
-        tasks,
-        suite,
-        split,
-        splits,
-        dataset,
-        source,
-        target,
-        duplicates,
-        parameters,
-        methods,
-        preset,
-        seeds,
-        streams,
-        settings,
-        limit,
-    )
-    jobs = wish.jobs(data_root)
+    jobs = wanted.jobs(site.data_root)
 
     from mmcl_bench.running.planning import plan as look
     from mmcl_bench.running.planning import totals
 
-    planned = look(jobs, surroundings(data_root, results, device))
+    planned = look(jobs, site.site())
     summed = totals(planned)
     if as_json:
         show_json({"jobs": [each.as_json() for each in planned], "totals": summed.as_json()})
@@ -75,7 +42,7 @@ def plan(
 
 
 def _table(planned: Sequence[Planned]) -> RenderableType:
-    """One row for the seeds of a task and a method that stand alike."""
+    """One row for the seeds of a task and a method in the same state."""
     from itertools import groupby
 
     from rich.table import Table

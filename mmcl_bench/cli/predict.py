@@ -58,10 +58,7 @@ def predict(
     ] = False,
     text: Text = None,
     texts: Texts = None,
-    skip_bad: Annotated[
-        bool,
-        typer.Option("--skip-bad", help="Leave out clips that cannot be used, and say which, instead of stopping."),
-    ] = False,
+    skip_bad: options.SkipBad = False,
     output: Annotated[
         Path | None,
         typer.Option(help="File to write to, whole or not at all; standard output when not given.", dir_okay=False),

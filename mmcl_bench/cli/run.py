@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmcl_bench.cli import options
-from mmcl_bench.cli.console import show, show_json
-from mmcl_bench.cli.jobs import run_jobs, surroundings
+from mmcl_bench.cli.console import AsJson, show, show_json
+from mmcl_bench.cli.jobs import run_jobs
 from mmcl_bench.cli.live import LiveTable
-from mmcl_bench.cli.matrix import MatrixWish
+from mmcl_bench.cli.matrix import JobOptions
 from mmcl_bench.core import paths
 
 if TYPE_CHECKING:
@@ -25,22 +25,10 @@ if TYPE_CHECKING:
 SOME_FAILED = 1
 
 
+@options.takes_options
 def run(
-    tasks: options.TaskNames = None,
-    suite: options.Suite = None,
-    split: options.Split = None,
-    splits: options.Splits = None,
-    dataset: options.Dataset = None,
-    source: options.Source = None,
-    target: options.Target = None,
-    duplicates: options.Duplicates = None,
-    methods: options.Methods = None,
-    preset: options.Presets = None,
-    seeds: options.SeedsOfAll = None,
-    streams: options.Streams = None,
-    settings: options.Settings = None,
-    parameters: options.Parameters = None,
-    limit: options.Limit = None,
+    wanted: JobOptions,
+    site: options.SiteOptions,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget the stored results and run again.")] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Of several jobs, run those again that failed before.")
@@ -58,43 +46,23 @@ def run(
         int | None,
         typer.Option(help="Threads of a job. When not given, the cores in equal shares among the workers.", min=1),
     ] = None,
-    device: options.Device = "auto",
-    data_root: options.DataRoot = None,
-    results: options.Results = None,
     tensorboard: Annotated[
         Path | None, typer.Option(help="Write the training's scalars to this folder, in the form of TensorBoard.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run tasks with methods, and report the stored results of those jobs that were run before.
 
     Several jobs do not stop one another: what fails is named at the end, and the exit code is 1.
     """
-    wish = MatrixWish(
-        tasks,
-        suite,
-        split,
-        splits,
-        dataset,
-        source,
-        target,
-        duplicates,
-        parameters,
-        methods,
-        preset,
-        seeds,
-        streams,
-        settings,
-        limit,
-    )
-    jobs = wish.jobs(data_root)
+    jobs = wanted.jobs(site.data_root)
 
     from mmcl_bench.core.compute import limit_threads
     from mmcl_bench.running.engines import ENGINES
 
     chosen = ENGINES.get(engine)(workers, options.key_values("--engine-option", engine_options))
-    where = surroundings(data_root, results, device, tensorboard)
-    describe = _description(jobs, streams)
+    where = site.site(tensorboard)
+    describe = _description(jobs, wanted.streams)
     failures: Sequence[tuple[Job, str]] = ()
     if len(jobs) == 1 and engine == "local":
         if threads is not None:
@@ -111,7 +79,7 @@ def run(
     else:
         for table in tables.run_tables(stored):
             show(table)
-        typer.echo(f"stored in {paths.results_root(results) / 'jobs'}; mmcl-bench report makes the page", err=True)
+        typer.echo(f"stored in {paths.results_root(site.results) / 'jobs'}; mmcl-bench report makes the page", err=True)
     if failures:
         typer.echo(f"mmcl-bench: {len(failures)} of {len(jobs)} jobs have no result:", err=True)
         for job, why in failures:
@@ -132,12 +100,12 @@ def _run_all(
     from mmcl_bench.running.planning import plan
 
     planned = plan(jobs, where)
-    with LiveTable(lambda job: f"{describe(job)}, seed {job.seed}") as board:
+    with LiveTable(lambda job: f"{describe(job)}, seed {job.seed}") as live:
         return run_plan(
             planned,
-            replace(where, progress=board.preparing),
+            replace(where, progress=live.preparing),
             engine,
-            board,
+            live,
             fresh=fresh,
             retry_failed=retry_failed,
             threads=threads,

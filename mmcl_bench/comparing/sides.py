@@ -19,7 +19,7 @@ from mmcl_bench.comparing.records import (
 )
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
-from mmcl_bench.core.settings import parse_member, setting_text
+from mmcl_bench.core.settings import parse_bracketed, setting_text
 from mmcl_bench.results.groups import Group, group_jobs, matches, newest
 from mmcl_bench.results.store import RESULT, Stored, stored_results
 
@@ -100,7 +100,7 @@ def _entry_of_job(folder: Path) -> Entry:
 def _side_of_results(text: str, root: Path, task: str) -> Side:
     stored = list(stored_results(root))
     by_hash = [job for job in stored if _HASH.fullmatch(text) and job.result.job_hash.startswith(text)]
-    method, settings = parse_member(text)
+    method, settings = parse_bracketed(text, text)
     known = sorted({job.result.method.name for job in stored})
     if method not in known and by_hash:
         if len(by_hash) > 1:

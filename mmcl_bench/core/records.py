@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import tomllib
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,15 +17,20 @@ Content = TypeVar("Content", bound=BaseModel)
 def read_toml(path: Path, model: type[Content], what: str) -> Content:
     """The content of a file, checked. Raises :class:`UserError` with the file and the field that is wrong."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    # Beside what is no TOML and no UTF-8, a number of thousands of digits is a ValueError.
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a readable {what} ({error})") from error
-    try:
-        return model.model_validate(content)
+        content: Content = _parsed(path.read_text(encoding="utf-8"), model)
+        return content
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or what
         # A validator of ours says what is wrong after pydantic's heading.
         message = first["msg"].removeprefix("Value error, ").rstrip(".")
         raise UserError(f"{path}: {where}: {message}; mend the {what}") from error
+    # Beside what is no TOML and no UTF-8, a number of thousands of digits is a ValueError.
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not a readable {what} ({error})") from error
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str, model: type[BaseModel]) -> Any:
+    """The checked content of a TOML text. Equal text is parsed once a process, whatever file it stands in."""
+    return model.model_validate(tomllib.loads(text))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -51,25 +50,25 @@ def _value(text: str) -> Any:
         return text
 
 
-_MEMBER = re.compile(r"(?P<method>[\w.-]*)(?:\[(?P<settings>.*)\])?", re.DOTALL)
+def parse_bracketed(text: str, where: str) -> tuple[str, dict[str, str]]:
+    """What stands before the brackets of ``name[key=value,key=value]``, and what stands in them.
 
-
-def parse_member(text: str) -> tuple[str, dict[str, str]]:
-    """The method's name, empty where none is given, and the settings of one member."""
-    found = _MEMBER.fullmatch(text.strip())
-    if found is None:
-        raise UserError(f"--members: {text!r} should be method[key=value,key=value]")
+    The name may be empty, and the brackets may be missing. ``where`` begins the message of a :class:`UserError`.
+    """
+    name, opening, rest = text.strip().partition("[")
+    if bool(opening) != rest.endswith("]"):
+        raise UserError(f"{where}: its square brackets do not pair; it should be name[key=value,key=value]")
     settings = {}
-    for part in split_outside_brackets(found["settings"] or "", f"--members: {text!r}"):
+    for part in split_outside_brackets(rest.removesuffix("]"), where):
         key, equals, value = part.partition("=")
         if not equals or not key:
-            raise UserError(f"--members: {text!r} has {part!r} where key=value is expected")
+            raise UserError(f"{where}: {part!r} in the brackets is not key=value")
         settings[key.strip()] = value.strip()
-    return found["method"], settings
+    return name, settings
 
 
 def member_text(method: str, settings: Mapping[str, Any]) -> str:
-    """A member as :func:`parse_member` reads it."""
+    """A method and its settings as :func:`parse_bracketed` reads them."""
     listed = ",".join(f"{key}={setting_text(value)}" for key, value in sorted(settings.items()))
     return f"{method}[{listed}]" if listed else method
 

@@ -36,7 +36,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {"duplicates": ("kept", "removed")}
 """Parameters that every supervised and zero-shot task has beside those of its card, with the values that they take; the
 first is the default. ``duplicates``: whether test clips that equal a training clip in every number stay."""
 NAME = r"[a-z0-9][a-z0-9-]*"
-IDENTITY = re.compile(rf"(?P<family>{NAME})/(?P<name>{NAME})(?:@(?P<version>\d+))?(?:\[(?P<parameters>[^\]]*)\])?")
+PATH = re.compile(rf"(?P<family>{NAME})/(?P<name>{NAME})(?:@(?P<version>\d+))?")
 
 
 class TaskCard(BaseModel):
@@ -93,21 +93,16 @@ class TaskCard(BaseModel):
         """The :data:`OPTIONS` that its tasks have."""
         return {} if self.family == "transfer" else OPTIONS
 
-    def split_names(self, tested: DatasetFacts | None = None) -> list[str]:
+    def split_names(self) -> list[str]:
         """Every value that ``split`` may take."""
         if self.table is not None and not self.splits:
-            if tested is not None and tested.class_table == self.table:
-                return sorted(tested.splits)
             return sorted(splits.splits(self.table))
         return list(self.splits)
 
-    def bind(
-        self, parameters: Mapping[str, str], data_root: Path | None = None, tested: DatasetFacts | None = None
-    ) -> Task:
+    def bind(self, parameters: Mapping[str, str], data_root: Path | None = None) -> Task:
         """A task with some parameters set. Raises :class:`UserError` for one that the card lacks or cannot take.
 
-        ``data_root`` is where data sets are found that no reader knows by name. ``tested`` are the facts of the data
-        set, where somebody has read them before.
+        ``data_root`` is where data sets are found that no reader knows by name.
         """
         options = self._options()
         known = {**{key: values[0] for key, values in options.items()}, **self.parameters}
@@ -118,23 +113,19 @@ class TaskCard(BaseModel):
         for key, values in options.items():
             if bound[key] not in values:
                 raise UserError(f"{self.path}: {unknown(f'value of {key}', bound[key], list(values))}")
-        names = self.split_names(tested)
+        names = self.split_names()
         if "split" in bound and bound["split"] not in names:
             raise UserError(f"{self.path}: {unknown('split', bound['split'], names)}")
-        return Task(self, bound, data_root or paths.data_root(), tested)
+        return Task(self, bound, data_root or paths.data_root())
 
 
 class Task:
     """A card with every parameter bound."""
 
-    def __init__(
-        self, card: TaskCard, parameters: Mapping[str, str], data_root: Path, tested: DatasetFacts | None = None
-    ) -> None:
+    def __init__(self, card: TaskCard, parameters: Mapping[str, str], data_root: Path) -> None:
         self.card = card
         self.parameters = dict(parameters)
         self._data_root = data_root
-        if tested is not None:
-            self._tested = tested
 
     @cached_property
     def identity(self) -> str:
@@ -148,6 +139,10 @@ class Task:
     @property
     def split(self) -> str | None:
         return self.parameters.get("split")
+
+    def with_split(self, name: str) -> Task:
+        """This task with another split. Raises :class:`UserError` for one that it lacks."""
+        return self.card.bind({**self.parameters, "split": name}, self._data_root)
 
     @property
     def datasets(self) -> tuple[str, ...]:

@@ -1,23 +1,21 @@
-"""The one place that finds tasks: by card file, by name, by data sets."""
+"""The one place that finds tasks: by name, by pattern, by the path of a card, by data sets."""
 
 from __future__ import annotations
 
 import fnmatch
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
-from mmcl_bench.protocols.cards import FAMILIES, IDENTITY, NAME, Task, TaskCard, read_card
+from mmcl_bench.core.settings import parse_bracketed
+from mmcl_bench.protocols.cards import FAMILIES, NAME, PATH, Task, TaskCard, read_card
 
-if TYPE_CHECKING:
-    from mmcl_bench.protocols.dataset_facts import DatasetFacts
-if TYPE_CHECKING:
-    from mmcl_bench.protocols.dataset_facts import DatasetFacts
+Splits = tuple[str, ...] | Literal["all"]
+"""Names of splits, ``all`` of a task's, or none for the one that the task names itself."""
 
 
 def cards() -> dict[str, TaskCard]:
@@ -45,20 +43,8 @@ def load_task(name: str, data_root: Path | None = None, **parameters: str) -> Ta
     root = data_root or paths.data_root()
     if name.endswith(".toml"):
         return _checked(read_card(Path(name))).bind(parameters, root)
-    known = cards()
-    if name in FAMILIES:
-        return _default_card(name, known).bind(parameters, root)
-    match = IDENTITY.fullmatch(name)
-    path = f"{match['family']}/{match['name']}" if match else name
-    card = known.get(path) or (_card_of(match["family"], match["name"], root) if match else None)
-    if match is None or card is None:
-        raise UserError(unknown("task", path, [*FAMILIES, *sorted(known)]))
-    if match["version"] is not None and int(match["version"]) != card.version:
-        raise UserError(
-            f"{card.path} is at version {card.version}, not {match['version']}; "
-            "figures of different versions do not compare, so ask for the version that is here"
-        )
-    return card.bind({**_parse_parameters(match["parameters"] or "", name), **parameters}, root)
+    path, bracketed = parse_bracketed(name, name)
+    return _card_called(path, root).bind({**bracketed, **parameters}, root)
 
 
 def find_task(
@@ -86,6 +72,73 @@ def find_task(
         if (card.family, card.dataset, card.source) == (family, dataset, source):
             return card.bind(parameters, root)
     return _derived_card(family, str(dataset), source, root).bind(parameters, root)
+
+
+def find_tasks(
+    name: str, splits: Splits = (), parameters: Mapping[str, str] | None = None, data_root: Path | None = None
+) -> list[Task]:
+    """The tasks of a name or a pattern, one a split. Under a pattern, tasks without such a split are left out.
+
+    Raises :class:`UserError` where there is none.
+    """
+    root = data_root or paths.data_root()
+    if not is_pattern(name):
+        return with_splits(load_task(name, root, **(parameters or {})), splits)
+    pattern, bracketed = parse_bracketed(name, name)
+    bound = {**bracketed, **(parameters or {})}
+    chosen = (bound.pop("split"),) if "split" in bound else splits
+    known = cards()
+    matching = [card for path, card in known.items() if fnmatch.fnmatchcase(path, pattern)]
+    if not matching:
+        raise UserError(unknown("task", name, sorted(known)))
+    tasks = [card.bind(each, root) for card in matching for each in _for_splits(card, bound, chosen)]
+    if not tasks:
+        raise UserError(f"{name}: no task like this has a split {' or '.join(chosen)}")
+    return tasks
+
+
+def with_splits(task: Task, splits: Splits) -> list[Task]:
+    """A task once for each of the splits. Raises :class:`UserError` for one that it lacks."""
+    names = task.card.split_names() if splits == "all" else splits
+    return [task.with_split(name) for name in names] or [task]
+
+
+def require_splits(tasks: Sequence[Task], splits: Splits) -> None:
+    """Raises :class:`UserError` for a split that was asked for and that none of the tasks has."""
+    for name in () if splits == "all" else splits:
+        if name not in {task.split for task in tasks}:
+            raise UserError(f"no task here has a split {name}; leave it out, or name a task that has it")
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a task's name, up to its brackets, stands for several tasks."""
+    return any(sign in name.partition("[")[0] for sign in "*?")
+
+
+def _for_splits(card: TaskCard, parameters: Mapping[str, str], splits: Splits) -> list[Mapping[str, str]]:
+    """The parameters once for each of the splits that a card has; as they are where no split is asked for."""
+    known = card.split_names()
+    if not splits or (splits == "all" and not known):
+        return [parameters]
+    return [{**parameters, "split": name} for name in (known if splits == "all" else splits) if name in known]
+
+
+def _card_called(path: str, data_root: Path) -> TaskCard:
+    """The card of a family, of ``family/name`` or of ``family/name@version``. Raises :class:`UserError` without one."""
+    known = cards()
+    if path in FAMILIES:
+        return _default_card(path, known)
+    match = PATH.fullmatch(path)
+    plain = f"{match['family']}/{match['name']}" if match else path
+    card = known.get(plain) or (_card_of(match["family"], match["name"], data_root) if match else None)
+    if match is None or card is None:
+        raise UserError(unknown("task", plain, [*FAMILIES, *sorted(known)]))
+    if match["version"] is not None and int(match["version"]) != card.version:
+        raise UserError(
+            f"{card.path} is at version {card.version}, not {match['version']}; "
+            "figures of different versions do not compare, so ask for the version that is here"
+        )
+    return card
 
 
 def _card_of(family: str, name: str, data_root: Path) -> TaskCard | None:
@@ -178,87 +231,3 @@ def _default_card(family: str, known: Mapping[str, TaskCard]) -> TaskCard:
         if card.family == family and card.default:
             return card
     raise UserError(f"{family} has no default task; name one of {', '.join(p for p in known if p.startswith(family))}")
-
-
-def _parse_parameters(text: str, name: str) -> dict[str, str]:
-    pairs = [part.partition("=") for part in text.split(",") if part]
-    for key, equals, _ in pairs:
-        if not equals:
-            raise UserError(f"{name}: {key!r} in the brackets is not key=value")
-    return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-Splits = tuple[str, ...] | Literal["all"]
-"""Names of splits, ``all`` of a task's, or none for the one that the task names itself."""
-
-
-@dataclass(frozen=True)
-class TaskFinder:
-    """Finds tasks by name and by pattern, and reads what is known of a data set once."""
-
-    data_root: Path
-    _cards: dict[str, TaskCard] = field(default_factory=cards)
-    _facts: dict[str, DatasetFacts] = field(default_factory=dict)
-
-    def find(self, name: str, splits: Splits = (), parameters: Mapping[str, str] | None = None) -> list[Task]:
-        """The tasks of a name or a pattern, one a split. Under a pattern, tasks without such a split are left out.
-
-        Raises :class:`UserError` where there is none.
-        """
-        if not is_pattern(name):
-            return self.with_splits(load_task(name, self.data_root, **(parameters or {})), splits)
-        pattern, _, brackets = name.partition("[")
-        bound = {**_bracketed(name, brackets.removesuffix("]")), **(parameters or {})}
-        chosen = (bound.pop("split"),) if "split" in bound else splits
-        matching = [card for path, card in self._cards.items() if fnmatch.fnmatchcase(path, pattern)]
-        if not matching:
-            raise UserError(unknown("task", name, sorted(self._cards)))
-        tasks = [task for card in matching for task in self._of_card(card, bound, chosen)]
-        if not tasks:
-            raise UserError(f"{name}: no task like this has a split {' or '.join(chosen)}")
-        return tasks
-
-    def with_splits(self, task: Task, splits: Splits) -> list[Task]:
-        """A task once for each of the splits. Raises :class:`UserError` for one that it lacks."""
-        if not splits or (splits == "all" and task.split is None):
-            return [task]
-        names = task.card.split_names(self._of_dataset(task.card)) if splits == "all" else splits
-        return [self._bind(task.card, {**task.parameters, "split": name}) for name in names]
-
-    def _of_card(self, card: TaskCard, parameters: Mapping[str, str], splits: Splits) -> list[Task]:
-        if not splits or (splits == "all" and not card.split_names(self._of_dataset(card))):
-            return [self._bind(card, parameters)]
-        known = card.split_names(self._of_dataset(card))
-        names = known if splits == "all" else [name for name in splits if name in known]
-        return [self._bind(card, {**parameters, "split": name}) for name in names]
-
-    def _bind(self, card: TaskCard, parameters: Mapping[str, str]) -> Task:
-        return card.bind(parameters, self.data_root, self._of_dataset(card))
-
-    def _of_dataset(self, card: TaskCard) -> DatasetFacts:
-        from mmcl_bench.protocols.dataset_facts import dataset_facts
-
-        if card.dataset not in self._facts:
-            self._facts[card.dataset] = dataset_facts(card.dataset, self.data_root)
-        return self._facts[card.dataset]
-
-
-def require_splits(tasks: Sequence[Task], splits: Splits) -> None:
-    """Raises :class:`UserError` for a split that was asked for and that none of the tasks has."""
-    for name in () if splits == "all" else splits:
-        if name not in {task.split for task in tasks}:
-            raise UserError(f"no task here has a split {name}; leave it out, or name a task that has it")
-
-
-def is_pattern(name: str) -> bool:
-    """Whether a task's name, up to its brackets, stands for several tasks."""
-    return any(sign in name.partition("[")[0] for sign in "*?")
-
-
-def _bracketed(name: str, text: str) -> dict[str, str]:
-    """The parameters in the brackets of a pattern."""
-    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
-    for key, equals, _ in pairs:
-        if not equals:
-            raise UserError(f"{name}: {key!r} in the brackets is not key=value")
-    return {key.strip(): value.strip() for key, _, value in pairs}

@@ -23,7 +23,7 @@ from scipy.special import log_softmax, logsumexp
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
-from mmcl_bench.core.settings import member_text, parse_member, split_outside_brackets
+from mmcl_bench.core.settings import member_text, parse_bracketed, split_outside_brackets
 from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration, per_class_accuracy
 from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols.cards import Task
@@ -152,7 +152,7 @@ def member_jobs(
     """
     jobs = []
     for text in members:
-        name, settings = parse_member(text)
+        name, settings = parse_bracketed(text, f"--members: {text!r}")
         own = {**(overrides or {}), **settings}
         jobs.append(make_job(task, METHODS.get(name or method), seed, preset, own, limit))
     return tuple(jobs)

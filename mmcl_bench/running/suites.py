@@ -30,7 +30,7 @@ from mmcl_bench.core.records import read_toml
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols.cards import Task
-from mmcl_bench.protocols.catalogue import Splits, TaskFinder, require_splits
+from mmcl_bench.protocols.catalogue import Splits, find_tasks, require_splits
 from mmcl_bench.running.jobs import Job, make_job
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ class Matrix(BaseModel):
 
     def jobs(self, data_root: Path | None = None) -> list[Job]:
         """The jobs, without repetition. Raises :class:`UserError` for names and values that do not exist."""
-        finder = TaskFinder(data_root or paths.data_root())
-        tasks = [task for name in self.tasks for task in finder.find(name, self.splits, self.parameters)]
+        tasks = [task for name in self.tasks for task in find_tasks(name, self.splits, self.parameters, data_root)]
         require_splits(tasks, self.splits)
         overrides = {
             key: value if isinstance(value, str) else json.dumps(value) for key, value in self.settings.items()

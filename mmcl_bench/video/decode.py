@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-import av
 import numpy as np
-from av.container import InputContainer
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import BadFile
+
+try:
+    import av
+    from av.container import InputContainer
+except ImportError as error:
+    raise UserError("features build needs the extra 'video': pip install 'mmcl-bench[video]'") from error
 
 FORMATS = "avi,mov,mp4,m4v,matroska,webm,mpeg,mpegvideo,mpegts,asf,flv,ogg"
 """Containers that may be opened: none that names other files or addresses, as playlists do."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import typer
 
-from mmcl_bench.cli import app
+from mmcl_bench.cli import app, command_line
 
 HEAVY = ("torch", "pandas", "scipy", "sklearn", "matplotlib", "transformers", "pyarrow")
 
@@ -36,6 +36,7 @@ def call(*arguments: str, root: Path | None = None, cwd: Path | None = None) -> 
     [
         ["--help"],
         ["run", "--help"],
+        ["plan", "--help"],
         ["fuse", "--help"],
         ["info", "-h"],
         ["data", "--help"],
@@ -49,11 +50,14 @@ def call(*arguments: str, root: Path | None = None, cwd: Path | None = None) -> 
 def test_help_and_listing_load_nothing_heavy(arguments: list[str]) -> None:
     if arguments[0] == "list":
         call(*arguments)  # a first list describes what there is
+    # typer itself loads pydantic to read the words after a verb.
+    heavy = HEAVY if arguments[0] != "--help" else (*HEAVY, "numpy", "pydantic")
     code = (
-        "import sys; from mmcl_bench.cli import app\n"
-        f"try: app({arguments!r})\n"
+        "import sys; from mmcl_bench.cli import main\n"
+        f"sys.argv = ['mmcl-bench', *{arguments!r}]\n"
+        "try: main()\n"
         "except SystemExit: pass\n"
-        f"print('loaded', sorted(set({HEAVY!r}) & set(sys.modules)))"
+        f"print('loaded', sorted(set({heavy!r}) & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "loaded []"
@@ -66,6 +70,25 @@ def verbs() -> list[tuple[str, Any]]:
         nested = getattr(command, "commands", {"": command}).items()
         found.extend((f"{name} {sub}".strip(), each) for sub, each in nested)
     return found
+
+
+def test_one_verb_is_built_as_it_is_among_all() -> None:
+    every: Any = typer.main.get_command(app)
+    for name, command in every.commands.items():
+        alone: Any = typer.main.get_command(command_line(name))
+        assert list(alone.commands) == [name]
+        assert options_of(alone.commands[name]) == options_of(command)
+
+
+def test_plan_takes_the_words_of_run() -> None:
+    every: Any = typer.main.get_command(app)
+    plan, run = (options_of(every.commands[name]) for name in ("plan", "run"))
+    assert len(plan) > 15
+    assert plan.items() <= run.items()
+
+
+def options_of(command: Any) -> dict[str, tuple[Any, ...]]:
+    return {each.name: (each.opts, each.default, each.help) for each in command.params}
 
 
 @pytest.mark.parametrize(("name", "command"), verbs())

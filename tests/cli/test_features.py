@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from typing_in import type_in
 
 import tiny_multimodal
 from feature_inputs import write_features, write_image_model, write_skeletons, write_videos
@@ -175,6 +177,17 @@ def test_a_mistake_is_one_line(words: list[str], message: str) -> None:
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert opened().card == before
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    for name in ("decode", "strips", "build"):
+        monkeypatch.delitem(sys.modules, f"mmcl_bench.video.{name}", raising=False)
+    build = ["features", "build", "nw-ucla", "--videos", "videos", "--crop", "none"]
+    found = type_in(build, monkeypatch, capsys)
+    assert found.code == 2
+    line = "mmcl-bench: features build needs the extra 'video': pip install 'mmcl-bench[video]'\n"
+    assert (found.out, found.err) == ("", line)
 
 
 def test_a_set_that_brings_its_own_images_keeps_them() -> None:

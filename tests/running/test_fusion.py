@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.settings import parse_bracketed
 from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.methods import METHODS
@@ -272,7 +273,7 @@ def test_a_damaged_validation_file_makes_the_result_run_again(where: RunSite) ->
         ("noisy[noise=1],noisy[noise=2]", "half,half", "should be equal, fitted, or numbers"),
         ("noisy[noise=1],noisy[noise=2]", "fitted", "--set selection=validation"),
         ("noisy[noise=1,noisy", "equal", "brackets do not pair"),
-        ("noisy[noise],noisy", "equal", "key=value is expected"),
+        ("noisy[noise],noisy", "equal", "not key=value"),
         ("noisy[nois=1],noisy", "equal", "Did you mean noise"),
         ("papers", "equal", "Did you mean paper"),
         ("noisi,noisy", "equal", "Did you mean noisy"),
@@ -284,7 +285,7 @@ def test_a_mistake_is_named_before_anything_runs(members: str, weights: str, mes
 
 
 def test_the_paper_s_ensemble_has_its_six_streams() -> None:
-    members = [fusion.parse_member(text) for text in parse_members("paper")]
+    members = [parse_bracketed(text, "--members") for text in parse_members("paper")]
     four = [("ctr-gcn", stream) for stream in ("joint", "bone", "joint-motion", "bone-motion")]
     two = [("hd-gcn", stream) for stream in ("joint", "bone")]
     assert [(own["backbone"], own["streams"]) for _, own in members] == four + two

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench.cli.console import AsJson, DataRoot, progress, show, show_json
+from mmcl_bench.cli.console import AsJson, progress, show, show_json
 from mmcl_bench.cli.data.listing import Name
+from mmcl_bench.cli.options import DataRoot
 from mmcl_bench.core import paths
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from mmcl_bench.cli.console import DataRoot, progress
+from mmcl_bench.cli.console import progress
 from mmcl_bench.cli.data.listing import Name
+from mmcl_bench.cli.options import DataRoot
 from mmcl_bench.core import paths
 
 Output = Annotated[

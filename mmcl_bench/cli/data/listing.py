@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmcl_bench.cli.console import AsJson, DataRoot, progress, show, show_json
+from mmcl_bench.cli.console import AsJson, progress, show, show_json
+from mmcl_bench.cli.options import DataRoot
 from mmcl_bench.core import paths
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from mmcl_bench.cli.console import AsJson, DataRoot, progress, show, show_json
+from mmcl_bench.cli.console import AsJson, progress, show, show_json
 from mmcl_bench.cli.data.listing import Name, described, summary_table
-from mmcl_bench.cli.options import key_values
+from mmcl_bench.cli.options import DataRoot, SkipBad, key_values
 from mmcl_bench.core import paths
 
 
@@ -27,10 +27,7 @@ def prepare(
         str | None, typer.Option("--as", metavar="NAME", help="Call the prepared set so; its reader's name otherwise.")
     ] = None,
     data_root: DataRoot = None,
-    skip_bad: Annotated[
-        bool,
-        typer.Option("--skip-bad", help="Leave out clips that cannot be used, and say which, instead of stopping."),
-    ] = False,
+    skip_bad: SkipBad = False,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the reader, as key=value. Repeatable.")
     ] = None,

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench.cli.console import DataRoot, progress, show
+from mmcl_bench.cli.console import progress, show
 from mmcl_bench.cli.data.listing import Name
+from mmcl_bench.cli.options import DataRoot
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 

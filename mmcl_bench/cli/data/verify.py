@@ -7,13 +7,14 @@ from typing import Annotated, TypedDict
 
 import typer
 
-from mmcl_bench.cli.console import AsJson, DataRoot, progress, show, show_json
+from mmcl_bench.cli.console import AsJson, progress, show, show_json
+from mmcl_bench.cli.options import DataRoot
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 
 
 class Verdict(TypedDict):
-    """What is said of one set."""
+    """Whether one set is whole, and what is wrong with it."""
 
     name: str
     state: str
