@@ -7,32 +7,28 @@ shares: they are divided by their sum. Either way the stored scores are log-prob
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
-from filelock import FileLock
 from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.core.settings import member_text, parse_bracketed, split_outside_brackets
-from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration, per_class_accuracy
+from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration
 from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols.cards import Task
 from mmcl_bench.results import provenance
-from mmcl_bench.results import store as results
-from mmcl_bench.results.records import MethodRecord, Result, Selection
-from mmcl_bench.results.store import FUSION, SCORES, VALIDATION_SCORES, Stored, Validation
+from mmcl_bench.results.records import MethodRecord
+from mmcl_bench.results.store import FUSION, SCORES, VALIDATION_SCORES, Stored, Validation, write_result
+from mmcl_bench.running.identity import Identity, locked_folder
 from mmcl_bench.running.jobs import Job, make_job
-from mmcl_bench.running.recording import figure, number
+from mmcl_bench.running.recording import result_record, selection_record, write_sheets
 
 VERSION = 1
 Scale = Literal["logits", "softmax"]
@@ -47,7 +43,7 @@ ENSEMBLES: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class FusionJob:
+class FusionJob(Identity):
     """What decides a fusion: its members, one job each and of one seed, and how they are weighed."""
 
     members: tuple[Job, ...]
@@ -92,16 +88,9 @@ class FusionJob:
             "limit": first.limit,
         }
 
-    @cached_property
-    def hash(self) -> str:
-        """sha256 of the canonical JSON, in hex."""
-        return hashlib.sha256(json.dumps(self.canonical(), sort_keys=True).encode()).hexdigest()
-
     @property
-    def folder(self) -> str:
-        """Name of the result's folder: readable first, unique by its hash."""
-        readable = f"{self.first.task.identity}-{FUSION}-of-{len(self.members)}-s{self.first.seed}".lower()
-        return f"{re.sub(r'[^a-z0-9]+', '-', readable).strip('-')}-{self.hash[:12]}"
+    def label(self) -> str:
+        return f"{self.first.task.identity}-{FUSION}-of-{len(self.members)}"
 
     @property
     def uses_validation(self) -> bool:
@@ -229,9 +218,7 @@ def run_fusion(job: FusionJob, members: Sequence[Stored], root: Path) -> tuple[S
 
     Raises :class:`UserError` where members do not fit one another, or lack the validation scores that weights need.
     """
-    folder = root / "jobs" / job.folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    with locked_folder(job, root) as folder:
         stored = Stored.read(folder)
         if stored is not None and stored.result.notes.get("members") == _ingredients(members):
             return stored, False
@@ -253,42 +240,35 @@ def _fuse(job: FusionJob, members: Sequence[Stored], folder: Path) -> Stored:
         raise UserError(_no_validation(lacking))
     shares, n_fitted_on = _shares(job, held_out)
     validation = None if held_out is None else _fused_validation(held_out, shares, job.scale)
-    selection = _selection(job, members, validation, shares)
-    samples = members[0].samples
+    selection = selection_record(
+        "fixed" if validation is None else "validation",
+        first.task.metrics,
+        None if validation is None else validation.scored,
+        {"weights": shares.tolist()} if job.weights == "fitted" else {},
+    )
+    labels = members[0].samples["column"].to_numpy(dtype=np.int64)
     scores = fuse_scores([member.scores for member in members], shares, job.scale)
-    seen = np.array(first.seen, dtype=bool)
-    scored = Scored(scores, samples["column"].to_numpy(dtype=np.int64), seen, selection.calibration)
-    (folder / results.RESULT).unlink(missing_ok=True)
-    files = results.write_scores(folder, scored.scores, samples["sample_id"].tolist(), scored.labels)
-    files |= results.write_validation(folder, validation)
-    notes: dict[str, Any] = {
-        "members": _ingredients(members),
-        "weights": shares.tolist(),
-        "n_fitted_on": n_fitted_on,
-        **_cost(members),
-    }
+    scored = Scored(scores, labels, np.array(first.seen, dtype=bool), selection.calibration)
+    files = write_sheets(folder, scored, members[0].samples["sample_id"].tolist(), validation)
     hashes = {name: sha for member in members for name, sha in member.result.provenance.weight_hashes.items()}
-    result = Result(
-        job=job.canonical(),
-        job_hash=job.hash,
+    result = result_record(
+        job,
         task=first.task,
         method=_method_record(job, members),
-        seed=job.first.seed,
-        limit=job.first.limit,
         classes=first.classes,
-        seen=first.seen,
         n_train=first.n_train,
-        n_test=first.n_test,
+        scored=scored,
         selection=selection,
-        metrics={name: figure(name, scored, job.hash) for name in first.task.metrics},
-        per_class={name: number(value) for name, value in zip(first.classes, per_class_accuracy(scored), strict=True)},
-        oracle=None,
-        history={},
-        notes=notes,
+        notes={
+            "members": _ingredients(members),
+            "weights": shares.tolist(),
+            "n_fitted_on": n_fitted_on,
+            **_cost(members),
+        },
         provenance=provenance.collect(started, "cpu", dict(first.provenance.data_fingerprints), hashes),
         files=files,
     )
-    return results.write_result(folder, result)
+    return write_result(folder, result)
 
 
 def _shares(job: FusionJob, held_out: Sequence[Validation] | None) -> tuple[np.ndarray, int]:
@@ -308,21 +288,6 @@ def _fused_validation(held_out: Sequence[Validation], shares: np.ndarray, scale:
     scores = fuse_scores([each.scored.scores for each in held_out], shares, scale)
     calibration = 0.0 if seen.all() else fit_calibration(scores, labels, seen)
     return Validation(Scored(scores, labels, seen, calibration), first.sample_ids, first.classes)
-
-
-def _selection(
-    job: FusionJob, members: Sequence[Stored], validation: Validation | None, shares: np.ndarray
-) -> Selection:
-    if validation is None:
-        return Selection(rule="fixed", chosen={}, calibration=0.0, validation={}, n_validation=0)
-    scored = validation.scored
-    return Selection(
-        rule="validation",
-        chosen={"weights": shares.tolist()} if job.weights == "fitted" else {},
-        calibration=scored.calibration,
-        validation={name: number(METRICS.get(name)(scored)) for name in members[0].result.task.metrics},
-        n_validation=len(scored),
-    )
 
 
 def _validation_of(members: Sequence[Stored]) -> list[Validation] | None:
