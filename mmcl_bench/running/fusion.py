@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -20,7 +20,7 @@ from scipy.special import log_softmax, logsumexp
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.core.settings import member_text, parse_bracketed, split_outside_brackets
-from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration
+from mmcl_bench.evaluation.metrics import METRICS, Metric, Scored, fit_calibration
 from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols.cards import Task
 from mmcl_bench.results import provenance
@@ -31,6 +31,8 @@ from mmcl_bench.running.jobs import Job, make_job
 from mmcl_bench.running.recording import result_record, selection_record, write_sheets
 
 VERSION = 1
+FITTED_VERSION = 2
+"""Of fusions whose weights are fitted. Those of version 1 had seen columns compete, and may fall below a member."""
 Scale = Literal["logits", "softmax"]
 Weights = tuple[float, ...] | Literal["equal", "fitted"]
 ENSEMBLES: Mapping[str, tuple[str, ...]] = {
@@ -79,7 +81,7 @@ class FusionJob(Identity):
             "task": first.task.identity,
             "task_hash": first.task.hash,
             "method": FUSION,
-            "method_version": VERSION,
+            "method_version": self.version,
             "preset": first.preset,
             "members": [job.hash for job in self.members],
             "weights": self.settings["weights"],
@@ -91,6 +93,10 @@ class FusionJob(Identity):
     @property
     def label(self) -> str:
         return f"{self.first.task.identity}-{FUSION}-of-{len(self.members)}"
+
+    @property
+    def version(self) -> int:
+        return FITTED_VERSION if self.weights == "fitted" else VERSION
 
     @property
     def uses_validation(self) -> bool:
@@ -188,29 +194,59 @@ def fuse_scores(scores: Sequence[np.ndarray], weights: np.ndarray, scale: Scale)
     return np.asarray(fused, dtype=np.float32)
 
 
-def fit_weights(scores: Sequence[np.ndarray], labels: np.ndarray, scale: Scale) -> np.ndarray:
-    """float64 (M,) shares that maximise the mean log-likelihood of ``labels`` (N,) under the fused scores' softmax.
+def fit_weights(members: Sequence[Scored], scale: Scale, metric: Metric) -> np.ndarray:
+    """float64 (M,) shares, fitted on the members' sheets of the same validation clips.
 
-    The likelihood is concave in the shares under either scale, so that the start, equal shares, decides nothing.
-    Raises :class:`ValueError` without labels.
+    The likeliest shares, see :func:`likeliest_weights`, unless a member alone does better by ``metric``, calibrated
+    anew where unseen classes compete: a fusion never falls below its best member on validation.
     """
-    if len(labels) == 0:
+    candidates = [likeliest_weights(members, scale, metric), *np.eye(len(members))]
+    return max(candidates, key=lambda shares: metric(fused_sheet(members, shares, scale)))
+
+
+def fused_sheet(members: Sequence[Scored], shares: np.ndarray, scale: Scale) -> Scored:
+    """The fusion of validation sheets, with a calibration of its own where unseen classes compete."""
+    labels, seen = members[0].labels, members[0].seen
+    scores = fuse_scores([each.scores for each in members], shares, scale)
+    return Scored(scores, labels, seen, 0.0 if seen.all() else fit_calibration(scores, labels, seen))
+
+
+def likeliest_weights(members: Sequence[Scored], scale: Scale, metric: Metric) -> np.ndarray:
+    """float64 (M,) shares under which the true classes are likeliest in the contest that ``metric`` looks at.
+
+    Its samples alone count, and its classes alone compete: the unseen ones, or all after each member's calibration.
+    Where all compete the likelihood is concave in the shares, so that the start, equal shares, decides nothing.
+    Raises :class:`ValueError` without such samples.
+    """
+    first = members[0]
+    counted, columns = metric.counted(first), _competing(first, metric)
+    if not counted.any():
         raise ValueError("weights are fitted on at least one labelled clip")
-    sheets = np.stack([np.asarray(sheet, dtype=np.float64) for sheet in scores])
-    loss = _logit_loss(sheets, labels) if scale == "logits" else _mixture_loss(sheets, labels)
-    n_members = len(sheets)
+    labels = np.searchsorted(columns, first.labels[counted])
+    sheets = np.stack([_calibrated(each, scale)[np.ix_(counted, columns)] for each in members])
     found = minimize(
-        loss,
-        np.full(n_members, 1 / n_members),
+        _logit_loss(sheets, labels) if scale == "logits" else _mixture_loss(sheets, labels),
+        np.full(len(members), 1 / len(members)),
         jac=True,
         method="SLSQP",
-        bounds=[(0.0, 1.0)] * n_members,
+        bounds=[(0.0, 1.0)] * len(members),
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
         options={"ftol": 1e-12, "maxiter": 1000},
     )
     # Digits that the optimum does not hold would make weights differ between machines.
     shares = np.round(np.clip(found.x, 0, 1), 6)
     return np.asarray(shares / shares.sum())
+
+
+def _competing(scored: Scored, metric: Metric) -> np.ndarray:
+    """int64, the columns that compete in the metric's contest."""
+    return np.flatnonzero(~scored.seen) if metric.contest == "unseen" else np.arange(scored.scores.shape[1])
+
+
+def _calibrated(scored: Scored, scale: Scale) -> np.ndarray:
+    """float64 (N, K): logits or log-probabilities, seen classes lowered by the calibration."""
+    sheet = scored.scores.astype(np.float64)
+    return (sheet if scale == "logits" else log_softmax(sheet, axis=1)) - scored.calibration * scored.seen
 
 
 def run_fusion(job: FusionJob, members: Sequence[Stored], root: Path) -> tuple[Stored, bool]:
@@ -274,20 +310,14 @@ def _fuse(job: FusionJob, members: Sequence[Stored], folder: Path) -> Stored:
 def _shares(job: FusionJob, held_out: Sequence[Validation] | None) -> tuple[np.ndarray, int]:
     """float64 (M,) shares that sum to one, and on how many clips they were fitted, 0 where they were given."""
     if job.weights == "fitted" and held_out is not None:
-        scored = held_out[0].scored
-        counted = METRICS.get(job.first.task.card.main_metric).counted(scored)
-        sheets = [each.scored.scores[counted] for each in held_out]
-        return fit_weights(sheets, scored.labels[counted], job.scale), int(counted.sum())
+        sheets, metric = [each.scored for each in held_out], METRICS.get(job.first.task.card.main_metric)
+        return fit_weights(sheets, job.scale, metric), metric.n_samples(sheets[0])
     given = np.ones(len(job.members)) if isinstance(job.weights, str) else np.array(job.weights)
     return given / given.sum(), 0
 
 
 def _fused_validation(held_out: Sequence[Validation], shares: np.ndarray, scale: Scale) -> Validation:
-    first = held_out[0]
-    labels, seen = first.scored.labels, first.scored.seen
-    scores = fuse_scores([each.scored.scores for each in held_out], shares, scale)
-    calibration = 0.0 if seen.all() else fit_calibration(scores, labels, seen)
-    return Validation(Scored(scores, labels, seen, calibration), first.sample_ids, first.classes)
+    return replace(held_out[0], scored=fused_sheet([each.scored for each in held_out], shares, scale))
 
 
 def _validation_of(members: Sequence[Stored]) -> list[Validation] | None:
@@ -353,7 +383,7 @@ def _cost(members: Sequence[Stored]) -> dict[str, Any]:
 def _method_record(job: FusionJob, members: Sequence[Stored]) -> MethodRecord:
     return MethodRecord(
         name=FUSION,
-        version=VERSION,
+        version=job.version,
         summary=f"weighted sum of the {job.scale} of {len(members)} jobs",
         preset=job.first.preset,
         settings=job.settings,
@@ -380,12 +410,16 @@ def _logit_loss(sheets: np.ndarray, labels: np.ndarray) -> Any:
 
 
 def _mixture_loss(sheets: np.ndarray, labels: np.ndarray) -> Any:
-    """Mean negative log-likelihood of the shares' mixture of probabilities, and its gradient in the shares (M,)."""
-    log_true = log_softmax(sheets, axis=2)[:, np.arange(len(labels)), labels]
+    """Mean negative log-likelihood of the shares' mixture, and its gradient in the shares (M,).
+
+    ``sheets`` hold logarithms of weights that need not sum to one over the columns that compete.
+    """
+    log_true = sheets[:, np.arange(len(labels)), labels]
+    log_all = logsumexp(sheets, axis=2)
 
     def loss(shares: np.ndarray) -> tuple[float, np.ndarray]:
         with np.errstate(divide="ignore"):
-            log_mixture = logsumexp(log_true, axis=0, b=shares[:, None])
-        return float(-log_mixture.mean()), -np.exp(log_true - log_mixture).mean(axis=1)
+            true, all_ = (logsumexp(each, axis=0, b=shares[:, None]) for each in (log_true, log_all))
+        return float((all_ - true).mean()), (np.exp(log_all - all_) - np.exp(log_true - true)).mean(axis=1)
 
     return loss
