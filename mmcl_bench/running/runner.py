@@ -314,7 +314,7 @@ def _embeddings(method: Method, protocol: Protocol, scored: Scored) -> Embedding
 
     Test clips stand in an order that says nothing of their labels, so the first of them are any of them.
     """
-    texts = protocol.classes.embeddings
+    texts = protocol.embedded_classes.embeddings
     rows = np.flatnonzero(scored.of_unseen_class)[:MOST_EMBEDDED]
     if texts is None or len(rows) == 0:
         return None

@@ -300,6 +300,17 @@ class TestJudging:
         assert zero_shot.calibration(None, None).source == "none"
         assert "raw scores" in zero_shot.calibration(None, None).note
 
+    def test_judging_reads_no_text(self, toy_data_root: Path, tmp_path: Path) -> None:
+        absent = ScoredTask(load_task("zero-shot/nw-ucla[split=8/2,text=hf:nobody/nothing]"), toy_data_root)
+        with pytest.raises(UserError, match="nobody/nothing"):
+            absent.protocol.final_problem()
+        stored = stored_run(absent, tmp_path)
+        scores, columns = synthetic_scores(absent), np.flatnonzero(~absent.protocol.classes.seen)
+        truth = absent.protocol.test_rows.columns
+        rows = np.isin(truth, columns)
+        expected = accuracy_score(truth[rows], columns[scores[rows][:, columns].argmax(axis=1)])
+        assert stored.result.metrics["zsl_top1"].value == pytest.approx(expected)
+
     def test_a_template_that_is_filled_in_is_a_file_of_scores(self, supervised: ScoredTask, tmp_path: Path) -> None:
         assert write_template(tmp_path / "t.csv", supervised) == len(supervised.sample_ids)
         scored = supervised.scored(read_score_file(tmp_path / "t.csv"), supervised.calibration(None, None))
