@@ -79,7 +79,6 @@ def accept(
 
 def _table(baseline: Baseline, rows: list[Row]) -> Table:
     """The rows that were accepted, and what a check with as many seeds can see."""
-    from rich.markup import escape
     from rich.table import Table
 
     from mmcl_bench.comparing.gate import FALSE_ALARMS, basis_of, noises, standard_error, tolerance
@@ -95,5 +94,5 @@ def _table(baseline: Baseline, rows: list[Row]) -> Table:
         shares = (row.figure, row.deviation, tolerance(error, freedom, row.n, level, basis))
         figure, spread, allowed = (f"{100 * share:.1f}" for share in shares)
         cells = (figure, str(row.n), str(len(row.seeds)), spread, allowed, basis)
-        table.add_row(escape(row.task), escape(row.label), row.metric, *cells)
+        table.add_row(row.task, row.label, row.metric, *cells)
     return table

@@ -29,8 +29,8 @@ def compare(
         str,
         typer.Argument(
             metavar="A",
-            help="A method, such as mmcl or 'mmcl[preset=paper,backbone=hd-gcn]'; a job, by its folder or the start of "
-            "its hash; a file of scores; a leaderboard.csv, or REVISION:PATH of one in git.",
+            help="A method, such as mmcl or 'mmcl\\[preset=paper,backbone=hd-gcn]'; a job, by its folder or the start "
+            "of its hash; a file of scores; a leaderboard.csv, or REVISION:PATH of one in git.",
         ),
     ],
     b: Annotated[

@@ -16,10 +16,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for programs in
 
 
 def show(table: RenderableType) -> None:
-    """Prints a rich table or text on standard output."""
+    """Prints a rich table or text on standard output; brackets are shown, as in ``mmcl[preset=paper]``."""
     from rich.console import Console
 
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def show_json(value: object) -> None:
@@ -31,8 +31,9 @@ def show_json(value: object) -> None:
 def status(what: str) -> Iterator[None]:
     """Shows on standard error that something is under way, where that is a terminal."""
     from rich.console import Console
+    from rich.text import Text
 
-    with Console(stderr=True).status(what):
+    with Console(stderr=True).status(Text(what)):
         yield
 
 
@@ -52,7 +53,8 @@ def progress(label: str, what: str) -> Iterator[Callable[[int, int], None]]:
             return Text("" if speed is None else f"{speed:,.0f} {what}/s")
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(""), TimeRemainingColumn())
+    described = TextColumn("{task.description}", markup=False)
+    columns = (described, BarColumn(), MofNCompleteColumn(), Rate(""), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)

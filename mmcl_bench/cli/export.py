@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mmcl_bench.cli import options
-from mmcl_bench.cli.console import AsJson, show_json
+from mmcl_bench.cli.console import AsJson, show_json, status
 from mmcl_bench.cli.trained import Job, OfMethod, OfSeed, Text, Texts, trained_model
 
 
@@ -26,11 +26,9 @@ def export(
     """Write the network of a job as one ONNX file: joint positions in, class scores out; and check its scores."""
     model = trained_model(job, method, seed, text, texts, "cpu", data_root, results)
 
-    from rich.console import Console
-
     from mmcl_bench.inference.onnx import export_onnx
 
-    with Console(stderr=True).status("exporting and checking"):
+    with status("exporting and checking"):
         exported = export_onnx(model, output)
     if as_json:
         show_json({"path": str(output), **exported.as_json()})

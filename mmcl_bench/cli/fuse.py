@@ -35,7 +35,7 @@ def fuse(
     members: Annotated[
         str | None,
         typer.Option(
-            help="Members of any kind, such as 'mmcl[backbone=hd-gcn,streams=bone],logistic'; "
+            help="Members of any kind, such as 'mmcl\\[backbone=hd-gcn,streams=bone],logistic'; "
             "or paper, the six streams of the MMCL paper."
         ),
     ] = None,

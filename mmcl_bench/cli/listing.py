@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mmcl_bench.cli.console import AsJson
+from mmcl_bench.cli.console import AsJson, show
 from mmcl_bench.cli.descriptions import described
 
 app = typer.Typer(help="List tasks, methods, data sets, layouts, encoders or splits.", no_args_is_help=True)
@@ -131,7 +131,6 @@ def _print(title: str, rows: Sequence[dict[str, str]], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(list(rows), indent=1))
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -140,4 +139,4 @@ def _print(title: str, rows: Sequence[dict[str, str]], as_json: bool) -> None:
         table.add_column(column, overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*(Text(value) for value in row.values()))
-    Console().print(table if rows else f"no {title} match")
+    show(table if rows else f"no {title} match")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def score(
     task: Annotated[
         str,
-        typer.Option(help="The task that is judged by, such as 'zero-shot/nw-ucla[split=8/2]', or the path of a card."),
+        typer.Option(help="The task to judge by, such as 'zero-shot/nw-ucla\\[split=8/2]', or the path of a card."),
     ],
     files: Annotated[
         list[Path] | None,
@@ -74,29 +74,30 @@ def score(
         raise UserError("--store needs --name, what tables shall call the method")
 
     from mmcl_bench.protocols.catalogue import load_task
-    from mmcl_bench.running import foreign as scoring
+    from mmcl_bench.running import foreign
+    from mmcl_bench.running.score_files import read_score_file
 
     if store:
-        scoring.check_name(str(name))
+        foreign.check_name(str(name))
     given = list(files or ())
     held_out = list(validation or ())
     if held_out and len(held_out) != len(given):
         raise UserError(f"{len(held_out)} --validation files for {len(given)} of scores; give one for each")
     with status("reading the task's data and the scores"):
-        scored_task = scoring.ScoredTask(load_task(task, paths.data_root(data_root)), paths.data_root(data_root))
+        scored_task = foreign.ScoredTask(load_task(task, paths.data_root(data_root)), paths.data_root(data_root))
         if template is not None:
-            n_rows = scoring.write_template(template, scored_task)
+            n_rows = foreign.write_template(template, scored_task)
             typer.echo(f"{template}: {n_rows} clips, {len(scored_task.classes)} classes", err=True)
             return
         runs = []
         for at, path in enumerate(given):
-            of_validation = scoring.read_score_file(held_out[at]) if held_out else None
+            of_validation = read_score_file(held_out[at]) if held_out else None
             runs.append(
-                scoring.ForeignRun(
+                foreign.ForeignRun(
                     scored_task,
                     name or given[0].stem,
                     seed + at,
-                    scoring.read_score_file(path, samples),
+                    read_score_file(path, samples),
                     scored_task.calibration(calibration, of_validation),
                     transductive,
                 )
@@ -132,7 +133,7 @@ def _intervals(runs: Sequence[ForeignRun]) -> dict[str, list[Interval]]:
                 LEVEL,
                 # Of one file as a stored result has it.
                 generator=np.random.default_rng(
-                    derive_seed(":".join(run.job_hash for run in group), f"bootstrap {metric.name}")
+                    derive_seed(":".join(run.hash for run in group), f"bootstrap {metric.name}")
                 ),
             )
             for group in groups
@@ -153,7 +154,7 @@ def _table(scored_task: ScoredTask, runs: Sequence[ForeignRun], intervals: dict[
         "scores from elsewhere: nobody here saw how epoch and settings were chosen",
     ]
     if scored_task.task.card.family == "zero-shot":
-        notes += sorted({run.calibration.told for run in runs})
+        notes += sorted({run.calibration.note for run in runs})
     setting = "transductive" if runs[0].transductive else "inductive"
     table = Table(
         title=Text(f"{scored_task.task.identity}  {runs[0].name} (foreign, {setting})", style="bold"),
@@ -179,19 +180,10 @@ def _record(
     scored_task: ScoredTask, runs: Sequence[ForeignRun], intervals: dict[str, list[Interval]], folders: Sequence[str]
 ) -> dict[str, Any]:
     from mmcl_bench.evaluation.metrics import per_class_accuracy
-    from mmcl_bench.running.recording import number
+    from mmcl_bench.running.recording import figure_record, number
 
     def figures(at: int) -> dict[str, Any]:
-        return {
-            metric: {
-                "value": number(found[at].value),
-                "low": number(found[at].low),
-                "high": number(found[at].high),
-                "n": found[at].n,
-                "level": found[at].level,
-            }
-            for metric, found in intervals.items()
-        }
+        return {metric: figure_record(found[at]).model_dump() for metric, found in intervals.items()}
 
     return {
         "task": scored_task.task.identity,

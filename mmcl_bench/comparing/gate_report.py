@@ -66,15 +66,15 @@ def surroundings(judgements: Sequence[Judgement]) -> list[str]:
 
 def table(judgements: Sequence[Judgement]) -> Table:
     """A table for people."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     shown = Table(title=summary(judgements))
     for place, head in enumerate(_HEADS):
         shown.add_column(head, justify="right" if place in _NUMERIC else "left", overflow="fold")
     for judgement in judgements:
-        *cells, verdict = map(escape, _cells(judgement))
-        shown.add_row(*cells, f"[{_COLOURS[judgement.verdict]}]{verdict}[/]")
+        *cells, verdict = _cells(judgement)
+        shown.add_row(*map(Text, cells), Text(verdict, style=_COLOURS[judgement.verdict]))
     return shown
 
 

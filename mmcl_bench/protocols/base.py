@@ -101,6 +101,11 @@ class Protocol(ABC):
     def classes(self) -> ClassTable:
         """The candidate classes of the test."""
 
+    @property
+    def embedded_classes(self) -> ClassTable:
+        """The candidate classes as methods see them, with their texts embedded. Judging reads no text."""
+        return self.classes
+
     @abstractmethod
     def _train(self) -> Rows:
         """Training clips of the seen classes."""
@@ -117,7 +122,7 @@ class Protocol(ABC):
         """The problem of the first fit, which chooses on held-out training-side clips."""
         train, validation, pseudo_unseen = self._hold_out(self.train_rows)
         columns = np.flatnonzero(self.classes.seen)
-        classes = self.classes.take(columns, ~np.isin(columns, pseudo_unseen))
+        classes = self.embedded_classes.take(columns, ~np.isin(columns, pseudo_unseen))
         unseen = np.isin(validation.columns, pseudo_unseen)
         if len(validation) == 0 or (len(pseudo_unseen) and (unseen.all() or not unseen.any())):
             raise UserError(
@@ -128,7 +133,7 @@ class Protocol(ABC):
     def final_problem(self) -> Problem:
         """The problem of the fit whose scores count: all training clips, nothing held out."""
         columns = np.arange(len(self.classes))
-        classes = self.classes.take(columns, self.classes.seen.copy())
+        classes = self.embedded_classes.take(columns, self.classes.seen.copy())
         return self._problem(classes, self._labelled(self.train_rows, columns), None)
 
     def test_clips(self, mask: np.ndarray | None = None) -> ClipView:

@@ -67,7 +67,7 @@ class ClassTable:
     texts: tuple[str, ...] | None = None
     """What was embedded for each class; None where the task uses no text."""
     embeddings: np.ndarray | None = None
-    """float32 (K, D) unit rows; None where the task uses no text."""
+    """float32 (K, D) unit rows; None where the task uses no text, and where nobody asked for them."""
 
     def __len__(self) -> int:
         return len(self.names)

@@ -9,6 +9,7 @@ train; pseudo-unseen ones come from all subjects where held-out ones have too fe
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -33,7 +34,12 @@ class ZeroShot(Protocol):
         texts = self.task.class_texts()
         seen = np.ones(len(texts), dtype=bool)
         seen[list(self._split.unseen)] = False
-        return ClassTable(self._dataset.card.classes, seen, texts, self._embed(texts, self.task.parameters["text"]))
+        return ClassTable(self._dataset.card.classes, seen, texts)
+
+    @cached_property
+    def embedded_classes(self) -> ClassTable:
+        texts = self.task.class_texts()
+        return replace(self.classes, embeddings=self._embed(texts, self.task.parameters["text"]))
 
     @cached_property
     def pseudo_unseen(self) -> np.ndarray:

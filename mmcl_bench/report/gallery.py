@@ -14,13 +14,14 @@ from markupsafe import Markup
 
 from mmcl_bench.core.files import write_atomically
 from mmcl_bench.core.parallel import in_order
+from mmcl_bench.core.text import slug
 from mmcl_bench.evaluation.metrics import Scored, per_class_accuracy, predictions
 from mmcl_bench.evaluation.ranks import Ranks
 from mmcl_bench.report import figures
 from mmcl_bench.report.drawing import Drawing, to_svg, write_file
 from mmcl_bench.report.projection import map_samples
 from mmcl_bench.report.tables import LeaderboardRow
-from mmcl_bench.results.groups import Group, metric_title, slug
+from mmcl_bench.results.groups import Group, metric_title
 
 MANIFEST = ".mmcl-bench-figures.json"
 """Beside the figures: those that a report wrote, with what they show, so that a later one draws only what changed and

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.text import slug
 from mmcl_bench.report import tables
 from mmcl_bench.report.drawing import DARK, LIGHT
 from mmcl_bench.report.gallery import Gallery, Picture, Which
@@ -24,7 +25,7 @@ from mmcl_bench.report.published import Beside, beside, read_published
 from mmcl_bench.report.ranking import Ranking, rank_methods
 from mmcl_bench.report.table_files import TableFolder
 from mmcl_bench.report.tables import LeaderboardRow
-from mmcl_bench.results.groups import Group, metric_names, metric_title, newest, slug, unlimited
+from mmcl_bench.results.groups import Group, metric_names, metric_title, newest, unlimited
 from mmcl_bench.results.store import finished_and_damaged
 
 PAGE, FIGURES, TABLES = "index.html", "figures", "tables"

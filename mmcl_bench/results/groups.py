@@ -189,11 +189,6 @@ def metric_title(name: str) -> str:
     return METRICS.get(name).title if name in METRICS else name
 
 
-def slug(text: str, longest: int = 72) -> str:
-    """Lower-case letters, digits and single hyphens, for file names and anchors."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:longest].strip("-") or "unnamed"
-
-
 def _place(group: Group) -> tuple[int, str, str, str, str, str, str]:
     family = group.task.family
     order = FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)

@@ -7,34 +7,32 @@ shares: they are divided by their sum. Either way the stored scores are log-prob
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
-from filelock import FileLock
 from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.core.settings import member_text, parse_bracketed, split_outside_brackets
-from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration, per_class_accuracy
+from mmcl_bench.evaluation.metrics import METRICS, Metric, Scored, fit_calibration
 from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols.cards import Task
 from mmcl_bench.results import provenance
-from mmcl_bench.results import store as results
-from mmcl_bench.results.records import MethodRecord, Result, Selection
-from mmcl_bench.results.store import FUSION, SCORES, VALIDATION_SCORES, Stored, Validation
+from mmcl_bench.results.records import MethodRecord
+from mmcl_bench.results.store import FUSION, SCORES, VALIDATION_SCORES, Stored, Validation, write_result
+from mmcl_bench.running.identity import Identity, locked_folder
 from mmcl_bench.running.jobs import Job, make_job
-from mmcl_bench.running.recording import figure, number
+from mmcl_bench.running.recording import result_record, selection_record, write_sheets
 
 VERSION = 1
+FITTED_VERSION = 2
+"""Of fusions whose weights are fitted. Those of version 1 had seen columns compete, and may fall below a member."""
 Scale = Literal["logits", "softmax"]
 Weights = tuple[float, ...] | Literal["equal", "fitted"]
 ENSEMBLES: Mapping[str, tuple[str, ...]] = {
@@ -47,7 +45,7 @@ ENSEMBLES: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class FusionJob:
+class FusionJob(Identity):
     """What decides a fusion: its members, one job each and of one seed, and how they are weighed."""
 
     members: tuple[Job, ...]
@@ -83,7 +81,7 @@ class FusionJob:
             "task": first.task.identity,
             "task_hash": first.task.hash,
             "method": FUSION,
-            "method_version": VERSION,
+            "method_version": self.version,
             "preset": first.preset,
             "members": [job.hash for job in self.members],
             "weights": self.settings["weights"],
@@ -92,16 +90,13 @@ class FusionJob:
             "limit": first.limit,
         }
 
-    @cached_property
-    def hash(self) -> str:
-        """sha256 of the canonical JSON, in hex."""
-        return hashlib.sha256(json.dumps(self.canonical(), sort_keys=True).encode()).hexdigest()
+    @property
+    def label(self) -> str:
+        return f"{self.first.task.identity}-{FUSION}-of-{len(self.members)}"
 
     @property
-    def folder(self) -> str:
-        """Name of the result's folder: readable first, unique by its hash."""
-        readable = f"{self.first.task.identity}-{FUSION}-of-{len(self.members)}-s{self.first.seed}".lower()
-        return f"{re.sub(r'[^a-z0-9]+', '-', readable).strip('-')}-{self.hash[:12]}"
+    def version(self) -> int:
+        return FITTED_VERSION if self.weights == "fitted" else VERSION
 
     @property
     def uses_validation(self) -> bool:
@@ -199,23 +194,42 @@ def fuse_scores(scores: Sequence[np.ndarray], weights: np.ndarray, scale: Scale)
     return np.asarray(fused, dtype=np.float32)
 
 
-def fit_weights(scores: Sequence[np.ndarray], labels: np.ndarray, scale: Scale) -> np.ndarray:
-    """float64 (M,) shares that maximise the mean log-likelihood of ``labels`` (N,) under the fused scores' softmax.
+def fit_weights(members: Sequence[Scored], scale: Scale, metric: Metric) -> np.ndarray:
+    """float64 (M,) shares, fitted on the members' sheets of the same validation clips.
 
-    The likelihood is concave in the shares under either scale, so that the start, equal shares, decides nothing.
-    Raises :class:`ValueError` without labels.
+    The likeliest shares, see :func:`likeliest_weights`, unless a member alone does better by ``metric``, calibrated
+    anew where unseen classes compete: a fusion never falls below its best member on validation.
     """
-    if len(labels) == 0:
+    candidates = [likeliest_weights(members, scale, metric), *np.eye(len(members))]
+    return max(candidates, key=lambda shares: metric(fused_sheet(members, shares, scale)))
+
+
+def fused_sheet(members: Sequence[Scored], shares: np.ndarray, scale: Scale) -> Scored:
+    """The fusion of validation sheets, with a calibration of its own where unseen classes compete."""
+    labels, seen = members[0].labels, members[0].seen
+    scores = fuse_scores([each.scores for each in members], shares, scale)
+    return Scored(scores, labels, seen, 0.0 if seen.all() else fit_calibration(scores, labels, seen))
+
+
+def likeliest_weights(members: Sequence[Scored], scale: Scale, metric: Metric) -> np.ndarray:
+    """float64 (M,) shares under which the true classes are likeliest in the contest that ``metric`` looks at.
+
+    Its samples alone count, and its classes alone compete: the unseen ones, or all after each member's calibration.
+    Where all compete the likelihood is concave in the shares, so that the start, equal shares, decides nothing.
+    Raises :class:`ValueError` without such samples.
+    """
+    first = members[0]
+    counted, columns = metric.counted(first), _competing(first, metric)
+    if not counted.any():
         raise ValueError("weights are fitted on at least one labelled clip")
-    sheets = np.stack([np.asarray(sheet, dtype=np.float64) for sheet in scores])
-    loss = _logit_loss(sheets, labels) if scale == "logits" else _mixture_loss(sheets, labels)
-    n_members = len(sheets)
+    labels = np.searchsorted(columns, first.labels[counted])
+    sheets = np.stack([_calibrated(each, scale)[np.ix_(counted, columns)] for each in members])
     found = minimize(
-        loss,
-        np.full(n_members, 1 / n_members),
+        _logit_loss(sheets, labels) if scale == "logits" else _mixture_loss(sheets, labels),
+        np.full(len(members), 1 / len(members)),
         jac=True,
         method="SLSQP",
-        bounds=[(0.0, 1.0)] * n_members,
+        bounds=[(0.0, 1.0)] * len(members),
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
         options={"ftol": 1e-12, "maxiter": 1000},
     )
@@ -224,14 +238,23 @@ def fit_weights(scores: Sequence[np.ndarray], labels: np.ndarray, scale: Scale) 
     return np.asarray(shares / shares.sum())
 
 
+def _competing(scored: Scored, metric: Metric) -> np.ndarray:
+    """int64, the columns that compete in the metric's contest."""
+    return np.flatnonzero(~scored.seen) if metric.contest == "unseen" else np.arange(scored.scores.shape[1])
+
+
+def _calibrated(scored: Scored, scale: Scale) -> np.ndarray:
+    """float64 (N, K): logits or log-probabilities, seen classes lowered by the calibration."""
+    sheet = scored.scores.astype(np.float64)
+    return (sheet if scale == "logits" else log_softmax(sheet, axis=1)) - scored.calibration * scored.seen
+
+
 def run_fusion(job: FusionJob, members: Sequence[Stored], root: Path) -> tuple[Stored, bool]:
     """The fusion of finished members, and whether it is new; the stored one where it is of the same member scores.
 
     Raises :class:`UserError` where members do not fit one another, or lack the validation scores that weights need.
     """
-    folder = root / "jobs" / job.folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    with locked_folder(job, root) as folder:
         stored = Stored.read(folder)
         if stored is not None and stored.result.notes.get("members") == _ingredients(members):
             return stored, False
@@ -253,76 +276,48 @@ def _fuse(job: FusionJob, members: Sequence[Stored], folder: Path) -> Stored:
         raise UserError(_no_validation(lacking))
     shares, n_fitted_on = _shares(job, held_out)
     validation = None if held_out is None else _fused_validation(held_out, shares, job.scale)
-    selection = _selection(job, members, validation, shares)
-    samples = members[0].samples
+    selection = selection_record(
+        "fixed" if validation is None else "validation",
+        first.task.metrics,
+        None if validation is None else validation.scored,
+        {"weights": shares.tolist()} if job.weights == "fitted" else {},
+    )
+    labels = members[0].samples["column"].to_numpy(dtype=np.int64)
     scores = fuse_scores([member.scores for member in members], shares, job.scale)
-    seen = np.array(first.seen, dtype=bool)
-    scored = Scored(scores, samples["column"].to_numpy(dtype=np.int64), seen, selection.calibration)
-    (folder / results.RESULT).unlink(missing_ok=True)
-    files = results.write_scores(folder, scored.scores, samples["sample_id"].tolist(), scored.labels)
-    files |= results.write_validation(folder, validation)
-    notes: dict[str, Any] = {
-        "members": _ingredients(members),
-        "weights": shares.tolist(),
-        "n_fitted_on": n_fitted_on,
-        **_cost(members),
-    }
+    scored = Scored(scores, labels, np.array(first.seen, dtype=bool), selection.calibration)
+    files = write_sheets(folder, scored, members[0].samples["sample_id"].tolist(), validation)
     hashes = {name: sha for member in members for name, sha in member.result.provenance.weight_hashes.items()}
-    result = Result(
-        job=job.canonical(),
-        job_hash=job.hash,
+    result = result_record(
+        job,
         task=first.task,
         method=_method_record(job, members),
-        seed=job.first.seed,
-        limit=job.first.limit,
         classes=first.classes,
-        seen=first.seen,
         n_train=first.n_train,
-        n_test=first.n_test,
+        scored=scored,
         selection=selection,
-        metrics={name: figure(name, scored, job.hash) for name in first.task.metrics},
-        per_class={name: number(value) for name, value in zip(first.classes, per_class_accuracy(scored), strict=True)},
-        oracle=None,
-        history={},
-        notes=notes,
+        notes={
+            "members": _ingredients(members),
+            "weights": shares.tolist(),
+            "n_fitted_on": n_fitted_on,
+            **_cost(members),
+        },
         provenance=provenance.collect(started, "cpu", dict(first.provenance.data_fingerprints), hashes),
         files=files,
     )
-    return results.write_result(folder, result)
+    return write_result(folder, result)
 
 
 def _shares(job: FusionJob, held_out: Sequence[Validation] | None) -> tuple[np.ndarray, int]:
     """float64 (M,) shares that sum to one, and on how many clips they were fitted, 0 where they were given."""
     if job.weights == "fitted" and held_out is not None:
-        scored = held_out[0].scored
-        counted = METRICS.get(job.first.task.card.main_metric).counted(scored)
-        sheets = [each.scored.scores[counted] for each in held_out]
-        return fit_weights(sheets, scored.labels[counted], job.scale), int(counted.sum())
+        sheets, metric = [each.scored for each in held_out], METRICS.get(job.first.task.card.main_metric)
+        return fit_weights(sheets, job.scale, metric), metric.n_samples(sheets[0])
     given = np.ones(len(job.members)) if isinstance(job.weights, str) else np.array(job.weights)
     return given / given.sum(), 0
 
 
 def _fused_validation(held_out: Sequence[Validation], shares: np.ndarray, scale: Scale) -> Validation:
-    first = held_out[0]
-    labels, seen = first.scored.labels, first.scored.seen
-    scores = fuse_scores([each.scored.scores for each in held_out], shares, scale)
-    calibration = 0.0 if seen.all() else fit_calibration(scores, labels, seen)
-    return Validation(Scored(scores, labels, seen, calibration), first.sample_ids, first.classes)
-
-
-def _selection(
-    job: FusionJob, members: Sequence[Stored], validation: Validation | None, shares: np.ndarray
-) -> Selection:
-    if validation is None:
-        return Selection(rule="fixed", chosen={}, calibration=0.0, validation={}, n_validation=0)
-    scored = validation.scored
-    return Selection(
-        rule="validation",
-        chosen={"weights": shares.tolist()} if job.weights == "fitted" else {},
-        calibration=scored.calibration,
-        validation={name: number(METRICS.get(name)(scored)) for name in members[0].result.task.metrics},
-        n_validation=len(scored),
-    )
+    return replace(held_out[0], scored=fused_sheet([each.scored for each in held_out], shares, scale))
 
 
 def _validation_of(members: Sequence[Stored]) -> list[Validation] | None:
@@ -388,7 +383,7 @@ def _cost(members: Sequence[Stored]) -> dict[str, Any]:
 def _method_record(job: FusionJob, members: Sequence[Stored]) -> MethodRecord:
     return MethodRecord(
         name=FUSION,
-        version=VERSION,
+        version=job.version,
         summary=f"weighted sum of the {job.scale} of {len(members)} jobs",
         preset=job.first.preset,
         settings=job.settings,
@@ -415,12 +410,16 @@ def _logit_loss(sheets: np.ndarray, labels: np.ndarray) -> Any:
 
 
 def _mixture_loss(sheets: np.ndarray, labels: np.ndarray) -> Any:
-    """Mean negative log-likelihood of the shares' mixture of probabilities, and its gradient in the shares (M,)."""
-    log_true = log_softmax(sheets, axis=2)[:, np.arange(len(labels)), labels]
+    """Mean negative log-likelihood of the shares' mixture, and its gradient in the shares (M,).
+
+    ``sheets`` hold logarithms of weights that need not sum to one over the columns that compete.
+    """
+    log_true = sheets[:, np.arange(len(labels)), labels]
+    log_all = logsumexp(sheets, axis=2)
 
     def loss(shares: np.ndarray) -> tuple[float, np.ndarray]:
         with np.errstate(divide="ignore"):
-            log_mixture = logsumexp(log_true, axis=0, b=shares[:, None])
-        return float(-log_mixture.mean()), -np.exp(log_true - log_mixture).mean(axis=1)
+            true, all_ = (logsumexp(each, axis=0, b=shares[:, None]) for each in (log_true, log_all))
+        return float((all_ - true).mean()), (np.exp(log_all - all_) - np.exp(log_true - true)).mean(axis=1)
 
     return loss

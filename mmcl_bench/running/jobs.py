@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
@@ -17,14 +13,14 @@ from mmcl_bench.core.settings import parse_setting
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Method
 from mmcl_bench.protocols.cards import Task
-
-_READABLE = 200
-"""Characters of a folder's name that are there for people, as file systems take 255 bytes, in its lock's name too."""
+from mmcl_bench.running.identity import Identity
 
 
 @dataclass(frozen=True)
-class Job:
-    """What decides a result. Two jobs that differ in anything that can change a number have different hashes."""
+class Job(Identity):
+    """What decides the result of a run."""
+
+    longest_label: ClassVar[int] = 200  # less than there is room for, so that stored results are found
 
     task: Task
     method: str
@@ -47,17 +43,6 @@ class Job:
             "seed": self.seed,
             "limit": self.limit,
         }
-
-    @cached_property
-    def hash(self) -> str:
-        """sha256 of the canonical JSON, in hex."""
-        return hashlib.sha256(json.dumps(self.canonical(), sort_keys=True).encode()).hexdigest()
-
-    @cached_property
-    def folder(self) -> str:
-        """Name of the result's folder: readable first, unique by its hash."""
-        readable = re.sub(r"[^a-z0-9]+", "-", f"{self.task.identity}-{self.method}".lower()).strip("-")
-        return f"{readable[:_READABLE].rstrip('-')}-s{self.seed}-{self.hash[:12]}"
 
     @property
     def overrides(self) -> dict[str, Any]:

@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 import pydantic_core
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import slug
 from mmcl_bench.datasets.prepare import open_dataset
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.results.records import SCHEMA
 from mmcl_bench.results.store import RESULT
+from mmcl_bench.running.identity import LONGEST_NAME
 from mmcl_bench.running.runner import RunSite, why_checkpoints_stale
 from mmcl_bench.running.validity import checkpoint_environment, what_differs, why_stale
 from mmcl_bench.running.work_folder import FAILURE, read_failure, time_spent
@@ -278,9 +280,5 @@ def _without_hash(folder_name: str) -> str:
 
 def _head_parts(job: Job) -> tuple[str, str]:
     """How the folders of jobs of the card and method begin, and how they go on before the seed."""
-
-    def slug(text: str) -> str:
-        return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-
     card = job.task.card
-    return slug(f"{card.path}@{card.version}") + "-", "-" + slug(job.method)
+    return slug(f"{card.path}@{card.version}", LONGEST_NAME) + "-", "-" + slug(job.method, LONGEST_NAME)

@@ -1,10 +1,11 @@
-"""What a run found out, as the result that it leaves."""
+"""Result records: the one place that fills them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from mmcl_bench.evaluation.metrics import METRICS, Scored, per_class_accuracy
 from mmcl_bench.methods.base import Method
 from mmcl_bench.protocols.base import Protocol
 from mmcl_bench.protocols.cards import Task
+from mmcl_bench.results import store as results
 from mmcl_bench.results.records import Figure, MethodRecord, Oracle, Provenance, Result, Selection, TaskRecord
 from mmcl_bench.results.store import Embeddings, Validation
+from mmcl_bench.running.identity import Identity
 from mmcl_bench.running.jobs import Job
 
 LEVEL = 0.95
@@ -43,21 +46,14 @@ class JobOutput:
 
     def result(self, job: Job, provenance: Provenance, files: dict[str, str]) -> Result:
         """The result, with the sha256 of the files that were written for it."""
-        protocol, accuracy = self.protocol, per_class_accuracy(self.scored)
-        return Result(
-            job=job.canonical(),
-            job_hash=job.hash,
-            task=task_record(job.task, protocol),
+        return result_record(
+            job,
+            task=task_record(job.task, self.protocol),
             method=_method_record(self.method, job),
-            seed=job.seed,
-            limit=job.limit,
-            classes=protocol.classes.names,
-            seen=tuple(bool(seen) for seen in protocol.classes.seen),
-            n_train=len(protocol.train_rows),
-            n_test=len(protocol.test_rows),
+            classes=self.protocol.classes.names,
+            n_train=len(self.protocol.train_rows),
+            scored=self.scored,
             selection=self.selection,
-            metrics={name: figure(name, self.scored, job.hash) for name in job.task.card.metrics},
-            per_class={name: number(value) for name, value in zip(protocol.classes.names, accuracy, strict=True)},
             oracle=self.oracle,
             history={phase: [_finite(row) for row in rows] for phase, rows in self.history.items()},
             notes=self.notes,
@@ -66,10 +62,80 @@ class JobOutput:
         )
 
 
+def write_sheets(folder: Path, scored: Scored, sample_ids: list[str], validation: Validation | None) -> dict[str, str]:
+    """Writes the scores of a test, and of validation where there are some; returns sha256 by file name.
+
+    A former result stays until now, that there is a new one to take its place.
+    """
+    (folder / results.RESULT).unlink(missing_ok=True)
+    files = results.write_scores(folder, scored.scores, sample_ids, scored.labels)
+    return files | results.write_validation(folder, validation)
+
+
+def result_record(
+    identity: Identity,
+    *,
+    task: TaskRecord,
+    method: MethodRecord,
+    classes: Sequence[str],
+    n_train: int,
+    scored: Scored,
+    selection: Selection,
+    notes: dict[str, Any],
+    provenance: Provenance,
+    files: dict[str, str],
+    oracle: Oracle | None = None,
+    history: History | None = None,
+) -> Result:
+    """The record of a run, a fusion, or scores from elsewhere, with the figures of its score sheet."""
+    job, accuracy = identity.canonical(), per_class_accuracy(scored)
+    return Result(
+        job=job,
+        job_hash=identity.hash,
+        task=task,
+        method=method,
+        seed=job["seed"],
+        limit=job["limit"],
+        classes=tuple(classes),
+        seen=tuple(scored.seen.tolist()),
+        n_train=n_train,
+        n_test=len(scored),
+        selection=selection,
+        metrics={name: figure(name, scored, identity.hash) for name in task.metrics},
+        per_class={name: number(value) for name, value in zip(classes, accuracy, strict=True)},
+        oracle=oracle,
+        history=history or {},
+        notes=notes,
+        provenance=provenance,
+        files=files,
+    )
+
+
+def selection_record(
+    rule: str,
+    metrics: Sequence[str],
+    validation: Scored | None,
+    chosen: Mapping[str, Any] | None = None,
+    calibration: float = 0.0,
+) -> Selection:
+    """How a result was chosen. ``calibration`` is that of a result without a sheet of validation."""
+    return Selection(
+        rule=rule,
+        chosen=dict(chosen or {}),
+        calibration=calibration if validation is None else validation.calibration,
+        validation={} if validation is None else {name: number(METRICS.get(name)(validation)) for name in metrics},
+        n_validation=0 if validation is None else len(validation),
+    )
+
+
 def figure(name: str, scored: Scored, job_hash: str) -> Figure:
     """A metric of a score sheet with its bootstrap interval, whose chance follows from the job."""
     generator = np.random.default_rng(derive_seed(job_hash, f"bootstrap {name}"))
-    interval = stats.bootstrap_interval(METRICS.get(name), [scored], RESAMPLES, LEVEL, generator=generator)
+    return figure_record(stats.bootstrap_interval(METRICS.get(name), [scored], RESAMPLES, LEVEL, generator=generator))
+
+
+def figure_record(interval: stats.Interval) -> Figure:
+    """An interval as results keep it."""
     return Figure(
         value=number(interval.value),
         low=number(interval.low),

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock
 
 from mmcl_bench.core import paths
 from mmcl_bench.core.compute import deterministic, find_device
@@ -30,8 +29,9 @@ from mmcl_bench.results import provenance
 from mmcl_bench.results import store as results
 from mmcl_bench.results.records import Oracle, Selection
 from mmcl_bench.results.store import Embeddings, Stored, Validation
+from mmcl_bench.running.identity import locked_folder
 from mmcl_bench.running.jobs import Job, make_job
-from mmcl_bench.running.recording import History, JobOutput, number
+from mmcl_bench.running.recording import History, JobOutput, selection_record, write_sheets
 from mmcl_bench.running.validity import WeightHashes, checkpoint_environment, what_differs, why_stale
 from mmcl_bench.running.work_folder import WorkTime, forget_failure, record_failure
 
@@ -80,10 +80,8 @@ def run_job(job: Job, where: RunSite, fresh: bool = False, wait: bool = True) ->
     """
     data = {name: open_dataset(name, where.data_root, _preparing(where.progress, name)) for name in job.task.datasets}
     fingerprints = {name: dataset.card.fingerprint for name, dataset in data.items()}
-    folder = where.results_root / "jobs" / job.folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
     # Of two runners that want one job, the second waits and then finds the result.
-    with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=-1 if wait else 0):
+    with locked_folder(job, where.results_root, wait) as folder:
         stored = None if fresh else _valid(job, where, folder, fingerprints)
         if stored is not None:
             return stored, False
@@ -224,7 +222,7 @@ class _Run:
         """The first fit: on validation it chooses epoch, settings and calibration."""
         method = method_class(**self.job.settings)
         if not method.selects(self.job.task.card.family):
-            return Selection(rule="fixed", chosen={}, calibration=0.0, validation={}, n_validation=0), None
+            return selection_record("fixed", self.job.task.card.metrics, None), None
         problem = protocol.selection_problem()
         if problem.validation is None:
             raise ValueError(f"{self.job.task.card.family}: a selection problem has no validation clips")
@@ -236,13 +234,7 @@ class _Run:
         seen, labels = problem.classes.seen, problem.validation.labels
         calibration = 0.0 if seen.all() else fit_calibration(scores, labels, seen)
         scored = Scored(scores, labels, seen, calibration)
-        selection = Selection(
-            rule="validation",
-            chosen=report.chosen,
-            calibration=calibration,
-            validation={name: number(METRICS.get(name)(scored)) for name in self.job.task.card.metrics},
-            n_validation=len(labels),
-        )
+        selection = selection_record("validation", self.job.task.card.metrics, scored, report.chosen)
         columns = np.flatnonzero(protocol.classes.seen)
         return selection, Validation(scored, tuple(protocol.validation_sample_ids()), columns)
 
@@ -265,11 +257,8 @@ class _Run:
         return Oracle(metric=metric.name, value=figures[best], epoch=epochs[best], epochs_tried=tuple(epochs))
 
     def _write(self, findings: JobOutput, fingerprints: dict[str, str]) -> Stored:
-        # A former result stays until there is a new one to take its place.
-        (self.folder / results.RESULT).unlink(missing_ok=True)
-        scored, protocol = findings.scored, findings.protocol
-        files = results.write_scores(self.folder, scored.scores, protocol.test_sample_ids(), scored.labels)
-        files |= results.write_validation(self.folder, findings.validation)
+        protocol = findings.protocol
+        files = write_sheets(self.folder, findings.scored, protocol.test_sample_ids(), findings.validation)
         files |= results.write_embeddings(self.folder, findings.embeddings)
         files |= results.place_model(self.folder, self._model, findings.model_files)
         origin = provenance.collect(
@@ -325,7 +314,7 @@ def _embeddings(method: Method, protocol: Protocol, scored: Scored) -> Embedding
 
     Test clips stand in an order that says nothing of their labels, so the first of them are any of them.
     """
-    texts = protocol.classes.embeddings
+    texts = protocol.embedded_classes.embeddings
     rows = np.flatnonzero(scored.of_unseen_class)[:MOST_EMBEDDED]
     if texts is None or len(rows) == 0:
         return None

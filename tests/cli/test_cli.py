@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 import typer
+from rich.table import Table
+from rich.text import Text
 
-from mmcl_bench.cli import app, command_line
+from mmcl_bench.cli import app, command_line, console, jobs
 
 HEAVY = ("torch", "pandas", "scipy", "sklearn", "matplotlib", "transformers", "pyarrow")
 
@@ -96,6 +98,45 @@ def test_every_verb_and_option_has_help(name: str, command: Any) -> None:
     assert command.help, name
     for parameter in command.params:
         assert getattr(parameter, "help", None), f"{name} {parameter.name}"
+
+
+@pytest.mark.parametrize(("name", "command"), verbs())
+def test_help_shows_brackets_as_they_are_typed(name: str, command: Any) -> None:
+    for text in [command.help, *(parameter.help or "" for parameter in command.params)]:
+        assert Text.from_markup(text).plain == text.replace("\\[", "["), name
+
+
+@pytest.fixture
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.mark.usefixtures("on_a_terminal")
+def test_what_is_shown_live_keeps_its_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    with jobs.job_progress("mmcl[backbone=hd-gcn]") as advance:
+        advance("final: training", 1, 2, {"loss[a]": 0.5})
+    with console.progress("generating set[1]", "clips") as done:
+        done(1, 2)
+    with console.status("measuring method[2]"):
+        pass
+    written = Text.from_ansi(capsys.readouterr().err).plain
+    for shown in (
+        "mmcl[backbone=hd-gcn]  final: training",
+        "loss[a] 0.500",
+        "generating set[1]",
+        "measuring method[2]",
+    ):
+        assert shown in written
+
+
+def test_cells_of_tables_keep_their_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table(title="mmcl[preset=paper]")
+    table.add_column("a[b]")
+    table.add_row("supervised/nw-ucla@1[split=x-view]")
+    console.show(table)
+    written = capsys.readouterr().out
+    assert all(shown in written for shown in ("mmcl[preset=paper]", "a[b]", "nw-ucla@1[split=x-view]"))
 
 
 @pytest.mark.parametrize("what", ["tasks", "methods", "datasets", "encoders", "splits"])

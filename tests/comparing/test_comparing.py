@@ -19,7 +19,8 @@ from mmcl_bench.evaluation.statistics import holm
 from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.results.groups import matches
 from mmcl_bench.results.store import Stored, stored_results, write_result
-from mmcl_bench.running.foreign import ForeignRun, ScoredTask, entry_of_scores, read_score_file
+from mmcl_bench.running.foreign import ForeignRun, ScoredTask, entry_of_scores
+from mmcl_bench.running.score_files import read_score_file
 from stored_jobs import leaderboard, stored_job
 
 TASK = "supervised/nw-ucla[split=x-view]"

@@ -165,7 +165,7 @@ def test_what_a_method_does_to_its_problem_changes_nothing_for_the_judge(toy_dat
     assert problem.classes.embeddings is not None
     problem.classes.embeddings[:] = 0
     assert (~rules.test_scored(np.zeros((len(rules.test_rows), 10)), 0.0).seen).sum() == 2
-    assert np.abs(rules.classes.embeddings).max() > 0
+    assert np.abs(rules.embedded_classes.embeddings).max() > 0
 
 
 def test_target_clips_are_there_for_transductive_methods_alone(toy_data_root: Path) -> None:

@@ -18,8 +18,9 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.evaluation.metrics import METRICS, fit_calibration
 from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.results.store import Stored, read_results
-from mmcl_bench.running.foreign import ForeignRun, ScoredTask, ScoreFile, read_score_file, write_template
+from mmcl_bench.running.foreign import ForeignRun, ScoredTask, write_template
 from mmcl_bench.running.fusion import FUSION
+from mmcl_bench.running.score_files import ScoreFile, read_score_file
 from stored_jobs import leaderboard
 
 SUPERVISED = "supervised/nw-ucla[split=x-view]"
@@ -297,7 +298,18 @@ class TestJudging:
             with pytest.raises(UserError, match=message):
                 scored_task.calibration(value, validation)
         assert zero_shot.calibration(None, None).source == "none"
-        assert "raw scores" in zero_shot.calibration(None, None).told
+        assert "raw scores" in zero_shot.calibration(None, None).note
+
+    def test_judging_reads_no_text(self, toy_data_root: Path, tmp_path: Path) -> None:
+        absent = ScoredTask(load_task("zero-shot/nw-ucla[split=8/2,text=hf:nobody/nothing]"), toy_data_root)
+        with pytest.raises(UserError, match="nobody/nothing"):
+            absent.protocol.final_problem()
+        stored = stored_run(absent, tmp_path)
+        scores, columns = synthetic_scores(absent), np.flatnonzero(~absent.protocol.classes.seen)
+        truth = absent.protocol.test_rows.columns
+        rows = np.isin(truth, columns)
+        expected = accuracy_score(truth[rows], columns[scores[rows][:, columns].argmax(axis=1)])
+        assert stored.result.metrics["zsl_top1"].value == pytest.approx(expected)
 
     def test_a_template_that_is_filled_in_is_a_file_of_scores(self, supervised: ScoredTask, tmp_path: Path) -> None:
         assert write_template(tmp_path / "t.csv", supervised) == len(supervised.sample_ids)
@@ -345,6 +357,13 @@ class TestStoring:
         assert kept.sample_ids == tuple(sample_ids)
         assert stored.result.selection.n_validation == len(sample_ids)
         assert stored.result.selection.rule == "unknown", "how the epoch was chosen is not known for that"
+
+    def test_a_name_may_be_longer_than_a_file_s(self, supervised: ScoredTask, tmp_path: Path) -> None:
+        name = "n" * 240
+        stored = stored_run(supervised, tmp_path, name=name)
+        again = Stored.read(stored.folder)
+        assert again is not None
+        assert again.result.method.name == name
 
     @pytest.mark.parametrize("name", ["mmcl", "chance", FUSION, "Their Method", "", "-x", "../up"])
     def test_a_name_of_ours_or_of_no_method_is_refused(self, name: str, supervised: ScoredTask, tmp_path: Path) -> None:

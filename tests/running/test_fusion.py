@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ import pytest
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.settings import parse_bracketed
 from mmcl_bench.datasets.store import SkeletonDataset
-from mmcl_bench.evaluation.metrics import METRICS
+from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Method, MethodSettings
 from mmcl_bench.methods.shared.joints import joint_features
@@ -21,9 +22,17 @@ from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
 from mmcl_bench.report.page import build_report
 from mmcl_bench.results.groups import group_jobs
-from mmcl_bench.results.store import VALIDATION_SCORES, Stored, read_results
+from mmcl_bench.results.store import VALIDATION_SCORES, Stored, read_results, write_result, write_validation
 from mmcl_bench.running import fusion
-from mmcl_bench.running.fusion import FusionJob, fit_weights, fuse_scores, member_jobs, parse_members, run_fusion
+from mmcl_bench.running.fusion import (
+    FusionJob,
+    fit_weights,
+    fuse_scores,
+    likeliest_weights,
+    member_jobs,
+    parse_members,
+    run_fusion,
+)
 from mmcl_bench.running.jobs import make_job
 from mmcl_bench.running.runner import RunSite, run_job
 from stored_jobs import leaderboard
@@ -119,6 +128,10 @@ def test_a_scale_that_differs_matters_to_logits_alone() -> None:
     assert fuse_scores([sure, loud], equal, "softmax").argmax() == 0
 
 
+def supervised(sheets: list[np.ndarray], labels: np.ndarray) -> list[Scored]:
+    return [Scored(sheet, labels, np.ones(sheet.shape[1], dtype=bool)) for sheet in sheets]
+
+
 def grid_best(sheets: list[np.ndarray], labels: np.ndarray, scale: fusion.Scale) -> tuple[float, np.ndarray]:
     """The best of a fine grid over the shares of two members, by the definition of the likelihood."""
     rows = np.arange(len(labels))
@@ -141,7 +154,8 @@ def test_fitted_weights_are_those_of_a_grid_search(scale: fusion.Scale) -> None:
     sheets = [2 * truth + generator.normal(size=(80, 4)), 1.5 * truth + generator.normal(size=(80, 4))]
     _, expected = grid_best(sheets, labels, scale)
     assert 0.05 < expected[0] < 0.95, "a case within the simplex"
-    np.testing.assert_allclose(fit_weights(sheets, labels, scale), expected, atol=1e-3)
+    found = likeliest_weights(supervised(sheets, labels), scale, METRICS.get("top1"))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("scale", ["logits", "softmax"])
@@ -150,16 +164,17 @@ def test_a_member_that_knows_nothing_gets_no_weight(scale: fusion.Scale) -> None
     labels = generator.integers(0, 3, size=200)
     good = 2 * np.eye(3)[labels] + 0.3 * generator.normal(size=(200, 3))
     bad = -2 * np.eye(3)[labels] + 0.3 * generator.normal(size=(200, 3))
-    np.testing.assert_allclose(fit_weights([bad, good], labels, scale), [0, 1], atol=1e-5)
+    found = fit_weights(supervised([bad, good], labels), scale, METRICS.get("top1"))
+    np.testing.assert_allclose(found, [0, 1], atol=1e-5)
 
 
 def test_weights_are_fitted_on_validation_and_say_on_how_many_clips(where: RunSite) -> None:
     job = FusionJob(jobs("noisy[noise=0.5],noisy[noise=30]", chooses="true"), "fitted", "softmax")
     fused, members = ran(job, where)
-    sheets = [member.validation() for member in members]
-    assert all(sheets)
-    scored = sheets[0].scored  # type: ignore[union-attr]
-    expected = fit_weights([sheet.scored.scores for sheet in sheets if sheet], scored.labels, "softmax")
+    sheets = [sheet.scored for member in members if (sheet := member.validation())]
+    assert len(sheets) == 2
+    scored = sheets[0]
+    expected = fit_weights(sheets, "softmax", METRICS.get("top1"))
     result = fused.result
     assert result.notes["weights"] == expected.tolist()
     assert result.notes["weights"][0] > 0.9, "the quiet member is the better one"
@@ -189,6 +204,80 @@ def test_a_zero_shot_fusion_is_calibrated_anew_and_weighed_on_pseudo_unseen_clip
     assert set(validation.classes) == set(np.flatnonzero(fused.result.seen))
     assert fused.result.notes["n_fitted_on"] == int(first.scored.of_unseen_class.sum()) > 0
     assert fused.result.selection.calibration == validation.scored.calibration != 0
+
+
+def with_validation(stored: Stored, scores: np.ndarray) -> Stored:
+    """The same job with these scores on validation, calibrated anew."""
+    held_out = stored.validation()
+    assert held_out is not None
+    labels, seen = held_out.scored.labels, held_out.scored.seen
+    scored = Scored(scores, labels, seen, fit_calibration(scores, labels, seen))
+    files = write_validation(stored.folder, replace(held_out, scored=scored))
+    selection = stored.result.selection.model_copy(update={"calibration": scored.calibration})
+    changes = {"files": {**stored.result.files, **files}, "selection": selection}
+    return write_result(stored.folder, stored.result.model_copy(update=changes))
+
+
+def right_among_unseen(scored: Scored) -> float:
+    """The share of clips of unseen classes that the unseen columns alone get right, by its definition."""
+    columns = np.flatnonzero(~scored.seen)
+    rows = np.isin(scored.labels, columns)
+    return float((columns[scored.scores[rows][:, columns].argmax(axis=1)] == scored.labels[rows]).mean())
+
+
+@pytest.mark.parametrize("scale", ["logits", "softmax"])
+def test_seen_classes_do_not_compete_where_weights_are_fitted_for_unseen_ones(
+    where: RunSite, scale: fusion.Scale
+) -> None:
+    job = FusionJob(jobs("noisy[noise=1],noisy[noise=2]", ZERO_SHOT), "fitted", scale)
+    members = [run_job(each, where)[0] for each in job.members]
+    held_out = members[0].validation()
+    assert held_out is not None
+    labels, seen = held_out.scored.labels, held_out.scored.seen
+    truth = np.eye(len(seen))[labels]
+    expert = truth + 8.0 * seen
+    often_wrong = np.where(np.arange(len(labels)) % 3 == 0, -1, 1)[:, None] * 3 * truth - 8.0 * seen
+    members = [with_validation(members[0], expert), with_validation(members[1], often_wrong)]
+    sheets = [sheet.scored for member in members if (sheet := member.validation())]
+    assert right_among_unseen(sheets[0]) == 1 > 0.8 > right_among_unseen(sheets[1])
+    fused = run_fusion(job, members, where.results_root)[0]
+    validation = fused.validation()
+    assert validation is not None
+    assert right_among_unseen(validation.scored) == fused.result.selection.validation["zsl_top1"] == 1
+
+
+def best_harmonic_mean(scored: Scored) -> float:
+    """H under the best of all calibrations, by brute force."""
+    margin = scored.scores[:, scored.seen].max(axis=1) - scored.scores[:, ~scored.seen].max(axis=1)
+    found = []
+    for calibration in np.sort(margin)[:, None] + [-1e-4, 1e-4]:
+        for value in calibration:
+            right = (scored.scores - value * scored.seen).argmax(axis=1) == scored.labels
+            s, u = (right[scored.of_unseen_class == side].mean() for side in (False, True))
+            found.append(2 * s * u / (s + u) if s + u else 0.0)
+    return max(found)
+
+
+@pytest.mark.parametrize("scale", ["logits", "softmax"])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_fitted_fusion_is_never_below_its_best_member_on_validation(seed: int, scale: fusion.Scale) -> None:
+    generator = np.random.default_rng(seed)
+    labels, seen = generator.integers(0, 6, size=60), np.arange(6) < 4
+    members = []
+    for skill, bias in ((1.0, 3.0), (2.0, -4.0), (0.3, 0.0)):
+        scores = generator.normal(size=(60, 6)) + skill * np.eye(6)[labels] + bias * seen
+        scores *= generator.uniform(0.2, 5)
+        members.append(Scored(scores, labels, seen, fit_calibration(scores, labels, seen)))
+    for metric, by_definition in (("zsl_top1", right_among_unseen), ("gzsl_h", best_harmonic_mean)):
+        shares = fit_weights(members, scale, METRICS.get(metric))
+        assert shares.sum() == pytest.approx(1)
+        fused = Scored(fuse_scores([each.scores for each in members], shares, scale), labels, seen)
+        assert by_definition(fused) >= max(by_definition(each) for each in members) - 1e-9
+    everything = [replace(each, seen=np.ones(6, dtype=bool), calibration=0.0) for each in members]
+    shares = fit_weights(everything, scale, METRICS.get("top1"))
+    fused_scores = fuse_scores([each.scores for each in members], shares, scale)
+    best = max((each.scores.argmax(axis=1) == labels).mean() for each in members)
+    assert (fused_scores.argmax(axis=1) == labels).mean() >= best
 
 
 def test_a_fusion_is_a_result_like_any_other(where: RunSite) -> None:
@@ -224,6 +313,14 @@ def test_the_command_of_a_fusion_makes_the_same_jobs(where: RunSite) -> None:
 def test_a_fusion_of_streams_is_named_by_them() -> None:
     streams = FusionJob(jobs("noisy[streams=joint],noisy[streams=bone]"), "equal", "logits")
     assert streams.options() == {"method": "noisy", "streams": "joint,bone", "weights": "equal", "scale": "logits"}
+
+
+def test_a_fusion_may_be_of_a_task_with_a_long_name(where: RunSite) -> None:
+    long = f"zero-shot/nw-ucla[split=8/2,text=hash:{'1' * 200}]"
+    members = [run_job(each, where)[0] for each in jobs("noisy[noise=1],noisy[noise=2]", ZERO_SHOT)]
+    job = FusionJob(jobs("noisy[noise=1],noisy[noise=2]", long), "equal", "logits")
+    fused = run_fusion(job, members, where.results_root)[0]
+    assert Stored.read(fused.folder) is not None
 
 
 def test_the_stored_fusion_is_kept_until_a_member_changes(where: RunSite) -> None:

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from mmcl_bench.datasets.readers import Reader
     from mmcl_bench.datasets.store import SkeletonDataset
 
-Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="Name of the data set, as in [bold]mmcl-bench data list[/bold].")
-]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the data set, as in mmcl-bench data list.")]
 
 
 def list_datasets(data_root: DataRoot = None, as_json: AsJson = False) -> None:
@@ -94,11 +92,10 @@ def _kind(synthetic: bool) -> str:
 
 
 def summary_table(figures: Summary) -> Table:
-    from rich.markup import escape
     from rich.table import Table
 
     frames = figures["frames"]
-    table = Table(title=escape(figures["title"]), show_header=False)
+    table = Table(title=figures["title"], show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("data", _kind(figures["synthetic"]))

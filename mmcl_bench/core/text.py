@@ -1,0 +1,15 @@
+"""Text for people and for names of files."""
+
+from __future__ import annotations
+
+import re
+
+
+def slug(text: str, longest: int = 72) -> str:
+    """Lower-case ASCII letters, digits and single hyphens, for names of files and anchors."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:longest].strip("-") or "unnamed"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says; its class where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,60 @@
+"""What names a stored result, be it of a run, a fusion or scores from elsewhere: JSON, its hash, a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from filelock import FileLock
+
+from mmcl_bench.core.text import slug
+
+LONGEST_NAME = 255 - len("..lock")
+"""Letters of a folder's name, as file systems take 255 bytes, also in the name of the lock beside it."""
+
+
+class Identity(ABC):
+    """Two that differ in anything that can change a number have different hashes."""
+
+    longest_label: ClassVar[int] = LONGEST_NAME
+    """Letters of :attr:`label` that a folder's name keeps at most."""
+
+    @abstractmethod
+    def canonical(self) -> dict[str, Any]:
+        """What decides the result, as plain JSON values; task, method, seed and limit among them."""
+
+    @property
+    def label(self) -> str:
+        """What the name of the folder tells people."""
+        content = self.canonical()
+        return f"{content['task']}-{content['method']}"
+
+    @cached_property
+    def hash(self) -> str:
+        """sha256 of the canonical JSON, in hex."""
+        return hashlib.sha256(json.dumps(self.canonical(), sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def folder(self) -> str:
+        """Name of the result's folder: readable first, unique by its hash, no longer than a file system takes."""
+        ending = f"-s{self.canonical()['seed']}-{self.hash[:12]}"
+        longest = min(self.longest_label, LONGEST_NAME - len(ending))
+        return slug(self.label, longest) + ending
+
+
+@contextmanager
+def locked_folder(identity: Identity, results_root: Path, wait: bool = True) -> Iterator[Path]:
+    """The folder of a result, which nobody else writes to meanwhile. It need not be there yet.
+
+    Raises :class:`filelock.Timeout` without ``wait`` where another process has it.
+    """
+    folder = results_root / "jobs" / identity.folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=-1 if wait else 0):
+        yield folder
