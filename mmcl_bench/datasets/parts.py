@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 import numpy as np
@@ -93,20 +92,6 @@ class Part:
         """What is known of its clips, and what could not be used."""
         content = json.loads(self._facts.read_text())
         return content["clips"], [(name, reason) for name, reason in content["bad"]]
-
-
-def write_dataset(
-    folder: Path,
-    clips: Iterable[Clip],
-    n_joints: int,
-    describe: DatasetCard,
-) -> SkeletonDataset:
-    """Writes clips that come in any order as a prepared data set, as :func:`put_together` does."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.part-") as draft:
-        part = Part(Path(draft) / "only")
-        part.write(clips, describe, n_joints, [])
-        return put_together(folder, [part], n_joints, describe)
 
 
 def put_together(folder: Path, parts: Sequence[Part], n_joints: int, describe: DatasetCard) -> SkeletonDataset:
