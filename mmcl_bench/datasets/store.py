@@ -33,6 +33,7 @@ from safetensors import SafetensorError, safe_open
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
+from mmcl_bench.core.text import first_line
 from mmcl_bench.datasets.classes import ClassText
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 
@@ -219,7 +220,7 @@ class SkeletonDataset:
                         loaded, images = group, file.read_row_group(group, columns=["image"])["image"]
                     yield images[position].as_py()
         except (pa.ArrowException, OSError) as error:
-            raise _damaged(path, f"damaged ({_first_line(error)})", self.card.name) from error
+            raise _damaged(path, f"damaged ({first_line(error)})", self.card.name) from error
 
     def answers(self) -> pd.DataFrame:
         """One row an answer: sample_id, instruction, answer."""
@@ -239,7 +240,7 @@ class SkeletonDataset:
             with safe_open(path, framework="np") as file:
                 return file.get_tensor("rows"), file.get_tensor("features")
         except (SafetensorError, OSError, ValueError, KeyError) as error:
-            raise _added_damaged(self.card.name, path, f"damaged ({_first_line(error)})") from error
+            raise _added_damaged(self.card.name, path, f"damaged ({first_line(error)})") from error
 
     def added_file(self, addition: Addition) -> Path:
         """The file of an addition. Raises :class:`UserError` when it is not there."""
@@ -275,7 +276,7 @@ class SkeletonDataset:
         try:
             return pq.read_table(path).to_pandas()
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise _damaged(path, f"damaged ({_first_line(error)})", self.card.name) from error
+            raise _damaged(path, f"damaged ({first_line(error)})", self.card.name) from error
 
     def _part(self, name: str) -> Path:
         path = self.folder / name
@@ -290,10 +291,6 @@ def _damaged(path: Path, what: str, name: str) -> UserError:
 
 def _added_damaged(name: str, path: Path, what: str) -> UserError:
     return UserError(f"{path}: {what}; run mmcl-bench features build {name}, or features import {name}, again")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0]
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from filelock import FileLock
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import write_atomically
 from mmcl_bench.core.parallel import in_order
+from mmcl_bench.core.text import some_of
 from mmcl_bench.datasets.additions import add_strips, require_none_of_its_own
 from mmcl_bench.datasets.formats.archive import BadFile
 from mmcl_bench.datasets.store import IMAGES_A_GROUP, Addition, SkeletonDataset
@@ -46,7 +47,6 @@ VERSION = 1
 """Raised when strips of the same videos become others."""
 NO_VIDEO = "has no video"
 _PART_SCHEMA = pa.schema([("image", pa.binary()), ("reason", pa.string())])
-_NAMES_SHOWN = 8
 
 Advance = Callable[[int, int], None]
 
@@ -196,10 +196,9 @@ def _stretches(dataset: SkeletonDataset, source: VideoSource, parts: Path, skip_
         names = files.of_samples(sample_ids, source.pattern)
         missing = [sample_id for sample_id, name in zip(sample_ids, names, strict=True) if name is None]
         if missing and not skip_bad:
-            more = f" and {len(missing) - _NAMES_SHOWN} more" if len(missing) > _NAMES_SHOWN else ""
             raise UserError(
                 f"{source.videos}: {len(missing)} of {len(names)} clips have no video: "
-                f"{', '.join(missing[:_NAMES_SHOWN])}{more}; put them there, or leave them out with --skip-bad"
+                f"{some_of(missing)}; put them there, or leave them out with --skip-bad"
             )
         stamps = [None if name is None else files.stamp(name) for name in names]
     identity = source.identity()

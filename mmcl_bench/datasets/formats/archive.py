@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import first_line
 
 MAX_MEMBER_BYTES = 64 << 20
 """Published skeleton files are below 10 MB; more than this is a mistake or a decompression bomb."""
@@ -155,7 +156,7 @@ class ZipArchive(Archive):
             with self.zip.open(member) as stream:
                 content = stream.read(member.file_size + 1)
         except _DAMAGED_ZIP as error:
-            raise BadFile(f"is damaged ({_reason(error)})") from error
+            raise BadFile(f"is damaged ({first_line(error)})") from error
         if len(content) != member.file_size:
             raise BadFile("is damaged (its size is another than the zip says)")
         return content
@@ -210,7 +211,7 @@ def open_archive(source: Path) -> Iterator[Archive]:
         try:
             zipped = zipfile.ZipFile(file)
         except _DAMAGED_ZIP as error:
-            raise UserError(f"{source}: not a zip, or cut short ({_reason(error)}); download it again") from error
+            raise UserError(f"{source}: not a zip, or cut short ({first_line(error)}); download it again") from error
         with zipped:
             yield ZipArchive(zipped, source)
 
@@ -253,8 +254,3 @@ def _require_plain_file(mode: int) -> None:
 def _require_sane_size(size: int) -> None:
     if size > MAX_MEMBER_BYTES:
         raise BadFile(f"is {size / 2**20:,.0f} MiB large; more than {MAX_MEMBER_BYTES >> 20} MiB is refused")
-
-
-def _reason(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,18 @@
+"""Text for people and for names of files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_SHOWN = 8
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says; its class where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first eight names, and how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
