@@ -41,20 +41,13 @@ Bad = list[tuple[str, str]]
 _INDEX_SCHEMA = pa.schema(
     [
         ("sample_id", pa.string()),
-        ("label", pa.int32()),
-        ("subject", pa.int32()),
-        ("camera", pa.int32()),
-        ("setup", pa.int32()),
-        ("fold", pa.int32()),
-        ("n_bodies", pa.int32()),
-        ("n_frames", pa.int32()),
+        *((name, pa.int32()) for name in ("label", "subject", "camera", "setup", "fold", "n_bodies", "n_frames")),
         ("offset", pa.int64()),
         ("track_start", pa.list_(pa.int32())),
         ("track_length", pa.list_(pa.int32())),
         ("content", pa.binary(32)),
     ]
 )
-_IMAGE_SCHEMA = pa.schema([("image", pa.binary())])
 _ANSWER_SCHEMA = pa.schema([("sample_id", pa.string()), ("instruction", pa.string()), ("answer", pa.string())])
 
 
@@ -185,21 +178,29 @@ def _write_tracks(path: Path, laid: Sequence[_Laid], n_joints: int, bins: _Bins)
 
 
 def _write_images(path: Path, laid: Sequence[_Laid], bins: _Bins) -> None:
-    # Images are compressed already.
-    with pq.ParquetWriter(path, _IMAGE_SCHEMA, compression="none") as file:
-        for first in range(0, len(laid), IMAGES_A_GROUP):
-            group = laid[first : first + IMAGES_A_GROUP]
-            images = [bins.read(clip.data, clip.facts["image_at"], clip.facts["image_bytes"]) for clip in group]
-            file.write_table(pa.table([images], schema=_IMAGE_SCHEMA))
+    groups = (laid[first : first + IMAGES_A_GROUP] for first in range(0, len(laid), IMAGES_A_GROUP))
+    write_images(
+        path, ([bins.read(c.data, c.facts["image_at"], c.facts["image_bytes"]) for c in group] for group in groups)
+    )
 
 
 def _write_answers(path: Path, laid: Sequence[_Laid]) -> None:
-    rows = [
-        {"sample_id": clip.facts["sample_id"], "instruction": instruction, "answer": answer}
-        for clip in laid
-        for instruction, answer in clip.facts["answers"]
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=_ANSWER_SCHEMA), path)
+    write_answers(path, [(clip.facts["sample_id"], *answer) for clip in laid for answer in clip.facts["answers"]])
+
+
+def write_images(path: Path, groups: Iterable[Sequence[bytes | None]]) -> None:
+    """One image a clip; all groups but the last are of :data:`.store.IMAGES_A_GROUP` clips."""
+    schema = pa.schema([("image", pa.binary())])
+    # Images are compressed already.
+    with pq.ParquetWriter(path, schema, compression="none") as file:
+        for group in groups:
+            file.write_table(pa.table([list(group)], schema=schema))
+
+
+def write_answers(path: Path, answers: Sequence[tuple[str, str, str]]) -> None:
+    """(sample_id, instruction, answer) each."""
+    columns = [list(column) for column in zip(*answers, strict=True)] or [[]] * 3
+    pq.write_table(pa.table(columns, schema=_ANSWER_SCHEMA), path)
 
 
 def _facts(clip: Clip, at: int) -> dict[str, Any]:

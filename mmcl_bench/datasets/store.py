@@ -56,6 +56,11 @@ class Side(BaseModel):
     test: tuple[int, ...]
     source: str
 
+    def masks(self, index: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) bool: the training clips and the test clips of an index table."""
+        numbers = index[self.column].to_numpy()
+        return np.isin(numbers, self.train), np.isin(numbers, self.test)
+
 
 class Addition(BaseModel):
     """What ``mmcl-bench features`` put beside the clips of a prepared set; see :mod:`mmcl_bench.datasets.additions`."""

@@ -80,8 +80,8 @@ class VideoSource:
             detector = f"{named.name} {named.weight_hash}"
         skeletons = ""
         if self.skeletons is not None:
-            with ProjectedSkeletons(self.skeletons) as opened:
-                skeletons = opened.identity()
+            with ProjectedSkeletons.open(self.skeletons) as opened:
+                skeletons = opened.archive.identity()
         return json.dumps([VERSION, asdict(self.form), skeletons, detector])
 
 
@@ -183,7 +183,7 @@ class _Hand:
     def _cropper(self) -> Cropper:
         croppers: list[Cropper] = []
         if self._source.skeletons is not None:
-            croppers.append(AroundSkeleton(self._opened.enter_context(ProjectedSkeletons(self._source.skeletons))))
+            croppers.append(AroundSkeleton(self._opened.enter_context(ProjectedSkeletons.open(self._source.skeletons))))
         if self._source.detector is not None:
             croppers.append(AroundDetected(person_detector(self._source.detector, self._source.device)))
         return FirstThatCan(croppers) if croppers else WholeFrame()

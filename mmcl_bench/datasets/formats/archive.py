@@ -60,7 +60,7 @@ class Archive(ABC):
 
     def identity(self) -> str:
         """What changes when the files change, found without reading them."""
-        return _stamp(self.source)
+        return stamp(self.source)
 
 
 class NoFiles(Archive):
@@ -102,13 +102,13 @@ class FolderArchive(Archive):
         try:
             status = path.lstat()
             _require_plain_file(status.st_mode)
-            _require_sane_size(status.st_size)
+            _require_sane_size(status.st_size, MAX_MEMBER_BYTES)
             return path.read_bytes()
         except OSError as error:
             raise BadFile(f"cannot be read ({error.strerror})") from error
 
     def identity(self) -> str:
-        return _digest((name, _stamp(self.folder / name)) for name in self.names())
+        return _digest((name, stamp(self.folder / name)) for name in self.names())
 
 
 class ZipArchive(Archive):
@@ -148,9 +148,9 @@ class ZipArchive(Archive):
             raise BadFile("is packed by another method than deflate")
         return member
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int = MAX_MEMBER_BYTES) -> bytes:
         member = self.member(name)
-        _require_sane_size(member.file_size)
+        _require_sane_size(member.file_size, most)
         try:
             # Reading a number of bytes, not all, is what bounds the memory that a zip bomb can take.
             with self.zip.open(member) as stream:
@@ -216,7 +216,7 @@ def open_archive(source: Path) -> Iterator[Archive]:
             yield ZipArchive(zipped, source)
 
 
-def _stamp(path: Path) -> str:
+def stamp(path: Path) -> str:
     """Size and time of change of a file; empty where there is none."""
     try:
         status = path.lstat()
@@ -251,6 +251,6 @@ def _require_plain_file(mode: int) -> None:
         raise BadFile("is not a plain file")
 
 
-def _require_sane_size(size: int) -> None:
-    if size > MAX_MEMBER_BYTES:
-        raise BadFile(f"is {size / 2**20:,.0f} MiB large; more than {MAX_MEMBER_BYTES >> 20} MiB is refused")
+def _require_sane_size(size: int, most: int) -> None:
+    if size > most:
+        raise BadFile(f"is {size / 2**20:,.0f} MiB large; more than {most >> 20:,} MiB is refused")

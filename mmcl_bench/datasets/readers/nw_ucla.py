@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from mmcl_bench.datasets.formats.archive import BadFile
+from mmcl_bench.datasets.formats.checked_json import read_json
 from mmcl_bench.datasets.readers import FilePerClipReader, single_body
 from mmcl_bench.datasets.store import Clip, Side
 
@@ -59,10 +60,7 @@ class NwUcla(FilePerClipReader):
         if action not in ACTIONS:
             raise BadFile(f"has action {action}, which {self.title} lacks")
         label = ACTIONS.index(action)
-        try:
-            recorded = _ClipFile.model_validate_json(content)
-        except ValidationError as error:
-            raise BadFile(f"is not a clip of {self.title} ({_first_fault(error)})") from error
+        recorded = read_json(_ClipFile, content)
         if recorded.label != label + 1:
             raise BadFile(f"says label {recorded.label}; its name says {label + 1}")
         return Clip(
@@ -80,8 +78,3 @@ def _positions(frames: list[list[tuple[float, float, float]]]) -> np.ndarray:
         return np.array(frames, dtype=np.float64)
     except ValueError as error:
         raise BadFile("has frames of differing joint counts") from error
-
-
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    return ": ".join(filter(None, (".".join(map(str, fault["loc"])), fault["msg"])))

@@ -130,9 +130,7 @@ def _folds(dataset: SkeletonDataset, side: str | None) -> tuple[np.ndarray, np.n
     chosen = side or card.default_side
     if chosen not in card.sides:
         raise UserError(f"{card.name}: {unknown('side', chosen, sorted(card.sides))}")
-    parting = card.sides[chosen]
-    numbers = dataset.index[parting.column]
-    train, test = (np.flatnonzero(numbers.isin(each)) for each in (parting.train, parting.test))
+    train, test = map(np.flatnonzero, card.sides[chosen].masks(dataset.index))
     if not (len(train) and len(test)):
         raise UserError(f"{card.name}: has no clip to {'train' if not len(train) else 'test'} with on side {chosen}")
     return train, test
