@@ -152,10 +152,6 @@ class _Bins(ExitStack):
         return self._file.read(size)
 
 
-def _row_bytes(n_joints: int) -> int:
-    return n_joints * 3 * np.dtype("<f4").itemsize
-
-
 def _write_index(path: Path, laid: Sequence[_Laid]) -> None:
     offsets = np.cumsum([0, *(clip.n_rows for clip in laid)])[:-1]
     columns: dict[str, Any] = {
@@ -174,7 +170,7 @@ def _write_tracks(path: Path, laid: Sequence[_Laid], n_joints: int, bins: _Bins)
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for clip in laid:
-            file.write(bins.read(clip.data, clip.facts["at"], clip.n_rows * _row_bytes(n_joints)))
+            file.write(bins.read(clip.data, clip.facts["at"], clip.facts["image_at"] - clip.facts["at"]))
 
 
 def _write_images(path: Path, laid: Sequence[_Laid], bins: _Bins) -> None:

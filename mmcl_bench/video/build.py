@@ -74,10 +74,8 @@ class VideoSource:
 
     def identity(self) -> str:
         """What changes when it would cut otherwise. Raises :class:`UserError` for what is not on this machine."""
-        detector = ""
-        if self.detector is not None:
-            named = person_detector(self.detector)
-            detector = f"{named.name} {named.weight_hash}"
+        named = person_detector(self.detector) if self.detector is not None else None
+        detector = f"{named.name} {named.weight_hash}" if named else ""
         skeletons = ""
         if self.skeletons is not None:
             with ProjectedSkeletons.open(self.skeletons) as opened:
@@ -106,9 +104,9 @@ def build_strips(
     with FileLock(dataset.folder.with_name(f".{dataset.folder.name}.strips.lock")):
         stretches = _stretches(dataset, source, parts, skip_bad)
         made = {**source.described(), "follows_from": _follows_from(stretches)}
-        standing = dataset.card.addition("strips")
-        if standing is not None and standing.made == made and (skip_bad or not standing.lacking):
-            return standing
+        present = dataset.card.addition("strips")
+        if present is not None and present.made == made and (skip_bad or not present.lacking):
+            return present
         parts.mkdir(exist_ok=True)
         lacking = _make_parts(source, stretches, skip_bad, advance, workers)
         if len(lacking) == len(dataset.index):
@@ -146,7 +144,7 @@ class Stretch:
         return {sample_id: reason for sample_id, reason in zip(self.sample_ids, reasons, strict=True) if reason}
 
 
-class _Hand:
+class _StripMaker:
     """Files and cropper, which are opened in the process that works, when it first does."""
 
     def __init__(self, source: VideoSource) -> None:
@@ -228,7 +226,7 @@ def _make_parts(
     todo = {stretch.part for stretch in waiting}
     total, done = sum(len(stretch.sample_ids) for stretch in stretches), 0
     lacking: dict[str, str] = {}
-    with closing(_Hand(source)) as hand, closing(in_order(hand, waiting, workers, items_a_call=1)) as making:
+    with closing(_StripMaker(source)) as maker, closing(in_order(maker, waiting, workers, items_a_call=1)) as making:
         for stretch in stretches:
             if stretch.part in todo:
                 next(making)

@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TypeVar
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.text import first_line
@@ -38,6 +39,9 @@ _DAMAGED_ZIP = (
     MemoryError,
 )
 """What :mod:`zipfile` raises on bytes that no honest writer made."""
+
+
+_Kind = TypeVar("_Kind", bound="Archive")
 
 
 class BadFile(Exception):
@@ -182,6 +186,13 @@ class FolderOfZips(Archive):
         return _digest(
             [("", self._loose.identity()), *((name, archive.identity()) for name, archive in self._zips.items())]
         )
+
+
+def opened_as(kind: type[_Kind], archive: Archive) -> _Kind:
+    """The archive, which the reader that is given it has opened itself."""
+    if not isinstance(archive, kind):
+        raise TypeError(f"{archive.source} was not opened by the reader of its set")
+    return archive
 
 
 @contextmanager

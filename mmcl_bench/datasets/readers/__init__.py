@@ -208,6 +208,22 @@ def text_of(archive: Archive, file: str) -> str:
         raise UserError(f"{archive.source}: {file} is no plain text; download it again") from error
 
 
+def odd_subjects_train(n_subjects: int, source: str) -> Side:
+    """Subjects 1, 3, 5, ... train and 2, 4, 6, ... test."""
+    odd, even = (tuple(range(first, n_subjects + 1, 2)) for first in (1, 2))
+    return Side(column="subject", train=odd, test=even, source=source)
+
+
+def camera_1_tests(source: str) -> Side:
+    """Cameras 2 and 3 train and camera 1 tests, as in NTU RGB+D's cross-view evaluation."""
+    return Side(column="camera", train=(2, 3), test=(1,), source=source)
+
+
+def folds_of_the_files(source: str) -> Side:
+    """The published files say which clips train, fold 1, and which test, fold 2."""
+    return Side(column="fold", train=(1,), test=(2,), source=source)
+
+
 def listed_samples(name: str) -> frozenset[str]:
     """Sample ids that are known to be missing or unusable, from ``protocols/samples``."""
     path = packaged("protocols") / "samples" / f"{name}.toml"

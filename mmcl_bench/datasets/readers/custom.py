@@ -27,7 +27,7 @@ from mmcl_bench.core.text import first_line
 from mmcl_bench.datasets.classes import ClassText
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.npy import read_array
-from mmcl_bench.datasets.readers import OnBad, Reader, Unit
+from mmcl_bench.datasets.readers import OnBad, Reader, Unit, folds_of_the_files
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 from mmcl_bench.skeleton.dense import tracks_of
 from mmcl_bench.skeleton.layouts import Layout, get_layout
@@ -393,7 +393,7 @@ def _sides(archive: Archive, own: OwnFacts, rows: Rows) -> dict[str, Side]:
                 f"{archive.source}: the column fold of {MANIFEST} makes the side {OFFICIAL}; "
                 f"call the one in {FACTS} something else"
             )
-        sides[OFFICIAL] = Side(column="fold", train=(1,), test=(2,), source="the owner's manifest.csv")
+        sides[OFFICIAL] = folds_of_the_files("the owner's manifest.csv")
     if not sides:
         raise UserError(
             f"{archive.source}: says nothing of who trains and who tests; add [side.x-sub] to {FACTS} or a column fold "

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.asf_amc import Skeleton, joint_positions, read_amc, read_asf
-from mmcl_bench.datasets.readers import OnBad, Reader, Settings, Unit, matched, single_body
+from mmcl_bench.datasets.readers import OnBad, Reader, Settings, Unit, matched, odd_subjects_train, single_body
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 
 RECORDED_RATE = 120.0
@@ -55,12 +55,7 @@ class Hdm05(Reader):
     class_table = "hdm05"
     frame_rate = RECORDED_RATE / 4
     sides: ClassVar[Mapping[str, Side]] = {
-        "x-sub": Side(
-            column="subject",
-            train=(1, 3, 5),
-            test=(2, 4),
-            source="odd subjects (bd, dg, tr) train, even subjects (bk, mm) test, as in UTD-MHAD",
-        ),
+        "x-sub": odd_subjects_train(5, "odd subjects (bd, dg, tr) train, even subjects (bk, mm) test, as in UTD-MHAD"),
         "folders": Side(
             column="subject",
             train=(1, 2, 3),

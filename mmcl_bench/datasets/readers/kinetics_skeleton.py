@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.checked_json import read_json
-from mmcl_bench.datasets.readers import OnBad, Reader, Settings, Unit
+from mmcl_bench.datasets.readers import OnBad, Reader, Settings, Unit, folds_of_the_files
 from mmcl_bench.datasets.store import Clip, Side
 from mmcl_bench.skeleton.dense import tracks_of
 
@@ -78,12 +78,9 @@ class KineticsSkeleton(Reader):
     class_table = "kinetics-400"
     frame_rate = 30.0
     sides: ClassVar[Mapping[str, Side]] = {
-        "official": Side(
-            column="fold",
-            train=(FOLDS["train"],),
-            test=(FOLDS["val"],),
-            source="the folders kinetics_train and kinetics_val; S. Yan, Y. Xiong, D. Lin, AAAI 2018",
-        ),
+        "official": folds_of_the_files(
+            "the folders kinetics_train and kinetics_val; S. Yan, Y. Xiong, D. Lin, AAAI 2018"
+        )
     }
     default_side = "official"
     homepage = "https://github.com/yysijie/st-gcn"

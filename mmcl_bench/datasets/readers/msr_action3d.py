@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.number_table import read_numbers
-from mmcl_bench.datasets.readers import FilePerClipReader, Settings, Unit, single_body, text_of
+from mmcl_bench.datasets.readers import FilePerClipReader, Settings, Unit, odd_subjects_train, single_body, text_of
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 
 USUAL = "files_used_in_cvpr12_paper.txt"
@@ -32,12 +32,9 @@ class MsrAction3D(FilePerClipReader):
     class_table = "msr-action3d"
     frame_rate = 15.0
     sides: ClassVar[Mapping[str, Side]] = {
-        "x-sub": Side(
-            column="subject",
-            train=(1, 3, 5, 7, 9),
-            test=(2, 4, 6, 8, 10),
-            source="W. Li et al., CVPRW 2010, as commonly used over all 20 actions: odd subjects train, even ones test",
-        ),
+        "x-sub": odd_subjects_train(
+            10, "W. Li et al., CVPRW 2010, as commonly used over all 20 actions: odd subjects train, even ones test"
+        )
     }
     default_side = "x-sub"
     homepage = "https://sites.google.com/view/wanqingli/data-sets/msr-action3d"

@@ -14,7 +14,7 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.denoise import Step, denoise
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles, open_with_zips
 from mmcl_bench.datasets.formats.ntu_skeleton import parse_skeleton
-from mmcl_bench.datasets.readers import FilePerClipReader, Settings, Unit, listed_samples
+from mmcl_bench.datasets.readers import FilePerClipReader, Settings, Unit, camera_1_tests, listed_samples
 from mmcl_bench.datasets.store import Clip, Side
 
 TRAIN_SUBJECTS_60 = (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38)
@@ -108,12 +108,7 @@ class Ntu60(_Ntu):
             test=tuple(sorted({*range(1, 41)} - {*TRAIN_SUBJECTS_60})),
             source="A. Shahroudy et al., CVPR 2016: 20 of 40 subjects train",
         ),
-        "x-view": Side(
-            column="camera",
-            train=(2, 3),
-            test=(1,),
-            source="A. Shahroudy et al., CVPR 2016: cameras 2 and 3 train, camera 1 tests",
-        ),
+        "x-view": camera_1_tests("A. Shahroudy et al., CVPR 2016: cameras 2 and 3 train, camera 1 tests"),
     }
     citation = (
         "A. Shahroudy, J. Liu, T.-T. Ng, G. Wang: NTU RGB+D: A Large Scale Dataset for 3D Human Activity Analysis. "

@@ -21,11 +21,11 @@ from typing import IO, ClassVar
 import numpy as np
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles, ZipArchive, open_archive
+from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles, ZipArchive, open_archive, opened_as
 from mmcl_bench.datasets.formats.npy import MAX_HEADER, Header, read_header
-from mmcl_bench.datasets.readers import OnBad, Reader, Unit
+from mmcl_bench.datasets.readers import OnBad, Reader, Unit, folds_of_the_files
 from mmcl_bench.datasets.readers.ntu import Ntu60, Ntu120
-from mmcl_bench.datasets.store import Clip, Side
+from mmcl_bench.datasets.store import Clip
 from mmcl_bench.skeleton.dense import tracks_of
 
 N_BODIES, N_JOINTS = 2, 25
@@ -164,22 +164,22 @@ class _NtuNpz(Reader):
     layout = "kinect-v2"
     frame_rate = 30.0
     homepage = "https://github.com/Uason-Chen/CTR-GCN#data-preparation"
-    recorded: ClassVar[type[Reader]]
+    original: ClassVar[type[Reader]]
     """The reader of the set as its owners publish it."""
     n_rows: ClassVar[tuple[int, int]]
     """Of the published file: train, test."""
 
     def __init_subclass__(cls) -> None:
-        cls.class_table = cls.recorded.class_table
-        cls.citation = f"{cls.recorded.citation}; file: Y. Chen et al.: CTR-GCN, ICCV 2021"
+        cls.class_table = cls.original.class_table
+        cls.citation = f"{cls.original.citation}; file: Y. Chen et al.: CTR-GCN, ICCV 2021"
         source = f"the arrays x_train and x_test of {cls.published}"
-        cls.sides = {cls.default_side: Side(column="fold", train=(1,), test=(2,), source=source)}
+        cls.sides = {cls.default_side: folds_of_the_files(source)}
 
     def open(self, source: Path | None) -> AbstractContextManager[Archive]:
         return NoFiles() if source is None else _open_npz(source, self.published)
 
     def units(self, archive: Archive) -> list[Unit]:
-        npz = _opened(archive)
+        npz = opened_as(Npz, archive)
         wanted = [f"{kind}_{fold}.npy" for fold in FOLDS for kind in "xy"]
         if missing := sorted({*wanted} - {*npz.names()}):
             raise UserError(
@@ -195,7 +195,7 @@ class _NtuNpz(Reader):
         return [unit for fold in FOLDS for unit in self._units(npz, fold)]
 
     def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
-        npz = _opened(archive)
+        npz = opened_as(Npz, archive)
         fold, first, last = unit.detail
         positions, labels = (npz.array(f"{kind}_{fold}.npy") for kind in "xy")
         if first == last:
@@ -254,7 +254,7 @@ class _NtuNpz(Reader):
 class Ntu60CrossSubject(_NtuNpz):
     name = "ntu60-cs-npz"
     title = "NTU RGB+D 60, cross-subject, in CTR-GCN's form"
-    recorded = Ntu60
+    original = Ntu60
     default_side = "x-sub"
     published = "NTU60_CS.npz"
     n_rows = (40091, 16487)
@@ -263,7 +263,7 @@ class Ntu60CrossSubject(_NtuNpz):
 class Ntu60CrossView(_NtuNpz):
     name = "ntu60-cv-npz"
     title = "NTU RGB+D 60, cross-view, in CTR-GCN's form"
-    recorded = Ntu60
+    original = Ntu60
     default_side = "x-view"
     published = "NTU60_CV.npz"
     n_rows = (37646, 18932)
@@ -272,7 +272,7 @@ class Ntu60CrossView(_NtuNpz):
 class Ntu120CrossSubject(_NtuNpz):
     name = "ntu120-csub-npz"
     title = "NTU RGB+D 120, cross-subject, in CTR-GCN's form"
-    recorded = Ntu120
+    original = Ntu120
     default_side = "x-sub"
     published = "NTU120_CSub.npz"
     n_rows = (63026, 50919)
@@ -281,7 +281,7 @@ class Ntu120CrossSubject(_NtuNpz):
 class Ntu120CrossSetup(_NtuNpz):
     name = "ntu120-cset-npz"
     title = "NTU RGB+D 120, cross-setup, in CTR-GCN's form"
-    recorded = Ntu120
+    original = Ntu120
     default_side = "x-set"
     published = "NTU120_CSet.npz"
     n_rows = (54468, 59477)
@@ -298,12 +298,6 @@ def _open_npz(source: Path, published: str) -> Iterator[Npz]:
         if not isinstance(archive, ZipArchive):
             raise UserError(f"{path}: no file; give {published} or the folder that holds it")
         yield Npz(archive, stack.enter_context(path.open("rb")))
-
-
-def _opened(archive: Archive) -> Npz:
-    if not isinstance(archive, Npz):
-        raise TypeError(f"{archive.source} was not opened by the reader of its set")
-    return archive
 
 
 def _label(one_hot: np.ndarray) -> int | None:

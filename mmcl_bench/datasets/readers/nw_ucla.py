@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from mmcl_bench.datasets.formats.archive import BadFile
 from mmcl_bench.datasets.formats.checked_json import read_json
-from mmcl_bench.datasets.readers import FilePerClipReader, single_body
+from mmcl_bench.datasets.readers import FilePerClipReader, odd_subjects_train, single_body
 from mmcl_bench.datasets.store import Clip, Side
 
 ACTIONS = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)
@@ -38,11 +38,8 @@ class NwUcla(FilePerClipReader):
             test=(3,),
             source="J. Wang et al., CVPR 2014: two cameras train, the third tests",
         ),
-        "x-sub": Side(
-            column="subject",
-            train=(1, 3, 5, 7, 9),
-            test=(2, 4, 6, 8, 10),
-            source="odd subjects train, even subjects test, as in UTD-MHAD; not a published protocol of this set",
+        "x-sub": odd_subjects_train(
+            10, "odd subjects train, even subjects test, as in UTD-MHAD; not a published protocol of this set"
         ),
     }
     default_side = "x-view"

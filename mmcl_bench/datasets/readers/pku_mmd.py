@@ -17,7 +17,18 @@ import numpy as np
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
-from mmcl_bench.datasets.readers import BadClip, OnBad, Reader, Settings, Unit, listed_samples, matched, text_of
+from mmcl_bench.datasets.readers import (
+    BadClip,
+    OnBad,
+    Reader,
+    Settings,
+    Unit,
+    camera_1_tests,
+    folds_of_the_files,
+    listed_samples,
+    matched,
+    text_of,
+)
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 from mmcl_bench.skeleton.dense import tracks_of
 
@@ -164,18 +175,8 @@ class PkuMmd(_PkuMmd):
     view_list = re.compile(r"cross[-_]view\.txt", re.IGNORECASE)
     split_files = "cross-subject.txt"
     sides: ClassVar[Mapping[str, Side]] = {
-        "x-sub": Side(
-            column="fold",
-            train=(TRAIN,),
-            test=(TEST,),
-            source="cross-subject.txt of the owners: 57 of 66 subjects train (arXiv 1703.07475)",
-        ),
-        "x-view": Side(
-            column="camera",
-            train=(2, 3),
-            test=(1,),
-            source="arXiv 1703.07475: the middle and the right camera train, the left one tests",
-        ),
+        "x-sub": folds_of_the_files("cross-subject.txt of the owners: 57 of 66 subjects train (arXiv 1703.07475)"),
+        "x-view": camera_1_tests("arXiv 1703.07475: the middle and the right camera train, the left one tests"),
     }
 
 
@@ -190,14 +191,9 @@ class PkuMmd2(_PkuMmd):
     view_list = re.compile(r"cross[-_]view[-_]v2\.txt", re.IGNORECASE)
     split_files = "cross_subject_v2.txt"
     sides: ClassVar[Mapping[str, Side]] = {
-        "x-sub": Side(
-            column="fold", train=(TRAIN,), test=(TEST,), source="cross_subject_v2.txt of the owners, by video"
-        ),
-        "x-view": Side(
-            column="camera",
-            train=(2, 3),
-            test=(1,),
-            source="as in phase I (arXiv 1703.07475): the middle and the right camera train, the left one tests",
+        "x-sub": folds_of_the_files("cross_subject_v2.txt of the owners, by video"),
+        "x-view": camera_1_tests(
+            "as in phase I (arXiv 1703.07475): the middle and the right camera train, the left one tests"
         ),
     }
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any, ClassVar
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles
+from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles, opened_as
 from mmcl_bench.datasets.formats.restricted_pickle import PickledArray, load
 from mmcl_bench.datasets.readers import BadClip, OnBad, Reader, Unit
 from mmcl_bench.datasets.readers.ntu import Ntu60, Ntu120
@@ -77,18 +77,18 @@ class _Pyskl(Reader):
     homepage = "https://github.com/kennymckormick/pyskl/blob/main/tools/data/README.md"
     own_split: ClassVar[str]
     """A split that this set's file has and the other's lacks."""
-    recorded: ClassVar[type[Ntu60 | Ntu120]]
+    original: ClassVar[type[Ntu60 | Ntu120]]
     """The reader of the set as its owners publish it."""
 
     def __init_subclass__(cls) -> None:
-        cls.class_table, cls.sides = cls.recorded.class_table, cls.recorded.sides
-        cls.citation = f"{cls.recorded.citation}; H. Duan, J. Wang, K. Chen, D. Lin: PYSKL, ACM MM 2022"
+        cls.class_table, cls.sides = cls.original.class_table, cls.original.sides
+        cls.citation = f"{cls.original.citation}; H. Duan, J. Wang, K. Chen, D. Lin: PYSKL, ACM MM 2022"
 
     def open(self, source: Path | None) -> AbstractContextManager[Archive]:
         return NoFiles() if source is None else open_one_file(source, self.published)
 
     def units(self, archive: Archive) -> list[Unit]:
-        file = _opened(archive).file
+        file = opened_as(OneFile, archive).file
         file.seek(0)
         first = file.read(1)
         if not first or first not in _FIRST_BYTES:
@@ -96,7 +96,7 @@ class _Pyskl(Reader):
         return [Unit(archive.source.name)]
 
     def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
-        opened = _opened(archive)
+        opened = opened_as(OneFile, archive)
         opened.file.seek(0)
         left = opened.n_bytes
         for number, annotation in enumerate(self._annotations(load(opened.file, opened.n_bytes))):
@@ -125,7 +125,7 @@ class _Pyskl(Reader):
         sample = _SAMPLE.fullmatch(_frame_dir(annotation))
         if sample is None:
             raise BadClip("is called unlike a sample of NTU RGB+D")
-        if not 1 <= int(sample["setup"]) <= self.recorded.n_setups or not 1 <= int(sample["action"]) <= self.n_classes:
+        if not 1 <= int(sample["setup"]) <= self.original.n_setups or not 1 <= int(sample["action"]) <= self.n_classes:
             raise BadClip(f"is no sample of {self.title}")
         label = annotation.get("label")
         if type(label) is not int or label != int(sample["action"]) - 1:
@@ -147,7 +147,7 @@ class _Pyskl(Reader):
 class Ntu60Pyskl(_Pyskl):
     name = "ntu60-pyskl"
     title = "NTU RGB+D 60 in pyskl's form"
-    recorded = Ntu60
+    original = Ntu60
     published = "ntu60_3danno.pkl"
     own_split = "xview_train"
 
@@ -155,15 +155,9 @@ class Ntu60Pyskl(_Pyskl):
 class Ntu120Pyskl(_Pyskl):
     name = "ntu120-pyskl"
     title = "NTU RGB+D 120 in pyskl's form"
-    recorded = Ntu120
+    original = Ntu120
     published = "ntu120_3danno.pkl"
     own_split = "xset_train"
-
-
-def _opened(archive: Archive) -> OneFile:
-    if not isinstance(archive, OneFile):
-        raise TypeError(f"{archive.source} was not opened by the reader of its set")
-    return archive
 
 
 def _frame_dir(annotation: object) -> str:

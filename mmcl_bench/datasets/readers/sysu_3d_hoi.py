@@ -13,7 +13,7 @@ from typing import ClassVar
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import Archive
 from mmcl_bench.datasets.formats.mat5 import read_joints
-from mmcl_bench.datasets.readers import OnBad, Reader, Unit, single_body
+from mmcl_bench.datasets.readers import OnBad, Reader, Unit, odd_subjects_train, single_body
 from mmcl_bench.datasets.store import Clip, Side
 
 N_PEOPLE, N_JOINTS = 40, 20
@@ -29,12 +29,10 @@ class Sysu3DHoi(Reader):
     class_table = "sysu-3d-hoi"
     frame_rate = 30.0
     sides: ClassVar[Mapping[str, Side]] = {
-        "x-sub": Side(
-            column="subject",
-            train=tuple(range(1, N_PEOPLE, 2)),
-            test=tuple(range(2, N_PEOPLE + 1, 2)),
-            source="every other person trains; J.-F. Hu et al. (CVPR 2015) average over 30 random halves of the people",
-        ),
+        "x-sub": odd_subjects_train(
+            N_PEOPLE,
+            "every other person trains; J.-F. Hu et al. (CVPR 2015) average over 30 random halves of the people",
+        )
     }
     default_side = "x-sub"
     homepage = "https://www.isee-ai.cn/~hujianfang/ProjectJOULE.html"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from mmcl_bench.datasets.formats.mat5 import read_joints
-from mmcl_bench.datasets.readers import FilePerClipReader, single_body
+from mmcl_bench.datasets.readers import FilePerClipReader, odd_subjects_train, single_body
 from mmcl_bench.datasets.store import Clip, Side
 
 FROM_FILE = (3, 2, 1, 0, *range(4, 20))
@@ -24,12 +24,7 @@ class UtdMhad(FilePerClipReader):
     class_table = "utd-mhad"
     frame_rate = 30.0
     sides: ClassVar[Mapping[str, Side]] = {
-        "x-sub": Side(
-            column="subject",
-            train=(1, 3, 5, 7),
-            test=(2, 4, 6, 8),
-            source="C. Chen et al., ICIP 2015: odd subjects train, even subjects test",
-        ),
+        "x-sub": odd_subjects_train(8, "C. Chen et al., ICIP 2015: odd subjects train, even subjects test")
     }
     default_side = "x-sub"
     homepage = "https://personal.utdallas.edu/~kehtar/UTD-MHAD.html"

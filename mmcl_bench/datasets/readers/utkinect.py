@@ -11,7 +11,7 @@ import numpy as np
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.number_table import read_numbers
-from mmcl_bench.datasets.readers import OnBad, Reader, Unit, matched, single_body, text_of
+from mmcl_bench.datasets.readers import OnBad, Reader, Unit, matched, odd_subjects_train, single_body, text_of
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 
 ACTIONS = ("walk", "sitDown", "standUp", "pickUp", "carry", "throw", "push", "pull", "waveHands", "clapHands")
@@ -31,12 +31,9 @@ class UTKinect(Reader):
     class_table = "utkinect"
     frame_rate = None
     sides: ClassVar[Mapping[str, Side]] = {
-        "x-sub": Side(
-            column="subject",
-            train=(1, 3, 5, 7, 9),
-            test=(2, 4, 6, 8, 10),
-            source="odd subjects train, even ones test, as in UTD-MHAD; the authors leave out one recording at a time",
-        ),
+        "x-sub": odd_subjects_train(
+            10, "odd subjects train, even ones test, as in UTD-MHAD; the authors leave out one recording at a time"
+        )
     }
     default_side = "x-sub"
     homepage = "https://cvrc.ece.utexas.edu/KinectDatasets/HOJ3D.html"
