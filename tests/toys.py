@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from mmcl_bench.datasets.classes import class_texts
-from mmcl_bench.datasets.parts import write_dataset
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import Clip, DatasetCard
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from mmcl_bench.skeleton.layouts import get_layout
+from prepared import write_dataset
 
 
 def toy_clip(salt: int, label: int, subject: int, camera: int, joints: int) -> Clip:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+
+_SHOWN = 8
 
 
 def slug(text: str, longest: int = 72) -> str:
@@ -13,3 +16,9 @@ def slug(text: str, longest: int = 72) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of what an exception says; its class where it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first eight names, and how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

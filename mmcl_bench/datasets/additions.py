@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import write_atomically
+from mmcl_bench.datasets.parts import write_answers, write_images
 from mmcl_bench.datasets.prepare import sole_writer
 from mmcl_bench.datasets.store import CARD, Addition, DatasetCard, SkeletonDataset, addition_hash, fingerprint
 from mmcl_bench.skeleton.clips import Modality
@@ -26,8 +25,6 @@ from mmcl_bench.skeleton.clips import Modality
 Images = Sequence[Callable[[], Sequence[bytes | None]]]
 """Each reads the images of a group of clips, None for a clip without one; all but the last are of
 :data:`mmcl_bench.datasets.store.IMAGES_A_GROUP` clips."""
-_IMAGE_SCHEMA = pa.schema([("image", pa.binary())])
-_ANSWER_SCHEMA = pa.schema([("sample_id", pa.string()), ("instruction", pa.string()), ("answer", pa.string())])
 _STRIPS_HASH = "strips"
 
 
@@ -39,10 +36,7 @@ def add_strips(dataset: SkeletonDataset, groups: Images, lacking: Mapping[str, s
     """
 
     def write(path: Path) -> None:
-        # Images are compressed already.
-        with pq.ParquetWriter(path, _IMAGE_SCHEMA, compression="none") as file:
-            for group in groups:
-                file.write_table(pa.table([list(group())], schema=_IMAGE_SCHEMA))
+        write_images(path, (group() for group in groups))
 
     require_none_of_its_own(dataset, Modality.RGB)
     return _attach(dataset, "strips", "strips", Modality.RGB, write, ".parquet", lacking, made)
@@ -60,8 +54,7 @@ def add_answers(
     """
 
     def write(path: Path) -> None:
-        columns = [list(column) for column in zip(*answers, strict=True)]
-        pq.write_table(pa.table(columns, schema=_ANSWER_SCHEMA), path)
+        write_answers(path, answers)
 
     require_none_of_its_own(dataset, Modality.INSTRUCT)
     return _attach(dataset, "answers", "answers", Modality.INSTRUCT, write, ".parquet", lacking, made)

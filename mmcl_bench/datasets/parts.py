@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 import numpy as np
@@ -42,20 +41,13 @@ Bad = list[tuple[str, str]]
 _INDEX_SCHEMA = pa.schema(
     [
         ("sample_id", pa.string()),
-        ("label", pa.int32()),
-        ("subject", pa.int32()),
-        ("camera", pa.int32()),
-        ("setup", pa.int32()),
-        ("fold", pa.int32()),
-        ("n_bodies", pa.int32()),
-        ("n_frames", pa.int32()),
+        *((name, pa.int32()) for name in ("label", "subject", "camera", "setup", "fold", "n_bodies", "n_frames")),
         ("offset", pa.int64()),
         ("track_start", pa.list_(pa.int32())),
         ("track_length", pa.list_(pa.int32())),
         ("content", pa.binary(32)),
     ]
 )
-_IMAGE_SCHEMA = pa.schema([("image", pa.binary())])
 _ANSWER_SCHEMA = pa.schema([("sample_id", pa.string()), ("instruction", pa.string()), ("answer", pa.string())])
 
 
@@ -93,20 +85,6 @@ class Part:
         """What is known of its clips, and what could not be used."""
         content = json.loads(self._facts.read_text())
         return content["clips"], [(name, reason) for name, reason in content["bad"]]
-
-
-def write_dataset(
-    folder: Path,
-    clips: Iterable[Clip],
-    n_joints: int,
-    describe: DatasetCard,
-) -> SkeletonDataset:
-    """Writes clips that come in any order as a prepared data set, as :func:`put_together` does."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.part-") as draft:
-        part = Part(Path(draft) / "only")
-        part.write(clips, describe, n_joints, [])
-        return put_together(folder, [part], n_joints, describe)
 
 
 def put_together(folder: Path, parts: Sequence[Part], n_joints: int, describe: DatasetCard) -> SkeletonDataset:
@@ -174,10 +152,6 @@ class _Bins(ExitStack):
         return self._file.read(size)
 
 
-def _row_bytes(n_joints: int) -> int:
-    return n_joints * 3 * np.dtype("<f4").itemsize
-
-
 def _write_index(path: Path, laid: Sequence[_Laid]) -> None:
     offsets = np.cumsum([0, *(clip.n_rows for clip in laid)])[:-1]
     columns: dict[str, Any] = {
@@ -196,25 +170,33 @@ def _write_tracks(path: Path, laid: Sequence[_Laid], n_joints: int, bins: _Bins)
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for clip in laid:
-            file.write(bins.read(clip.data, clip.facts["at"], clip.n_rows * _row_bytes(n_joints)))
+            file.write(bins.read(clip.data, clip.facts["at"], clip.facts["image_at"] - clip.facts["at"]))
 
 
 def _write_images(path: Path, laid: Sequence[_Laid], bins: _Bins) -> None:
-    # Images are compressed already.
-    with pq.ParquetWriter(path, _IMAGE_SCHEMA, compression="none") as file:
-        for first in range(0, len(laid), IMAGES_A_GROUP):
-            group = laid[first : first + IMAGES_A_GROUP]
-            images = [bins.read(clip.data, clip.facts["image_at"], clip.facts["image_bytes"]) for clip in group]
-            file.write_table(pa.table([images], schema=_IMAGE_SCHEMA))
+    groups = (laid[first : first + IMAGES_A_GROUP] for first in range(0, len(laid), IMAGES_A_GROUP))
+    write_images(
+        path, ([bins.read(c.data, c.facts["image_at"], c.facts["image_bytes"]) for c in group] for group in groups)
+    )
 
 
 def _write_answers(path: Path, laid: Sequence[_Laid]) -> None:
-    rows = [
-        {"sample_id": clip.facts["sample_id"], "instruction": instruction, "answer": answer}
-        for clip in laid
-        for instruction, answer in clip.facts["answers"]
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=_ANSWER_SCHEMA), path)
+    write_answers(path, [(clip.facts["sample_id"], *answer) for clip in laid for answer in clip.facts["answers"]])
+
+
+def write_images(path: Path, groups: Iterable[Sequence[bytes | None]]) -> None:
+    """One image a clip; all groups but the last are of :data:`.store.IMAGES_A_GROUP` clips."""
+    schema = pa.schema([("image", pa.binary())])
+    # Images are compressed already.
+    with pq.ParquetWriter(path, schema, compression="none") as file:
+        for group in groups:
+            file.write_table(pa.table([list(group)], schema=schema))
+
+
+def write_answers(path: Path, answers: Sequence[tuple[str, str, str]]) -> None:
+    """(sample_id, instruction, answer) each."""
+    columns = [list(column) for column in zip(*answers, strict=True)] or [[]] * 3
+    pq.write_table(pa.table(columns, schema=_ANSWER_SCHEMA), path)
 
 
 def _facts(clip: Clip, at: int) -> dict[str, Any]:

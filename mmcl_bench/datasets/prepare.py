@@ -120,9 +120,7 @@ def duplicates(dataset: SkeletonDataset, side: str) -> list[tuple[str, str]]:
     """
     if side not in dataset.card.sides:
         raise UserError(f"{dataset.card.name} has no side {side!r}; it has {', '.join(dataset.card.sides)}")
-    parting = dataset.card.sides[side]
-    index = dataset.index
-    trains, tests = (index[index[parting.column].isin(numbers)] for numbers in (parting.train, parting.test))
+    trains, tests = (dataset.index[mask] for mask in dataset.card.sides[side].masks(dataset.index))
     first_of = trains.drop_duplicates("content").set_index("content")["sample_id"]
     twins = tests[tests["content"].isin(first_of.index)]
     return list(zip(first_of[twins["content"]], twins["sample_id"], strict=True))

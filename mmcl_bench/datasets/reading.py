@@ -43,14 +43,17 @@ def read_all(work: Work, stretches: Sequence[Stretch], workers: int | None = Non
     """
     missing = [not stretch.part.is_done for stretch in stretches]
     waiting = [stretch for stretch, is_missing in zip(stretches, missing, strict=True) if is_missing]
-    with closing(_Hand(work)) as hand, closing(in_order(hand, waiting, workers, items_a_call=1)) as reading:
+    with (
+        closing(_StretchReader(work)) as reader,
+        closing(in_order(reader, waiting, workers, items_a_call=1)) as reading,
+    ):
         for stretch, is_missing in zip(stretches, missing, strict=True):
             if is_missing:
                 next(reading)
             yield stretch
 
 
-class _Hand:
+class _StretchReader:
     """A reader at its source, which is opened in the process that reads, when it first does."""
 
     def __init__(self, work: Work) -> None:

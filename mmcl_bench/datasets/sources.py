@@ -176,15 +176,12 @@ def _prepared(name: str, data_root: Path) -> SkeletonDataset:
         raise UserError(f"{name}: no such file or folder, and {unknown('data set', name, known)}") from error
 
 
-class _OneFile(Archive):
+class _OneFile(FolderArchive):
     """A single file, as an archive that holds nothing else."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__(path.parent)
         self.source = path
-        self._folder = FolderArchive(path.parent)
 
     def names(self) -> list[str]:
         return [self.source.name]
-
-    def read(self, name: str) -> bytes:
-        return self._folder.read(name)

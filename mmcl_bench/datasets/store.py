@@ -33,6 +33,7 @@ from safetensors import SafetensorError, safe_open
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
+from mmcl_bench.core.text import first_line
 from mmcl_bench.datasets.classes import ClassText
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 
@@ -54,6 +55,11 @@ class Side(BaseModel):
     train: tuple[int, ...]
     test: tuple[int, ...]
     source: str
+
+    def masks(self, index: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) bool: the training clips and the test clips of an index table."""
+        numbers = index[self.column].to_numpy()
+        return np.isin(numbers, self.train), np.isin(numbers, self.test)
 
 
 class Addition(BaseModel):
@@ -171,9 +177,9 @@ class SkeletonDataset:
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}); mend its permissions") from error
         except ValidationError as error:
-            raise _damaged(path, f"not a card of format {FORMAT}", folder.name) from error
+            raise damaged(path, f"not a card of format {FORMAT}", folder.name) from error
         if card.format != FORMAT:
-            raise _damaged(path, f"of format {card.format}, not {FORMAT}", folder.name)
+            raise damaged(path, f"of format {card.format}, not {FORMAT}", folder.name)
         return cls(folder, card)
 
     @cached_property
@@ -181,7 +187,7 @@ class SkeletonDataset:
         """One row a clip: sample_id, label, subject, camera, setup, fold, n_bodies, n_frames, offset, track_start,
         track_length, content. ``offset`` is the clip's first row in :attr:`tracks`; the next two are lists, one item a
         body; ``content`` is its :func:`content_hash`."""
-        return self._table(INDEX)
+        return self._read_table(self._part(INDEX))
 
     @cached_property
     def tracks(self) -> np.ndarray:
@@ -190,7 +196,7 @@ class SkeletonDataset:
         try:
             return np.lib.format.open_memmap(path, mode="r")
         except (ValueError, OSError) as error:
-            raise _damaged(path, f"damaged ({error})", self.card.name) from error
+            raise damaged(path, f"damaged ({error})", self.card.name) from error
 
     def bodies(self, row: int) -> tuple[BodyTrack, ...]:
         """The body tracks of the clip in row ``row`` of the index; arrays are views of the memory map."""
@@ -219,7 +225,7 @@ class SkeletonDataset:
                         loaded, images = group, file.read_row_group(group, columns=["image"])["image"]
                     yield images[position].as_py()
         except (pa.ArrowException, OSError) as error:
-            raise _damaged(path, f"damaged ({_first_line(error)})", self.card.name) from error
+            raise damaged(path, f"damaged ({first_line(error)})", self.card.name) from error
 
     def answers(self) -> pd.DataFrame:
         """One row an answer: sample_id, instruction, answer."""
@@ -239,7 +245,7 @@ class SkeletonDataset:
             with safe_open(path, framework="np") as file:
                 return file.get_tensor("rows"), file.get_tensor("features")
         except (SafetensorError, OSError, ValueError, KeyError) as error:
-            raise _added_damaged(self.card.name, path, f"damaged ({_first_line(error)})") from error
+            raise _added_damaged(self.card.name, path, f"damaged ({first_line(error)})") from error
 
     def added_file(self, addition: Addition) -> Path:
         """The file of an addition. Raises :class:`UserError` when it is not there."""
@@ -265,9 +271,6 @@ class SkeletonDataset:
             )
         return self._part(own)
 
-    def _table(self, name: str) -> pd.DataFrame:
-        return self._read_table(self._part(name))
-
     def _read_table(self, path: Path) -> pd.DataFrame:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -275,25 +278,22 @@ class SkeletonDataset:
         try:
             return pq.read_table(path).to_pandas()
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise _damaged(path, f"damaged ({_first_line(error)})", self.card.name) from error
+            raise damaged(path, f"damaged ({first_line(error)})", self.card.name) from error
 
     def _part(self, name: str) -> Path:
         path = self.folder / name
         if not path.is_file():
-            raise UserError(f"{path}: missing; run mmcl-bench data prepare {self.card.name} again")
+            raise damaged(path, "missing", self.card.name)
         return path
 
 
-def _damaged(path: Path, what: str, name: str) -> UserError:
+def damaged(path: Path, what: str, name: str) -> UserError:
+    """The error for a file of the prepared set ``name`` that cannot be used."""
     return UserError(f"{path}: {what}; run mmcl-bench data prepare {name} again")
 
 
 def _added_damaged(name: str, path: Path, what: str) -> UserError:
     return UserError(f"{path}: {what}; run mmcl-bench features build {name}, or features import {name}, again")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0]
 
 
 @contextmanager

@@ -9,7 +9,7 @@ never used.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import Registry, declared_in
@@ -19,32 +19,26 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-class TextEncoder(Protocol):
-    """A frozen sentence encoder. Name and hash are known before the weights are loaded."""
-
+class _Encoder(Protocol):
     @property
     def name(self) -> str: ...
 
     @property
     def weight_hash(self) -> str:
-        """sha256 of the weights, in hex."""
+        """sha256 of the weights, in hex; known, as the name is, before they are loaded."""
         ...
+
+
+class TextEncoder(_Encoder, Protocol):
+    """A frozen sentence encoder."""
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """float32 (N, D), not normalised unless the model's own pooling does so."""
         ...
 
 
-class ImageEncoder(Protocol):
-    """A frozen image encoder. Name and hash are known before the weights are loaded."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def weight_hash(self) -> str:
-        """sha256 of the weights, in hex."""
-        ...
+class ImageEncoder(_Encoder, Protocol):
+    """A frozen image encoder."""
 
     def encode(self, images: Iterable[Image.Image]) -> np.ndarray:
         """float32 (N, D) pooled features of RGB images of any size, in their order."""
@@ -78,21 +72,20 @@ def on_device(encoder: ImageEncoder, device: str, spec: str) -> ImageEncoder:
 
 def text_encoder(spec: str) -> TextEncoder:
     """The text encoder that ``spec`` names. Raises :class:`UserError` when there is none."""
-    family, _, argument = spec.partition(":")
-    make = ENCODERS.get(family).text
-    if make is None:
-        raise UserError(f"encoder {spec!r}: {family} encodes images, not text; choose one of {_with_side('text')}")
-    return make(argument)
+    encoder: TextEncoder = _made(spec, "text", "encodes images, not text")
+    return encoder
 
 
 def image_encoder(spec: str) -> ImageEncoder:
     """The image encoder that ``spec`` names. Raises :class:`UserError` when there is none."""
+    encoder: ImageEncoder = _made(spec, "image", "encodes text, not images")
+    return encoder
+
+
+def _made(spec: str, side: str, otherwise: str) -> Any:
     family, _, argument = spec.partition(":")
-    make = ENCODERS.get(family).image
+    make = getattr(ENCODERS.get(family), side)
     if make is None:
-        raise UserError(f"encoder {spec!r}: {family} encodes text, not images; choose one of {_with_side('image')}")
+        able = [name for name in ENCODERS.names() if getattr(ENCODERS.get(name), side) is not None]
+        raise UserError(f"encoder {spec!r}: {family} {otherwise}; choose one of {', '.join(able)}")
     return make(argument)
-
-
-def _with_side(side: str) -> str:
-    return ", ".join(name for name in ENCODERS.names() if getattr(ENCODERS.get(name), side) is not None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +14,7 @@ import numpy as np
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders import EncoderFamily
 from mmcl_bench.encoders.images import encode_windows, to_tensor
-from mmcl_bench.encoders.weights import (
-    cached_hub_file,
-    file_hash,
-    is_torchscript,
-    model_and_weights,
-    read_state_dict,
-    unknown_model,
-)
+from mmcl_bench.encoders.weights import WeightsFile, cached_hub_file, is_torchscript, read_state_dict, unknown_model
 
 if TYPE_CHECKING:
     import torch
@@ -35,36 +27,46 @@ URL_CACHE = Path("~/.cache/clip")
 """Where open_clip and OpenAI's own package keep what they have downloaded."""
 
 
-@dataclass(frozen=True)
-class ClipWeights:
-    """A weights file, and what open_clip knows of it under ``tag``: empty for a file that it does not know."""
+class _ClipEncoder(WeightsFile):
+    family, library = "clip", "open_clip"
 
-    path: Path
-    sha256: str
-    tag: Mapping[str, Any]
-
-
-class _ClipEncoder:
-    def __init__(self, argument: str) -> None:
-        self._architecture, self._given = model_and_weights("clip", argument)
-        self.name = f"clip:{self._architecture}"
-
-    @cached_property
-    def weight_hash(self) -> str:
-        """sha256 of the weights file, in hex."""
-        return file_hash(self._path)
-
-    @cached_property
-    def _path(self) -> Path:
-        return self._given or cached_weights(self._architecture)
+    def _downloaded(self) -> Path:
+        return cached_weights(self._model_name)
 
     @cached_property
     def _tag(self) -> Mapping[str, Any]:
-        return known_tag(self._architecture, self._path, self.weight_hash)
+        """What open_clip knows of the weights file; empty for one that it does not know."""
+        return known_tag(self._model_name, self._weights, self.weight_hash)
 
     @cached_property
     def _model(self) -> Any:
-        return load_clip(self._architecture, ClipWeights(self._path, self.weight_hash, self._tag))
+        """In evaluation mode. OpenAI's weights, and others trained so, get the QuickGELU they were trained with."""
+        import open_clip
+
+        require_builtin_tower(self._model_name, ("hf_model_name",))
+        state = self._state_dict()
+        quick_gelu = bool(self._tag.get("quick_gelu")) or state.keys() >= OPENAI_MARKS
+        with _no_warning_of_random_weights():
+            model = open_clip.create_model(
+                self._model_name, load_weights=False, pretrained_text=False, force_quick_gelu=quick_gelu
+            ).eval()
+        tensors = {name: value for name, value in state.items() if name not in OPENAI_MARKS}
+        if "positional_embedding" in tensors and not hasattr(model, "positional_embedding"):
+            from open_clip.model import convert_to_custom_text_state_dict
+
+            tensors = convert_to_custom_text_state_dict(tensors)
+        for name in tensors.keys() & {"logit_scale", "logit_bias"}:
+            tensors[name] = tensors[name].reshape(())
+        self._load(model, tensors)
+        return model
+
+    def _state_dict(self) -> dict[str, torch.Tensor]:
+        if is_torchscript(self._weights) and self.weight_hash in str(self._tag.get("url", "")):
+            import torch
+
+            # Its sha256 is the one that OpenAI publishes, so the code inside is theirs.
+            return dict(torch.jit.load(self._weights, map_location="cpu").state_dict())
+        return read_state_dict(self._weights)
 
 
 class ClipTextEncoder(_ClipEncoder):
@@ -83,14 +85,12 @@ class ClipTextEncoder(_ClipEncoder):
     def _tokenizer(self) -> Any:
         import open_clip
 
-        require_builtin_tower(self._architecture, ("hf_model_name", "hf_tokenizer_name"))
-        return open_clip.get_tokenizer(self._architecture)
+        require_builtin_tower(self._model_name, ("hf_model_name", "hf_tokenizer_name"))
+        return open_clip.get_tokenizer(self._model_name)
 
 
 class ClipImageEncoder(_ClipEncoder):
     """The image tower, projected into the joint space. Its input is square: features of square windows are averaged."""
-
-    device = "cpu"
 
     def encode(self, images: Iterable[Image.Image]) -> np.ndarray:
         """float32 (N, D) features of RGB images of any size, in their order; not normalised."""
@@ -101,7 +101,7 @@ class ClipImageEncoder(_ClipEncoder):
 
         size = self._model.visual.image_size
         height, width = (size, size) if isinstance(size, int) else size
-        preprocessing = self._tag or next(tags(self._architecture), {})
+        preprocessing = self._tag or next(tags(self._model_name), {})
         resample = Image.Resampling[str(preprocessing.get("interpolation", "bicubic")).upper()]
         mean, std = preprocessing.get("mean", _OPENAI_MEAN), preprocessing.get("std", _OPENAI_STD)
         return to_tensor(window.convert("RGB").resize((width, height), resample), mean, std)
@@ -109,38 +109,6 @@ class ClipImageEncoder(_ClipEncoder):
 
 _OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
-
-
-def load_clip(architecture: str, weights: ClipWeights) -> Any:
-    """An open_clip model in evaluation mode with exactly these weights.
-
-    OpenAI's weights, and others trained so, get the activation QuickGELU that they were trained with. Raises
-    :class:`UserError` when the file does not fit the architecture.
-    """
-    import open_clip
-
-    require_builtin_tower(architecture, ("hf_model_name",))
-    state = _state_dict(weights)
-    quick_gelu = bool(weights.tag.get("quick_gelu")) or state.keys() >= OPENAI_MARKS
-    with _no_warning_of_random_weights():
-        model = open_clip.create_model(
-            architecture, load_weights=False, pretrained_text=False, force_quick_gelu=quick_gelu
-        ).eval()
-    tensors = {name: value for name, value in state.items() if name not in OPENAI_MARKS}
-    if "positional_embedding" in tensors and not hasattr(model, "positional_embedding"):
-        from open_clip.model import convert_to_custom_text_state_dict
-
-        tensors = convert_to_custom_text_state_dict(tensors)
-    tensors = {
-        name: value.reshape(()) if name in ("logit_scale", "logit_bias") else value for name, value in tensors.items()
-    }
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise UserError(
-            f"{weights.path}: these are not weights of open_clip's {architecture}; give the file of that model"
-        ) from error
-    return model
 
 
 @contextmanager
@@ -155,17 +123,6 @@ def _no_warning_of_random_weights() -> Iterator[None]:
         yield
     finally:
         logging.getLogger().removeFilter(keep)
-
-
-def _state_dict(weights: ClipWeights) -> dict[str, torch.Tensor]:
-    published_as = str(weights.tag.get("url", ""))
-    if is_torchscript(weights.path) and weights.sha256 in published_as:
-        import torch
-
-        # Its sha256 is the one that OpenAI publishes, so the code inside is theirs.
-        archive = torch.jit.load(weights.path, map_location="cpu")
-        return dict(archive.state_dict())
-    return read_state_dict(weights.path)
 
 
 def tags(architecture: str) -> Iterator[Mapping[str, Any]]:

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import some_of
 from mmcl_bench.datasets.store import Addition, SkeletonDataset
 from mmcl_bench.encoders import image_encoder, on_device, text_encoder
 from mmcl_bench.encoders.cache import FeatureCache, Progress
@@ -25,12 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _Item = TypeVar("_Item")
-_NAMES_SHOWN = 8
-"""Clips that an error names before it counts the others."""
 LONGEST_SIDE = 8192
 """Pixels. A larger image is refused before it is decoded."""
-
-
 STORED = "stored:"
 """What the spec of features that stand with a data set begins with."""
 
@@ -144,15 +141,10 @@ def require_all(dataset: SkeletonDataset, rows: Sequence[int], addition: Additio
         what = f"no {addition.kind}" if addition.kind != "features" else f"no {addition.modality} features"
         switch = {Modality.RGB: "fam", Modality.INSTRUCT: "frm"}[addition.modality]
         raise UserError(
-            f"{dataset.card.name}: {len(lacking)} of the clips to learn from have {what}: {_some(lacking)} "
+            f"{dataset.card.name}: {len(lacking)} of the clips to learn from have {what}: {some_of(lacking)} "
             f"({addition.lacking[lacking[0]]}); run mmcl-bench features again for them, or learn without, as with "
             f"--set {switch}=false"
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_NAMES_SHOWN])
-    return shown if len(names) <= _NAMES_SHOWN else f"{shown} and {len(names) - _NAMES_SHOWN} more"
 
 
 def sentences_by_clip(answers: pd.DataFrame) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import first_line
 from mmcl_bench.encoders import EncoderFamily
 from mmcl_bench.encoders.weights import cached_hub_file, file_hash
 
@@ -102,10 +103,7 @@ class TransformersTextEncoder:
     def _model(self) -> Any:
         from transformers import AutoModel
 
-        model, report = load_local(
-            AutoModel, self._folder, self.name, "model", use_safetensors=True, output_loading_info=True
-        )
-        require_trained(report, self._folder, self.name)
+        model = load_trained(AutoModel, self._folder, self.name)
         encoder = model.get_encoder() if model.config.is_encoder_decoder else model
         return encoder.float().eval()
 
@@ -146,14 +144,12 @@ def _pooling_mode(settings: dict[str, Any], folder: Path) -> PoolingMode:
     }
     flags = [key for key, value in settings.items() if key.startswith("pooling_mode_") and value is True]
     modes = [settings["pooling_mode"]] if "pooling_mode" in settings else [legacy.get(key, key) for key in flags]
-    match modes:
-        case [] | ["mean"]:
-            return "mean"
-        case ["cls"]:
-            return "cls"
-        case ["lasttoken"]:
-            return "lasttoken"
-    raise UserError(f"{folder}: pooling {modes} is not supported; choose a model that pools by mean, cls or lasttoken")
+    if modes not in ([], ["mean"], ["cls"], ["lasttoken"]):
+        raise UserError(
+            f"{folder}: pooling {modes} is not supported; choose a model that pools by mean, cls or lasttoken"
+        )
+    mode: PoolingMode = modes[0] if modes else "mean"
+    return mode
 
 
 def load_local(kind: Any, folder: Path, name: str, part: str, **settings: Any) -> Any:
@@ -165,14 +161,18 @@ def load_local(kind: Any, folder: Path, name: str, part: str, **settings: Any) -
         with _no_progress_bar():
             return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **settings)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise UserError(_unloadable(name, folder, part, error)) from error
+        raise UserError(
+            f"{name}: the {part} in {folder} cannot be loaded ({first_line(error)}); copy it again or choose another"
+        ) from error
 
 
-def require_trained(report: Mapping[str, Any], folder: Path, name: str) -> None:
-    """Raises :class:`UserError` when transformers had to make up weights that ``folder`` lacks."""
+def load_trained(kind: Any, folder: Path, name: str, **settings: Any) -> Any:
+    """The model in ``folder``, from safetensors alone. Raises :class:`UserError` also when it lacks trained weights."""
+    model, report = load_local(kind, folder, name, "model", use_safetensors=True, output_loading_info=True, **settings)
     absent = [key for key in report["missing_keys"] if not key.startswith("pooler.")]
     if absent or report["mismatched_keys"]:
         raise UserError(f"{name}: {folder} lacks trained weights of its own model; copy it again")
+    return model
 
 
 def weights_hash(folder: Path) -> str:
@@ -238,16 +238,15 @@ def _json(path: Path) -> Any:
         raise UserError(f"{path}: not readable as JSON; copy the model again") from error
 
 
-def _unloadable(name: str, folder: Path, part: str, error: BaseException) -> str:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return f"{name}: the {part} in {folder} cannot be loaded ({reason}); copy it again or choose another"
+def model_name(argument: str, folder: Path) -> str:
+    """``hf:`` and the name of a model: that of its folder where ``argument`` is one."""
+    return f"hf:{folder.resolve().name if Path(argument).expanduser().is_dir() else argument}"
 
 
 def hf_text_encoder(argument: str) -> TransformersTextEncoder:
     """The encoder ``hf:<name or folder>``. Raises :class:`UserError` when it is not on this machine."""
     folder = model_folder(argument)
-    local = Path(argument).expanduser().is_dir()
-    return TransformersTextEncoder(folder, f"hf:{folder.resolve().name if local else argument}")
+    return TransformersTextEncoder(folder, model_name(argument, folder))
 
 
 class TransformersFamily(EncoderFamily):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,6 +67,24 @@ def encode_by_shape(
                 features = forward(batch.contiguous(memory_format=torch.channels_last))
                 rows.update(zip(chosen, features.float().cpu().numpy(), strict=True))
     return np.stack([rows[position] for position in range(len(tensors))])
+
+
+def encode_images(
+    images: Iterable[Image.Image],
+    model: Callable[[torch.Tensor], torch.Tensor],
+    mean: Sequence[float],
+    std: Sequence[float],
+    fixed: tuple[int, int] | None,
+    device: str,
+) -> np.ndarray:
+    """float32 (N, D): of each image at its own resolution, or of windows in the ``fixed`` input, width by height."""
+    if fixed is None:
+        return encode_by_shape([to_tensor(at_native_height(image), mean, std) for image in images], model, device)
+
+    def prepare(window: Image.Image) -> torch.Tensor:
+        return to_tensor(window.resize(fixed, Image.Resampling.BICUBIC), mean, std)
+
+    return encode_windows(list(images), prepare, model, device)
 
 
 def encode_windows(

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import some_of
 from mmcl_bench.datasets.formats.archive import BadFile
 from mmcl_bench.datasets.formats.npy import read_array
 
 SAMPLE_IDS = "sample_ids.txt"
 NO_FILE = "has no features in the folder"
-_NAMES_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,10 @@ def read_features(folder: Path, sample_ids: Sequence[str], skip_bad: bool = Fals
 def _refuse(folder: Path, lacking: dict[str, str], n_clips: int, skip_bad: bool) -> None:
     if not lacking or (skip_bad and len(lacking) < n_clips):
         return
-    shown = ", ".join(list(lacking)[:_NAMES_SHOWN])
-    more = f" and {len(lacking) - _NAMES_SHOWN} more" if len(lacking) > _NAMES_SHOWN else ""
     first = next(iter(lacking))
     hint = "check the folder" if len(lacking) == n_clips else "mend them, or leave them out with --skip-bad"
     raise UserError(
-        f"{folder}: {len(lacking)} of {n_clips} clips are without features: {shown}{more} "
+        f"{folder}: {len(lacking)} of {n_clips} clips are without features: {some_of(list(lacking))} "
         f"({first} {lacking[first]}); {hint}"
     )
 

@@ -11,13 +11,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.encoders.hf import load_local, model_folder, require_trained, weights_hash
+from mmcl_bench.encoders.hf import load_local, load_trained, model_folder, model_name, weights_hash
 
 if TYPE_CHECKING:
     import torch
@@ -49,14 +48,12 @@ class MultimodalModel:
     def __init__(self, argument: str, device: str = "cpu", longest: int = LONGEST) -> None:
         argument = argument.removeprefix("hf:")
         self._folder = model_folder(argument)
-        local = Path(argument).expanduser().is_dir()
-        self.name = f"hf:{self._folder.resolve().name if local else argument}"
+        self.name = model_name(argument, self._folder)
         self.device = device
         self.longest = longest
 
     @cached_property
     def weight_hash(self) -> str:
-        """sha256 of the weights, in hex."""
         return weights_hash(self._folder)
 
     def identity(self) -> dict[str, str]:
@@ -110,15 +107,8 @@ class MultimodalModel:
     def _inputs(self, images: list[Any], instruction: str) -> Any:
         processor = self._processor
         if getattr(processor, "chat_template", None):
-            turns = [
-                [
-                    {
-                        "role": "user",
-                        "content": [{"type": "image", "image": image}, {"type": "text", "text": instruction}],
-                    }
-                ]
-                for image in images
-            ]
+            text = {"type": "text", "text": instruction}
+            turns = [[{"role": "user", "content": [{"type": "image", "image": image}, text]}] for image in images]
             return processor.apply_chat_template(
                 turns,
                 add_generation_prompt=True,
@@ -168,16 +158,7 @@ class MultimodalModel:
         config = load_local(AutoConfig, self._folder, self.name, "configuration")
         answers_questions = any(str(name).endswith("ForQuestionAnswering") for name in config.architectures or [])
         kind = AutoModelForVisualQuestionAnswering if answers_questions else AutoModelForImageTextToText
-        model, report = load_local(
-            kind,
-            self._folder,
-            self.name,
-            "model",
-            use_safetensors=True,
-            output_loading_info=True,
-            dtype=getattr(torch, self.precision),
-        )
-        require_trained(report, self._folder, self.name)
+        model = load_trained(kind, self._folder, self.name, dtype=getattr(torch, self.precision))
         if not hasattr(model, "generate"):
             raise UserError(f"{self.name}: chooses among fixed answers; choose a model that writes them")
         for setting in _UNSAMPLED:

@@ -5,15 +5,53 @@ from __future__ import annotations
 import difflib
 import hashlib
 import zipfile
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from importlib import util
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+
+class WeightsFile(ABC):
+    """A network named by ``model[:weights path]``: an encoder or a detector of one family."""
+
+    family: ClassVar[str]
+    library: ClassVar[str]
+    wanted: ClassVar[str] = "the file of that model"
+    device = "cpu"
+
+    def __init__(self, argument: str) -> None:
+        self._model_name, self._given = model_and_weights(self.family, argument)
+        self.name = f"{self.family}:{self._model_name}"
+
+    @cached_property
+    def weight_hash(self) -> str:
+        return file_hash(self._weights)
+
+    @cached_property
+    def _weights(self) -> Path:
+        return self._given or self._downloaded()
+
+    @abstractmethod
+    def _downloaded(self) -> Path:
+        """The file that the library has downloaded before. Raises :class:`UserError` when there is none."""
+
+    def _load(self, model: Any, state: Mapping[str, torch.Tensor], optional: tuple[str, ...] = ()) -> None:
+        """Fills a model; keys that begin as an ``optional`` one may be missing. Raises :class:`UserError`."""
+        try:
+            found = model.load_state_dict(state, strict=not optional)
+            if found.unexpected_keys or any(not key.startswith(optional) for key in found.missing_keys):
+                raise RuntimeError("weights of another model")
+        except RuntimeError as error:
+            raise UserError(
+                f"{self._weights}: these are not weights of {self.library}'s {self._model_name}; give {self.wanted}"
+            ) from error
 
 
 def model_and_weights(family: str, argument: str) -> tuple[str, Path | None]:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.pages import templates_in
 from mmcl_bench.core.text import slug
 from mmcl_bench.report import tables
 from mmcl_bench.report.drawing import DARK, LIGHT
@@ -282,14 +282,7 @@ class _Builder:
 
 
 def _render(**content: Any) -> str:
-    environment = Environment(
-        loader=PackageLoader("mmcl_bench.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = templates_in("mmcl_bench.report")
     # Ours alone; the policy of the page names their hashes, and the browser runs nothing else.
     style = environment.get_template("page.css").render(light=LIGHT, dark=DARK)
     script = environment.get_template("page.js").render()

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mmcl_bench.skeleton.layouts import Layout
@@ -43,7 +42,7 @@ class Compose:
 class CropResize:
     """A random stretch of each clip, between ``shortest`` and ``longest`` shares of it, resized to ``n_frames``.
 
-    CTR-GCN's training crop takes 0.5 to 1 and 64 frames; :func:`valid_crop_resize` is its own arithmetic.
+    CTR-GCN's training crop takes 0.5 to 1 and 64 frames.
     """
 
     n_frames: int
@@ -106,36 +105,6 @@ class Jitter:
         return tracks + self.deviation * torch.randn(tracks.shape, generator=generator)
 
 
-@dataclass(frozen=True)
-class JointDropout:
-    """Each joint of a clip is hidden for the whole clip with ``probability``: it moves to the origin.
-
-    In centred clips that is the hip, where a set of key points puts a joint that it has not seen.
-    """
-
-    probability: float
-
-    def __call__(self, tracks: Tensor, clip: Tensor, generator: torch.Generator) -> Tensor:
-        of_clip, n_clips = _numbered(clip)
-        kept = _uniform(0, 1, (n_clips, tracks.shape[3]), generator) >= self.probability
-        return tracks * kept[of_clip][:, None, None, :]
-
-
-@dataclass(frozen=True)
-class FrameDropout:
-    """Each frame but the first is lost with ``probability``, and the one before it is held instead."""
-
-    probability: float
-
-    def __call__(self, tracks: Tensor, clip: Tensor, generator: torch.Generator) -> Tensor:
-        of_clip, n_clips = _numbered(clip)
-        n_frames = tracks.shape[2]
-        lost = _uniform(0, 1, (n_clips, n_frames), generator) < self.probability
-        held = torch.arange(n_frames).expand(n_clips, -1).masked_fill(lost, 0).cummax(dim=1).values
-        at = held[of_clip][:, None, :, None].expand(-1, tracks.shape[1], -1, tracks.shape[3])
-        return tracks.gather(2, at)
-
-
 def crop_resize(tracks: Tensor, start: Tensor, stop: Tensor, n_frames: int) -> Tensor:
     """(R, C, T0, V) -> (R, C, n_frames, V), linearly interpolated between ``start`` and ``stop`` of each track.
 
@@ -152,28 +121,6 @@ def centre_crop(tracks: Tensor, n_frames: int, share: float = 1.0) -> Tensor:
     """The middle ``share`` of every track, in ``n_frames``: what to score (CTR-GCN: 0.95)."""
     margin = torch.full((len(tracks),), (1 - share) / 2)
     return crop_resize(tracks, margin, 1 - margin, n_frames)
-
-
-def valid_crop_resize(
-    clip: Tensor, n_valid: int, shares: tuple[float, ...], n_frames: int, generator: torch.Generator
-) -> Tensor:
-    """One clip (C, T, V, M), of which the first ``n_valid`` frames are filled -> (C, n_frames, V, M), as in CTR-GCN.
-
-    One share crops the middle, two give the range of a random crop, which keeps 64 frames where there are as many. The
-    crop is resized as an image is, by pixel centres. Source: ``feeders/tools.py`` of Uason-Chen/CTR-GCN.
-    """
-    if len(shares) == 1:
-        margin = int((1 - shares[0]) * n_valid / 2)
-        crop = clip[:, margin : n_valid - margin]
-    else:
-        share = float(_uniform(shares[0], shares[1], (1,), generator))
-        length = min(max(int(n_valid * share), 64), n_valid)
-        start = int(torch.randint(0, n_valid - length + 1, (1,), generator=generator))
-        crop = clip[:, start : start + length]
-    channels, length, joints, bodies = crop.shape
-    image = crop.permute(0, 2, 3, 1).reshape(1, 1, channels * joints * bodies, length)
-    resized = F.interpolate(image, size=(image.shape[2], n_frames), mode="bilinear", align_corners=False)
-    return resized.view(channels, joints, bodies, n_frames).permute(0, 3, 1, 2).contiguous()
 
 
 def rotation_matrices(angles: Tensor) -> Tensor:

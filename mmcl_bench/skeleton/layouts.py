@@ -70,100 +70,14 @@ class Layout:
 
 _ARM = ("shoulder", "elbow", "wrist", "hand")
 _LEG = ("hip", "knee", "ankle", "foot")
-
-
-def _sided(*names: str) -> tuple[tuple[str, str], ...]:
-    return tuple((f"left_{name}", f"right_{name}") for name in names)
-
-
-def _chain(*joints: str) -> tuple[tuple[str, str], ...]:
-    """Bones from the first joint along to the last."""
-    return tuple(pairwise(joints))
-
-
-def _limbs(side: str, arm_root: str, leg_root: str) -> tuple[tuple[str, str], ...]:
-    arm = [f"{side}_{joint}" for joint in reversed(_ARM)]
-    leg = [f"{side}_{joint}" for joint in reversed(_LEG)]
-    return _chain(*arm, arm_root) + _chain(*leg, leg_root)
-
-
-KINECT_V1 = Layout(
-    name="kinect-v1",
-    joints=(
-        "hip_center",
-        "spine",
-        "shoulder_center",
-        "head",
-        *(f"left_{joint}" for joint in _ARM),
-        *(f"right_{joint}" for joint in _ARM),
-        *(f"left_{joint}" for joint in _LEG),
-        *(f"right_{joint}" for joint in _LEG),
-    ),
-    bones=(
-        ("hip_center", "spine"),
-        ("spine", "shoulder_center"),
-        ("head", "shoulder_center"),
-        *_limbs("left", "shoulder_center", "hip_center"),
-        *_limbs("right", "shoulder_center", "hip_center"),
-    ),
-    centre="shoulder_center",
-    hips=("hip_center",),
-    parts={
-        "head": ("head", "shoulder_center"),
-        "hands": tuple(f"{side}_{joint}" for side in ("left", "right") for joint in _ARM),
-        "torso": ("hip_center", "spine", "shoulder_center"),
-        "legs": tuple(f"{side}_{joint}" for side in ("left", "right") for joint in _LEG),
-    },
-    mirrored=_sided(*_ARM, *_LEG),
-    source="Kinect for Windows SDK 1.8, JointType, in the order of NW-UCLA and UTKinect",
-)
-
-KINECT_V2 = Layout(
-    name="kinect-v2",
-    joints=(
-        "spine_base",
-        "spine_mid",
-        "neck",
-        "head",
-        *(f"left_{joint}" for joint in _ARM),
-        *(f"right_{joint}" for joint in _ARM),
-        *(f"left_{joint}" for joint in _LEG),
-        *(f"right_{joint}" for joint in _LEG),
-        "spine_shoulder",
-        "left_hand_tip",
-        "left_thumb",
-        "right_hand_tip",
-        "right_thumb",
-    ),
-    bones=(
-        ("spine_base", "spine_mid"),
-        ("spine_mid", "spine_shoulder"),
-        ("neck", "spine_shoulder"),
-        ("head", "neck"),
-        *_limbs("left", "spine_shoulder", "spine_base"),
-        *_limbs("right", "spine_shoulder", "spine_base"),
-        # The reference graphs hang each hand tip on the thumb and the thumb on the hand.
-        ("left_hand_tip", "left_thumb"),
-        ("left_thumb", "left_hand"),
-        ("right_hand_tip", "right_thumb"),
-        ("right_thumb", "right_hand"),
-    ),
-    centre="spine_shoulder",
-    hips=("spine_base",),
-    parts={
-        "head": ("head", "neck"),
-        "hands": tuple(f"{side}_{joint}" for side in ("left", "right") for joint in (*_ARM, "hand_tip", "thumb")),
-        "torso": ("spine_base", "spine_mid", "spine_shoulder"),
-        "legs": tuple(f"{side}_{joint}" for side in ("left", "right") for joint in _LEG),
-    },
-    mirrored=_sided(*_ARM, *_LEG, "hand_tip", "thumb"),
-    source="Kinect for Windows SDK 2.0, JointType, in the order of NTU RGB+D",
-)
-
 _FACE = ("eye", "ear")
 _UPPER_ARM = ("shoulder", "elbow", "wrist")
 _UPPER_LEG = ("hip", "knee", "ankle")
-_RIGHT_THEN_LEFT = ("right", "left")
+_MOCAP_ARM = ("shoulder", "elbow", "forearm", "wrist", "hand", "hand_tip")
+_MOCAP_LEG = ("hip", "knee", "ankle", "foot", "toes")
+_LEFT_THEN_RIGHT, _RIGHT_THEN_LEFT = ("left", "right"), ("right", "left")
+
+Bones = tuple[tuple[str, str], ...]
 
 
 def _of_side(side: str, *names: str) -> tuple[str, ...]:
@@ -174,24 +88,88 @@ def _both(*names: str) -> tuple[str, ...]:
     return _of_side("left", *names) + _of_side("right", *names)
 
 
+def _sided(*names: str) -> Bones:
+    return tuple(zip(_of_side("left", *names), _of_side("right", *names), strict=True))
+
+
+def _chain(*joints: str) -> Bones:
+    """Bones from the first joint along to the last."""
+    return tuple(pairwise(joints))
+
+
+def _limb(side: str, joints: tuple[str, ...], root: str) -> Bones:
+    """Bones from the end of a limb, whose joints are listed from the body outwards, to the joint it hangs on."""
+    return _chain(*_of_side(side, *reversed(joints)), root)
+
+
+def _limbs(arm: tuple[str, ...], arm_root: str, leg: tuple[str, ...], leg_root: str) -> Bones:
+    sides = (_limb(side, arm, arm_root) + _limb(side, leg, leg_root) for side in _LEFT_THEN_RIGHT)
+    return tuple(bone for bones in sides for bone in bones)
+
+
+KINECT_V1 = Layout(
+    name="kinect-v1",
+    joints=(
+        *("hip_center", "spine", "shoulder_center", "head"),
+        *(*_both(*_ARM), *_both(*_LEG)),
+    ),
+    bones=(
+        *_chain("hip_center", "spine", "shoulder_center"),
+        ("head", "shoulder_center"),
+        *_limbs(_ARM, "shoulder_center", _LEG, "hip_center"),
+    ),
+    centre="shoulder_center",
+    hips=("hip_center",),
+    parts={
+        "head": ("head", "shoulder_center"),
+        "hands": _both(*_ARM),
+        "torso": ("hip_center", "spine", "shoulder_center"),
+        "legs": _both(*_LEG),
+    },
+    mirrored=_sided(*_ARM, *_LEG),
+    source="Kinect for Windows SDK 1.8, JointType, in the order of NW-UCLA and UTKinect",
+)
+
+KINECT_V2 = Layout(
+    name="kinect-v2",
+    joints=(
+        *("spine_base", "spine_mid", "neck", "head"),
+        *(*_both(*_ARM), *_both(*_LEG)),
+        *("spine_shoulder", *_both("hand_tip", "thumb")),
+    ),
+    bones=(
+        *_chain("spine_base", "spine_mid", "spine_shoulder"),
+        ("neck", "spine_shoulder"),
+        ("head", "neck"),
+        *_limbs(_ARM, "spine_shoulder", _LEG, "spine_base"),
+        # The reference graphs hang each hand tip on the thumb and the thumb on the hand.
+        *_chain("left_hand_tip", "left_thumb", "left_hand"),
+        *_chain("right_hand_tip", "right_thumb", "right_hand"),
+    ),
+    centre="spine_shoulder",
+    hips=("spine_base",),
+    parts={
+        "head": ("head", "neck"),
+        "hands": _both(*_ARM, "hand_tip", "thumb"),
+        "torso": ("spine_base", "spine_mid", "spine_shoulder"),
+        "legs": _both(*_LEG),
+    },
+    mirrored=_sided(*_ARM, *_LEG, "hand_tip", "thumb"),
+    source="Kinect for Windows SDK 2.0, JointType, in the order of NTU RGB+D",
+)
+
 OPENPOSE_18 = Layout(
     name="openpose-18",
     joints=(
         "nose",
         "neck",
-        *(f"{side}_{joint}" for side in _RIGHT_THEN_LEFT for joint in _UPPER_ARM),
-        *(f"{side}_{joint}" for side in _RIGHT_THEN_LEFT for joint in _UPPER_LEG),
+        *(f"{side}_{joint}" for limb in (_UPPER_ARM, _UPPER_LEG) for side in _RIGHT_THEN_LEFT for joint in limb),
         *(f"{side}_{joint}" for joint in _FACE for side in _RIGHT_THEN_LEFT),
     ),
     bones=(
         ("nose", "neck"),
         *(bone for side in _RIGHT_THEN_LEFT for bone in _chain(f"{side}_ear", f"{side}_eye", "nose")),
-        *(
-            bone
-            for side in _RIGHT_THEN_LEFT
-            for joints in (_UPPER_ARM, _UPPER_LEG)
-            for bone in _chain(*_of_side(side, *reversed(joints)), "neck")
-        ),
+        *(bone for side in _RIGHT_THEN_LEFT for limb in (_UPPER_ARM, _UPPER_LEG) for bone in _limb(side, limb, "neck")),
     ),
     centre="neck",
     hips=_both("hip"),
@@ -210,15 +188,15 @@ COCO_17 = Layout(
     name="coco-17",
     joints=(
         "nose",
-        *(f"{side}_{joint}" for joint in (*_FACE, *_UPPER_ARM, *_UPPER_LEG) for side in ("left", "right")),
+        *(f"{side}_{joint}" for joint in (*_FACE, *_UPPER_ARM, *_UPPER_LEG) for side in _LEFT_THEN_RIGHT),
     ),
     bones=tuple(
         bone
-        for side in ("left", "right")
+        for side in _LEFT_THEN_RIGHT
         for bone in (
             *_chain(f"{side}_ear", f"{side}_eye", "nose"),
-            *_chain(*_of_side(side, *reversed(_UPPER_ARM)), "nose"),
-            *_chain(*_of_side(side, *reversed(_UPPER_LEG)), f"{side}_shoulder"),
+            *_limb(side, _UPPER_ARM, "nose"),
+            *_limb(side, _UPPER_LEG, f"{side}_shoulder"),
         )
     ),
     centre="nose",
@@ -238,26 +216,14 @@ H36M_17 = Layout(
     name="h36m-17",
     joints=(
         "pelvis",
-        *_of_side("right", *_UPPER_LEG),
-        *_of_side("left", *_UPPER_LEG),
-        "spine",
-        "thorax",
-        "nose",
-        "head_top",
-        *_of_side("left", *_UPPER_ARM),
-        *_of_side("right", *_UPPER_ARM),
+        *(f"{side}_{joint}" for side in _RIGHT_THEN_LEFT for joint in _UPPER_LEG),
+        *("spine", "thorax", "nose", "head_top"),
+        *_both(*_UPPER_ARM),
     ),
     bones=(
         *_chain("pelvis", "spine", "thorax"),
         *_chain("head_top", "nose", "thorax"),
-        *(
-            bone
-            for side in ("left", "right")
-            for bone in (
-                *_chain(*_of_side(side, *reversed(_UPPER_ARM)), "thorax"),
-                *_chain(*_of_side(side, *reversed(_UPPER_LEG)), "pelvis"),
-            )
-        ),
+        *_limbs(_UPPER_ARM, "thorax", _UPPER_LEG, "pelvis"),
     ),
     centre="thorax",
     hips=("pelvis",),
@@ -270,9 +236,6 @@ H36M_17 = Layout(
     mirrored=_sided(*_UPPER_ARM, *_UPPER_LEG),
     source="Human3.6M reduced to 17 joints, in the order of VideoPose3D (joints 9 and 10 are nose and head top)",
 )
-
-_MOCAP_ARM = ("shoulder", "elbow", "forearm", "wrist", "hand", "hand_tip")
-_MOCAP_LEG = ("hip", "knee", "ankle", "foot", "toes")
 
 HDM05 = Layout(
     name="hdm05",
@@ -287,11 +250,11 @@ HDM05 = Layout(
         *_chain("head", "upper_neck", "lower_neck", "thorax"),
         *(
             bone
-            for side in ("left", "right")
+            for side in _LEFT_THEN_RIGHT
             for bone in (
-                *_chain(*_of_side(side, *reversed(_MOCAP_ARM)), "thorax"),
+                *_limb(side, _MOCAP_ARM, "thorax"),
                 (f"{side}_thumb", f"{side}_wrist"),
-                *_chain(*_of_side(side, *reversed(_MOCAP_LEG)), "pelvis"),
+                *_limb(side, _MOCAP_LEG, "pelvis"),
             )
         ),
     ),

@@ -15,11 +15,6 @@ from mmcl_bench.core.registry import unknown
 from mmcl_bench.skeleton.layouts import Layout
 
 
-def joint(tracks: Tensor, layout: Layout) -> Tensor:
-    """The positions themselves."""
-    return tracks
-
-
 def bone(tracks: Tensor, layout: Layout) -> Tensor:
     """Each joint minus its neighbour nearer the centre; zero at the centre."""
     return tracks - tracks.index_select(3, torch.from_numpy(layout.parents).to(tracks.device))
@@ -32,21 +27,11 @@ def motion(stream: Tensor) -> Tensor:
     return change
 
 
-def joint_motion(tracks: Tensor, layout: Layout) -> Tensor:
-    """The motion of the joints."""
-    return motion(tracks)
-
-
-def bone_motion(tracks: Tensor, layout: Layout) -> Tensor:
-    """The motion of the bones."""
-    return motion(bone(tracks, layout))
-
-
 STREAMS: Mapping[str, Callable[[Tensor, Layout], Tensor]] = {
-    "joint": joint,
+    "joint": lambda positions, layout: positions,
     "bone": bone,
-    "joint-motion": joint_motion,
-    "bone-motion": bone_motion,
+    "joint-motion": lambda positions, layout: motion(positions),
+    "bone-motion": lambda positions, layout: motion(bone(positions, layout)),
 }
 
 

@@ -104,7 +104,9 @@ def scale_by_torso(bodies: Bodies, layout: Layout) -> Bodies:
     hips = [layout.index(joint) for joint in layout.hips]
     seen = _seen(first, layout)
     lengths = np.linalg.norm(_mid_seen(first[:, shoulders], seen[:, shoulders]) - layout.mid_hip(first), axis=-1)
-    return _divided_by_median(bodies, lengths[seen[:, shoulders].any(1) & seen[:, hips].any(1)])
+    measured = lengths[seen[:, shoulders].any(1) & seen[:, hips].any(1)]
+    torso = np.median(measured) if len(measured) else 0.0
+    return _each(bodies, lambda positions: positions / torso) if torso > 1e-6 else bodies
 
 
 def _mid_seen(positions: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -113,34 +115,9 @@ def _mid_seen(positions: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return middle
 
 
-def _divided_by_median(bodies: Bodies, lengths: np.ndarray) -> Bodies:
-    length = np.median(lengths) if len(lengths) else 0.0
-    return _each(bodies, lambda positions: positions / length) if length > 1e-6 else bodies
-
-
-def scale_by_bones(bodies: Bodies, layout: Layout) -> Bodies:
-    """Divides the clip by the first body's mean bone length, the median over frames.
-
-    Unlike the torso alone, it hardly shrinks when the body bends. Bones count where both ends were seen. A body without
-    such a bone, or collapsed to a point, leaves the clip as it is.
-    """
-    first = bodies[0].positions
-    children, parents = np.array(layout.bone_pairs).T
-    seen = _seen(first, layout)
-    whole = seen[:, children] & seen[:, parents]
-    lengths = np.linalg.norm(first[:, children] - first[:, parents], axis=-1)
-    measured = whole.any(1)
-    return _divided_by_median(bodies, lengths[measured].mean(1, where=whole[measured]))
-
-
 def normalise_clip(bodies: Bodies, layout: Layout) -> Bodies:
     """Centred, turned to face along z, and in torso lengths instead of metres. Missing frames should be filled."""
     return scale_by_torso(align_yaw(centre(bodies, layout), layout), layout)
-
-
-def resample(positions: np.ndarray, n_frames: int) -> np.ndarray:
-    """(T, V, 3) -> (n_frames, V, 3) by linear interpolation; the first and the last frame stay."""
-    return sample_at(positions, np.linspace(0, len(positions) - 1, n_frames))
 
 
 def sample_at(positions: np.ndarray, frames: np.ndarray) -> np.ndarray:
@@ -157,24 +134,6 @@ def _clip_frames(bodies: Bodies, n_frames: int) -> np.ndarray:
     first = min(body.start for body in bodies)
     last = max(body.start + len(body.positions) for body in bodies) - 1
     return np.linspace(first, last, n_frames)
-
-
-def clip_tensor(
-    bodies: Bodies, layout: Layout, n_frames: int = 64, n_bodies: int = 2, normalise: bool = True
-) -> np.ndarray:
-    """One clip as float32 (3, n_frames, V, n_bodies), zero where a body is absent; further bodies are left out.
-
-    Frames are spread evenly over those in which any body was seen. Without ``normalise`` the clip is only centred.
-    """
-    slots = np.zeros((n_bodies, n_frames, len(layout), 3), dtype=np.float32)
-    if bodies:
-        frames = _clip_frames(bodies, n_frames)
-        placed = (normalise_clip if normalise else centre)(fill_missing(bodies, layout), layout)
-        for slot, body in zip(slots, placed, strict=False):
-            own = frames - body.start
-            seen = (own >= 0) & (own <= len(body.positions) - 1)
-            slot[seen] = sample_at(body.positions, own[seen])
-    return np.ascontiguousarray(slots.transpose(3, 1, 2, 0))
 
 
 class Clips(Protocol):

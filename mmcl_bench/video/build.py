@@ -24,6 +24,7 @@ from filelock import FileLock
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import write_atomically
 from mmcl_bench.core.parallel import in_order
+from mmcl_bench.core.text import some_of
 from mmcl_bench.datasets.additions import add_strips, require_none_of_its_own
 from mmcl_bench.datasets.formats.archive import BadFile
 from mmcl_bench.datasets.store import IMAGES_A_GROUP, Addition, SkeletonDataset
@@ -46,7 +47,6 @@ VERSION = 1
 """Raised when strips of the same videos become others."""
 NO_VIDEO = "has no video"
 _PART_SCHEMA = pa.schema([("image", pa.binary()), ("reason", pa.string())])
-_NAMES_SHOWN = 8
 
 Advance = Callable[[int, int], None]
 
@@ -74,14 +74,12 @@ class VideoSource:
 
     def identity(self) -> str:
         """What changes when it would cut otherwise. Raises :class:`UserError` for what is not on this machine."""
-        detector = ""
-        if self.detector is not None:
-            named = person_detector(self.detector)
-            detector = f"{named.name} {named.weight_hash}"
+        named = person_detector(self.detector) if self.detector is not None else None
+        detector = f"{named.name} {named.weight_hash}" if named else ""
         skeletons = ""
         if self.skeletons is not None:
-            with ProjectedSkeletons(self.skeletons) as opened:
-                skeletons = opened.identity()
+            with ProjectedSkeletons.open(self.skeletons) as opened:
+                skeletons = opened.archive.identity()
         return json.dumps([VERSION, asdict(self.form), skeletons, detector])
 
 
@@ -106,9 +104,9 @@ def build_strips(
     with FileLock(dataset.folder.with_name(f".{dataset.folder.name}.strips.lock")):
         stretches = _stretches(dataset, source, parts, skip_bad)
         made = {**source.described(), "follows_from": _follows_from(stretches)}
-        standing = dataset.card.addition("strips")
-        if standing is not None and standing.made == made and (skip_bad or not standing.lacking):
-            return standing
+        present = dataset.card.addition("strips")
+        if present is not None and present.made == made and (skip_bad or not present.lacking):
+            return present
         parts.mkdir(exist_ok=True)
         lacking = _make_parts(source, stretches, skip_bad, advance, workers)
         if len(lacking) == len(dataset.index):
@@ -146,7 +144,7 @@ class Stretch:
         return {sample_id: reason for sample_id, reason in zip(self.sample_ids, reasons, strict=True) if reason}
 
 
-class _Hand:
+class _StripMaker:
     """Files and cropper, which are opened in the process that works, when it first does."""
 
     def __init__(self, source: VideoSource) -> None:
@@ -183,7 +181,7 @@ class _Hand:
     def _cropper(self) -> Cropper:
         croppers: list[Cropper] = []
         if self._source.skeletons is not None:
-            croppers.append(AroundSkeleton(self._opened.enter_context(ProjectedSkeletons(self._source.skeletons))))
+            croppers.append(AroundSkeleton(self._opened.enter_context(ProjectedSkeletons.open(self._source.skeletons))))
         if self._source.detector is not None:
             croppers.append(AroundDetected(person_detector(self._source.detector, self._source.device)))
         return FirstThatCan(croppers) if croppers else WholeFrame()
@@ -196,10 +194,9 @@ def _stretches(dataset: SkeletonDataset, source: VideoSource, parts: Path, skip_
         names = files.of_samples(sample_ids, source.pattern)
         missing = [sample_id for sample_id, name in zip(sample_ids, names, strict=True) if name is None]
         if missing and not skip_bad:
-            more = f" and {len(missing) - _NAMES_SHOWN} more" if len(missing) > _NAMES_SHOWN else ""
             raise UserError(
                 f"{source.videos}: {len(missing)} of {len(names)} clips have no video: "
-                f"{', '.join(missing[:_NAMES_SHOWN])}{more}; put them there, or leave them out with --skip-bad"
+                f"{some_of(missing)}; put them there, or leave them out with --skip-bad"
             )
         stamps = [None if name is None else files.stamp(name) for name in names]
     identity = source.identity()
@@ -229,7 +226,7 @@ def _make_parts(
     todo = {stretch.part for stretch in waiting}
     total, done = sum(len(stretch.sample_ids) for stretch in stretches), 0
     lacking: dict[str, str] = {}
-    with closing(_Hand(source)) as hand, closing(in_order(hand, waiting, workers, items_a_call=1)) as making:
+    with closing(_StripMaker(source)) as maker, closing(in_order(maker, waiting, workers, items_a_call=1)) as making:
         for stretch in stretches:
             if stretch.part in todo:
                 next(making)

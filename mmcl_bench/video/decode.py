@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import first_line
 from mmcl_bench.datasets.formats.archive import BadFile
 
 try:
@@ -95,7 +96,7 @@ def _opened(video: BinaryIO) -> InputContainer:
     try:
         container = av.open(video, mode="r", options={"format_whitelist": FORMATS}, metadata_errors="ignore")
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise BadFile(f"is no video ({_reason(error)})") from error
+        raise BadFile(f"is no video ({first_line(error)})") from error
     if not container.streams.video:
         container.close()
         raise BadFile("has no pictures in it")
@@ -119,8 +120,4 @@ def _upright(frame: av.VideoFrame) -> np.ndarray:
 
 
 def _damaged(error: BaseException) -> BadFile:
-    return BadFile(f"is damaged ({_reason(error)})")
-
-
-def _reason(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return BadFile(f"is damaged ({first_line(error)})")

@@ -16,7 +16,7 @@ import numpy as np
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import Registry
 from mmcl_bench.encoders.torchvision import downloaded_file
-from mmcl_bench.encoders.weights import file_hash, model_and_weights, read_state_dict, unknown_model
+from mmcl_bench.encoders.weights import WeightsFile, read_state_dict, unknown_model
 
 LEAST_SCORE = 0.5
 MOST_PEOPLE = 2
@@ -63,25 +63,21 @@ def surest(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return chosen
 
 
-class TorchvisionDetector:
+class TorchvisionDetector(WeightsFile):
     """A detector of torchvision that was trained on COCO, such as ``fasterrcnn_mobilenet_v3_large_320_fpn``."""
 
-    def __init__(self, argument: str, device: str = "cpu") -> None:
-        self._model_name, self._given = model_and_weights("torchvision", argument)
-        self.name = f"torchvision:{self._model_name}"
-        self._device = device
+    family = library = "torchvision"
+    wanted = "the file of that model, trained on COCO"
 
-    @cached_property
-    def weight_hash(self) -> str:
-        """sha256 of the weights file, in hex."""
-        return file_hash(self._weights)
+    def __init__(self, argument: str, device: str = "cpu") -> None:
+        super().__init__(argument)
+        self.device = device
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """For each RGB frame, float64 (n, 4): left, top, right, bottom of people, the surest first."""
         import torch
 
         images = [
-            torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1).float().to(self._device) / 255
+            torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1).float().to(self.device) / 255
             for frame in frames
         ]
         with torch.inference_mode():
@@ -111,9 +107,8 @@ class TorchvisionDetector:
     def _person(self) -> int:
         return int(self._published[0].meta["categories"].index("person"))
 
-    @cached_property
-    def _weights(self) -> Path:
-        return self._given or downloaded_file(self.name, self._published)
+    def _downloaded(self) -> Path:
+        return downloaded_file(self.name, self._published)
 
     @cached_property
     def _model(self) -> Any:
@@ -123,14 +118,8 @@ class TorchvisionDetector:
         model = torchvision.models.get_model(
             self._model_name, weights=None, weights_backbone=None, num_classes=n_classes
         )
-        try:
-            model.load_state_dict(read_state_dict(self._weights))
-        except RuntimeError as error:
-            raise UserError(
-                f"{self._weights}: these are not weights of torchvision's {self._model_name}; give the file of that "
-                "model, trained on COCO"
-            ) from error
-        return model.eval().to(self._device)
+        self._load(model, read_state_dict(self._weights))
+        return model.eval().to(self.device)
 
 
 class TransformersDetector:
@@ -141,29 +130,27 @@ class TransformersDetector:
 
         self._folder = model_folder(argument)
         self.name = f"hf:{self._folder.name if Path(argument).expanduser().is_dir() else argument}"
-        self._device = device
+        self.device = device
 
     @cached_property
     def weight_hash(self) -> str:
-        """sha256 of the weights, in hex."""
         from mmcl_bench.encoders.hf import weights_hash
 
         return weights_hash(self._folder)
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """For each RGB frame, float64 (n, 4): left, top, right, bottom of people, the surest first."""
         import torch
 
         model, processor = self._model
-        inputs = processor(images=list(frames), return_tensors="pt").to(self._device)
+        inputs = processor(images=list(frames), return_tensors="pt").to(self.device)
         with torch.inference_mode():
             output = model(**inputs)
         sizes = [frame.shape[:2] for frame in frames]
         found = processor.post_process_object_detection(output, threshold=LEAST_SCORE, target_sizes=sizes)
-        people = {number for number, name in model.config.id2label.items() if name.lower() == "person"}
+        people = [number for number, name in model.config.id2label.items() if name.lower() == "person"]
         boxes = []
         for each in found:
-            is_person = np.isin(each["labels"].cpu().numpy(), list(people))
+            is_person = np.isin(each["labels"].cpu().numpy(), people)
             boxes.append(surest(each["boxes"].cpu().numpy()[is_person], each["scores"].cpu().numpy()[is_person]))
         return boxes
 
@@ -171,18 +158,10 @@ class TransformersDetector:
     def _model(self) -> tuple[Any, Any]:
         from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
-        from mmcl_bench.encoders.hf import load_local, require_trained
+        from mmcl_bench.encoders.hf import load_local, load_trained
 
         processor = load_local(AutoImageProcessor, self._folder, self.name, "image processor")
-        model, report = load_local(
-            AutoModelForObjectDetection,
-            self._folder,
-            self.name,
-            "model",
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-        require_trained(report, self._folder, self.name)
+        model = load_trained(AutoModelForObjectDetection, self._folder, self.name)
         if not any(name.lower() == "person" for name in model.config.id2label.values()):
             raise UserError(f"{self.name}: {self._folder} does not detect people; choose a detector trained on COCO")
-        return model.float().eval().to(self._device), processor
+        return model.float().eval().to(self.device), processor

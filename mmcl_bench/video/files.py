@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 from typing import BinaryIO, Self
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.datasets.formats.archive import BadFile, FolderArchive, ZipArchive, base_name, open_archive
+from mmcl_bench.datasets.formats.archive import BadFile, FolderArchive, ZipArchive, base_name, open_archive, stamp
 
 SAMPLE_ID = "{sample_id}"
 SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv")
@@ -20,7 +17,6 @@ USUAL = tuple(f"{SAMPLE_ID}{mark}{suffix}" for mark in ("", "_rgb", "_color") fo
 """Patterns that are tried where none is given. NTU RGB+D has ``_rgb.avi``, UTD-MHAD ``_color.avi``."""
 MOST_ZIPPED = 4 << 30
 """Bytes of a zipped video, which is unpacked in memory."""
-_DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError, ValueError)
 
 
 class VideoFiles:
@@ -47,9 +43,7 @@ class VideoFiles:
             self._names += [f"{prefix}{name}" for name in zipped.names()]
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._opened.close()
 
     def of_samples(self, sample_ids: list[str], pattern: str | None) -> list[str | None]:
@@ -81,14 +75,13 @@ class VideoFiles:
         if zipped is not None:
             info = zipped.zip.getinfo(member)
             return f"{info.CRC} {info.file_size}"
-        status = (self.source / name).lstat()
-        return f"{status.st_size} {status.st_mtime_ns}"
+        return stamp(self.source / name)
 
     def open(self, name: str) -> BinaryIO:
         """One file. Raises :class:`BadFile` when it cannot be had or should not be trusted."""
         zipped, member = self._zipped(name)
         if zipped is not None:
-            return io.BytesIO(_unpacked(zipped, member))
+            return io.BytesIO(zipped.read(member, MOST_ZIPPED))
         path = self.source / name
         if path.is_symlink():
             raise BadFile("is a link; put the file itself there")
@@ -102,15 +95,3 @@ class VideoFiles:
             if name.startswith(prefix):
                 return zipped, name.removeprefix(prefix)
         return None, name
-
-
-def _unpacked(zipped: ZipArchive, member: str) -> bytes:
-    info = zipped.zip.getinfo(member)
-    if info.file_size > MOST_ZIPPED:
-        raise BadFile(
-            f"is {info.file_size / 2**30:.1f} GiB large; more than {MOST_ZIPPED >> 30} GiB is refused in a zip"
-        )
-    try:
-        return zipped.zip.read(info)
-    except _DAMAGED_ZIP as error:
-        raise BadFile(f"is damaged ({error})") from error

@@ -7,8 +7,10 @@ seventh are its place in the colour image, 1920 x 1080 pixels, from the top left
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -63,45 +65,27 @@ def _located(bodies: list[np.ndarray]) -> np.ndarray:
     return chosen
 
 
+@dataclass(frozen=True)
 class ProjectedSkeletons:
-    """The ``.skeleton`` files of a source, by sample id; open as long as the context lasts."""
+    """The ``.skeleton`` files of a source, by sample id."""
 
-    def __init__(self, source: Path) -> None:
-        self.source = source
-        self._archive: Archive | None = None
+    archive: Archive
+    names: Mapping[str, str]
 
-    def __enter__(self) -> Self:
-        self._opened = open_with_zips(self.source, "*.zip")
-        self._archive = self._opened.__enter__()
-        self._names = {
-            base_name(name).removesuffix(".skeleton"): name
-            for name in self._archive.names()
-            if name.endswith(".skeleton")
-        }
-        if not self._names:
-            self._opened.__exit__(None, None, None)
-            raise UserError(
-                f"{self.source}: holds no .skeleton file, which alone say where bodies are in the colour image; "
-                "give --detector instead"
-            )
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._opened.__exit__(kind, error, trace)
-
-    def identity(self) -> str:
-        """What changes when the files change."""
-        return self._open_archive.identity()
+    @classmethod
+    @contextmanager
+    def open(cls, source: Path) -> Iterator[Self]:
+        """Raises :class:`UserError` for a source without such files."""
+        with open_with_zips(source, "*.zip") as archive:
+            files = [name for name in archive.names() if name.endswith(".skeleton")]
+            if not files:
+                raise UserError(
+                    f"{source}: holds no .skeleton file, which alone say where bodies are in the colour image; "
+                    "give --detector instead"
+                )
+            yield cls(archive, {base_name(name).removesuffix(".skeleton"): name for name in files})
 
     def places(self, sample_id: str) -> Places | None:
         """Of a clip's bodies; None where there is no file of it. Raises :class:`BadFile` for a file that is no good."""
-        name = self._names.get(sample_id)
-        return None if name is None else colour_places(self._open_archive.read(name))
-
-    @property
-    def _open_archive(self) -> Archive:
-        if self._archive is None:
-            raise ValueError("projected skeletons are not open")
-        return self._archive
+        name = self.names.get(sample_id)
+        return None if name is None else colour_places(self.archive.read(name))

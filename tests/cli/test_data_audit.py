@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from mmcl_bench.cli.data import app
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.paths import DATA_ROOT_VARIABLE
-from mmcl_bench.datasets.parts import write_dataset
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import TRACKS, DatasetCard
+from prepared import write_dataset
 from toys import toy_clip
 
 

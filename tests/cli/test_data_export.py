@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from mmcl_bench.cli.data import app
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.datasets.parts import write_dataset
 from mmcl_bench.datasets.prepare import prepare
 from mmcl_bench.datasets.readers.ntu import Ntu60, missing_samples
 from mmcl_bench.datasets.readers.ntu_npz import Ntu60CrossSubject
@@ -21,6 +20,7 @@ from mmcl_bench.datasets.synth.scene import camera_of, make_clip, make_skeleton
 from mmcl_bench.datasets.writers.synthetic import clip_names, wanted_clips
 from mmcl_bench.skeleton.clips import BodyTrack
 from mmcl_bench.skeleton.joint_maps import joint_matrix
+from prepared import write_dataset
 from published import ntu60
 from toys import write_toy
 

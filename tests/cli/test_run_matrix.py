@@ -82,7 +82,10 @@ def test_tasks_without_their_data_fail_alone(typed: Type) -> None:
         ("run supervised/utkinect --method chance --seeds 2", "mmcl-bench data prepare utkinect"),
         ("run supervised/nw-ucla --method logistic --set C=-1", "setting C=-1: Input should be greater than 0"),
         ("run supervised/nw-ucla --method logistic --limit 1", "needs training clips of two classes; raise --limit"),
-        ("run zero-shot/nw-ucla --method devise --set penalties=[]", "setting penalties=[]: Tuple should have at least 1 item"),
+        (
+            "run zero-shot/nw-ucla --method devise --set penalties=[]",
+            "setting penalties=[]: Tuple should have at least 1 item",
+        ),
         ("run zero-shot/nw-ucla --method devise --limit 1", "too few clips to hold out for choosing; raise --limit"),
     ],
 )

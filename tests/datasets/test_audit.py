@@ -18,12 +18,12 @@ from mmcl_bench.datasets.audit import Audit, Severity, audit
 from mmcl_bench.datasets.audit.checks import CHECKS, Finding
 from mmcl_bench.datasets.audit.clip_facts import Anatomy, frame_codes, measure
 from mmcl_bench.datasets.audit.page import write_page
-from mmcl_bench.datasets.parts import write_dataset
 from mmcl_bench.datasets.prepare import prepare
 from mmcl_bench.datasets.store import TRACKS, Clip, DatasetCard, Side, SkeletonDataset
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from mmcl_bench.skeleton.drawing import standing_pose
 from mmcl_bench.skeleton.layouts import KINECT_V1
+from prepared import write_dataset
 
 FRAMES = 24
 HAND = KINECT_V1.index("left_hand")

@@ -169,7 +169,7 @@ BAD = {
     "too large for a float": (clip_file(positions() * 1e300), "has NaN or infinite"),
     "millimetres": (clip_file(positions() * 1000), "is no measurement in metres"),
     "joint count": (clip_file(positions(n_joints=25)), "has 25 joints; expected 20"),
-    "no JSON": (b"\0", "is not a clip"),
+    "no JSON": (b"\0", "is not as published"),
 }
 
 

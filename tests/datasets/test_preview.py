@@ -12,12 +12,12 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from mmcl_bench.datasets import preview as previewing
-from mmcl_bench.datasets.parts import write_dataset
 from mmcl_bench.datasets.preview import Preview, file_stem, preview, write_gif, write_strip
 from mmcl_bench.datasets.store import Clip, DatasetCard, SkeletonDataset
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from mmcl_bench.skeleton.drawing import BODY_COLOURS, standing_pose
 from mmcl_bench.skeleton.layouts import KINECT_V1
+from prepared import write_dataset
 
 CARD = DatasetCard(
     name="acted",

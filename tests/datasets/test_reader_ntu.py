@@ -109,7 +109,7 @@ def test_the_second_zip_alone_is_not_the_smaller_set(tmp_path: Path) -> None:
 
 def test_an_action_that_the_set_lacks_is_a_bad_file(tmp_path: Path) -> None:
     source = folder_of(tmp_path, {"S001C001P001R001A061": clip_file(1, 1, 12)})
-    with pytest.raises(BadFile, match=r"has action 061; NTU RGB\+D 60 has 1 to 60"):
+    with pytest.raises(BadFile, match=r"has action 61; NTU RGB\+D 60 has 1 to 60"):
         read(Ntu60(), source)
 
 

@@ -14,7 +14,8 @@ import published
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import BadFile
 from mmcl_bench.datasets.prepare import prepare
-from mmcl_bench.datasets.readers.pku_mmd import known_without_skeleton, read_frames
+from mmcl_bench.datasets.readers import listed_samples
+from mmcl_bench.datasets.readers.pku_mmd import read_frames
 from mmcl_bench.datasets.store import SkeletonDataset
 from published.pku_mmd import Interval, label_file, skeleton_file, split_file, video
 
@@ -187,9 +188,9 @@ def test_intervals_known_to_have_no_skeleton_are_left_out(source: Path) -> None:
 
 
 def test_the_lists_of_what_is_missing_name_intervals() -> None:
-    assert len(known_without_skeleton("pku-mmd")) == 4
-    assert len(known_without_skeleton("pku-mmd-2")) == 47
-    assert "A26N12-R_007" in known_without_skeleton("pku-mmd-2")
+    assert len(listed_samples("pku-mmd")) == 4
+    assert len(listed_samples("pku-mmd-2")) == 47
+    assert "A26N12-R_007" in listed_samples("pku-mmd-2")
 
 
 @pytest.mark.parametrize(

@@ -308,8 +308,8 @@ def test_a_file_that_cannot_be_trusted_is_named(tmp_path: Path, make: Callable[[
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "is not a clip"),
-        (b"[" * 100_000, "is not a clip"),
+        (b"", "is not as published"),
+        (b"[" * 100_000, "is not as published"),
         (b'{"label": 3}', "skeletons: Field required"),
         (b'{"label": 3, "skeletons": [[[1, 2]]]}', "skeletons.0.0.2: Field required"),
         (b'{"label": 3, "skeletons": [[[1, 2, 3]], [[1, 2, 3], [1, 2, 3]]]}', "differing joint counts"),

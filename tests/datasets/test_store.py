@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.datasets.parts import write_dataset
 from mmcl_bench.datasets.store import (
     CARD,
     INDEX,
@@ -26,6 +25,7 @@ from mmcl_bench.datasets.store import (
     remove_drafts,
 )
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
+from prepared import write_dataset
 
 JOINTS = 4
 DESCRIBE = DatasetCard(

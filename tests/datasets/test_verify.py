@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.audit.verify import prepared_folders, verify
-from mmcl_bench.datasets.parts import write_dataset
 from mmcl_bench.datasets.store import CARD, INDEX, INSTRUCT, RGB, TRACKS, Clip, DatasetCard, Side, SkeletonDataset
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
+from prepared import write_dataset
 
 DESCRIBE = DatasetCard(
     name="tiny",

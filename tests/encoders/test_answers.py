@@ -17,13 +17,13 @@ from PIL import Image
 import tiny_multimodal
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.additions import add_features
-from mmcl_bench.datasets.parts import write_dataset
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side, SkeletonDataset
 from mmcl_bench.encoders import answers as asking
 from mmcl_bench.encoders.answers import BLOCK, INSTRUCTIONS, AnsweredClip, ask, token_features
 from mmcl_bench.encoders.multimodal import MultimodalModel
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from mmcl_bench.skeleton.layouts import get_layout
+from prepared import write_dataset
 
 QUESTION = "Whether the people are interacting ?"
 

@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.datasets.parts import write_dataset
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side, SkeletonDataset
 from mmcl_bench.encoders import image_encoder, text_encoder
 from mmcl_bench.encoders.features import decode, instruct_features, rgb_features, sentences_by_clip
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
+from prepared import write_dataset
 
 BOTH = (Modality.SKELETON, Modality.RGB, Modality.INSTRUCT)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torchvision
+import torchvision.transforms.v2
 from PIL import Image
 from safetensors.torch import save_file
 

@@ -11,7 +11,6 @@ import pytest
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.classes import class_texts
-from mmcl_bench.datasets.parts import write_dataset
 from mmcl_bench.datasets.store import Clip, SkeletonDataset
 from mmcl_bench.protocols import PROTOCOLS, splits
 from mmcl_bench.protocols.base import Needs, Protocol
@@ -19,6 +18,7 @@ from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.protocols.problem import ClipView, Problem, mapped_to_layout
 from mmcl_bench.skeleton.clips import BodyTrack
 from mmcl_bench.skeleton.layouts import get_layout
+from prepared import write_dataset
 from toys import write_toy
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
@@ -13,9 +12,7 @@ from mmcl_bench.skeleton import augmentation
 from mmcl_bench.skeleton.augmentation import (
     Compose,
     CropResize,
-    FrameDropout,
     Jitter,
-    JointDropout,
     RandomFlip,
     RandomRotation,
     RandomScale,
@@ -36,8 +33,6 @@ PIECES: list[Transform] = [
     RandomRotation(0.3, yaw=1.0),
     RandomScale(0.8, 1.2),
     RandomFlip(0.5, KINECT_V1),
-    JointDropout(0.3),
-    FrameDropout(0.3),
 ]
 
 
@@ -118,27 +113,6 @@ def test_a_flip_has_its_probability() -> None:
     assert float((flipped[:, 0, 0, 0] < 0).float().mean()) == pytest.approx(0.25, abs=0.03)
 
 
-def test_a_hidden_joint_is_at_the_origin_for_the_whole_clip(tracks: Tensor) -> None:
-    many = tracks[2:3].expand(500, -1, -1, -1)
-    varied = JointDropout(0.3)(many, torch.arange(500), seeded())
-    hidden = (varied == 0).all(dim=1)
-    assert torch.equal(hidden.all(dim=1), hidden.any(dim=1))
-    assert float(hidden[:, 0].float().mean()) == pytest.approx(0.3, abs=0.02)
-    assert torch.equal(varied[~(varied == 0)], many[~(varied == 0)])
-
-
-def test_a_lost_frame_is_the_one_before_it() -> None:
-    ramp = torch.arange(16.0).view(1, 1, 16, 1).expand(300, 3, 16, 20)
-    held = FrameDropout(0.4)(ramp, torch.arange(300), seeded())[:, 0, :, 0]
-    assert (held[:, 0] == 0).all()
-    steps = held.diff(dim=1)
-    assert (steps >= 0).all()
-    # A frame is either its own or that of the one before it.
-    own = held == torch.arange(16.0)
-    assert torch.equal(own[:, 1:], steps != 0)
-    assert float((~own[:, 1:]).float().mean()) == pytest.approx(0.4, abs=0.03)
-
-
 @pytest.mark.parametrize(("start", "stop"), [(0.0, 1.0), (0.25, 0.8)])
 def test_crops_equal_interpolation_by_numpy(tracks: Tensor, start: float, stop: float) -> None:
     found = augmentation.crop_resize(tracks[:1], torch.tensor([start]), torch.tensor([stop]), 9)
@@ -157,30 +131,6 @@ def test_a_crop_keeps_at_least_its_shortest_share() -> None:
 def test_the_centre_crop_drops_as_much_on_either_side() -> None:
     ramp = torch.arange(11.0).view(1, 1, 11, 1)
     assert augmentation.centre_crop(ramp, 3, share=0.8).flatten().tolist() == pytest.approx([1, 5, 9], abs=1e-5)
-
-
-def test_the_middle_of_the_valid_frames_is_resized_as_ctr_gcn_does() -> None:
-    clip = torch.randn(3, 300, 25, 2, generator=seeded())
-    # By hand: 5% of 101 frames in two halves is int(2.525) = 2 on either side; then an image resize by pixel centres.
-    found = augmentation.valid_crop_resize(clip, 101, (0.95,), 64, seeded())
-    series = clip[1, 2:99, 7, 1]
-    expected = F.interpolate(series.view(1, 1, -1), size=64, mode="linear", align_corners=False)[0, 0]
-    torch.testing.assert_close(found[1, :, 7, 1], expected)
-    assert found.shape == (3, 64, 25, 2)
-
-
-@pytest.mark.parametrize(("n_valid", "shortest"), [(300, 150), (100, 64), (30, 30)])
-def test_a_random_crop_of_the_valid_frames_keeps_64_where_there_are_as_many(n_valid: int, shortest: int) -> None:
-    ramp = torch.arange(300.0).view(1, 300, 1, 1)
-    lengths = []
-    for seed in range(150):
-        crop = augmentation.valid_crop_resize(ramp, n_valid, (0.5, 1.0), 64, seeded(seed)).flatten()
-        assert float(crop.min()) >= 0
-        assert float(crop.max()) <= n_valid - 1
-        # Inner pixel centres of a resized ramp are one length / 64 apart.
-        lengths.append(round(float(crop[33] - crop[32]) * 64))
-    assert shortest <= min(lengths) <= shortest + max(2, n_valid // 20)
-    assert max(lengths) <= n_valid
 
 
 def test_rotation_matrices_equal_scipys() -> None:

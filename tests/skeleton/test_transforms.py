@@ -13,7 +13,7 @@ from torch import Tensor
 from mmcl_bench.protocols.problem import ClipView
 from mmcl_bench.skeleton import transforms
 from mmcl_bench.skeleton.clips import BodyTrack
-from mmcl_bench.skeleton.layouts import KINECT_V1, KINECT_V2, Layout, get_layout
+from mmcl_bench.skeleton.layouts import KINECT_V1, Layout, get_layout
 from mmcl_bench.skeleton.transforms import Bodies, PreparedTracks, normalise_clip, prepare_clips
 
 
@@ -92,32 +92,15 @@ def test_a_body_collapsed_to_a_point_stays_finite() -> None:
 @pytest.mark.parametrize("n_frames", [5, 12, 31])
 def test_resampling_keeps_the_ends_and_equals_linear_interpolation(n_frames: int) -> None:
     positions = walker().positions
-    found = transforms.resample(positions, n_frames)
-    np.testing.assert_array_equal(found[[0, -1]], positions[[0, -1]])
     at = np.linspace(0, len(positions) - 1, n_frames)
+    found = transforms.sample_at(positions, at)
+    np.testing.assert_array_equal(found[[0, -1]], positions[[0, -1]])
     np.testing.assert_allclose(found[:, 7, 2], np.interp(at, np.arange(len(positions)), positions[:, 7, 2]), rtol=1e-5)
 
 
 def test_a_single_frame_resamples_to_itself() -> None:
     positions = walker(n_frames=1).positions
-    np.testing.assert_array_equal(transforms.resample(positions, 3), np.repeat(positions, 3, axis=0))
-
-
-def test_clip_tensors_are_zero_where_a_body_is_absent() -> None:
-    bodies = (walker(n_frames=11), walker(start=5, n_frames=3, seed=1))
-    tensor = transforms.clip_tensor(bodies, KINECT_V1, n_frames=11, n_bodies=3, normalise=False)
-    assert tensor.shape == (3, 11, 20, 3)
-    assert tensor.dtype == np.float32
-    present = np.abs(tensor).sum((0, 2)) > 0
-    assert present[:, 0].all()
-    assert np.flatnonzero(present[:, 1]).tolist() == [5, 6, 7]
-    assert not present[:, 2].any()
-    hip = bodies[0].positions[0, KINECT_V1.index("hip_center")]
-    np.testing.assert_allclose(tensor[:, 5, :, 1].T, bodies[1].positions[0] - hip, atol=1e-6)
-
-
-def test_a_clip_without_bodies_is_all_zeros() -> None:
-    assert not transforms.clip_tensor((), KINECT_V2).any()
+    np.testing.assert_array_equal(transforms.sample_at(positions, np.zeros(3)), np.repeat(positions, 3, axis=0))
 
 
 def test_preparing_keeps_the_bodies_of_a_clip_on_one_clock() -> None:
@@ -236,27 +219,6 @@ def test_a_body_whose_torso_was_never_seen_keeps_its_size() -> None:
     assert transforms.scale_by_torso(bodies, layout) is bodies
 
 
-def test_bones_to_unseen_key_points_do_not_count_for_size() -> None:
-    layout = get_layout("coco-17")
-    (found,) = transforms.scale_by_bones(image_body("left_wrist", "nose", at=0.9), layout)
-    hidden = {layout.index("left_wrist"), layout.index("nose")}
-    bones = [pair for pair in layout.bone_pairs if not hidden & set(pair)]
-    lengths = [np.mean([np.linalg.norm(frame[a] - frame[b]) for a, b in bones]) for frame in found.positions]
-    assert np.median(lengths) == pytest.approx(1, rel=1e-5)
-
-
 def test_whole_tracks_are_passed_on_as_they_are() -> None:
     bodies = (walker(), walker(seed=1))
     assert transforms.fill_missing(bodies, KINECT_V1) is bodies
-
-
-def test_scaling_by_bones_removes_size_alone() -> None:
-    bodies = (walker(), walker(seed=1))
-    once = transforms.scale_by_bones(bodies, KINECT_V1)
-    twice = transforms.scale_by_bones(moved(bodies, yaw=1.0, scale=1.7), KINECT_V1)
-    lengths = [
-        np.mean([np.linalg.norm(frame[a] - frame[b]) for a, b in KINECT_V1.bone_pairs]) for frame in once[0].positions
-    ]
-    assert np.median(lengths) == pytest.approx(1, rel=1e-5)
-    for one, other in zip(moved(once, yaw=1.0), twice, strict=True):
-        np.testing.assert_allclose(one.positions, other.positions, atol=1e-4)

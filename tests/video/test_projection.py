@@ -62,9 +62,9 @@ def test_text_of_another_form_is_refused(content: bytes) -> None:
 def test_files_are_found_in_a_zip_by_sample_id(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "skeletons.zip", "w") as zipped:
         zipped.writestr("nturgb+d_skeletons/S001C001P001R001A001.skeleton", skeleton_text(4, [body(0, 4)]))
-    with ProjectedSkeletons(tmp_path / "skeletons.zip") as skeletons:
+    with ProjectedSkeletons.open(tmp_path / "skeletons.zip") as skeletons:
         assert len(skeletons.places("S001C001P001R001A001") or []) == 4
         assert skeletons.places("S001C001P001R001A002") is None
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"holds no \.skeleton file"), ProjectedSkeletons(tmp_path / "empty"):
+    with pytest.raises(UserError, match=r"holds no \.skeleton file"), ProjectedSkeletons.open(tmp_path / "empty"):
         pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from mmcl_bench.datasets.audit.checks import CHECKS, Finding, Severity
 from mmcl_bench.datasets.audit.clip_facts import Anatomy, ClipFacts, frame_codes, measure
-from mmcl_bench.datasets.audit.of_index import index_findings, parting
+from mmcl_bench.datasets.audit.of_index import index_findings
 from mmcl_bench.datasets.audit.of_motion import motion_findings, shared_poses
 from mmcl_bench.datasets.audit.sequential import read_through
 from mmcl_bench.datasets.store import DatasetCard, SkeletonDataset
@@ -73,10 +73,8 @@ class Audit:
             "findings": [_finding_as_json(finding) for finding in self.findings],
             "classes": [
                 {
-                    "label": count.label,
-                    "name": count.name,
-                    "clips": count.clips,
-                    "sides": {side: {"train": train, "test": test} for side, (train, test) in count.sides.items()},
+                    **asdict(count),
+                    "sides": {side: dict(zip(("train", "test"), n, strict=True)) for side, n in count.sides.items()},
                 }
                 for count in self.classes
             ],
@@ -99,7 +97,7 @@ def audit(dataset: SkeletonDataset, advance: Advance) -> Audit:
             advance(done, total)
     measured = pd.DataFrame(facts, columns=list(ClipFacts._fields))
     clips = pd.concat([index[["sample_id", "label", "n_frames", "content"]], measured], axis=1)
-    partings = {name: parting(side, index) for name, side in card.sides.items()}
+    partings = {name: side.masks(index) for name, side in card.sides.items()}
     findings = chain(
         index_findings(dataset),
         motion_findings(clips, card, layout),
@@ -126,7 +124,7 @@ def _classes(dataset: SkeletonDataset) -> tuple[ClassCount, ...]:
 
     of_sides = {}
     for name, side in card.sides.items():
-        train, test = parting(side, index)
+        train, test = side.masks(index)
         of_sides[name] = list(zip(counts(index[train]), counts(index[test]), strict=True))
     return tuple(
         ClassCount(label, card.classes[label], count, {side: both[label] for side, both in of_sides.items()})
@@ -137,13 +135,7 @@ def _classes(dataset: SkeletonDataset) -> tuple[ClassCount, ...]:
 def _finding_as_json(finding: Finding) -> dict[str, Any]:
     return {
         "kind": finding.kind,
-        "severity": str(finding.check.severity),
-        "title": finding.check.title,
-        "side": finding.side,
-        "count": finding.count,
-        "of": finding.of,
-        "what": finding.what,
-        "meaning": finding.check.meaning,
-        "advice": finding.check.advice,
-        "examples": [{"name": example.name, "detail": example.detail} for example in finding.examples],
+        **asdict(finding.check),
+        **{name: getattr(finding, name) for name in ("side", "count", "of", "what")},
+        "examples": [asdict(example) for example in finding.examples],
     }

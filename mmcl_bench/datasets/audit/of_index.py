@@ -29,12 +29,6 @@ def index_findings(dataset: SkeletonDataset) -> Iterator[Finding]:
     yield from _lengths(index)
 
 
-def parting(side: Side, index: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) bool: the training clips and the test clips of a side."""
-    numbers = index[side.column].to_numpy()
-    return np.isin(numbers, side.train), np.isin(numbers, side.test)
-
-
 def _of_card(card: DatasetCard) -> Iterator[Finding]:
     n_read = card.n_clips + len(card.skipped)
     left_out = [Example(file, reason) for file, reason in card.skipped.items()]
@@ -59,7 +53,7 @@ def _duplicate_labels(card: DatasetCard, index: pd.DataFrame) -> Iterator[Findin
 
 def _of_side(dataset: SkeletonDataset, name: str, side: Side) -> Iterator[Finding]:
     card, index = dataset.card, dataset.index
-    train, test = parting(side, index)
+    train, test = side.masks(index)
     across: dict[str, list[str]] = {}
     for twin, sample_id in duplicates(dataset, name):
         across.setdefault(sample_id, []).append(twin)

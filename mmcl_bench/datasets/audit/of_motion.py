@@ -9,22 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mmcl_bench.datasets.audit.checks import (
-    BONE_CHANGE,
-    FAR,
-    FARTHEST_STEP,
-    FASTEST,
-    LONGEST_BONE,
-    MOSTLY,
-    SHARED,
-    SHORT,
-    SLOWEST_RATE,
-    STILL,
-    UPSIDE_DOWN,
-    Example,
-    Finding,
-    found,
-)
+from mmcl_bench.datasets.audit import checks
+from mmcl_bench.datasets.audit.checks import Example, Finding, found
 from mmcl_bench.datasets.store import DatasetCard
 from mmcl_bench.skeleton.layouts import Layout
 
@@ -66,7 +52,7 @@ def shared_poses(
     first, second, common = _common_poses(codes)
     shorter = np.minimum(lengths[first], lengths[second])
     content, names, labels = (clips[column].to_numpy() for column in ("content", "sample_id", "label"))
-    kept = (common >= SHARED * shorter) & (shorter >= SHORT) & (content[first] != content[second])
+    kept = (common >= checks.SHARED * shorter) & (shorter >= checks.SHORT) & (content[first] != content[second])
     order = np.flatnonzero(kept)[np.argsort(-common[kept] / shorter[kept], kind="stable")]
     examples = []
     for pair in order:
@@ -96,7 +82,7 @@ def _common_poses(codes: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, 
 
 def _of_tracking(clips: pd.DataFrame, layout: Layout) -> list[_Symptom]:
     n_frames, empty, repeated = clips["n_frames"], clips["empty_frames"], clips["repeated_frames"]
-    mostly_empty, stuck = empty > MOSTLY * n_frames, repeated > MOSTLY * n_frames
+    mostly_empty, stuck = empty > checks.MOSTLY * n_frames, repeated > checks.MOSTLY * n_frames
 
     def emptiness(clip: Any) -> str:
         return f"{clip.empty_frames} of {clip.n_frames} frames ({clip.empty_frames / clip.n_frames:.0%})"
@@ -116,7 +102,9 @@ def _of_tracking(clips: pd.DataFrame, layout: Layout) -> list[_Symptom]:
         _Symptom("empty-frames", empty > 0, "empty_frames", emptiness),
         _Symptom("stuck", stuck, "repeated_frames", repetition),
         _Symptom("repeated-frames", (repeated > 0) & ~stuck, "repeated_frames", repetition),
-        _Symptom("frozen-joints", (clips["frozen_joints"] > 0) & (n_frames >= STILL), "frozen_joints", joint("frozen")),
+        _Symptom(
+            "frozen-joints", (clips["frozen_joints"] > 0) & (n_frames >= checks.STILL), "frozen_joints", joint("frozen")
+        ),
         _Symptom("unseen-joints", clips["unseen_joints"] > 0, "unseen_joints", joint("unseen")),
         _Symptom("twins", clips["twins"], "n_frames", lambda clip: ""),
     ]
@@ -124,7 +112,7 @@ def _of_tracking(clips: pd.DataFrame, layout: Layout) -> list[_Symptom]:
 
 def _of_jumps(clips: pd.DataFrame, card: DatasetCard, layout: Layout) -> list[_Symptom]:
     in_metres = card.unit == "metres"
-    limit = FASTEST / (card.frame_rate or SLOWEST_RATE) if in_metres else FARTHEST_STEP
+    limit = checks.FASTEST / (card.frame_rate or checks.SLOWEST_RATE) if in_metres else checks.FARTHEST_STEP
 
     def jump(clip: Any) -> str:
         far = f"{clip.step:.2f} m" if in_metres else f"{clip.step:.2f} of the height"
@@ -142,15 +130,15 @@ def _of_build(clips: pd.DataFrame, layout: Layout) -> list[_Symptom]:
     return [
         _Symptom(
             "long-bones",
-            clips["longest_bone"] > LONGEST_BONE,
+            clips["longest_bone"] > checks.LONGEST_BONE,
             "longest_bone",
             lambda clip: f"{clip.longest_bone:.2f} m",
         ),
-        _Symptom("bone-changes", clips["bone_change"] > BONE_CHANGE, "bone_change", bone),
-        _Symptom("far", clips["distance"] > FAR, "distance", lambda clip: f"{clip.distance:.1f} m"),
+        _Symptom("bone-changes", clips["bone_change"] > checks.BONE_CHANGE, "bone_change", bone),
+        _Symptom("far", clips["distance"] > checks.FAR, "distance", lambda clip: f"{clip.distance:.1f} m"),
         _Symptom(
             "upside-down",
-            clips["uprightness"] < UPSIDE_DOWN,
+            clips["uprightness"] < checks.UPSIDE_DOWN,
             "uprightness",
             lambda clip: f"head {-clip.uprightness:.2f} m below the legs",
             falling=False,

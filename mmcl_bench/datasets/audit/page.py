@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.pages import templates_in
 from mmcl_bench.datasets.audit import Audit
 
 _SHOWN = 200
@@ -16,19 +15,15 @@ _SHOWN = 200
 
 def write_page(audit: Audit, path: Path) -> None:
     """Writes the page; the same audit gives the same bytes. Raises :class:`UserError` where it cannot be written."""
-    environment = Environment(
-        loader=PackageLoader("mmcl_bench.datasets.audit", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    html = environment.get_template("page.html.j2").render(
-        audit=audit,
-        card=audit.card,
-        most=max((clips for count in audit.classes for both in count.sides.values() for clips in both), default=0),
-        shown=_SHOWN,
+    html = (
+        templates_in("mmcl_bench.datasets.audit")
+        .get_template("page.html.j2")
+        .render(
+            audit=audit,
+            card=audit.card,
+            most=max((clips for count in audit.classes for both in count.sides.values() for clips in both), default=0),
+            shown=_SHOWN,
+        )
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from tokenize import TokenError
 from typing import IO
 
 import numpy as np
 
-from mmcl_bench.core.errors import UserError
-from mmcl_bench.datasets.store import INDEX, TRACKS, SkeletonDataset
+from mmcl_bench.datasets.store import INDEX, TRACKS, SkeletonDataset, damaged
 from mmcl_bench.skeleton.clips import BodyTrack
 
 
@@ -37,7 +35,7 @@ def read_through(dataset: SkeletonDataset) -> Iterator[StoredClip]:
     path = dataset.folder / TRACKS
     columns = ["sample_id", "n_frames", "offset", "track_start", "track_length", "content"]
     if missing := [column for column in columns if column not in dataset.index]:
-        raise _damaged(dataset.folder / INDEX, f"has no column {missing[0]}", dataset)
+        raise damaged(dataset.folder / INDEX, f"has no column {missing[0]}", dataset.card.name)
     try:
         with path.open("rb") as file:
             n_rows, joints = _header(file, dataset)
@@ -46,7 +44,7 @@ def read_through(dataset: SkeletonDataset) -> Iterator[StoredClip]:
                 dataset.index[columns].itertuples(index=False)
             ):
                 if not _fits(n_frames, starts, lengths) or offset != at or at + sum(lengths) > n_rows:
-                    raise _damaged(dataset.folder / INDEX, f"{sample_id} does not fit {TRACKS}", dataset)
+                    raise damaged(dataset.folder / INDEX, f"{sample_id} does not fit {TRACKS}", dataset.card.name)
                 at += int(sum(lengths))
                 bodies = tuple(
                     BodyTrack(int(start), _read(file, int(length), joints, dataset))
@@ -54,9 +52,9 @@ def read_through(dataset: SkeletonDataset) -> Iterator[StoredClip]:
                 )
                 yield StoredClip(row, sample_id, int(n_frames), bodies, content)
             if at != n_rows:
-                raise _damaged(path, f"holds {n_rows} frames of bodies, and {INDEX} tells of {at}", dataset)
+                raise damaged(path, f"holds {n_rows} frames of bodies, and {INDEX} tells of {at}", dataset.card.name)
     except OSError as error:
-        raise _damaged(path, f"cannot be read ({error.strerror or error})", dataset) from error
+        raise damaged(path, f"cannot be read ({error.strerror or error})", dataset.card.name) from error
 
 
 def _header(file: IO[bytes], dataset: SkeletonDataset) -> tuple[int, int]:
@@ -65,9 +63,9 @@ def _header(file: IO[bytes], dataset: SkeletonDataset) -> tuple[int, int]:
         np.lib.format.read_magic(file)
         shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
     except (ValueError, TokenError) as error:
-        raise _damaged(dataset.folder / TRACKS, "is no array", dataset) from error
+        raise damaged(dataset.folder / TRACKS, "is no array", dataset.card.name) from error
     if fortran_order or dtype != np.dtype("<f4") or len(shape) != 3 or shape[2] != 3:
-        raise _damaged(dataset.folder / TRACKS, f"is an array of {dtype} {shape}", dataset)
+        raise damaged(dataset.folder / TRACKS, f"is an array of {dtype} {shape}", dataset.card.name)
     return shape[0], shape[1]
 
 
@@ -83,9 +81,5 @@ def _read(file: IO[bytes], length: int, joints: int, dataset: SkeletonDataset) -
     wanted = length * joints * 3 * 4
     content = file.read(wanted)
     if len(content) != wanted:
-        raise _damaged(dataset.folder / TRACKS, "is cut short", dataset)
+        raise damaged(dataset.folder / TRACKS, "is cut short", dataset.card.name)
     return np.frombuffer(content, "<f4").reshape(length, joints, 3)
-
-
-def _damaged(path: Path, what: str, dataset: SkeletonDataset) -> UserError:
-    return UserError(f"{path}: {what}; run mmcl-bench data prepare {dataset.card.name} again")

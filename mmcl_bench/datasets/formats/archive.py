@@ -16,8 +16,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TypeVar
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import first_line
 
 MAX_MEMBER_BYTES = 64 << 20
 """Published skeleton files are below 10 MB; more than this is a mistake or a decompression bomb."""
@@ -37,6 +39,9 @@ _DAMAGED_ZIP = (
     MemoryError,
 )
 """What :mod:`zipfile` raises on bytes that no honest writer made."""
+
+
+_Kind = TypeVar("_Kind", bound="Archive")
 
 
 class BadFile(Exception):
@@ -59,7 +64,7 @@ class Archive(ABC):
 
     def identity(self) -> str:
         """What changes when the files change, found without reading them."""
-        return _stamp(self.source)
+        return stamp(self.source)
 
 
 class NoFiles(Archive):
@@ -101,13 +106,13 @@ class FolderArchive(Archive):
         try:
             status = path.lstat()
             _require_plain_file(status.st_mode)
-            _require_sane_size(status.st_size)
+            _require_sane_size(status.st_size, MAX_MEMBER_BYTES)
             return path.read_bytes()
         except OSError as error:
             raise BadFile(f"cannot be read ({error.strerror})") from error
 
     def identity(self) -> str:
-        return _digest((name, _stamp(self.folder / name)) for name in self.names())
+        return _digest((name, stamp(self.folder / name)) for name in self.names())
 
 
 class ZipArchive(Archive):
@@ -147,15 +152,15 @@ class ZipArchive(Archive):
             raise BadFile("is packed by another method than deflate")
         return member
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int = MAX_MEMBER_BYTES) -> bytes:
         member = self.member(name)
-        _require_sane_size(member.file_size)
+        _require_sane_size(member.file_size, most)
         try:
             # Reading a number of bytes, not all, is what bounds the memory that a zip bomb can take.
             with self.zip.open(member) as stream:
                 content = stream.read(member.file_size + 1)
         except _DAMAGED_ZIP as error:
-            raise BadFile(f"is damaged ({_reason(error)})") from error
+            raise BadFile(f"is damaged ({first_line(error)})") from error
         if len(content) != member.file_size:
             raise BadFile("is damaged (its size is another than the zip says)")
         return content
@@ -181,6 +186,13 @@ class FolderOfZips(Archive):
         return _digest(
             [("", self._loose.identity()), *((name, archive.identity()) for name, archive in self._zips.items())]
         )
+
+
+def opened_as(kind: type[_Kind], archive: Archive) -> _Kind:
+    """The archive, which the reader that is given it has opened itself."""
+    if not isinstance(archive, kind):
+        raise TypeError(f"{archive.source} was not opened by the reader of its set")
+    return archive
 
 
 @contextmanager
@@ -210,12 +222,12 @@ def open_archive(source: Path) -> Iterator[Archive]:
         try:
             zipped = zipfile.ZipFile(file)
         except _DAMAGED_ZIP as error:
-            raise UserError(f"{source}: not a zip, or cut short ({_reason(error)}); download it again") from error
+            raise UserError(f"{source}: not a zip, or cut short ({first_line(error)}); download it again") from error
         with zipped:
             yield ZipArchive(zipped, source)
 
 
-def _stamp(path: Path) -> str:
+def stamp(path: Path) -> str:
     """Size and time of change of a file; empty where there is none."""
     try:
         status = path.lstat()
@@ -250,11 +262,6 @@ def _require_plain_file(mode: int) -> None:
         raise BadFile("is not a plain file")
 
 
-def _require_sane_size(size: int) -> None:
-    if size > MAX_MEMBER_BYTES:
-        raise BadFile(f"is {size / 2**20:,.0f} MiB large; more than {MAX_MEMBER_BYTES >> 20} MiB is refused")
-
-
-def _reason(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__
+def _require_sane_size(size: int, most: int) -> None:
+    if size > most:
+        raise BadFile(f"is {size / 2**20:,.0f} MiB large; more than {most >> 20:,} MiB is refused")

@@ -34,6 +34,14 @@ def read_array(content: bytes, name: str) -> np.ndarray:
     raise BadFile(f"holds no {name!r} array")
 
 
+def read_joints(content: bytes, name: str, n_joints: int) -> np.ndarray:
+    """float64 (T, n_joints, 3) from the array (n_joints, 3, T) called ``name``. Raises :class:`BadFile`."""
+    array = read_array(content, name)
+    if array.ndim != 3 or array.shape[:2] != (n_joints, 3):
+        raise BadFile(f"has an array {name!r} of shape {array.shape}; expected ({n_joints}, 3, frames)")
+    return array.transpose(2, 0, 1)
+
+
 def _elements(content: bytes) -> Iterator[tuple[int, bytes]]:
     """(data type, bytes) of each element, one after the other."""
     at = 0

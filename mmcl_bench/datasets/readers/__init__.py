@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -14,9 +16,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.paths import packaged
 from mmcl_bench.core.registry import Registry, declared_in
 from mmcl_bench.datasets.classes import class_texts
-from mmcl_bench.datasets.formats.archive import Archive, NoFiles, base_name, open_archive
+from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles, base_name, open_archive
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 
@@ -25,6 +28,10 @@ OnBad = Callable[[str, str], None]
 
 MAX_METRES = 100.0
 """No depth camera or capture volume reaches this far; a larger coordinate is damage or another unit."""
+
+
+class BadClip(Exception):
+    """One clip of a unit cannot be used; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,7 @@ class Reader(ABC):
             layout=self.layout,
             unit=self.unit,
             class_table=self.class_table,
-            classes=class_texts(self.class_table).names,
+            classes=self.class_names,
             sides=dict(self.sides),
             default_side=self.default_side,
             frame_rate=self.frame_rate,
@@ -114,6 +121,25 @@ class Reader(ABC):
     def layout_of(self, archive: Archive) -> str:
         """Name of the joint layout of its clips."""
         return self.layout
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """In label order."""
+        return class_texts(self.class_table).names
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.class_names)
+
+    def lacking(self, archive: Archive, what: str) -> UserError:
+        """The error for a source that is not this data set."""
+        return UserError(f"{archive.source}: not {self.title}: holds {what}; see {self.homepage}")
+
+    def label_of(self, action: int) -> int:
+        """The label of an action that is numbered from 1. Raises :class:`.archive.BadFile`."""
+        if not 1 <= action <= self.n_classes:
+            raise BadFile(f"has action {action}; {self.title} has 1 to {self.n_classes}")
+        return action - 1
 
     @abstractmethod
     def units(self, archive: Archive) -> list[Unit]:
@@ -153,14 +179,55 @@ class FilePerClipReader(Reader):
             if (match := self.file_name.fullmatch(base_name(file)))
         )
         if not wanted:
-            raise UserError(f"{archive.source}: not {self.title}: holds none of its {self.files}; see {self.homepage}")
+            raise self.lacking(archive, f"none of its {self.files}")
         return [Unit(file) for _, file in wanted]
 
+    def named(self, unit: Unit) -> re.Match[str]:
+        """The match of :attr:`file_name` for the file of a unit."""
+        return matched(self.file_name, base_name(unit.file))
+
     def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
-        match = self.file_name.fullmatch(base_name(unit.file))
-        if match is None:
-            raise ValueError(f"{unit.file} is no unit of {self.name}")
-        yield replace(self.clip(match, archive.read(unit.file)), file=unit.file)
+        yield replace(self.clip(self.named(unit), archive.read(unit.file)), file=unit.file)
+
+
+def matched(pattern: re.Pattern[str], text: str) -> re.Match[str]:
+    """The match of a text that matches, as a reader's own units do."""
+    match = pattern.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no {pattern.pattern}")
+    return match
+
+
+def text_of(archive: Archive, file: str) -> str:
+    """An ASCII file without which a source cannot be read. Raises :class:`UserError` when it is none."""
+    try:
+        return archive.read(file).decode("ascii")
+    except BadFile as error:
+        raise UserError(f"{archive.source}: {file} {error}; download it again") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{archive.source}: {file} is no plain text; download it again") from error
+
+
+def odd_subjects_train(n_subjects: int, source: str) -> Side:
+    """Subjects 1, 3, 5, ... train and 2, 4, 6, ... test."""
+    odd, even = (tuple(range(first, n_subjects + 1, 2)) for first in (1, 2))
+    return Side(column="subject", train=odd, test=even, source=source)
+
+
+def camera_1_tests(source: str) -> Side:
+    """Cameras 2 and 3 train and camera 1 tests, as in NTU RGB+D's cross-view evaluation."""
+    return Side(column="camera", train=(2, 3), test=(1,), source=source)
+
+
+def folds_of_the_files(source: str) -> Side:
+    """The published files say which clips train, fold 1, and which test, fold 2."""
+    return Side(column="fold", train=(1,), test=(2,), source=source)
+
+
+def listed_samples(name: str) -> frozenset[str]:
+    """Sample ids that are known to be missing or unusable, from ``protocols/samples``."""
+    path = packaged("protocols") / "samples" / f"{name}.toml"
+    return frozenset(tomllib.loads(path.read_text(encoding="utf-8"))["missing"])
 
 
 def single_body(positions: np.ndarray) -> tuple[BodyTrack, ...]:

@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import (
@@ -23,10 +23,11 @@ from pydantic import (
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
+from mmcl_bench.core.text import first_line
 from mmcl_bench.datasets.classes import ClassText
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.npy import read_array
-from mmcl_bench.datasets.readers import OnBad, Reader, Unit
+from mmcl_bench.datasets.readers import OnBad, Reader, Unit, folds_of_the_files
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 from mmcl_bench.skeleton.dense import tracks_of
 from mmcl_bench.skeleton.layouts import Layout, get_layout
@@ -131,6 +132,7 @@ class Custom(Reader):
     default_side = ""
     homepage = "docs/datasets/custom.md"
     citation = "as the owner says"
+    class_names = ()
 
     def card(self, archive: Archive) -> DatasetCard:
         own = _facts(archive)
@@ -142,26 +144,21 @@ class Custom(Reader):
             raise UserError(f"{archive.source}: {FACTS}: default_side: {unknown('side', default, sorted(sides))}")
         names = [text.name for text in classes]
         splits = {name: _unseen(archive, name, split, names) for name, split in own.split.items()}
-        return DatasetCard(
-            name=self.name,
-            reader=self.name,
-            reader_version=self.version,
-            title=own.title,
-            synthetic=own.synthetic,
-            layout=own.layout,
-            unit="image" if own.unit == "image" else "metres",
-            class_table=self.class_table,
-            classes=tuple(names),
-            class_texts=classes,
-            splits=splits,
-            sides=sides,
-            default_side=default,
-            frame_rate=own.frame_rate,
-            modalities=self.modalities,
-            homepage=own.homepage,
-            citation=own.citation or own.title,
-            fingerprint="",
-            n_clips=0,
+        return (
+            super()
+            .card(archive)
+            .model_copy(
+                update={
+                    **own.model_dump(include={"title", "synthetic", "layout", "frame_rate", "homepage"}),
+                    "unit": "image" if own.unit == "image" else "metres",
+                    "classes": tuple(names),
+                    "class_texts": classes,
+                    "splits": splits,
+                    "sides": sides,
+                    "default_side": default,
+                    "citation": own.citation or own.title,
+                }
+            )
         )
 
     def layout_of(self, archive: Archive) -> str:
@@ -268,7 +265,7 @@ def _facts(archive: Archive) -> OwnFacts:
         content = tomllib.loads(text)
     # A number of thousands of digits is a ValueError, and no TOMLDecodeError.
     except ValueError as error:
-        raise UserError(f"{where}: no TOML ({_first_line(error)})") from error
+        raise UserError(f"{where}: no TOML ({first_line(error)})") from error
     except RecursionError as error:
         raise UserError(f"{where}: is nested too deep") from error
     try:
@@ -276,7 +273,8 @@ def _facts(archive: Archive) -> OwnFacts:
     except ValidationError as error:
         first = error.errors()[0]
         entry = ".".join(str(part) for part in first["loc"]) or "file"
-        raise UserError(f"{where}: {entry}: {_first_line(first['msg']).removeprefix('Value error, ')}") from error
+        message = first["msg"].partition("\n")[0].removeprefix("Value error, ")
+        raise UserError(f"{where}: {entry}: {message}") from error
     try:
         get_layout(own.layout)
     except UserError as error:
@@ -395,7 +393,7 @@ def _sides(archive: Archive, own: OwnFacts, rows: Rows) -> dict[str, Side]:
                 f"{archive.source}: the column fold of {MANIFEST} makes the side {OFFICIAL}; "
                 f"call the one in {FACTS} something else"
             )
-        sides[OFFICIAL] = Side(column="fold", train=(1,), test=(2,), source="the owner's manifest.csv")
+        sides[OFFICIAL] = folds_of_the_files("the owner's manifest.csv")
     if not sides:
         raise UserError(
             f"{archive.source}: says nothing of who trains and who tests; add [side.x-sub] to {FACTS} or a column fold "
@@ -467,7 +465,3 @@ def _is_number(cell: str) -> bool:
 
 def _units_a_metre(unit: str | float) -> float:
     return _PER_METRE[unit] if isinstance(unit, str) else 1 / unit
-
-
-def _first_line(error: Any) -> str:
-    return str(error).partition("\n")[0]

@@ -6,13 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-import numpy as np
 from pydantic import Field
 
-from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.asf_amc import Skeleton, joint_positions, read_amc, read_asf
-from mmcl_bench.datasets.readers import OnBad, Reader, Settings, Unit, single_body
+from mmcl_bench.datasets.readers import OnBad, Reader, Settings, Unit, matched, odd_subjects_train, single_body
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 
 RECORDED_RATE = 120.0
@@ -57,12 +55,7 @@ class Hdm05(Reader):
     class_table = "hdm05"
     frame_rate = RECORDED_RATE / 4
     sides: ClassVar[Mapping[str, Side]] = {
-        "x-sub": Side(
-            column="subject",
-            train=(1, 3, 5),
-            test=(2, 4),
-            source="odd subjects (bd, dg, tr) train, even subjects (bk, mm) test, as in UTD-MHAD",
-        ),
+        "x-sub": odd_subjects_train(5, "odd subjects (bd, dg, tr) train, even subjects (bk, mm) test, as in UTD-MHAD"),
         "folders": Side(
             column="subject",
             train=(1, 2, 3),
@@ -93,9 +86,7 @@ class Hdm05(Reader):
             if (match := self.file_name.fullmatch(base_name(name)))
         )
         if not wanted:
-            raise UserError(
-                f"{archive.source}: not {self.title}: holds none of its HDM_xx_motion_NNN_120.amc; see {self.homepage}"
-            )
+            raise self.lacking(archive, "none of its HDM_xx_motion_NNN_120.amc")
         skeletons = {base_name(name): name for name in reversed(names) if name.endswith(".asf")}
         beside = set(names)
         units = []
@@ -105,16 +96,15 @@ class Hdm05(Reader):
         return units
 
     def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
-        match = self.file_name.fullmatch(base_name(unit.file))
-        if match is None:
-            raise ValueError(f"{unit.file} is no unit of {self.name}")
+        match = matched(self.file_name, base_name(unit.file))
         (skeleton_file,) = unit.detail
         if skeleton_file is None:
             raise BadFile(f"comes without its skeleton {_skeleton_name(match)}")
         skeleton = _skeleton(archive, skeleton_file)
         motion = read_amc(archive.read(unit.file), skeleton)
         ends = joint_positions(skeleton, motion, self.settings.every)
-        positions = ends[:, _order(skeleton)]
+        names = list(skeleton.bones)
+        positions = ends[:, [names.index(bone) for bone in BONES]]
         yield Clip(
             sample_id=match["sample_id"],
             label=MOTIONS.index(match["motion"]),
@@ -138,8 +128,3 @@ def _skeleton(archive: Archive, file: str) -> Skeleton:
 
 def _skeleton_name(motion: re.Match[str]) -> str:
     return f"HDM_{motion['actor']}.asf"
-
-
-def _order(skeleton: Skeleton) -> np.ndarray:
-    at = {name: position for position, name in enumerate(skeleton.bones)}
-    return np.array([at[bone] for bone in BONES])

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
-from mmcl_bench.datasets.readers import OnBad, Reader, Settings, Unit
+from mmcl_bench.datasets.formats.checked_json import read_json
+from mmcl_bench.datasets.readers import OnBad, Reader, Settings, Unit, folds_of_the_files
 from mmcl_bench.datasets.store import Clip, Side
 from mmcl_bench.skeleton.dense import tracks_of
 
@@ -77,12 +78,9 @@ class KineticsSkeleton(Reader):
     class_table = "kinetics-400"
     frame_rate = 30.0
     sides: ClassVar[Mapping[str, Side]] = {
-        "official": Side(
-            column="fold",
-            train=(FOLDS["train"],),
-            test=(FOLDS["val"],),
-            source="the folders kinetics_train and kinetics_val; S. Yan, Y. Xiong, D. Lin, AAAI 2018",
-        ),
+        "official": folds_of_the_files(
+            "the folders kinetics_train and kinetics_val; S. Yan, Y. Xiong, D. Lin, AAAI 2018"
+        )
     }
     default_side = "official"
     homepage = "https://github.com/yysijie/st-gcn"
@@ -105,9 +103,7 @@ class KineticsSkeleton(Reader):
             if path.suffix == ".json" and path.parent.name == folder and re.fullmatch(_CLIP, path.stem)
         }
         if not files:
-            raise UserError(
-                f"{archive.source}: not {self.title}: holds no folder {folder} of JSON files; see {self.homepage}"
-            )
+            raise self.lacking(archive, f"no folder {folder} of JSON files")
         listed = self._listed(archive, f"{folder}_label.json")
         for clip in sorted({*files, *listed}):
             known = listed.get(clip)
@@ -121,7 +117,7 @@ class KineticsSkeleton(Reader):
         if file is None:
             raise UserError(f"{archive.source}: holds no {name}; it comes with the clips, put it beside them")
         try:
-            return _validated(_LabelFile, archive.read(file)).root
+            return read_json(_LabelFile, archive.read(file)).root
         except BadFile as error:
             raise UserError(f"{archive.source}: {file} {error}; download it again") from error
 
@@ -131,7 +127,7 @@ class KineticsSkeleton(Reader):
             raise BadFile("is not there, though the label file says that it has skeletons")
         if label is None:
             raise BadFile("is not in the label file of its folder")
-        video = _validated(_Video, archive.read(unit.file))
+        video = read_json(_Video, archive.read(unit.file))
         if video.label_index != label:
             raise BadFile(f"has label {video.label_index}, and {label} in the label file of its folder")
         # What overflows becomes infinite, and clip_fault finds it.
@@ -181,16 +177,3 @@ def _positions(pose: np.ndarray, score: np.ndarray) -> np.ndarray:
     positions[..., 1] = 0.5 - pose[..., 1]
     positions[score == 0] = 0
     return positions
-
-
-_Form = TypeVar("_Form", bound=BaseModel)
-
-
-def _validated(form: type[_Form], content: bytes) -> _Form:
-    """The JSON in ``content`` when it is of the form; raises :class:`BadFile` when it is not."""
-    try:
-        return form.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part)[:40] for part in first["loc"][:6])
-        raise BadFile(f"is not as published: {where + ': ' if where else ''}{first['msg']}") from error

@@ -9,10 +9,9 @@ from typing import ClassVar, Literal
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.number_table import read_numbers
-from mmcl_bench.datasets.readers import FilePerClipReader, Settings, Unit, single_body
+from mmcl_bench.datasets.readers import FilePerClipReader, Settings, Unit, odd_subjects_train, single_body, text_of
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 
-N_ACTIONS = 20
 USUAL = "files_used_in_cvpr12_paper.txt"
 """Beside the clips in the archive: the 557 that J. Wang et al. (CVPR 2012) and most papers since then use."""
 FROM_FILE = (6, 3, 2, 19, 0, 7, 9, 11, 1, 8, 10, 12, 4, 13, 15, 17, 5, 14, 16, 18)
@@ -33,12 +32,9 @@ class MsrAction3D(FilePerClipReader):
     class_table = "msr-action3d"
     frame_rate = 15.0
     sides: ClassVar[Mapping[str, Side]] = {
-        "x-sub": Side(
-            column="subject",
-            train=(1, 3, 5, 7, 9),
-            test=(2, 4, 6, 8, 10),
-            source="W. Li et al., CVPRW 2010, as commonly used over all 20 actions: odd subjects train, even ones test",
-        ),
+        "x-sub": odd_subjects_train(
+            10, "W. Li et al., CVPRW 2010, as commonly used over all 20 actions: odd subjects train, even ones test"
+        )
     }
     default_side = "x-sub"
     homepage = "https://sites.google.com/view/wanqingli/data-sets/msr-action3d"
@@ -67,16 +63,14 @@ class MsrAction3D(FilePerClipReader):
         return [unit for clip, unit in by_clip.items() if clip in usual]
 
     def clip(self, name: re.Match[str], content: bytes) -> Clip:
-        action = int(name["action"])
-        if not 1 <= action <= N_ACTIONS:
-            raise BadFile(f"has action {action}; {self.title} has 1 to {N_ACTIONS}")
+        label = self.label_of(int(name["action"]))
         rows = read_numbers(content, 4)
         n_frames, rest = divmod(len(rows), len(FROM_FILE))
         if rest:
             raise BadFile(f"has {len(rows)} rows, which is no multiple of {len(FROM_FILE)} joints; it is cut short")
         return Clip(
             sample_id=name["sample_id"],
-            label=action - 1,
+            label=label,
             subject=int(name["subject"]),
             n_frames=n_frames,
             bodies=single_body(rows.reshape(n_frames, len(FROM_FILE), 4)[:, FROM_FILE, :3]),
@@ -90,10 +84,7 @@ def _usual(archive: Archive) -> set[str]:
         raise UserError(
             f"{archive.source}: holds {len(files)} files {USUAL}; expected one, or leave out clips=usual-557"
         )
-    try:
-        words = archive.read(files[0]).split()
-    except BadFile as error:
-        raise UserError(f"{archive.source}: {files[0]} {error}; download it again") from error
-    if not words or not all(re.fullmatch(rb"a\d\d_s\d\d_e\d\d", word) for word in words):
+    words = text_of(archive, files[0]).split()
+    if not words or not all(re.fullmatch(r"a\d\d_s\d\d_e\d\d", word) for word in words):
         raise UserError(f"{archive.source}: {files[0]} is no list of clips; download it again")
-    return {word.decode("ascii") for word in words}
+    return set(words)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,11 +11,10 @@ from typing import ClassVar, Literal
 from pydantic import field_validator
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.paths import packaged
 from mmcl_bench.datasets.denoise import Step, denoise
-from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles, base_name, open_with_zips
+from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles, open_with_zips
 from mmcl_bench.datasets.formats.ntu_skeleton import parse_skeleton
-from mmcl_bench.datasets.readers import FilePerClipReader, Settings, Unit
+from mmcl_bench.datasets.readers import FilePerClipReader, Settings, Unit, camera_1_tests, listed_samples
 from mmcl_bench.datasets.store import Clip, Side
 
 TRAIN_SUBJECTS_60 = (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38)
@@ -62,7 +60,6 @@ class _Ntu(FilePerClipReader):
     )
     settings_model = NtuSettings
     settings: NtuSettings
-    n_classes: ClassVar[int]
     n_setups: ClassVar[int]
 
     def open(self, source: Path | None) -> AbstractContextManager[Archive]:
@@ -70,7 +67,7 @@ class _Ntu(FilePerClipReader):
 
     def units(self, archive: Archive) -> list[Unit]:
         unusable = missing_samples() if self.settings.missing == "leave-out" else frozenset()
-        names = [(unit, self._name(unit)) for unit in super().units(archive)]
+        names = [(unit, self.named(unit)) for unit in super().units(archive)]
         own = [(unit, name) for unit, name in names if 1 <= int(name["setup"]) <= self.n_setups]
         if not own:
             raise UserError(f"{archive.source}: not {self.title}: holds none of its setups 1 to {self.n_setups}")
@@ -78,9 +75,7 @@ class _Ntu(FilePerClipReader):
         return [unit for unit, name in own if name["sample_id"] not in unusable]
 
     def clip(self, name: re.Match[str], content: bytes) -> Clip:
-        label = int(name["action"]) - 1
-        if not 0 <= label < self.n_classes:
-            raise BadFile(f"has action {name['action']}; {self.title} has 1 to {self.n_classes}")
+        label = self.label_of(int(name["action"]))
         n_frames, bodies = parse_skeleton(content)
         if not bodies:
             raise BadFile(f"has no body in any of its {n_frames} frames")
@@ -97,12 +92,6 @@ class _Ntu(FilePerClipReader):
     def _require_whole(self, archive: Archive, setups: set[int]) -> None:
         """Raises :class:`UserError` when ``setups`` are those of a part of the data set alone."""
 
-    def _name(self, unit: Unit) -> re.Match[str]:
-        match = self.file_name.fullmatch(base_name(unit.file))
-        if match is None:
-            raise ValueError(f"{unit.file} is no unit of {self.name}")
-        return match
-
 
 class Ntu60(_Ntu):
     """Setups 1 to 17, whatever else the source holds."""
@@ -111,7 +100,6 @@ class Ntu60(_Ntu):
     title = "NTU RGB+D 60"
     class_table = "ntu60"
     published = "nturgbd_skeletons_s001_to_s017.zip"
-    n_classes = 60
     n_setups = N_SETUPS_60
     sides: ClassVar[Mapping[str, Side]] = {
         "x-sub": Side(
@@ -120,12 +108,7 @@ class Ntu60(_Ntu):
             test=tuple(sorted({*range(1, 41)} - {*TRAIN_SUBJECTS_60})),
             source="A. Shahroudy et al., CVPR 2016: 20 of 40 subjects train",
         ),
-        "x-view": Side(
-            column="camera",
-            train=(2, 3),
-            test=(1,),
-            source="A. Shahroudy et al., CVPR 2016: cameras 2 and 3 train, camera 1 tests",
-        ),
+        "x-view": camera_1_tests("A. Shahroudy et al., CVPR 2016: cameras 2 and 3 train, camera 1 tests"),
     }
     citation = (
         "A. Shahroudy, J. Liu, T.-T. Ng, G. Wang: NTU RGB+D: A Large Scale Dataset for 3D Human Activity Analysis. "
@@ -139,7 +122,6 @@ class Ntu120(_Ntu):
     name = "ntu120"
     title = "NTU RGB+D 120"
     class_table = "ntu120"
-    n_classes = 120
     n_setups = N_SETUPS_120
     sides: ClassVar[Mapping[str, Side]] = {
         "x-sub": Side(
@@ -170,5 +152,4 @@ class Ntu120(_Ntu):
 
 def missing_samples() -> frozenset[str]:
     """Sample ids that the owners list as missing or incomplete, of both sets."""
-    path = packaged("protocols") / "samples" / "ntu120.toml"
-    return frozenset(tomllib.loads(path.read_text(encoding="utf-8"))["missing"])
+    return listed_samples("ntu120")

@@ -21,11 +21,11 @@ from typing import IO, ClassVar
 import numpy as np
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles, ZipArchive, open_archive
+from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles, ZipArchive, open_archive, opened_as
 from mmcl_bench.datasets.formats.npy import MAX_HEADER, Header, read_header
-from mmcl_bench.datasets.readers import OnBad, Reader, Unit
+from mmcl_bench.datasets.readers import OnBad, Reader, Unit, folds_of_the_files
 from mmcl_bench.datasets.readers.ntu import Ntu60, Ntu120
-from mmcl_bench.datasets.store import Clip, Side
+from mmcl_bench.datasets.store import Clip
 from mmcl_bench.skeleton.dense import tracks_of
 
 N_BODIES, N_JOINTS = 2, 25
@@ -53,27 +53,19 @@ class NpyArray:
     header: Header
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return self.header.shape
-
-    @property
-    def dtype(self) -> np.dtype[np.generic]:
-        return self.header.dtype
-
-    @property
     def is_stored(self) -> bool:
         """Whether it lies in the zip as it is, so that any row can be read alone."""
         return self.member.compress_type == zipfile.ZIP_STORED
 
     @property
     def row_bytes(self) -> int:
-        return math.prod(self.shape[1:]) * self.dtype.itemsize
+        return math.prod(self.header.shape[1:]) * self.header.dtype.itemsize
 
     def row(self, content: bytes) -> np.ndarray:
         """One row from its bytes. Raises :class:`BadFile` when there are too few."""
         if len(content) < self.row_bytes:
             raise BadFile("is cut short")
-        return np.frombuffer(content, self.dtype).reshape(self.shape[1:])
+        return np.frombuffer(content, self.header.dtype).reshape(self.header.shape[1:])
 
 
 class Npz(Archive):
@@ -172,15 +164,22 @@ class _NtuNpz(Reader):
     layout = "kinect-v2"
     frame_rate = 30.0
     homepage = "https://github.com/Uason-Chen/CTR-GCN#data-preparation"
-    n_classes: ClassVar[int]
+    original: ClassVar[type[Reader]]
+    """The reader of the set as its owners publish it."""
     n_rows: ClassVar[tuple[int, int]]
     """Of the published file: train, test."""
+
+    def __init_subclass__(cls) -> None:
+        cls.class_table = cls.original.class_table
+        cls.citation = f"{cls.original.citation}; file: Y. Chen et al.: CTR-GCN, ICCV 2021"
+        source = f"the arrays x_train and x_test of {cls.published}"
+        cls.sides = {cls.default_side: folds_of_the_files(source)}
 
     def open(self, source: Path | None) -> AbstractContextManager[Archive]:
         return NoFiles() if source is None else _open_npz(source, self.published)
 
     def units(self, archive: Archive) -> list[Unit]:
-        npz = _opened(archive)
+        npz = opened_as(Npz, archive)
         wanted = [f"{kind}_{fold}.npy" for fold in FOLDS for kind in "xy"]
         if missing := sorted({*wanted} - {*npz.names()}):
             raise UserError(
@@ -196,7 +195,7 @@ class _NtuNpz(Reader):
         return [unit for fold in FOLDS for unit in self._units(npz, fold)]
 
     def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
-        npz = _opened(archive)
+        npz = opened_as(Npz, archive)
         fold, first, last = unit.detail
         positions, labels = (npz.array(f"{kind}_{fold}.npy") for kind in "xy")
         if first == last:
@@ -215,7 +214,7 @@ class _NtuNpz(Reader):
     def _units(self, npz: Npz, fold: str) -> list[Unit]:
         """Stretches of rows where rows can be read alone, after the checks of whole arrays; else all rows in one."""
         positions, labels = (npz.array(f"{kind}_{fold}.npy") for kind in "xy")
-        n_rows, file = positions.shape[0], positions.member.filename
+        n_rows, file = positions.header.shape[0], positions.member.filename
         if not (positions.is_stored and labels.is_stored):
             return [Unit(file, (fold, 0, n_rows))]
         checks = [Unit(array.member.filename, (fold, 0, 0)) for array in (positions, labels)]
@@ -224,17 +223,18 @@ class _NtuNpz(Reader):
 
     def _require_form(self, name: str, array: NpyArray) -> None:
         """Raises :class:`BadFile` for an array that is not of the published form."""
-        n_rows, shape = array.shape[0], " x ".join(map(str, array.shape))
+        shape, dtype = array.header.shape, array.header.dtype
+        n_rows, shown = shape[0], " x ".join(map(str, shape))
         if not 1 <= n_rows <= MAX_ROWS:
             raise BadFile(f"has {n_rows} rows; expected 1 to {MAX_ROWS}")
         if name.startswith("y"):
-            if array.shape[1:] != (self.n_classes,) or array.dtype.kind not in "fiub":
-                raise BadFile(f"has {shape} of {array.dtype}; expected rows x {self.n_classes} classes")
+            if shape[1:] != (self.n_classes,) or dtype.kind not in "fiub":
+                raise BadFile(f"has {shown} of {dtype}; expected rows x {self.n_classes} classes")
             return
-        if len(array.shape) != 3 or array.shape[2] != N_NUMBERS or array.dtype.kind != "f":
-            raise BadFile(f"has {shape} of {array.dtype}; expected rows x frames x {N_NUMBERS} of floats")
-        if not 1 <= array.shape[1] <= MAX_FRAMES:
-            raise BadFile(f"has clips of {array.shape[1]} frames; expected 1 to {MAX_FRAMES}")
+        if len(shape) != 3 or shape[2] != N_NUMBERS or dtype.kind != "f":
+            raise BadFile(f"has {shown} of {dtype}; expected rows x frames x {N_NUMBERS} of floats")
+        if not 1 <= shape[1] <= MAX_FRAMES:
+            raise BadFile(f"has clips of {shape[1]} frames; expected 1 to {MAX_FRAMES}")
         if array.member.file_size > MAX_INFLATION * array.member.compress_size:
             raise BadFile(f"grows more than {MAX_INFLATION} times when it is inflated, which is refused")
 
@@ -242,7 +242,7 @@ class _NtuNpz(Reader):
         """Raises :class:`UserError` for arrays that do not go together, or are those of another published file."""
         counts = []
         for fold in FOLDS:
-            (n_clips, *_), (n_labels, *_) = (npz.array(f"{kind}_{fold}.npy").shape for kind in "xy")
+            (n_clips, *_), (n_labels, *_) = (npz.array(f"{kind}_{fold}.npy").header.shape for kind in "xy")
             if n_clips != n_labels:
                 raise UserError(f"{npz.source}: x_{fold} has {n_clips} rows and y_{fold} {n_labels}; download it again")
             counts.append(n_clips)
@@ -254,57 +254,37 @@ class _NtuNpz(Reader):
 class Ntu60CrossSubject(_NtuNpz):
     name = "ntu60-cs-npz"
     title = "NTU RGB+D 60, cross-subject, in CTR-GCN's form"
-    class_table = "ntu60"
-    n_classes = 60
+    original = Ntu60
+    default_side = "x-sub"
     published = "NTU60_CS.npz"
     n_rows = (40091, 16487)
-    sides: ClassVar[Mapping[str, Side]] = {
-        "x-sub": Side(column="fold", train=(1,), test=(2,), source="the arrays x_train and x_test of NTU60_CS.npz")
-    }
-    default_side = "x-sub"
-    citation = f"{Ntu60.citation}; file: Y. Chen et al.: CTR-GCN, ICCV 2021"
 
 
 class Ntu60CrossView(_NtuNpz):
     name = "ntu60-cv-npz"
     title = "NTU RGB+D 60, cross-view, in CTR-GCN's form"
-    class_table = "ntu60"
-    n_classes = 60
+    original = Ntu60
+    default_side = "x-view"
     published = "NTU60_CV.npz"
     n_rows = (37646, 18932)
-    sides: ClassVar[Mapping[str, Side]] = {
-        "x-view": Side(column="fold", train=(1,), test=(2,), source="the arrays x_train and x_test of NTU60_CV.npz")
-    }
-    default_side = "x-view"
-    citation = f"{Ntu60.citation}; file: Y. Chen et al.: CTR-GCN, ICCV 2021"
 
 
 class Ntu120CrossSubject(_NtuNpz):
     name = "ntu120-csub-npz"
     title = "NTU RGB+D 120, cross-subject, in CTR-GCN's form"
-    class_table = "ntu120"
-    n_classes = 120
+    original = Ntu120
+    default_side = "x-sub"
     published = "NTU120_CSub.npz"
     n_rows = (63026, 50919)
-    sides: ClassVar[Mapping[str, Side]] = {
-        "x-sub": Side(column="fold", train=(1,), test=(2,), source="the arrays x_train and x_test of NTU120_CSub.npz")
-    }
-    default_side = "x-sub"
-    citation = f"{Ntu120.citation}; file: Y. Chen et al.: CTR-GCN, ICCV 2021"
 
 
 class Ntu120CrossSetup(_NtuNpz):
     name = "ntu120-cset-npz"
     title = "NTU RGB+D 120, cross-setup, in CTR-GCN's form"
-    class_table = "ntu120"
-    n_classes = 120
+    original = Ntu120
+    default_side = "x-set"
     published = "NTU120_CSet.npz"
     n_rows = (54468, 59477)
-    sides: ClassVar[Mapping[str, Side]] = {
-        "x-set": Side(column="fold", train=(1,), test=(2,), source="the arrays x_train and x_test of NTU120_CSet.npz")
-    }
-    default_side = "x-set"
-    citation = f"{Ntu120.citation}; file: Y. Chen et al.: CTR-GCN, ICCV 2021"
 
 
 @contextmanager
@@ -318,12 +298,6 @@ def _open_npz(source: Path, published: str) -> Iterator[Npz]:
         if not isinstance(archive, ZipArchive):
             raise UserError(f"{path}: no file; give {published} or the folder that holds it")
         yield Npz(archive, stack.enter_context(path.open("rb")))
-
-
-def _opened(archive: Archive) -> Npz:
-    if not isinstance(archive, Npz):
-        raise TypeError(f"{archive.source} was not opened by the reader of its set")
-    return archive
 
 
 def _label(one_hot: np.ndarray) -> int | None:

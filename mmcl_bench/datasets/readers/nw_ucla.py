@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from mmcl_bench.datasets.formats.archive import BadFile
-from mmcl_bench.datasets.readers import FilePerClipReader, single_body
+from mmcl_bench.datasets.formats.checked_json import read_json
+from mmcl_bench.datasets.readers import FilePerClipReader, odd_subjects_train, single_body
 from mmcl_bench.datasets.store import Clip, Side
 
 ACTIONS = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)
@@ -37,11 +38,8 @@ class NwUcla(FilePerClipReader):
             test=(3,),
             source="J. Wang et al., CVPR 2014: two cameras train, the third tests",
         ),
-        "x-sub": Side(
-            column="subject",
-            train=(1, 3, 5, 7, 9),
-            test=(2, 4, 6, 8, 10),
-            source="odd subjects train, even subjects test, as in UTD-MHAD; not a published protocol of this set",
+        "x-sub": odd_subjects_train(
+            10, "odd subjects train, even subjects test, as in UTD-MHAD; not a published protocol of this set"
         ),
     }
     default_side = "x-view"
@@ -59,10 +57,7 @@ class NwUcla(FilePerClipReader):
         if action not in ACTIONS:
             raise BadFile(f"has action {action}, which {self.title} lacks")
         label = ACTIONS.index(action)
-        try:
-            recorded = _ClipFile.model_validate_json(content)
-        except ValidationError as error:
-            raise BadFile(f"is not a clip of {self.title} ({_first_fault(error)})") from error
+        recorded = read_json(_ClipFile, content)
         if recorded.label != label + 1:
             raise BadFile(f"says label {recorded.label}; its name says {label + 1}")
         return Clip(
@@ -80,8 +75,3 @@ def _positions(frames: list[list[tuple[float, float, float]]]) -> np.ndarray:
         return np.array(frames, dtype=np.float64)
     except ValueError as error:
         raise BadFile("has frames of differing joint counts") from error
-
-
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    return ": ".join(filter(None, (".".join(map(str, fault["loc"])), fault["msg"])))

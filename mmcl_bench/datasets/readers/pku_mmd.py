@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import ClassVar, Literal
@@ -17,9 +16,19 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.paths import packaged
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
-from mmcl_bench.datasets.readers import OnBad, Reader, Settings, Unit
+from mmcl_bench.datasets.readers import (
+    BadClip,
+    OnBad,
+    Reader,
+    Settings,
+    Unit,
+    camera_1_tests,
+    folds_of_the_files,
+    listed_samples,
+    matched,
+    text_of,
+)
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 from mmcl_bench.skeleton.dense import tracks_of
 
@@ -39,10 +48,6 @@ _BETWEEN = re.compile(r"[\s,]+")
 class PkuMmdSettings(Settings):
     missing: Literal["leave-out", "keep"] = "leave-out"
     """What becomes of the intervals that are known to have no skeleton; one that is kept is refused."""
-
-
-class _BadClip(Exception):
-    """One interval cannot be used; the message is the reason."""
 
 
 class _PkuMmd(Reader):
@@ -88,9 +93,7 @@ class _PkuMmd(Reader):
                     raise UserError(f"{archive.source}: holds {known[name]} and {file}; keep one of them")
                 known[name] = file
         if not skeletons:
-            raise UserError(
-                f"{archive.source}: not {self.title}: holds no skeletons like {self.example}; see {self.homepage}"
-            )
+            raise self.lacking(archive, f"no skeletons like {self.example}")
         list_file = self._find(archive, self.subject_list)
         if list_file is None:
             raise UserError(
@@ -111,12 +114,9 @@ class _PkuMmd(Reader):
             raise BadFile("labels a video whose skeleton file is not there")
         if label_file is None:
             raise BadFile("has no label file of its name in a folder called after labels")
-        match = self.video.fullmatch(video)
-        if match is None:
-            raise ValueError(f"{video} is no video of {self.name}")
+        numbers = matched(self.video, video).groupdict()
         bodies = read_frames(archive.read(unit.file))
-        numbers = match.groupdict()
-        left_out = known_without_skeleton(self.name) if self.settings.missing == "leave-out" else frozenset()
+        left_out = listed_samples(self.name) if self.settings.missing == "leave-out" else frozenset()
         labelled = 0
         for number, line in enumerate(_lines(archive.read(label_file)), start=1):
             sample_id = f"{video}_{number:03d}"
@@ -124,7 +124,7 @@ class _PkuMmd(Reader):
                 continue
             try:
                 label, first, last = _interval(line, bodies.shape[1])
-            except _BadClip as error:
+            except BadClip as error:
                 on_bad(sample_id, str(error))
                 continue
             labelled += last - first
@@ -147,13 +147,7 @@ class _PkuMmd(Reader):
 
     def _folds(self, archive: Archive, file: str) -> dict[str, int]:
         """By name of a video, whether a published list trains or tests it. Raises :class:`UserError` for no list."""
-        try:
-            text = archive.read(file).decode("ascii")
-        except BadFile as error:
-            raise UserError(f"{archive.source}: {file} {error}; download it again") from error
-        except UnicodeDecodeError as error:
-            raise UserError(f"{archive.source}: {file} is no plain text; download it again") from error
-        parted = _LIST.fullmatch(text)
+        parted = _LIST.fullmatch(text_of(archive, file))
         folds = [self._videos(parted[group]) if parted else set() for group in ("train", "test")]
         if not all(folds):
             raise UserError(f"{archive.source}: {file} lists no training and validation videos; download it again")
@@ -181,18 +175,8 @@ class PkuMmd(_PkuMmd):
     view_list = re.compile(r"cross[-_]view\.txt", re.IGNORECASE)
     split_files = "cross-subject.txt"
     sides: ClassVar[Mapping[str, Side]] = {
-        "x-sub": Side(
-            column="fold",
-            train=(TRAIN,),
-            test=(TEST,),
-            source="cross-subject.txt of the owners: 57 of 66 subjects train (arXiv 1703.07475)",
-        ),
-        "x-view": Side(
-            column="camera",
-            train=(2, 3),
-            test=(1,),
-            source="arXiv 1703.07475: the middle and the right camera train, the left one tests",
-        ),
+        "x-sub": folds_of_the_files("cross-subject.txt of the owners: 57 of 66 subjects train (arXiv 1703.07475)"),
+        "x-view": camera_1_tests("arXiv 1703.07475: the middle and the right camera train, the left one tests"),
     }
 
 
@@ -207,25 +191,11 @@ class PkuMmd2(_PkuMmd):
     view_list = re.compile(r"cross[-_]view[-_]v2\.txt", re.IGNORECASE)
     split_files = "cross_subject_v2.txt"
     sides: ClassVar[Mapping[str, Side]] = {
-        "x-sub": Side(
-            column="fold",
-            train=(TRAIN,),
-            test=(TEST,),
-            source="cross_subject_v2.txt of the owners, by video",
-        ),
-        "x-view": Side(
-            column="camera",
-            train=(2, 3),
-            test=(1,),
-            source="as in phase I (arXiv 1703.07475): the middle and the right camera train, the left one tests",
+        "x-sub": folds_of_the_files("cross_subject_v2.txt of the owners, by video"),
+        "x-view": camera_1_tests(
+            "as in phase I (arXiv 1703.07475): the middle and the right camera train, the left one tests"
         ),
     }
-
-
-def known_without_skeleton(name: str) -> frozenset[str]:
-    """Sample ids of the labelled intervals of a phase that are known to have no skeleton."""
-    path = packaged("protocols") / "samples" / f"{name}.toml"
-    return frozenset(tomllib.loads(path.read_text(encoding="utf-8"))["missing"])
 
 
 def read_frames(content: bytes) -> np.ndarray:
@@ -254,15 +224,15 @@ def _lines(content: bytes) -> list[bytes]:
 
 
 def _interval(line: bytes, n_frames: int) -> tuple[int, int, int]:
-    """Zero-based class, first frame, and the frame after the last; raises :class:`_BadClip`."""
+    """Zero-based class, first frame, and the frame after the last; raises :class:`BadClip`."""
     match = _INTERVAL.fullmatch(line)
     if match is None:
-        raise _BadClip("has a label line that is not action,start,end,confidence")
+        raise BadClip("has a label line that is not action,start,end,confidence")
     action, first, last = map(int, match.groups())
     if not 1 <= action <= N_CLASSES:
-        raise _BadClip(f"has action {action}; there are 1 to {N_CLASSES}")
+        raise BadClip(f"has action {action}; there are 1 to {N_CLASSES}")
     if not 1 <= first <= last <= n_frames:
-        raise _BadClip(f"goes from frame {first} to {last} of a video of {n_frames}")
+        raise BadClip(f"goes from frame {first} to {last} of a video of {n_frames}")
     return action - 1, first - 1, last
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import IO, Any, ClassVar
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles
+from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles, opened_as
 from mmcl_bench.datasets.formats.restricted_pickle import PickledArray, load
-from mmcl_bench.datasets.readers import OnBad, Reader, Unit
-from mmcl_bench.datasets.readers.ntu import N_SETUPS_60, N_SETUPS_120, Ntu60, Ntu120
+from mmcl_bench.datasets.readers import BadClip, OnBad, Reader, Unit
+from mmcl_bench.datasets.readers.ntu import Ntu60, Ntu120
 from mmcl_bench.datasets.store import Clip
 from mmcl_bench.skeleton.dense import tracks_of
 
@@ -77,14 +77,18 @@ class _Pyskl(Reader):
     homepage = "https://github.com/kennymckormick/pyskl/blob/main/tools/data/README.md"
     own_split: ClassVar[str]
     """A split that this set's file has and the other's lacks."""
-    n_classes: ClassVar[int]
-    n_setups: ClassVar[int]
+    original: ClassVar[type[Ntu60 | Ntu120]]
+    """The reader of the set as its owners publish it."""
+
+    def __init_subclass__(cls) -> None:
+        cls.class_table, cls.sides = cls.original.class_table, cls.original.sides
+        cls.citation = f"{cls.original.citation}; H. Duan, J. Wang, K. Chen, D. Lin: PYSKL, ACM MM 2022"
 
     def open(self, source: Path | None) -> AbstractContextManager[Archive]:
         return NoFiles() if source is None else open_one_file(source, self.published)
 
     def units(self, archive: Archive) -> list[Unit]:
-        file = _opened(archive).file
+        file = opened_as(OneFile, archive).file
         file.seek(0)
         first = file.read(1)
         if not first or first not in _FIRST_BYTES:
@@ -92,7 +96,7 @@ class _Pyskl(Reader):
         return [Unit(archive.source.name)]
 
     def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
-        opened = _opened(archive)
+        opened = opened_as(OneFile, archive)
         opened.file.seek(0)
         left = opened.n_bytes
         for number, annotation in enumerate(self._annotations(load(opened.file, opened.n_bytes))):
@@ -102,7 +106,7 @@ class _Pyskl(Reader):
                 if left < 0:
                     raise BadFile("annotates more than it holds: many clips share their positions")
                 clip = self._clip(annotation, keypoint)
-            except _BadClip as error:
+            except BadClip as error:
                 on_bad(_frame_dir(annotation) or f"annotation {number}", str(error))
             else:
                 yield clip
@@ -120,15 +124,15 @@ class _Pyskl(Reader):
     def _clip(self, annotation: dict[str, Any], keypoint: PickledArray) -> Clip:
         sample = _SAMPLE.fullmatch(_frame_dir(annotation))
         if sample is None:
-            raise _BadClip("is called unlike a sample of NTU RGB+D")
-        if not 1 <= int(sample["setup"]) <= self.n_setups or not 1 <= int(sample["action"]) <= self.n_classes:
-            raise _BadClip(f"is no sample of {self.title}")
+            raise BadClip("is called unlike a sample of NTU RGB+D")
+        if not 1 <= int(sample["setup"]) <= self.original.n_setups or not 1 <= int(sample["action"]) <= self.n_classes:
+            raise BadClip(f"is no sample of {self.title}")
         label = annotation.get("label")
         if type(label) is not int or label != int(sample["action"]) - 1:
-            raise _BadClip("has another label than its name says")
+            raise BadClip("has another label than its name says")
         n_frames = keypoint.shape[1]
         if annotation.get("total_frames") != n_frames:
-            raise _BadClip(f"has positions for {n_frames} frames, which is not its total_frames")
+            raise BadClip(f"has positions for {n_frames} frames, which is not its total_frames")
         return Clip(
             sample_id=sample[0],
             label=label,
@@ -143,35 +147,17 @@ class _Pyskl(Reader):
 class Ntu60Pyskl(_Pyskl):
     name = "ntu60-pyskl"
     title = "NTU RGB+D 60 in pyskl's form"
-    class_table = "ntu60"
-    n_classes = 60
-    n_setups = N_SETUPS_60
+    original = Ntu60
     published = "ntu60_3danno.pkl"
     own_split = "xview_train"
-    sides = Ntu60.sides
-    citation = f"{Ntu60.citation}; H. Duan, J. Wang, K. Chen, D. Lin: PYSKL, ACM MM 2022"
 
 
 class Ntu120Pyskl(_Pyskl):
     name = "ntu120-pyskl"
     title = "NTU RGB+D 120 in pyskl's form"
-    class_table = "ntu120"
-    n_classes = 120
-    n_setups = N_SETUPS_120
+    original = Ntu120
     published = "ntu120_3danno.pkl"
     own_split = "xset_train"
-    sides = Ntu120.sides
-    citation = f"{Ntu120.citation}; H. Duan, J. Wang, K. Chen, D. Lin: PYSKL, ACM MM 2022"
-
-
-def _opened(archive: Archive) -> OneFile:
-    if not isinstance(archive, OneFile):
-        raise TypeError(f"{archive.source} was not opened by the reader of its set")
-    return archive
-
-
-class _BadClip(Exception):
-    """One annotation cannot be used; the message is the reason."""
 
 
 def _frame_dir(annotation: object) -> str:
@@ -181,11 +167,11 @@ def _frame_dir(annotation: object) -> str:
 
 
 def _positions(annotation: object) -> PickledArray:
-    """(bodies, frames, joints, 3) of floats. Raises :class:`_BadClip` when it is anything else."""
+    """(bodies, frames, joints, 3) of floats. Raises :class:`BadClip` when it is anything else."""
     keypoint = annotation.get("keypoint") if isinstance(annotation, dict) else None
     if not isinstance(keypoint, PickledArray):
-        raise _BadClip("has no positions")
+        raise BadClip("has no positions")
     if len(keypoint.shape) != 4 or keypoint.shape[2:] != (N_JOINTS, 3) or keypoint.dtype.kind != "f":
         shape = " x ".join(map(str, keypoint.shape))
-        raise _BadClip(f"has {shape} of {keypoint.dtype}; expected bodies x frames x {N_JOINTS} x 3 of floats")
+        raise BadClip(f"has {shape} of {keypoint.dtype}; expected bodies x frames x {N_JOINTS} x 3 of floats")
     return keypoint

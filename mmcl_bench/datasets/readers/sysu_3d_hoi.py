@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.datasets.formats.archive import Archive, BadFile
-from mmcl_bench.datasets.formats.mat5 import read_array
-from mmcl_bench.datasets.readers import OnBad, Reader, Unit, single_body
+from mmcl_bench.datasets.formats.archive import Archive
+from mmcl_bench.datasets.formats.mat5 import read_joints
+from mmcl_bench.datasets.readers import OnBad, Reader, Unit, odd_subjects_train, single_body
 from mmcl_bench.datasets.store import Clip, Side
 
-N_ACTIONS, N_PEOPLE, N_JOINTS = 12, 40, 20
+N_PEOPLE, N_JOINTS = 40, 20
 _FILE = re.compile(r"(?:.*/)?(?P<person>[^/]+)/video(?P<action>\d{1,3})/sklWorld\.mat", re.ASCII)
 
 
@@ -29,12 +29,10 @@ class Sysu3DHoi(Reader):
     class_table = "sysu-3d-hoi"
     frame_rate = 30.0
     sides: ClassVar[Mapping[str, Side]] = {
-        "x-sub": Side(
-            column="subject",
-            train=tuple(range(1, N_PEOPLE, 2)),
-            test=tuple(range(2, N_PEOPLE + 1, 2)),
-            source="every other person trains; J.-F. Hu et al. (CVPR 2015) average over 30 random halves of the people",
-        ),
+        "x-sub": odd_subjects_train(
+            N_PEOPLE,
+            "every other person trains; J.-F. Hu et al. (CVPR 2015) average over 30 random halves of the people",
+        )
     }
     default_side = "x-sub"
     homepage = "https://www.isee-ai.cn/~hujianfang/ProjectJOULE.html"
@@ -44,12 +42,13 @@ class Sysu3DHoi(Reader):
     )
 
     def units(self, archive: Archive) -> list[Unit]:
-        found = sorted((match["person"], int(match["action"]), file) for file, match in _clip_files(archive))
+        found = sorted(
+            (match["person"], int(match["action"]), file)
+            for file in archive.names()
+            if (match := _FILE.fullmatch(file))
+        )
         if not found:
-            raise UserError(
-                f"{archive.source}: not {self.title}: holds none of its <person>/video<action>/sklWorld.mat; "
-                f"see {self.homepage}"
-            )
+            raise self.lacking(archive, "none of its <person>/video<action>/sklWorld.mat")
         people = sorted({person for person, _, _ in found})
         if len(people) > N_PEOPLE:
             raise UserError(f"{archive.source}: holds clips of {len(people)} people; {self.title} has {N_PEOPLE}")
@@ -61,23 +60,13 @@ class Sysu3DHoi(Reader):
 
     def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
         subject, action = unit.detail
-        if not 1 <= action <= N_ACTIONS:
-            raise BadFile(f"has action {action}; {self.title} has 1 to {N_ACTIONS}")
-        array = read_array(archive.read(unit.file), "SW")
-        if array.ndim != 3 or array.shape[:2] != (N_JOINTS, 3):
-            raise BadFile(f"has an array 'SW' of shape {array.shape}; expected ({N_JOINTS}, 3, frames)")
-        positions = array.transpose(2, 0, 1)
+        label = self.label_of(action)
+        positions = read_joints(archive.read(unit.file), "SW", N_JOINTS)
         yield Clip(
             sample_id=f"s{subject:02d}_a{action:02d}",
-            label=action - 1,
+            label=label,
             subject=subject,
             n_frames=len(positions),
             bodies=single_body(positions),
             file=unit.file,
         )
-
-
-def _clip_files(archive: Archive) -> Iterator[tuple[str, re.Match[str]]]:
-    for file in archive.names():
-        if match := _FILE.fullmatch(file):
-            yield file, match

@@ -6,14 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar
 
-import numpy as np
-
-from mmcl_bench.datasets.formats.archive import BadFile
-from mmcl_bench.datasets.formats.mat5 import read_array
-from mmcl_bench.datasets.readers import FilePerClipReader, single_body
+from mmcl_bench.datasets.formats.mat5 import read_joints
+from mmcl_bench.datasets.readers import FilePerClipReader, odd_subjects_train, single_body
 from mmcl_bench.datasets.store import Clip, Side
 
-N_ACTIONS = 27
 FROM_FILE = (3, 2, 1, 0, *range(4, 20))
 """Joints of the file in the order of kinect-v1: the file lists head, shoulder_center, spine, hip_center first
 (``Skeleton_joint_order.txt`` of the archive)."""
@@ -28,12 +24,7 @@ class UtdMhad(FilePerClipReader):
     class_table = "utd-mhad"
     frame_rate = 30.0
     sides: ClassVar[Mapping[str, Side]] = {
-        "x-sub": Side(
-            column="subject",
-            train=(1, 3, 5, 7),
-            test=(2, 4, 6, 8),
-            source="C. Chen et al., ICIP 2015: odd subjects train, even subjects test",
-        ),
+        "x-sub": odd_subjects_train(8, "C. Chen et al., ICIP 2015: odd subjects train, even subjects test")
     }
     default_side = "x-sub"
     homepage = "https://personal.utdallas.edu/~kehtar/UTD-MHAD.html"
@@ -47,22 +38,12 @@ class UtdMhad(FilePerClipReader):
     )
 
     def clip(self, name: re.Match[str], content: bytes) -> Clip:
-        action = int(name["action"])
-        if not 1 <= action <= N_ACTIONS:
-            raise BadFile(f"has action {action}; {self.title} has 1 to {N_ACTIONS}")
-        positions = _skeleton(content)
+        label = self.label_of(int(name["action"]))
+        positions = read_joints(content, "d_skel", len(FROM_FILE))[:, FROM_FILE]
         return Clip(
             sample_id=name["sample_id"],
-            label=action - 1,
+            label=label,
             subject=int(name["subject"]),
             n_frames=len(positions),
             bodies=single_body(positions),
         )
-
-
-def _skeleton(content: bytes) -> np.ndarray:
-    """(T, 20, 3) in the order of kinect-v1, from the bytes of a MATLAB file with ``d_skel`` (20, 3, T)."""
-    array = read_array(content, "d_skel")
-    if array.ndim != 3 or array.shape[:2] != (len(FROM_FILE), 3):
-        raise BadFile(f"has an array 'd_skel' of shape {array.shape}; expected ({len(FROM_FILE)}, 3, frames)")
-    return array.transpose(2, 0, 1)[:, FROM_FILE]

@@ -11,7 +11,7 @@ import numpy as np
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.number_table import read_numbers
-from mmcl_bench.datasets.readers import OnBad, Reader, Unit, single_body
+from mmcl_bench.datasets.readers import OnBad, Reader, Unit, matched, odd_subjects_train, single_body, text_of
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 
 ACTIONS = ("walk", "sitDown", "standUp", "pickUp", "carry", "throw", "push", "pull", "waveHands", "clapHands")
@@ -31,12 +31,9 @@ class UTKinect(Reader):
     class_table = "utkinect"
     frame_rate = None
     sides: ClassVar[Mapping[str, Side]] = {
-        "x-sub": Side(
-            column="subject",
-            train=(1, 3, 5, 7, 9),
-            test=(2, 4, 6, 8, 10),
-            source="odd subjects train, even ones test, as in UTD-MHAD; the authors leave out one recording at a time",
-        ),
+        "x-sub": odd_subjects_train(
+            10, "odd subjects train, even ones test, as in UTD-MHAD; the authors leave out one recording at a time"
+        )
     }
     default_side = "x-sub"
     homepage = "https://cvrc.ece.utexas.edu/KinectDatasets/HOJ3D.html"
@@ -46,7 +43,12 @@ class UTKinect(Reader):
     )
 
     def card(self, archive: Archive) -> DatasetCard:
-        noted = {f"{LABELS}: {name} {action}": "has no range of frames; left out" for name, action in _gaps(archive)}
+        noted = {
+            f"{LABELS}: {name} {action}": "has no range of frames; left out"
+            for name, ranges in sorted(_ranges(archive).items())
+            for action, found in ranges.items()
+            if found is None
+        }
         noted["joints"] = "numbers go by two and by gaps of up to hundreds, so time between frames varies; not kept"
         for unit in _recordings(archive):
             if repeated := _repeated_numbers(archive, unit.file):
@@ -55,17 +57,12 @@ class UTKinect(Reader):
 
     def units(self, archive: Archive) -> list[Unit]:
         """One a recording, with the ranges of its clips."""
-        found = _recordings(archive)
-        if not found:
-            raise UserError(
-                f"{archive.source}: not {self.title}: holds none of its joints_sNN_eNN.txt; see {self.homepage}"
-            )
-        return found
+        if found := _recordings(archive):
+            return found
+        raise self.lacking(archive, "none of its joints_sNN_eNN.txt")
 
     def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
-        match = _RECORDING.fullmatch(base_name(unit.file))
-        if match is None:
-            raise ValueError(f"{unit.file} is no unit of {self.name}")
+        match = matched(_RECORDING, base_name(unit.file))
         rows = _rows(archive, unit.file)
         for action, first, last in unit.detail:
             sample_id = f"{match['name']}_{action}"
@@ -104,26 +101,15 @@ def _recordings(archive: Archive) -> list[Unit]:
     ]
 
 
-def _gaps(archive: Archive) -> list[tuple[str, str]]:
-    """(recording, action) without a range of frames: the published file has NaN there."""
-    return [
-        (name, action)
-        for name, ranges in sorted(_ranges(archive).items())
-        for action, found in ranges.items()
-        if found is None
-    ]
-
-
 def _ranges(archive: Archive) -> dict[str, dict[str, tuple[int, int] | None]]:
-    """First and last frame of every action by recording. Raises :class:`UserError` for something else."""
+    """First and last frame of every action by recording; None where the published file has NaN.
+
+    Raises :class:`UserError` for something else.
+    """
     files = [file for file in archive.names() if base_name(file) == LABELS]
     if len(files) != 1:
         raise UserError(f"{archive.source}: holds {len(files)} files {LABELS}; expected one")
-    try:
-        text = archive.read(files[0]).decode("ascii")
-    except (BadFile, UnicodeDecodeError) as error:
-        reason = str(error) if isinstance(error, BadFile) else "is no plain text"
-        raise UserError(f"{archive.source}: {files[0]} {reason}; download it again") from error
+    text = text_of(archive, files[0])
     ranges: dict[str, dict[str, tuple[int, int] | None]] = {}
     current: dict[str, tuple[int, int] | None] | None = None
     for number, line in enumerate(text.splitlines(), 1):

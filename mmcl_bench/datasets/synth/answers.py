@@ -14,7 +14,7 @@ import numpy as np
 
 from mmcl_bench.datasets.synth.body import Array, cross, unit
 from mmcl_bench.datasets.synth.render import CROPS, SHAPES
-from mmcl_bench.datasets.synth.take import HANDS, JOINT, Take, Visible
+from mmcl_bench.datasets.synth.take import HANDS, JOINT, Take
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -119,11 +119,8 @@ def _holding(rng: Generator, take: Take) -> str:
 def _held(take: Take) -> list[str]:
     """Names of the props that a hand holds in some crop."""
     clocks = take.clock[take.evenly(CROPS)]
-    return [prop.name for prop in take.props if any(_in_hand(prop, float(clock)) for clock in clocks)]
-
-
-def _in_hand(prop: Visible, clock: float) -> bool:
-    return prop.carrier(clock) in ("main", "off", "hands", "theirs")
+    in_hand = {"main", "off", "hands", "theirs"}
+    return [prop.name for prop in take.props if in_hand & {prop.carrier(float(clock)) for clock in clocks}]
 
 
 def _interacting(rng: Generator, take: Take) -> str:

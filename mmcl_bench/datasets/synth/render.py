@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -28,24 +30,17 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Shape:
-    """A filled part of a prop; ``box`` is left, top, right, bottom in prop units about its carrier, y down."""
+    """A filled part of a prop, in prop units about its carrier, y down."""
 
-    kind: str
-    box: tuple[float, float, float, float]
+    kind: Literal["rectangle", "ellipse", "line"]
+    left: float
+    top: float
+    right: float
+    bottom: float
     colour: Colour
 
 
-def _rectangle(left: float, top: float, right: float, bottom: float, colour: Colour) -> Shape:
-    return Shape("rectangle", (left, top, right, bottom), colour)
-
-
-def _ellipse(left: float, top: float, right: float, bottom: float, colour: Colour) -> Shape:
-    return Shape("ellipse", (left, top, right, bottom), colour)
-
-
-def _line(left: float, top: float, right: float, bottom: float, colour: Colour) -> Shape:
-    return Shape("line", (left, top, right, bottom), colour)
-
+_rectangle, _ellipse, _line = (partial(Shape, kind) for kind in ("rectangle", "ellipse", "line"))
 
 _WHITE, _BLACK, _GREY, _RED, _BLUE = (246, 246, 242), (24, 24, 28), (130, 134, 140), (214, 44, 40), (42, 92, 210)
 _BROWN, _GREEN, _YELLOW, _ORANGE = (126, 80, 42), (52, 160, 70), (240, 208, 60), (240, 130, 30)
@@ -247,15 +242,9 @@ def _draw_prop(
     unit = size * view.scale
     x, y = float(np.clip(x, 3, WIDTH - 4)), float(np.clip(y, 3, HEIGHT - 4))
     for shape in SHAPES[prop.name]:
-        left, top, right, bottom = shape.box
-        box = (x + unit * left, y + unit * top, x + unit * right, y + unit * bottom)
-        red, green, blue = (int(min(255, value * scale)) for value, scale in zip(shape.colour, tint, strict=True))
-        if shape.kind == "line":
-            draw.line(box, fill=(red, green, blue), width=2)
-        elif shape.kind == "ellipse":
-            draw.ellipse(box, fill=(red, green, blue))
-        else:
-            draw.rectangle(box, fill=(red, green, blue))
+        box = (x + unit * shape.left, y + unit * shape.top, x + unit * shape.right, y + unit * shape.bottom)
+        fill = tuple(int(min(255, value * scale)) for value, scale in zip(shape.colour, tint, strict=True))
+        getattr(draw, shape.kind)(box, fill=fill, **({"width": 2} if shape.kind == "line" else {}))
 
 
 def _carried(take: Take, prop: Visible, carrier: str, frame: int) -> Array:
@@ -267,7 +256,8 @@ def _carried(take: Take, prop: Visible, carrier: str, frame: int) -> Array:
         case "hands":
             return 0.5 * _joint(take, frame, HANDS[0]) + 0.5 * _joint(take, frame, HANDS[1])
         case "head" | "eyes":
-            return _above(_joint(take, frame, JOINT["head"]), 0.12 if carrier == "head" else 0.02)
+            above: Array = np.array([0.0, 0.12 if carrier == "head" else 0.02, 0.0])
+            return np.add(_joint(take, frame, JOINT["head"]), above)
         case "foot":
             return _joint(take, frame, JOINT[("left_foot", "right_foot")[main]])
         case "theirs":
@@ -277,11 +267,6 @@ def _carried(take: Take, prop: Visible, carrier: str, frame: int) -> Array:
         case "thrown":
             return _in_flight(take, prop, frame)
     raise ValueError(f"{prop.name}: no carrier called {carrier!r}")
-
-
-def _above(position: Array, metres: float) -> Array:
-    x, y, z = position
-    return np.array([x, y + metres, z])
 
 
 def _joint(take: Take, frame: int, joint: int, body: int = 0) -> Array:

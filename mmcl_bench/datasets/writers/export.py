@@ -45,7 +45,8 @@ def export_npz(
             f"{dataset.card.name}: {longest['sample_id']} has {longest['n_frames']} frames; "
             f"give --frames {longest['n_frames']} or more"
         )
-    make = _Row(_Bodies(dataset), n_frames or int(longest["n_frames"]), centred)
+    n_frames = n_frames or int(longest["n_frames"])
+    make = partial(_row, _Bodies(dataset), n_frames, centred)
     labels = dataset.index["label"].to_numpy()
 
     def rows(clips: np.ndarray, done: int) -> Generator[np.ndarray]:
@@ -57,7 +58,7 @@ def export_npz(
             output,
             Fold(labels[train], partial(rows, train, 0)),
             Fold(labels[test], partial(rows, test, len(train))),
-            make.n_frames,
+            n_frames,
             len(dataset.card.classes),
             dataset.card.synthetic,
         )
@@ -66,7 +67,7 @@ def export_npz(
 def export_skeletons(dataset: SkeletonDataset, output: Path, advance: Advance, workers: int | None = None) -> None:
     """Writes all clips of a data set as NTU's ``.skeleton`` files, to a folder or to a zip where it is called so."""
     names = clip_names(dataset)
-    make = _Text(_Bodies(dataset), dataset.index["n_frames"].to_numpy())
+    make = partial(_text, _Bodies(dataset), dataset.index["n_frames"].to_numpy())
     texts = counted(in_order(make, range(len(names)), workers), advance, 0, len(names))
     with new_output(output), closing(texts):
         files = ((f"{name}.skeleton", text) for name, text in zip(names, texts, strict=True))
@@ -101,27 +102,12 @@ class _Bodies:
         return joint_matrix(self.dataset.card.layout, HUB)
 
 
-@dataclass(frozen=True)
-class _Row:
-    """Makes the row of a clip in an ``.npz``."""
-
-    bodies: _Bodies
-    n_frames: int
-    centred: bool
-
-    def __call__(self, clip: int) -> np.ndarray:
-        return row(self.bodies.of(clip), self.n_frames, self.centred)
+def _row(bodies: _Bodies, n_frames: int, centred: bool, clip: int) -> np.ndarray:
+    return row(bodies.of(clip), n_frames, centred)
 
 
-@dataclass(frozen=True)
-class _Text:
-    """Makes the ``.skeleton`` text of a clip."""
-
-    bodies: _Bodies
-    n_frames: np.ndarray
-
-    def __call__(self, clip: int) -> bytes:
-        return skeleton_text(int(self.n_frames[clip]), self.bodies.of(clip))
+def _text(bodies: _Bodies, n_frames: np.ndarray, clip: int) -> bytes:
+    return skeleton_text(int(n_frames[clip]), bodies.of(clip))
 
 
 def _folds(dataset: SkeletonDataset, side: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -130,9 +116,7 @@ def _folds(dataset: SkeletonDataset, side: str | None) -> tuple[np.ndarray, np.n
     chosen = side or card.default_side
     if chosen not in card.sides:
         raise UserError(f"{card.name}: {unknown('side', chosen, sorted(card.sides))}")
-    parting = card.sides[chosen]
-    numbers = dataset.index[parting.column]
-    train, test = (np.flatnonzero(numbers.isin(each)) for each in (parting.train, parting.test))
+    train, test = map(np.flatnonzero, card.sides[chosen].masks(dataset.index))
     if not (len(train) and len(test)):
         raise UserError(f"{card.name}: has no clip to {'train' if not len(train) else 'test'} with on side {chosen}")
     return train, test
