@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mmcl_bench.datasets.classes import class_texts
 from mmcl_bench.datasets.readers import READERS
-from mmcl_bench.datasets.store import Clip, DatasetCard
+from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from mmcl_bench.skeleton.layouts import get_layout
 from prepared import write_dataset
@@ -60,24 +61,41 @@ def write_toy_for_every_side(root: Path, name: str) -> None:
     write_dataset(root / name, clips, n_joints, card)
 
 
+def tiny_card(**changes: Any) -> DatasetCard:
+    """The card of a synthetic set of a few clips that no reader knows."""
+    card: dict[str, Any] = {
+        "name": "tiny",
+        "reader": "tiny",
+        "title": "Tiny (synthetic)",
+        "synthetic": True,
+        "layout": "kinect-v1",
+        "class_table": "tiny",
+        "classes": ("sit", "stand"),
+        "sides": {"x-sub": Side(column="subject", train=(1,), test=(2,), source="test")},
+        "default_side": "x-sub",
+        "frame_rate": None,
+        "modalities": (Modality.SKELETON,),
+        "homepage": "",
+        "citation": "",
+        "fingerprint": "",
+        "n_clips": 0,
+    }
+    return DatasetCard(**{**card, **changes})
+
+
 def toy_card(name: str) -> DatasetCard:
     reader = READERS.get(name)
-    return DatasetCard(
+    return tiny_card(
         name=name,
         reader=name,
         reader_version=reader.version,
         title=f"{name} stand-in (synthetic)",
-        synthetic=True,
         layout=reader.layout,
         unit=reader.unit,
         class_table=reader.class_table,
         classes=class_texts(reader.class_table).names,
         sides=dict(reader.sides),
         default_side=reader.default_side,
-        frame_rate=None,
-        modalities=(Modality.SKELETON,),
         homepage="made by the tests",
         citation="synthetic",
-        fingerprint="",
-        n_clips=0,
     )

@@ -17,7 +17,7 @@ from mmcl_bench.core.paths import DATA_ROOT_VARIABLE
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import TRACKS, DatasetCard
 from prepared import write_dataset
-from toys import toy_clip
+from toys import tiny_card, toy_clip
 
 
 @pytest.fixture
@@ -33,22 +33,15 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def card(name: str) -> DatasetCard:
     reader = READERS.get("utd-mhad")
-    return DatasetCard(
+    return tiny_card(
         name=name,
         reader="custom-made",
         title="[bold]Mine[/bold] (synthetic)",
-        synthetic=True,
-        layout="kinect-v1",
-        class_table="mine",
         classes=("sit", "stand", "wave"),
         sides=dict(reader.sides),
         default_side=reader.default_side,
         frame_rate=30.0,
         modalities=(),
-        homepage="",
-        citation="",
-        fingerprint="",
-        n_clips=0,
     )
 
 

@@ -20,29 +20,19 @@ from mmcl_bench.datasets.audit.clip_facts import Anatomy, frame_codes, measure
 from mmcl_bench.datasets.audit.page import write_page
 from mmcl_bench.datasets.prepare import prepare
 from mmcl_bench.datasets.store import TRACKS, Clip, DatasetCard, Side, SkeletonDataset
-from mmcl_bench.skeleton.clips import BodyTrack, Modality
+from mmcl_bench.skeleton.clips import BodyTrack
 from mmcl_bench.skeleton.drawing import standing_pose
 from mmcl_bench.skeleton.layouts import KINECT_V1
 from prepared import write_dataset
+from toys import tiny_card
 
 FRAMES = 24
 HAND = KINECT_V1.index("left_hand")
-CARD = DatasetCard(
+CARD = tiny_card(
     name="acted",
-    reader="acted",
-    title="Acted (synthetic)",
-    synthetic=True,
-    layout="kinect-v1",
-    class_table="acted",
     classes=("sit", "stand", "wave"),
     sides={"x-sub": Side(column="subject", train=(1, 3), test=(2, 4), source="test")},
-    default_side="x-sub",
     frame_rate=30.0,
-    modalities=(Modality.SKELETON,),
-    homepage="",
-    citation="",
-    fingerprint="",
-    n_clips=0,
 )
 Acted = tuple[dict[str, Clip], DatasetCard]
 

@@ -13,29 +13,14 @@ from PIL import Image
 
 from mmcl_bench.datasets import preview as previewing
 from mmcl_bench.datasets.preview import Preview, file_stem, preview, write_gif, write_strip
-from mmcl_bench.datasets.store import Clip, DatasetCard, SkeletonDataset
-from mmcl_bench.skeleton.clips import BodyTrack, Modality
+from mmcl_bench.datasets.store import Clip, SkeletonDataset
+from mmcl_bench.skeleton.clips import BodyTrack
 from mmcl_bench.skeleton.drawing import BODY_COLOURS, standing_pose
 from mmcl_bench.skeleton.layouts import KINECT_V1
 from prepared import write_dataset
+from toys import tiny_card
 
-CARD = DatasetCard(
-    name="acted",
-    reader="acted",
-    title="Acted (synthetic)",
-    synthetic=True,
-    layout="kinect-v1",
-    class_table="acted",
-    classes=("walk $\\frac{", "wave\x1b[31m 手"),
-    sides={},
-    default_side="",
-    frame_rate=25.0,
-    modalities=(Modality.SKELETON,),
-    homepage="",
-    citation="",
-    fingerprint="",
-    n_clips=0,
-)
+CARD = tiny_card(name="acted", classes=("walk $\\frac{", "wave\x1b[31m 手"), sides={}, default_side="", frame_rate=25.0)
 FIRST, SECOND = BODY_COLOURS[:2]
 
 

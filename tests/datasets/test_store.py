@@ -18,33 +18,16 @@ from mmcl_bench.datasets.store import (
     RGB,
     TRACKS,
     Clip,
-    DatasetCard,
-    Side,
     SkeletonDataset,
     fingerprint,
     remove_drafts,
 )
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from prepared import write_dataset
+from toys import tiny_card
 
 JOINTS = 4
-DESCRIBE = DatasetCard(
-    name="tiny",
-    reader="tiny",
-    title="Tiny synthetic",
-    synthetic=True,
-    layout="kinect-v1",
-    class_table="tiny",
-    classes=("sit", "stand"),
-    sides={"x-sub": Side(column="subject", train=(1,), test=(2,), source="test")},
-    default_side="x-sub",
-    frame_rate=None,
-    modalities=(Modality.SKELETON, Modality.RGB, Modality.INSTRUCT),
-    homepage="",
-    citation="",
-    fingerprint="",
-    n_clips=0,
-)
+DESCRIBE = tiny_card(modalities=(Modality.SKELETON, Modality.RGB, Modality.INSTRUCT))
 
 
 def make_clips(n_clips: int = 130) -> list[Clip]:

@@ -14,27 +14,12 @@ from hypothesis import strategies as st
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.audit.verify import prepared_folders, verify
-from mmcl_bench.datasets.store import CARD, INDEX, INSTRUCT, RGB, TRACKS, Clip, DatasetCard, Side, SkeletonDataset
+from mmcl_bench.datasets.store import CARD, INDEX, INSTRUCT, RGB, TRACKS, Clip, SkeletonDataset
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from prepared import write_dataset
+from toys import tiny_card
 
-DESCRIBE = DatasetCard(
-    name="tiny",
-    reader="small",
-    title="Tiny (synthetic)",
-    synthetic=True,
-    layout="kinect-v1",
-    class_table="tiny",
-    classes=("sit", "stand"),
-    sides={"x-sub": Side(column="subject", train=(1,), test=(2,), source="test")},
-    default_side="x-sub",
-    frame_rate=None,
-    modalities=(Modality.SKELETON, Modality.RGB, Modality.INSTRUCT),
-    homepage="",
-    citation="",
-    fingerprint="",
-    n_clips=0,
-)
+DESCRIBE = tiny_card(reader="small", modalities=(Modality.SKELETON, Modality.RGB, Modality.INSTRUCT))
 
 
 @pytest.fixture(scope="module")

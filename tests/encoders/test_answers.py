@@ -17,13 +17,14 @@ from PIL import Image
 import tiny_multimodal
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.additions import add_features
-from mmcl_bench.datasets.store import Clip, DatasetCard, Side, SkeletonDataset
+from mmcl_bench.datasets.store import Clip, SkeletonDataset
 from mmcl_bench.encoders import answers as asking
 from mmcl_bench.encoders.answers import BLOCK, INSTRUCTIONS, AnsweredClip, ask, token_features
 from mmcl_bench.encoders.multimodal import MultimodalModel
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from mmcl_bench.skeleton.layouts import get_layout
 from prepared import write_dataset
+from toys import tiny_card
 
 QUESTION = "Whether the people are interacting ?"
 
@@ -153,23 +154,7 @@ def encoded(seed: int) -> bytes:
 def dataset(tmp_path: Path) -> SkeletonDataset:
     """Synthetic clips with strips, in two blocks of answers."""
     joints = len(get_layout("kinect-v1"))
-    card = DatasetCard(
-        name="tiny",
-        reader="tiny",
-        title="Synthetic",
-        synthetic=True,
-        layout="kinect-v1",
-        class_table="synthetic",
-        classes=("eat",),
-        sides={"x-sub": Side(column="subject", train=(1,), test=(2,), source="synthetic")},
-        default_side="x-sub",
-        frame_rate=None,
-        modalities=(Modality.SKELETON, Modality.RGB),
-        homepage="",
-        citation="",
-        fingerprint="",
-        n_clips=0,
-    )
+    card = tiny_card(classes=("eat",), modalities=(Modality.SKELETON, Modality.RGB))
     body = (BodyTrack(0, np.zeros((2, joints, 3), dtype=np.float32)),)
     clips = [Clip(f"clip{n:02d}", 0, 1, 2, body, rgb=encoded(n)) for n in range(BLOCK + 2)]
     return write_dataset(tmp_path / "tiny", clips, joints, card)

@@ -15,11 +15,12 @@ import pytest
 from PIL import Image
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.datasets.store import Clip, DatasetCard, Side, SkeletonDataset
+from mmcl_bench.datasets.store import Clip, DatasetCard, SkeletonDataset
 from mmcl_bench.encoders import image_encoder, text_encoder
 from mmcl_bench.encoders.features import decode, instruct_features, rgb_features, sentences_by_clip
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from prepared import write_dataset
+from toys import tiny_card
 
 BOTH = (Modality.SKELETON, Modality.RGB, Modality.INSTRUCT)
 
@@ -32,23 +33,7 @@ def encoded_strip(seed: int, kind: str = "PNG") -> bytes:
 
 
 def card(modalities: tuple[Modality, ...]) -> DatasetCard:
-    return DatasetCard(
-        reader="tiny",
-        name="tiny-synthetic",
-        title="Synthetic",
-        synthetic=True,
-        layout="synthetic-3",
-        class_table="synthetic",
-        classes=("eat",),
-        sides={"subject": Side(column="subject", train=(1,), test=(2,), source="synthetic")},
-        default_side="subject",
-        frame_rate=None,
-        modalities=modalities,
-        homepage="",
-        citation="",
-        fingerprint="",
-        n_clips=0,
-    )
+    return tiny_card(name="tiny-synthetic", layout="synthetic-3", classes=("eat",), modalities=modalities)
 
 
 def synthetic_dataset(folder: Path, images: list[bytes | None], modalities: tuple[Modality, ...]) -> SkeletonDataset:

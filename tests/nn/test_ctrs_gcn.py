@@ -9,19 +9,7 @@ from torch import nn
 from mmcl_bench.nn.ctr_gcn import CTRGCN
 from mmcl_bench.nn.ctrs_gcn import CTRSGCN, MultiScaleCTRSGCN, StaticSpatialConv, l2_normalised
 from mmcl_bench.skeleton.layouts import KINECT_V2
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def norm(name: str, channels: int) -> dict[str, tuple[int, ...]]:
-    state = {f"{name}.{part}": (channels,) for part in ("weight", "bias", "running_mean", "running_var")}
-    return {**state, f"{name}.num_batches_tracked": ()}
-
-
-def conv(name: str, *shape: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+from released import conv, norm, seeded
 
 
 def released_shapes(n_classes: int) -> dict[str, tuple[int, ...]]:

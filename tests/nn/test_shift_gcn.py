@@ -11,23 +11,11 @@ import torch
 from mmcl_bench.nn.blocks import Block
 from mmcl_bench.nn.shift_gcn import ShiftGCN, ShiftSpatialConv, TemporalShift, joint_shift
 from mmcl_bench.skeleton.layouts import COCO_17, KINECT_V2
+from released import conv, norm, seeded
 
 
 class SmallShiftGCN(ShiftGCN):
     blocks = (Block(8), Block(16, stride=2))
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def norm(name: str, channels: int) -> dict[str, tuple[int, ...]]:
-    state = {f"{name}.{part}": (channels,) for part in ("weight", "bias", "running_mean", "running_var")}
-    return {**state, f"{name}.num_batches_tracked": ()}
-
-
-def conv(name: str, *shape: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
 
 
 def released_shapes(n_classes: int) -> dict[str, tuple[int, ...]]:

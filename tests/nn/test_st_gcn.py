@@ -12,23 +12,11 @@ from mmcl_bench.nn.blocks import PAPER_BLOCKS, Block
 from mmcl_bench.nn.checkpoints import restore
 from mmcl_bench.nn.st_gcn import STGCN, GraphConv, spatial_partition
 from mmcl_bench.skeleton.layouts import KINECT_V2, LAYOUTS, Layout
+from released import conv, norm, seeded
 
 
 class SmallSTGCN(STGCN):
     blocks = (Block(8), Block(16, stride=2))
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def norm(name: str, channels: int) -> dict[str, tuple[int, ...]]:
-    state = {f"{name}.{part}": (channels,) for part in ("weight", "bias", "running_mean", "running_var")}
-    return {**state, f"{name}.num_batches_tracked": ()}
-
-
-def conv(name: str, *shape: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
 
 
 def released_shapes(n_classes: int) -> dict[str, tuple[int, ...]]:
