@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.files import write_text
 from mmcl_bench.evaluation.metrics import METRICS, ShareRight
 from mmcl_bench.results.groups import Group, group_jobs, matches, unlimited, unversioned
 from mmcl_bench.results.store import SCORES, Stored
@@ -184,8 +184,7 @@ class Baseline(_Record):
     def write(self, path: Path) -> None:
         """The same content gives the same bytes."""
         text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda draft: draft.write_text(text, encoding="utf-8", newline=""))
+        write_text(path, text)
 
 
 def rows_of(stored: Sequence[Stored], pattern: str = "*", allow_dirty: bool = False) -> list[Row]:

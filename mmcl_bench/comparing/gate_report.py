@@ -128,7 +128,6 @@ def junit(judgements: Sequence[Judgement]) -> bytes:
 
 def write(path: Path, content: bytes) -> None:
     """Writes a report, and the folder it is in."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda draft: draft.write_bytes(content))
 
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from mmcl_bench.evaluation.metrics import Scored
 from mmcl_bench.evaluation.statistics import (
+    Difference,
     Interval,
     McNemar,
     PairedDifference,
-    UnpairedDifference,
 )
 from mmcl_bench.results.groups import unversioned
 from mmcl_bench.results.records import TaskRecord
@@ -176,7 +176,7 @@ class UnpairedComparison:
     metric: str
     a: Interval
     b: Interval
-    difference: UnpairedDifference
+    difference: Difference
     p_holm: float = math.nan
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.files import write_text
 from mmcl_bench.core.parallel import in_order
 from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.evaluation.statistics import Interval, PairedDifference, bootstrap_interval, paired_difference
@@ -114,8 +114,7 @@ def write_frame(frame: pd.DataFrame, folder: Path) -> list[Path]:
         if rows.empty:
             path.unlink(missing_ok=True)
             continue
-        text = rows.to_csv(index=False, float_format="%.4f", lineterminator="\n")
-        write_atomically(path, lambda draft, text=text: draft.write_text(text, encoding="utf-8", newline=""))  # type: ignore[misc]
+        write_text(path, rows.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
         written.append(path)
     return written
 
