@@ -273,9 +273,9 @@ def run_records(stored: Sequence[Stored]) -> list[dict[str, Any]]:
     return [_record(row) for row in leaderboard_rows(stored)]
 
 
-def percent(figure: Interval) -> str:
+def percent(figure: Interval | None) -> str:
     """``63.2 [60.1, 66.0]``; a dash where undefined."""
-    if math.isnan(figure.value):
+    if figure is None or math.isnan(figure.value):
         return "–"
     return f"{100 * figure.value:.1f} [{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
 
