@@ -300,14 +300,12 @@ def _of_reruns(row: Row) -> _Measured | None:
 
 
 def _moderated(own: _Measured, others: Sequence[_Measured]) -> Noise:
-    ratios = [
-        ((other.deviation / other.flips) ** 2, other.freedom) for other in others if other.flips and other.freedom
-    ]
-    if own.flips is None or not ratios:
+    known = [((each.deviation / each.flips) ** 2, each.freedom) for each in others if each.flips and each.freedom > 0]
+    if own.flips is None or not known:
         return Noise(own.deviation, own.freedom)
-    overdispersion_of, freedom_of = zip(*ratios, strict=True)
-    overdispersion = float(np.average(overdispersion_of, weights=freedom_of))
-    borrowed = min(BORROWED_AT_MOST, float(sum(freedom_of)))
+    ratios, freedoms = zip(*known, strict=True)
+    overdispersion = float(np.average(ratios, weights=freedoms))
+    borrowed = min(BORROWED_AT_MOST, float(sum(freedoms)))
     freedom = own.freedom + borrowed
     variance = (own.freedom * own.deviation**2 + borrowed * overdispersion * own.flips**2) / freedom
     return Noise(math.sqrt(variance), freedom)
