@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.files import write_text
 from mmcl_bench.evaluation.metrics import METRICS, ShareRight
 from mmcl_bench.results.groups import Group, group_jobs, matches, unlimited, unversioned
 from mmcl_bench.results.store import SCORES, Stored
@@ -184,8 +184,7 @@ class Baseline(_Record):
     def write(self, path: Path) -> None:
         """The same content gives the same bytes."""
         text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda draft: draft.write_text(text, encoding="utf-8", newline=""))
+        write_text(path, text)
 
 
 def rows_of(stored: Sequence[Stored], pattern: str = "*", allow_dirty: bool = False) -> list[Row]:
@@ -201,7 +200,8 @@ def rows_of(stored: Sequence[Stored], pattern: str = "*", allow_dirty: bool = Fa
     by_key: dict[str, list[Group]] = defaultdict(list)
     for group in group_jobs(whole):
         by_key[key_of(group)].append(group)
-    return sorted((row_of(_sound(_newest(groups), allow_dirty)) for groups in by_key.values()), key=_place)
+    rows = (row_of(_sound(_newest(groups), allow_dirty)) for groups in by_key.values())
+    return sorted(rows, key=lambda row: (row.task, row.label))
 
 
 def row_of(group: Group) -> Row:
@@ -352,36 +352,19 @@ def _counted_samples(job: Stored) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _right(job: Stored) -> np.ndarray | None:
-    """bool (n,), for each counted sample whether the main metric has it right; None where that is not kept."""
-    metric, scored = METRICS.get(job.result.task.main_metric), job.scored()
-    counted = metric.counted(scored)
-    if not isinstance(metric, ShareRight) or counted.sum() > EMBEDDED_AT_MOST:
-        return None
-    right: np.ndarray = metric.right(scored)[counted]
-    return right
-
-
 def _right_by_seed(group: Group) -> np.ndarray | None:
-    """bool (S, n), :func:`_right` of each seed."""
-    sheets = [_right(job) for job in group.jobs]
-    kept = [sheet for sheet in sheets if sheet is not None]
-    return np.stack(kept) if len(kept) == len(sheets) else None
+    """bool (S, n), whether the main metric has each counted sample right; None where that is not kept."""
+    metric = METRICS.get(group.task.main_metric)
+    if not isinstance(metric, ShareRight) or group.first.metrics[metric.name].n > EMBEDDED_AT_MOST:
+        return None
+    return np.stack([metric.right(sheet)[metric.counted(sheet)] for sheet in group.runs()])
 
 
 def _environments(group: Group) -> tuple[Environment, ...]:
     found: dict[str, Environment] = {}
     for job in group.jobs:
-        provenance = job.result.provenance
-        environment = Environment(
-            mmcl_bench=provenance.mmcl_bench,
-            commit=provenance.commit,
-            dirty=provenance.dirty,
-            python=provenance.python,
-            platform=provenance.platform,
-            device=provenance.device,
-            packages=dict(sorted(provenance.packages.items())),
-        )
+        facts = job.result.provenance.model_dump(include={*Environment.model_fields})
+        environment = Environment(**{**facts, "packages": dict(sorted(facts["packages"].items()))})
         found.setdefault(environment.model_dump_json(), environment)
     return tuple(found[text] for text in sorted(found))
 
@@ -395,7 +378,3 @@ def defined(figure: float | None, name: str) -> float:
     if figure is None:
         raise UserError(f"{name}: the main metric has no value on this test, so there is nothing to guard")
     return figure
-
-
-def _place(row: Row) -> tuple[str, str]:
-    return row.task, row.label

@@ -172,17 +172,17 @@ def judge(
     judged = [row for row in rows if row.key in now and row.key not in {*refused, *broken}]
     level = false_alarms / max(1, sum(not row.repeatable for row in judged))
     noise_of = noises(rows if known is None else known)
-    verdicts = []
-    for row in rows:
+
+    def judgement(row: Row) -> Judgement:
         if row.key in broken:
-            verdicts.append(Judgement(row, Verdict.BROKE, broken[row.key]))
-        elif row.key in refused:
-            verdicts.append(Judgement(row, Verdict.REFUSED, refused[row.key], now.get(row.key)))
-        elif row.key not in now:
-            verdicts.append(Judgement(row, Verdict.MISSING, absent.get(row.key, "no finished job")))
-        else:
-            verdicts.append(_compared(row, now[row.key], noise_of[row.key], level, only_seeds))
-    return verdicts
+            return Judgement(row, Verdict.BROKE, broken[row.key])
+        if row.key in refused:
+            return Judgement(row, Verdict.REFUSED, refused[row.key], now.get(row.key))
+        if row.key not in now:
+            return Judgement(row, Verdict.MISSING, absent.get(row.key, "no finished job"))
+        return _compared(row, now[row.key], noise_of[row.key], level, only_seeds)
+
+    return [judgement(row) for row in rows]
 
 
 def current_rows(rows: Sequence[Row], stored: Sequence[Stored]) -> dict[str, Row]:
@@ -266,14 +266,13 @@ def _with_history(row: Row, former: Row | None, drop: Drop | None) -> Row:
 def environment_changes(row: Row, now: Row) -> list[str]:
     """What the machine and packages of now differ in, as ``torch 2.4.0 -> 2.5.0``."""
     before, after = row.environments[0], now.environments[0]
-    changes = []
-    for name in ("mmcl_bench", "python", "platform", "device"):
-        old, new = getattr(before, name), getattr(after, name)
-        changes += [f"{name.replace('_', '-')} {old} -> {new}"] if old != new else []
-    for name in sorted({*before.packages, *after.packages}):
-        old, new = before.packages.get(name, "none"), after.packages.get(name, "none")
-        changes += [f"{name} {old} -> {new}"] if old != new else []
-    return changes
+    facts = [
+        (name.replace("_", "-"), getattr(before, name), getattr(after, name))
+        for name in ("mmcl_bench", "python", "platform", "device")
+    ]
+    packages = sorted({*before.packages, *after.packages})
+    facts += [(name, before.packages.get(name, "none"), after.packages.get(name, "none")) for name in packages]
+    return [f"{name} {old} -> {new}" for name, old, new in facts if old != new]
 
 
 def _by_seed(row: Row, now: Row) -> float:
@@ -291,10 +290,6 @@ class _Measured:
     """What the deviation would be if samples changed sides independently; None where that is not known."""
     freedom: int
 
-    @property
-    def says_how_samples_cling(self) -> bool:
-        return bool(self.flips) and self.freedom > 0
-
 
 def _of_seeds(row: Row) -> _Measured:
     return _Measured(row.deviation, row.flip_deviation, len(row.seeds) - 1)
@@ -305,12 +300,12 @@ def _of_reruns(row: Row) -> _Measured | None:
 
 
 def _moderated(own: _Measured, others: Sequence[_Measured]) -> Noise:
-    informative = [other for other in others if other.says_how_samples_cling]
-    if own.flips is None or not informative:
+    known = [((each.deviation / each.flips) ** 2, each.freedom) for each in others if each.flips and each.freedom > 0]
+    if own.flips is None or not known:
         return Noise(own.deviation, own.freedom)
-    ratios = [(other.deviation / other.flips) ** 2 for other in informative if other.flips]
-    overdispersion = float(np.average(ratios, weights=[other.freedom for other in informative]))
-    borrowed = min(BORROWED_AT_MOST, float(sum(other.freedom for other in informative)))
+    ratios, freedoms = zip(*known, strict=True)
+    overdispersion = float(np.average(ratios, weights=freedoms))
+    borrowed = min(BORROWED_AT_MOST, float(sum(freedoms)))
     freedom = own.freedom + borrowed
     variance = (own.freedom * own.deviation**2 + borrowed * overdispersion * own.flips**2) / freedom
     return Noise(math.sqrt(variance), freedom)
@@ -330,11 +325,10 @@ def _changed(row: Row, now: Row) -> tuple[float, float]:
 
 def _unlike(row: Row, now: Row) -> str:
     """Why two rows do not compare; empty where they do."""
-    if reason := unlike_task(row, now.task_version, now.task_hash, now.data_fingerprints):
-        return reason
-    if row.metric != now.metric or row.samples != now.samples:
+    reason = unlike_task(row, now.task_version, now.task_hash, now.data_fingerprints)
+    if not reason and (row.metric, row.samples) != (now.metric, now.samples):
         return "the main metric counts other test samples, or in another order"
-    return ""
+    return reason
 
 
 def unlike_task(row: Row, version: int, task_hash: str, fingerprints: Mapping[str, str]) -> str:

@@ -16,21 +16,9 @@ from mmcl_bench.core.files import write_atomically
 if TYPE_CHECKING:
     from rich.table import Table
 
-_COLOURS = {
-    Verdict.SAME: "dim",
-    Verdict.HELD: "green",
-    Verdict.ROSE: "yellow",
-    Verdict.FELL: "bold red",
-    Verdict.BROKE: "bold red",
-    Verdict.REFUSED: "magenta",
-    Verdict.MISSING: "magenta",
-}
-_JUNIT = {
-    Verdict.FELL: "failure",
-    Verdict.BROKE: "failure",
-    Verdict.REFUSED: "error",
-    Verdict.MISSING: "skipped",
-}
+_COLOURS = {Verdict.SAME: "dim", Verdict.HELD: "green", Verdict.ROSE: "yellow"}
+_COLOURS |= dict.fromkeys(FAILING, "bold red") | dict.fromkeys((Verdict.REFUSED, Verdict.MISSING), "magenta")
+_JUNIT = dict.fromkeys(FAILING, "failure") | {Verdict.REFUSED: "error", Verdict.MISSING: "skipped"}
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, escaped or not."""
 _HEADS = ("task", "method", "baseline", "now", "change", "tolerance", "seeds", "judged by", "lost / won", "verdict")
@@ -102,13 +90,12 @@ def markdown(judgements: Sequence[Judgement]) -> str:
 def junit(judgements: Sequence[Judgement]) -> bytes:
     """JUnit XML, a test case a row: what fell or broke is a failure, refused an error, missing skipped."""
     counts = Counter(judgement.verdict for judgement in judgements)
-    totals = {
-        "tests": len(judgements),
-        "failures": counts[Verdict.FELL] + counts[Verdict.BROKE],
-        "errors": counts[Verdict.REFUSED],
-        "skipped": counts[Verdict.MISSING],
+    attributes = {
+        "tests": str(len(judgements)),
+        "failures": str(counts[Verdict.FELL] + counts[Verdict.BROKE]),
+        "errors": str(counts[Verdict.REFUSED]),
+        "skipped": str(counts[Verdict.MISSING]),
     }
-    attributes = {name: str(count) for name, count in totals.items()}
     suites = ElementTree.Element("testsuites", attributes)
     suite = ElementTree.SubElement(suites, "testsuite", {"name": "mmcl-bench check", **attributes})
     for judgement in judgements:
@@ -128,7 +115,6 @@ def junit(judgements: Sequence[Judgement]) -> bytes:
 
 def write(path: Path, content: bytes) -> None:
     """Writes a report, and the folder it is in."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda draft: draft.write_bytes(content))
 
 

@@ -7,19 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from mmcl_bench.comparing.records import (
-    LEVEL,
-    Comparison,
-    Leaderboard,
-    Side,
-    UnpairedComparison,
-)
+from mmcl_bench.comparing.records import LEVEL, Comparison, Leaderboard, Side, UnpairedComparison
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.evaluation.statistics import (
-    Interval,
-    holm,
-    unpaired_difference,
-)
+from mmcl_bench.evaluation.statistics import Interval, holm, unpaired_difference
 from mmcl_bench.results.groups import unversioned
 
 _KEY = ("task", "method", "setting", "preset", "settings")

@@ -26,14 +26,7 @@ from mmcl_bench.comparing.records import (
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.evaluation.metrics import METRICS, Metric, Scored, ShareRight, require_metric
-from mmcl_bench.evaluation.statistics import (
-    McNemar,
-    combined_p,
-    holm,
-    mcnemar,
-    paired_difference,
-    split_difference,
-)
+from mmcl_bench.evaluation.statistics import McNemar, combined_p, holm, mcnemar, paired_difference, split_difference
 from mmcl_bench.results.records import TaskRecord
 
 RESAMPLES = 10_000

@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmcl_bench.evaluation.metrics import Scored
-from mmcl_bench.evaluation.statistics import (
-    Interval,
-    McNemar,
-    PairedDifference,
-    UnpairedDifference,
-)
+from mmcl_bench.evaluation.statistics import Difference, Interval, McNemar, PairedDifference
 from mmcl_bench.results.groups import unversioned
 from mmcl_bench.results.records import TaskRecord
 from mmcl_bench.results.store import Stored
@@ -176,7 +171,7 @@ class UnpairedComparison:
     metric: str
     a: Interval
     b: Interval
-    difference: UnpairedDifference
+    difference: Difference
     p_holm: float = math.nan
 
 

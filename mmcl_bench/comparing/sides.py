@@ -11,12 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmcl_bench.comparing.records import (
-    Entry,
-    Leaderboard,
-    Sheet,
-    Side,
-)
+from mmcl_bench.comparing.records import Entry, Leaderboard, Sheet, Side
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.core.settings import parse_bracketed, setting_text

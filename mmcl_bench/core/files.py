@@ -48,6 +48,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     _flush(path.parent)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes text atomically as UTF-8, lines ending as they do in the text."""
+    write_atomically(path, lambda draft: draft.write_text(text, encoding="utf-8", newline=""))
+
+
 def write_sealed(path: Path, content: bytes) -> None:
     """Writes bytes atomically, with their sha256 before them."""
     seal = _SEAL + hashlib.sha256(content).hexdigest().encode() + b"\n"

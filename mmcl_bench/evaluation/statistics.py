@@ -35,26 +35,22 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class PairedDifference:
+class Difference:
     """How far a is ahead of b."""
 
     difference: float
     low: float
     high: float
     p_value: float
-    """Two-sided, against no difference; at least 2 / (resamples + 1)."""
-    n_runs: int
-    """Pairs of runs, or of class splits, whose spread is in the interval."""
+    """Two-sided, against no difference."""
 
 
 @dataclass(frozen=True)
-class UnpairedDifference:
-    """How far a is ahead of b, from two intervals alone."""
+class PairedDifference(Difference):
+    """How far a is ahead of b on the same samples; ``p_value`` is at least 2 / (resamples + 1)."""
 
-    difference: float
-    low: float
-    high: float
-    p_value: float
+    n_runs: int
+    """Pairs of runs, or of class splits, whose spread is in the interval."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +177,7 @@ def split_difference(
     return _difference(metric, units, resamples, level, generator)
 
 
-def unpaired_difference(a: Interval, b: Interval) -> UnpairedDifference:
+def unpaired_difference(a: Interval, b: Interval) -> Difference:
     """How far a is ahead of b where the two share no samples, or nobody has kept their scores.
 
     The interval is that of Zou and Donner (Statistics in Medicine 27, 2008), which keeps the two lop-sided where they
@@ -203,7 +199,7 @@ def unpaired_difference(a: Interval, b: Interval) -> UnpairedDifference:
         p_value = 1.0 if difference == 0 else 0.0
     else:
         p_value = float(2 * stats.norm.sf(abs(difference) * z / facing))
-    return UnpairedDifference(difference, max(difference - down, -1.0), min(difference + up, 1.0), p_value)
+    return Difference(difference, max(difference - down, -1.0), min(difference + up, 1.0), p_value)
 
 
 def mcnemar(a_right: np.ndarray, b_right: np.ndarray) -> McNemar:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import multiprocessing
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import ScoringNetwork
+from mmcl_bench.results.provenance import peak_memory_bytes
 from mmcl_bench.skeleton.clips import Modality
 from mmcl_bench.skeleton.layouts import get_layout
 
@@ -173,8 +173,7 @@ def measure(blueprint: Blueprint, batch_size: int, device: str = "cpu") -> Cost:
     )
 
 
-@dataclass(frozen=True)
-class _Batch:
+class _Batch(NamedTuple):
     """Clips of random poses with all their bodies."""
 
     tracks: Tensor
@@ -188,9 +187,6 @@ class _Batch:
         device = next(network.module.parameters()).device
         tracks = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
         return cls(tracks, torch.arange(n_clips).repeat_interleave(bodies), n_clips)
-
-    def __iter__(self) -> Any:
-        return iter((self.tracks, self.clip, self.n_clips))
 
 
 @contextmanager
@@ -276,7 +272,4 @@ def _resident(field: str) -> int:
     if status.is_file():
         (line,) = (line for line in status.read_text().splitlines() if line.startswith(f"{field}:"))
         return int(line.split()[1]) * 1024
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return peak_memory_bytes()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -142,6 +142,11 @@ class Drawing:
         if len(places):
             self.marks.append(Markers(tuple((float(x), float(y)) for x, y in places), glyph, color, **look))
 
+    def frame(self, left: float, top: float, width: float, height: float, color: Color) -> None:
+        """The outline of a rectangle."""
+        right, bottom = left + width, top + height
+        self.line([(left, top), (right, top), (right, bottom), (left, bottom), (left, top)], color)
+
     def text(self, place: Point, text: str, **look: Any) -> None:
         self.marks.append(Text((float(place[0]), float(place[1])), text, **look))
 
@@ -206,11 +211,11 @@ def _glyph_path(glyph: str, place: Point, radius: float) -> str:
     outline = [(dx * radius, dy * radius) for dx, dy in _GLYPHS[glyph]]
     (first_x, first_y), *rest = outline
     steps = zip(outline, rest, strict=False)
-    moves = " ".join(f"{_n(b[0] - a[0])} {_n(b[1] - a[1])}" for a, b in steps)
+    moves = _path((b[0] - a[0], b[1] - a[1]) for a, b in steps)
     return f"M{_n(x + first_x)} {_n(y + first_y)}l{moves}z"
 
 
-def _path(points: Sequence[Point]) -> str:
+def _path(points: Iterable[Point]) -> str:
     return " ".join(f"{_n(x)} {_n(y)}" for x, y in points)
 
 

@@ -139,10 +139,15 @@ def accuracy(title: str, metrics: Sequence[str], methods: Sequence[MethodInterva
     return drawing
 
 
+def _look(place: int) -> tuple[Color, str]:
+    """Colour and glyph of the method or curve at a place of its list."""
+    return PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
+
+
 def _draw_interval(panel: _Panel, place: int, method: MethodIntervals, figure: Interval) -> None:
     if math.isnan(figure.value):
         return
-    color = PALETTE[place % len(PALETTE)]
+    color, glyph = _look(place)
     percents = [100 * value for value in (figure.value, figure.low, figure.high)]
     (low, y), (high, _) = panel.places(percents[1:], [place, place])
     # Ends that are higher than the marker show where the interval is narrower than it.
@@ -150,7 +155,7 @@ def _draw_interval(panel: _Panel, place: int, method: MethodIntervals, figure: I
     panel.drawing.line(ends, color, width=1.6)
     panel.drawing.markers(
         [panel.place(percents[0], place)],
-        MARKERS[place % len(MARKERS)],
+        glyph,
         color,
         filled=not method.transductive,
         radius=3.8,
@@ -171,7 +176,8 @@ def confusion_matrix(title: str, counts: np.ndarray, classes: Sequence[str], see
     margin = max(text_width(name, size) for name in names) + 28
     side = cell * len(names)
     drawing = Drawing(title, max(margin + side + 74, 320), side + margin + 8)
-    shares = _shares_of_rows(counts)
+    total = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
     for shade in range(1, _SHADES + 1):
         cells = np.argwhere(np.ceil(shares * _SHADES) == shade)
         boxes = [(margin + column * cell, 6 + row * cell, cell, cell) for row, column in cells]
@@ -181,8 +187,7 @@ def confusion_matrix(title: str, counts: np.ndarray, classes: Sequence[str], see
             place = (margin + (column + 0.5) * cell, 6 + (row + 0.5) * cell + 3.5)
             color: Color = "page" if shares[row, column] > 0.5 else "ink"
             drawing.text(place, str(counts[row, column]), anchor="middle", size=9, color=color)
-    corners = [(margin, 6.0), (margin + side, 6.0), (margin + side, 6 + side), (margin, 6 + side), (margin, 6.0)]
-    drawing.line(corners, "dim")
+    drawing.frame(margin, 6, side, side, "dim")
     for at, name in enumerate(names):
         named: Color = "ink" if at < n_seen else _UNSEEN
         middle = (at + 0.5) * cell + size / 3
@@ -196,13 +201,6 @@ def confusion_matrix(title: str, counts: np.ndarray, classes: Sequence[str], see
     drawing.text((margin + side / 2, side + margin + 2), "predicted", anchor="middle", color="dim")
     _draw_scale(drawing, margin + side + 14, min(side, 160.0))
     return drawing
-
-
-def _shares_of_rows(counts: np.ndarray) -> np.ndarray:
-    """float (K, K); nan in the row of a class without clips."""
-    total = counts.sum(axis=1, keepdims=True)
-    shares: np.ndarray = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
-    return shares
 
 
 def _draw_scale(drawing: Drawing, left: float, height: float) -> None:
@@ -226,7 +224,7 @@ def seen_unseen(title: str, methods: Sequence[ScoredMethod]) -> Drawing:
     for harmonic in (20, 40, 60, 80):
         _draw_harmonic_mean(panel, harmonic)
     for place, method in enumerate(methods):
-        color, glyph = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
+        color, glyph = _look(place)
         for run in method.runs:
             curve = seen_unseen_curve(run)
             points = panel.places(100 * curve.seen_accuracy, 100 * curve.unseen_accuracy)
@@ -273,10 +271,10 @@ def training_curves(title: str, runs: Sequence[Training]) -> Drawing:
 
     A dashed line stands at each seed's chosen epoch in the phase that chose.
     """
-    phases = [name for name in dict.fromkeys(name for run in runs for name in run.phases) if _rows(runs, name)]
-    columns = [name for name in _columns(runs) if name != "epoch"]
+    phases = list(dict.fromkeys(name for run in runs for name, rows in run.phases.items() if rows))
+    columns = dict.fromkeys(name for run in runs for rows in run.phases.values() for row in rows for name in row)
     accuracies = [name for name in _ACCURACIES if name in columns]
-    losses = [name for name in columns if name not in _ACCURACIES]
+    losses = [name for name in columns if name not in (*_ACCURACIES, "epoch")]
     blocks = [block for block in (losses, accuracies) if block]
     height = 30 + sum(200 + 18 * len(block) for block in blocks)
     drawing = Drawing(title, 20 + 300 * len(phases), height)
@@ -317,7 +315,7 @@ def _draw_curves(
         for epoch in sorted({run.chosen_epoch for run in runs if run.chosen_epoch is not None}):
             drawing.line(panel.places([epoch, epoch], y_range), "dim", dashed=True)
     for place, (name, found) in enumerate(curves.items()):
-        color, glyph = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
+        color, glyph = _look(place)
         for curve in found:
             placed = [panel.place(*point) for point in curve]
             drawing.line(placed, color, width=1.4, opacity=0.85)
@@ -330,15 +328,6 @@ def _curve(run: Training, phase: str, name: str) -> list[Point]:
     """(epoch, value) of the rows that have both."""
     rows = [row for row in run.phases.get(phase, ()) if name in row and "epoch" in row]
     return list(_thinned([(row["epoch"], row[name]) for row in rows]))
-
-
-def _rows(runs: Sequence[Training], phase: str) -> bool:
-    return any(run.phases.get(phase) for run in runs)
-
-
-def _columns(runs: Sequence[Training]) -> list[str]:
-    names = (name for run in runs for rows in run.phases.values() for row in rows for name in row)
-    return list(dict.fromkeys(names))
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -394,7 +383,7 @@ def sample_map(title: str, mapped: MappedSamples) -> Drawing:
     pad = np.maximum(0.06 * (high - low), 1e-6)
     (x_low, y_low), (x_high, y_high) = low - pad, high + pad
     panel = _Panel(drawing, 6, 6, 508, 386, (float(x_low), float(x_high)), (float(y_low), float(y_high)))
-    drawing.line([(6, 6), (514, 6), (514, 392), (6, 392), (6, 6)], "line")
+    drawing.frame(6, 6, 508, 386, "line")
     for k, name in enumerate(mapped.classes):
         color, glyph = PALETTE[k % len(PALETTE)], MARKERS[(k + k // len(PALETTE)) % len(MARKERS)]
         for filled in (True, False):
@@ -424,10 +413,10 @@ def critical_difference(title: str, ranks: Ranks) -> Drawing:
     bars = len(ranks.cliques)
     top = 58.0
     first = top + 18 + 9 * bars
-    told = "methods that a bar joins are not told apart" if bars else "all are told apart"
+    reading = "methods that a bar joins are not told apart" if bars else "all are told apart"
     friedman = "" if math.isnan(ranks.friedman_p) else f"Friedman p = {ranks.friedman_p:.2g}; "
     test = f"{ranks.posthoc.capitalize()} test at {100 * ranks.level:g} %"
-    note = f"mean rank over {ranks.n_tasks} tasks; {friedman}{test}: {told}"
+    note = f"mean rank over {ranks.n_tasks} tasks; {friedman}{test}: {reading}"
     width = max(2 * margin + 260, text_width(note, 10) + 12)
     margin = (width - 260) / 2
     drawing = Drawing(title, width, first + 20 * n_left + 34)

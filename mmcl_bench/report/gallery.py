@@ -12,14 +12,15 @@ from typing import Literal
 import numpy as np
 from markupsafe import Markup
 
-from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.files import write_atomically, write_text
 from mmcl_bench.core.parallel import in_order
 from mmcl_bench.core.text import slug
-from mmcl_bench.evaluation.metrics import Scored, per_class_accuracy, predictions
+from mmcl_bench.evaluation.metrics import Scored, confusion, per_class_accuracy
 from mmcl_bench.evaluation.ranks import Ranks
 from mmcl_bench.report import figures
 from mmcl_bench.report.drawing import Drawing, to_svg, write_file
 from mmcl_bench.report.projection import map_samples
+from mmcl_bench.report.table_files import written_before
 from mmcl_bench.report.tables import LeaderboardRow
 from mmcl_bench.results.groups import Group, metric_title
 
@@ -70,7 +71,7 @@ class Gallery:
     def __init__(self, folder: Path, which: Which, n_groups: int) -> None:
         self.folder = folder
         self.which = which if which != "auto" else ("all" if n_groups <= MOST_GROUPS else "tasks")
-        self._former = _listed(folder)
+        self._former = written_before(folder / MANIFEST, _SUFFIXES)
         self._digests: dict[str, str] = {}
         self._missing: list[_File] = []
 
@@ -115,8 +116,7 @@ class Gallery:
         finally:
             made.close()
             if self.folder.is_dir():
-                listing = json.dumps(current, indent=1, sort_keys=True) + "\n"
-                write_atomically(self.folder / MANIFEST, lambda draft: draft.write_text(listing, encoding="utf-8"))
+                write_text(self.folder / MANIFEST, json.dumps(current, indent=1, sort_keys=True) + "\n")
 
     def _add(self, name: str, drawing: Drawing, compares: bool = False) -> Picture:
         wanted = self.which == "all" or (self.which == "tasks" and compares)
@@ -134,20 +134,6 @@ def _write(file: _File) -> tuple[str, str]:
     suffix = file.path.suffix[1:]
     write_atomically(file.path, lambda draft: write_file(file.drawing, draft, suffix))
     return file.path.name, file.digest
-
-
-def _listed(folder: Path) -> dict[str, str]:
-    """The manifest of a former report; the folder's own figures alone, whatever the manifest says."""
-    try:
-        listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if isinstance(listed, list):  # of a version that kept no digests
-        listed = dict.fromkeys((name for name in listed if isinstance(name, str)), "")
-    if not isinstance(listed, dict):
-        return {}
-    suffixes = tuple(f".{suffix}" for suffix in _SUFFIXES)
-    return {name: str(digest) for name, digest in listed.items() if Path(name).name == name and name.endswith(suffixes)}
 
 
 def _where(group: Group) -> str:
@@ -201,22 +187,9 @@ def _per_class(group: Group, runs: Sequence[Scored], where: str) -> Drawing:
 def _confusion(
     group: Group, runs: Sequence[Scored], classes: Sequence[str], seen: np.ndarray | None, heading: str, where: str
 ) -> Drawing:
-    counts = _pooled_counts(runs)
+    counts = np.sum([confusion(run) for run in runs], axis=0)
     pooled = f", {len(runs)} seeds pooled" if len(runs) > 1 else ""
     return figures.confusion_matrix(f"{heading}: {group.label}{pooled}\n{where}", counts, classes, seen)
-
-
-def _pooled_counts(runs: Sequence[Scored]) -> np.ndarray:
-    """int64 (K, K): rows are true classes, columns are predictions, of all runs."""
-    from sklearn.metrics import confusion_matrix
-
-    labels = np.concatenate([run.labels for run in runs])
-    n_classes = runs[0].scores.shape[1]
-    if not len(labels):
-        return np.zeros((n_classes, n_classes), dtype=np.int64)
-    predicted = np.concatenate([predictions(run) for run in runs])
-    counts: np.ndarray = confusion_matrix(labels, predicted, labels=np.arange(n_classes))
-    return counts
 
 
 def _map(group: Group, mapped: figures.MappedSamples, where: str) -> Drawing:

@@ -18,9 +18,9 @@ _COST, _MEMBERS, _WEIGHTS = "cost", "members", "weights"
 def origin_of(group: Group) -> list[tuple[str, str]]:
     """(name, value) pairs: how to make the figures again, how choices were made, and on what they ran.
 
-    What differs between seeds is said by seed; what is not known is left out.
+    What differs between seeds is given by seed; what is not known is left out.
     """
-    facts = [*_what(group), *_choices(group), *_surroundings(group)]
+    facts = [*_what(group), *_choices(group), *_environment(group)]
     return [(name, value) for name, value in facts if value]
 
 
@@ -50,7 +50,7 @@ def _choices(group: Group) -> list[tuple[str, str]]:
     ]
 
 
-def _surroundings(group: Group) -> list[tuple[str, str]]:
+def _environment(group: Group) -> list[tuple[str, str]]:
     return [
         ("Data fingerprint", _pairs(group.first.provenance.data_fingerprints)),
         ("Frozen weights", _by_seed(group, lambda result: _pairs(result.provenance.weight_hashes))),
@@ -102,13 +102,10 @@ def _calibration(result: Result) -> str:
 
 
 def _oracle(result: Result) -> str:
-    oracle = result.oracle
-    if oracle is None:
+    if (oracle := result.oracle) is None:
         return ""
-    tried = len(oracle.epochs_tried)
-    return (
-        f"{oracle.metric} {100 * oracle.value:.1f} % after epoch {oracle.epoch}, best on test of {tried}: never ranked"
-    )
+    best = f"{oracle.metric} {100 * oracle.value:.1f} % after epoch {oracle.epoch}"
+    return f"{best}, best on test of {len(oracle.epochs_tried)}: never ranked"
 
 
 def _commit(result: Result) -> str:
@@ -119,9 +116,8 @@ def _commit(result: Result) -> str:
 
 
 def _packages(result: Result) -> str:
-    provenance = result.provenance
-    listed = ", ".join(f"{name} {version}" for name, version in sorted(provenance.packages.items()))
-    return f"Python {provenance.python}, {listed}"
+    listed = ", ".join(f"{name} {version}" for name, version in sorted(result.provenance.packages.items()))
+    return f"Python {result.provenance.python}, {listed}"
 
 
 def _device(result: Result) -> str:

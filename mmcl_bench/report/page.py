@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,7 +13,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.files import write_text
 from mmcl_bench.core.pages import templates_in
 from mmcl_bench.core.text import slug
 from mmcl_bench.report import tables
@@ -72,9 +71,9 @@ def build_report(
     rows = tables.leaderboard_rows(ranked)
     leaderboards = tables.write_frame(tables.frame_of(rows), reports_root)
     builder = _Builder(Gallery(reports_root / FIGURES, which, len(rows)), TableFolder(reports_root / TABLES))
-    origins = [builder.origin(synthetic, rows) for synthetic in (False, True)]
+    origins = [builder.families(synthetic, rows) for synthetic in (False, True)]
     html = _render(
-        origins=[origin for origin in origins if origin.families],
+        origins=[families for families in origins if families],
         leaderboards=[path.name for path in leaderboards],
         n_jobs=len(ranked),
         n_limited=len(stored) - len(whole),
@@ -86,7 +85,7 @@ def build_report(
         figure_files=builder.gallery.which,
     )
     page = reports_root / PAGE
-    write_atomically(page, lambda draft: draft.write_text(html, encoding="utf-8", newline=""))
+    write_text(page, html)
     builder.table_folder.close()
     builder.gallery.write(advance)
     return ReportSummary(
@@ -103,58 +102,12 @@ def build_report(
 
 
 @dataclass(frozen=True)
-class _Head:
-    """A metric's column."""
-
-    name: str
-    title: str
-
-
-@dataclass(frozen=True)
-class _Cell:
-    value: str
-    """What the column sorts by; empty where undefined."""
-    percent: str
-    bounds: str
-    main: bool
-
-
-@dataclass(frozen=True)
-class _Cost:
-    value: str
-    shown: str
-
-
-@dataclass(frozen=True)
 class _Row:
-    group: Group
-    anchor: str
-    cells: list[_Cell]
-    costs: list[_Cost]
-    """Parameters and FLOPs; none where no row of the family has any."""
+    shown: LeaderboardRow
     lead: str
-    """How far it is ahead of the first row of its table, or why that is not said."""
+    """How far it is ahead of the first row of its table, or why that is not given."""
     resolved: bool | None
-    """Whether that difference is told from none; None where nothing is compared."""
-    oracle: str
-
-
-@dataclass(frozen=True)
-class _Block:
-    """The rows of one task and setting, which alone are ranked together."""
-
-    setting: str
-    rows: list[_Row]
-
-
-@dataclass(frozen=True)
-class _Detail:
-    """What stands below the tables of one group."""
-
-    group: Group
-    anchor: str
-    facts: list[tuple[str, str]]
-    pictures: list[Picture]
+    """Whether that difference is more than chance; None where nothing is compared."""
 
 
 @dataclass(frozen=True)
@@ -162,12 +115,12 @@ class _Task:
     group: Group
     """Any group of the task, for its record."""
     anchor: str
-    blocks: list[_Block]
+    blocks: list[tuple[str, list[_Row]]]
+    """The rows by setting, inductive or transductive: only rows of one setting are ranked together."""
     pictures: list[Picture]
     beside: Beside | None
-    beside_heads: list[str]
     beside_files: list[str]
-    details: list[_Detail]
+    details: list[tuple[Group, list[Picture]]]
 
 
 @dataclass(frozen=True)
@@ -180,8 +133,9 @@ class _Ranked:
 @dataclass(frozen=True)
 class _Family:
     name: str
+    synthetic: bool
     anchor: str
-    heads: list[_Head]
+    metrics: list[str]
     with_costs: bool
     tasks: list[_Task]
     files: list[str]
@@ -190,13 +144,7 @@ class _Family:
     @property
     def width(self) -> int:
         """Columns of the leaderboard."""
-        return len(self.heads) + 4 + 2 * self.with_costs
-
-
-@dataclass(frozen=True)
-class _Origin:
-    synthetic: bool
-    families: list[_Family]
+        return len(self.metrics) + 4 + 2 * self.with_costs
 
 
 class _Builder:
@@ -208,10 +156,10 @@ class _Builder:
         self.n_pictures = 0
         self._published = read_published()
 
-    def origin(self, synthetic: bool, rows: Sequence[LeaderboardRow]) -> _Origin:
+    def families(self, synthetic: bool, rows: Sequence[LeaderboardRow]) -> list[_Family]:
         own = [row for row in rows if row.group.task.synthetic == synthetic]
         families = groupby(own, key=lambda row: row.group.task.family)
-        return _Origin(synthetic, [self._family(name, list(members), synthetic) for name, members in families])
+        return [self._family(name, list(members), synthetic) for name, members in families]
 
     def _family(self, name: str, rows: Sequence[LeaderboardRow], synthetic: bool) -> _Family:
         stem = slug(name) + ("-synthetic" if synthetic else "")
@@ -219,13 +167,14 @@ class _Builder:
         metrics = metric_names(row.group for row in rows)
         with_costs = any(tables.cost_of(row.group) for row in rows)
         of_tasks = groupby(rows, key=lambda row: row.group.task_key)
-        tasks = [self._task(list(members), metrics, with_costs) for _, members in of_tasks]
+        tasks = [self._task(list(members)) for _, members in of_tasks]
         shown = _shown_leaderboard(tasks, metrics, with_costs)
         numbers = tables.own_metrics(tables.frame_of(rows))
         return _Family(
             name,
+            synthetic,
             stem,
-            [_Head(metric, metric_title(metric)) for metric in metrics],
+            metrics,
             with_costs,
             tasks,
             self.table_folder.add(stem, shown, numbers, f"{title}: percent with 95% intervals"),
@@ -243,21 +192,19 @@ class _Builder:
         caption = f"{title}: mean ranks over {found.n_tasks} tasks"
         return _Ranked(ranking, picture, self.table_folder.add(f"{stem}-ranks", shown, title=caption))
 
-    def _task(self, rows: Sequence[LeaderboardRow], metrics: Sequence[str], with_costs: bool) -> _Task:
+    def _task(self, rows: Sequence[LeaderboardRow]) -> _Task:
         group = rows[0].group
         anchor = f"{slug(group.task.identity)}-{group.task_key[:8]}"
         of_setting = {setting: [row for row in rows if row.group.setting == setting] for setting in _SETTINGS}
-        blocks = [_Block(setting, _rows(members, metrics, with_costs)) for setting, members in of_setting.items()]
         found = beside(self._published, rows)
         return _Task(
             group,
             anchor,
-            [block for block in blocks if block.rows],
+            [(setting, _compared_to_first(members)) for setting, members in of_setting.items() if members],
             self._counted(self.gallery.of_task(rows)),
             found,
-            [] if found is None else [metric_title(name) for name in found.metrics],
             [] if found is None else self._published_table(anchor, group, found),
-            [self._detail(row.group) for row in rows],
+            [(row.group, self._counted(self.gallery.of_group(row.group))) for row in rows],
         )
 
     def _published_table(self, anchor: str, group: Group, found: Beside) -> list[str]:
@@ -273,9 +220,6 @@ class _Builder:
         caption = f"{group.task.identity}: ours, then published figures by year; not ranked"
         return self.table_folder.add(f"{anchor}-published", pd.DataFrame(cells, columns=heads), title=caption)
 
-    def _detail(self, group: Group) -> _Detail:
-        return _Detail(group, _anchor(group), origin_of(group), self._counted(self.gallery.of_group(group)))
-
     def _counted(self, pictures: list[Picture]) -> list[Picture]:
         self.n_pictures += len(pictures)
         return pictures
@@ -283,6 +227,15 @@ class _Builder:
 
 def _render(**content: Any) -> str:
     environment = templates_in("mmcl_bench.report")
+    environment.globals |= {
+        "anchor_of": _anchor,
+        "cost_of": tables.cost_of,
+        "count_text": tables.count_text,
+        "metric_title": metric_title,
+        "origin_of": origin_of,
+        "percent": tables.percent,
+        "percent_value": tables.percent_value,
+    }
     # Ours alone; the policy of the page names their hashes, and the browser runs nothing else.
     style = environment.get_template("page.css").render(light=LIGHT, dark=DARK)
     script = environment.get_template("page.js").render()
@@ -304,23 +257,9 @@ def _anchor(group: Group) -> str:
     return f"{slug(group.task.identity)}-{slug(group.method.name)}-{group.key[:8]}"
 
 
-def _rows(leaderboard_rows: Sequence[LeaderboardRow], metrics: Sequence[str], with_costs: bool) -> list[_Row]:
-    return [_row(row, leaderboard_rows[0], metrics, with_costs) for row in leaderboard_rows]
-
-
-def _row(row: LeaderboardRow, best: LeaderboardRow, metrics: Sequence[str], with_costs: bool) -> _Row:
-    lead, resolved = ("first", None) if row is best else _lead(row.group, best.group)
-    cost = tables.cost_of(row.group)
-    counts = [cost.get("parameters"), cost.get("flops")] if with_costs else []
-    return _Row(
-        row.group,
-        _anchor(row.group),
-        [_cell(row, metric) for metric in metrics],
-        [_Cost("" if count is None else str(count), tables.count_text(count)) for count in counts],
-        lead,
-        resolved,
-        tables.percent_value(row.oracle),
-    )
+def _compared_to_first(rows: Sequence[LeaderboardRow]) -> list[_Row]:
+    best, *others = rows
+    return [_Row(best, "first", None), *(_Row(row, *_lead(row.group, best.group)) for row in others)]
 
 
 def _lead(group: Group, best: Group) -> tuple[str, bool | None]:
@@ -332,35 +271,26 @@ def _lead(group: Group, best: Group) -> tuple[str, bool | None]:
     return f"{points}, {tables.p_text(paired.p_value)}", comparison.resolved
 
 
-def _cell(row: LeaderboardRow, metric: str) -> _Cell:
-    main = metric == row.group.task.main_metric
-    figure = row.figures.get(metric)
-    if figure is None or math.isnan(figure.value):
-        return _Cell("", "–", "", main)
-    percent, _, bounds = tables.percent(figure).partition(" ")
-    return _Cell(f"{figure.value:.6f}", percent, bounds, main)
-
-
 def _shown_leaderboard(tasks: Sequence[_Task], metrics: Sequence[str], with_costs: bool) -> pd.DataFrame:
     """A leaderboard's texts, as the page shows them."""
-    costs = ["Parameters", "FLOPs"] if with_costs else []
-    heads = ["Task", "Setting", "Method", "Settings", "Preset", "Seeds", *map(metric_title, metrics), *costs]
+    costs = {"parameters": "Parameters", "flops": "FLOPs"} if with_costs else {}
+    heads = ["Task", "Setting", "Method", "Settings", "Preset", "Seeds", *map(metric_title, metrics), *costs.values()]
     heads += ["Against the first", "Oracle, not ranked"]
     cells = [
         [
             task.group.task.identity,
-            block.setting,
-            row.group.method.name,
-            row.group.settings,
-            row.group.method.preset,
-            len(row.group.seeds),
-            *(f"{cell.percent} {cell.bounds}".strip() for cell in row.cells),
-            *(cost.shown for cost in row.costs),
+            setting,
+            row.shown.group.method.name,
+            row.shown.group.settings,
+            row.shown.group.method.preset,
+            len(row.shown.group.seeds),
+            *(tables.percent(row.shown.figures.get(metric)) for metric in metrics),
+            *(tables.count_text(tables.cost_of(row.shown.group).get(name)) for name in costs),
             row.lead,
-            row.oracle,
+            tables.percent_value(row.shown.oracle),
         ]
         for task in tasks
-        for block in task.blocks
-        for row in block.rows
+        for setting, rows in task.blocks
+        for row in rows
     ]
     return pd.DataFrame(cells, columns=heads)

@@ -15,12 +15,8 @@ from mmcl_bench.results.records import TaskRecord
 
 METRICS = ("top1", "zsl_top1", "gzsl_seen", "gzsl_unseen", "gzsl_h")
 """Columns of figures, in percent as printed."""
-_SAME_CLIPS = {
-    "ntu60-cs-npz": "ntu60",
-    "ntu60-cv-npz": "ntu60",
-    "ntu120-csub-npz": "ntu120",
-    "ntu120-cset-npz": "ntu120",
-}
+_SAME_CLIPS = dict.fromkeys(("ntu60-cs-npz", "ntu60-cv-npz"), "ntu60")
+_SAME_CLIPS |= dict.fromkeys(("ntu120-csub-npz", "ntu120-cset-npz"), "ntu120")
 """Other forms of a data set, with the same clips from the same sensor."""
 
 
@@ -104,17 +100,10 @@ def matching(published: pd.DataFrame, task: TaskRecord) -> pd.DataFrame:
 
 
 def _theirs(row: pd.Series, metrics: Sequence[str]) -> PublishedRow:
-    return PublishedRow(
-        row["method"],
-        " ".join(part for part in (row["venue"], row["year"]) if part),
-        row["text_encoder"],
-        tuple(row[name] or "–" for name in metrics),
-        row["transductive"],
-        row["selection"],
-        row["calibration"],
-        row["note"],
-        row["source"],
-    )
+    year = " ".join(part for part in (row["venue"], row["year"]) if part)
+    figures = tuple(row[name] or "–" for name in metrics)
+    same = ("method", "text_encoder", "transductive", "selection", "calibration", "note", "source")
+    return PublishedRow(year=year, figures=figures, **{name: row[name] for name in same})
 
 
 def _ours(row: LeaderboardRow, metrics: Sequence[str]) -> PublishedRow:

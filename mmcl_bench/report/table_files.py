@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.files import write_text
 
 MANIFEST = ".mmcl-bench-tables.json"
 """Beside the tables: the names of those that a report wrote, so that a later one removes only its own."""
@@ -30,31 +31,35 @@ class TableFolder:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         csv = (shown if numbers is None else numbers).to_csv(index=False, float_format="%.4f", lineterminator="\n")
-        texts = dict(zip(SUFFIXES, (csv, to_markdown(shown, title), to_latex(shown, title)), strict=True))
         paths = [self.folder / f"{stem}.{suffix}" for suffix in SUFFIXES]
-        for path, text in zip(paths, texts.values(), strict=True):
-            write_atomically(path, lambda draft, text=text: draft.write_text(text, encoding="utf-8", newline=""))  # type: ignore[misc]
+        for path, text in zip(paths, (csv, to_markdown(shown, title), to_latex(shown, title)), strict=True):
+            write_text(path, text)
         self.written += paths
         return [path.name for path in paths]
 
     def close(self) -> None:
         """Removes stale tables."""
         names = {path.name for path in self.written}
-        for stale in self._former() - names:
+        for stale in written_before(self.folder / MANIFEST, SUFFIXES).keys() - names:
             (self.folder / stale).unlink(missing_ok=True)
         if self.folder.is_dir():
-            listing = json.dumps(sorted(names), indent=1) + "\n"
-            write_atomically(self.folder / MANIFEST, lambda draft: draft.write_text(listing, encoding="utf-8"))
+            write_text(self.folder / MANIFEST, json.dumps(sorted(names), indent=1) + "\n")
 
-    def _former(self) -> set[str]:
-        """The folder's own tables alone, whatever the manifest says."""
-        try:
-            names = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return set()
-        suffixes = tuple(f".{suffix}" for suffix in SUFFIXES)
-        known = names if isinstance(names, list) else []
-        return {name for name in known if isinstance(name, str) and Path(name).name == name and name.endswith(suffixes)}
+
+def written_before(manifest: Path, suffixes: Sequence[str]) -> dict[str, str]:
+    """The digests by name that a manifest lists, empty where it holds names alone.
+
+    Only files beside it with one of the suffixes, whatever it lists; none where it is missing or damaged.
+    """
+    try:
+        listed = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if isinstance(listed, list):
+        listed = dict.fromkeys((name for name in listed if isinstance(name, str)), "")
+    endings = tuple(f".{suffix}" for suffix in suffixes)
+    found = listed.items() if isinstance(listed, dict) else ()
+    return {name: str(digest) for name, digest in found if Path(name).name == name and name.endswith(endings)}
 
 
 def to_markdown(table: pd.DataFrame, title: str = "") -> str:

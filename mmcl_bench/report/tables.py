@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.files import write_text
 from mmcl_bench.core.parallel import in_order
 from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.evaluation.statistics import Interval, PairedDifference, bootstrap_interval, paired_difference
@@ -114,8 +114,7 @@ def write_frame(frame: pd.DataFrame, folder: Path) -> list[Path]:
         if rows.empty:
             path.unlink(missing_ok=True)
             continue
-        text = rows.to_csv(index=False, float_format="%.4f", lineterminator="\n")
-        write_atomically(path, lambda draft, text=text: draft.write_text(text, encoding="utf-8", newline=""))  # type: ignore[misc]
+        write_text(path, rows.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
         written.append(path)
     return written
 
@@ -133,7 +132,6 @@ def compare(a: Group, b: Group) -> Comparison | None:
 def fusion_table(fused: Sequence[Stored], members: Sequence[Stored]) -> Table:
     """A terminal table, one row for a fusion and for each of its members, best first, with weights; below it, how far
     the fusion is ahead of the best of them."""
-    from rich.table import Table
     from rich.text import Text
 
     rows = leaderboard_rows([*fused, *members])
@@ -149,12 +147,7 @@ def fusion_table(fused: Sequence[Stored], members: Sequence[Stored]) -> Table:
     ahead = "not paired with its best member on test"
     if comparison is not None:
         ahead = f"against its best member on test, {name_of(comparison.b)}: {comparison.outcome}"
-    table = Table(
-        title=Text(_run_title(rows), style="bold"),
-        caption=Text("\n".join(["percent, with 95% intervals over " + _spread(rows), ahead, *_cost_of_fusion(fusion)])),
-        title_justify="left",
-        caption_justify="left",
-    )
+    table = _terminal_table(rows, [ahead, *_cost_of_fusion(fusion)])
     table.add_column("", overflow="fold", min_width=20)
     for head in ("weight", *map(metric_title, metrics)):
         table.add_column(head, justify="right")
@@ -226,31 +219,39 @@ def run_table(stored: Sequence[Stored]) -> Table:
     The jobs are of one task. Methods stand side by side, so that figures and intervals of several fit a terminal of 80
     columns. Smoke runs are shown, and named so.
     """
-    from rich.table import Table
     from rich.text import Text
 
     rows = leaderboard_rows(stored)
     metrics = metric_names(row.group for row in rows)
-    table = Table(
-        title=Text(_run_title(rows), style="bold"),
-        caption=Text("\n".join(["percent, with 95% intervals over " + _spread(rows), *_comparisons(rows)])),
-        title_justify="left",
-        caption_justify="left",
-    )
+    table = _terminal_table(rows, _comparisons(rows))
     table.add_column("")
     for row in rows:
         table.add_column(Text(row.group.label), justify="right")
     for name in metrics:
         cells = [percent(row.figures[name]) if name in row.figures else "" for row in rows]
         table.add_row(*map(Text, [metric_title(name), *cells]))
-    oracle = ["best epoch on test (oracle)", *(percent_value(row.oracle) for row in rows)]
-    table.add_row(*map(Text, oracle), style="dim")
-    table.add_row(*map(Text, ["seeds", *(str(len(row.group.seeds)) for row in rows)]), style="dim")
     costs = [cost_of(row.group) for row in rows]
+    facts = [["best epoch on test (oracle)", *(percent_value(row.oracle) for row in rows)]]
+    facts.append(["seeds", *(str(len(row.group.seeds)) for row in rows)])
     if any(costs):
-        table.add_row(*map(Text, ["parameters", *(count_text(cost.get("parameters")) for cost in costs)]), style="dim")
-        table.add_row(*map(Text, ["FLOPs per clip", *(count_text(cost.get("flops")) for cost in costs)]), style="dim")
+        facts.append(["parameters", *(count_text(cost.get("parameters")) for cost in costs)])
+        facts.append(["FLOPs per clip", *(count_text(cost.get("flops")) for cost in costs)])
+    for cells in facts:
+        table.add_row(*map(Text, cells), style="dim")
     return table
+
+
+def _terminal_table(rows: Sequence[LeaderboardRow], below: Sequence[str]) -> Table:
+    """Without columns yet: the tasks above, what the intervals are over and the lines ``below`` below."""
+    from rich.table import Table
+    from rich.text import Text
+
+    return Table(
+        title=Text(_run_title(rows), style="bold"),
+        caption=Text("\n".join(["percent, with 95% intervals over " + _spread(rows), *below])),
+        title_justify="left",
+        caption_justify="left",
+    )
 
 
 def cost_of(group: Group) -> dict[str, int]:
@@ -274,9 +275,9 @@ def run_records(stored: Sequence[Stored]) -> list[dict[str, Any]]:
     return [_record(row) for row in leaderboard_rows(stored)]
 
 
-def percent(figure: Interval) -> str:
+def percent(figure: Interval | None) -> str:
     """``63.2 [60.1, 66.0]``; a dash where undefined."""
-    if math.isnan(figure.value):
+    if figure is None or math.isnan(figure.value):
         return "–"
     return f"{100 * figure.value:.1f} [{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
 
@@ -337,12 +338,15 @@ def _same_samples(a: Group, b: Group) -> bool:
 
 def _frame_row(row: LeaderboardRow) -> dict[str, Any]:
     group, task = row.group, row.group.task
-    dirty = {job.result.provenance.dirty for job in group.jobs}
+    origins = [job.result.provenance for job in group.jobs]
+    data = group.first.provenance.data_fingerprints
+    commits = {origin.commit for origin in origins if origin.commit}
+    dirty = {origin.dirty for origin in origins}
     cells: dict[str, Any] = {
         "task": task.identity,
         "version": task.version,
         "task_hash": task.hash[:12],
-        "data": " ".join(f"{name}:{value[:12]}" for name, value in fingerprints(group).items()),
+        "data": " ".join(f"{name}:{value[:12]}" for name, value in sorted(data.items())),
         "family": task.family,
         "dataset": " to ".join(task.datasets),
         "split": task.split,
@@ -359,24 +363,13 @@ def _frame_row(row: LeaderboardRow) -> dict[str, Any]:
         "parameters": cost_of(group).get("parameters"),
         "flops": cost_of(group).get("flops"),
         "main_metric": task.main_metric,
-        "commit": " ".join(commits(group)) or None,
+        "commit": " ".join(sorted(commits)) or None,
         "dirty": True if True in dirty else (None if None in dirty else False),
         "command": group.command,
     }
     for name, figure in row.figures.items():
         cells |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
     return cells
-
-
-def commits(group: Group) -> list[str]:
-    """The commits that the jobs ran from; empty where none is known."""
-    return sorted({job.result.provenance.commit for job in group.jobs if job.result.provenance.commit})
-
-
-def fingerprints(group: Group) -> dict[str, str]:
-    """The data's fingerprints by data set, in the task's order."""
-    known = group.first.provenance.data_fingerprints
-    return {name: known[name] for name in sorted(known)}
 
 
 def own_metrics(frame: pd.DataFrame) -> pd.DataFrame:
@@ -387,8 +380,7 @@ def own_metrics(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _run_title(rows: Sequence[LeaderboardRow]) -> str:
-    tasks = dict.fromkeys(_task_title(row.group) for row in rows)
-    return "\n".join(tasks)
+    return "\n".join(dict.fromkeys(_task_title(row.group) for row in rows))
 
 
 def _task_title(group: Group) -> str:
@@ -427,7 +419,10 @@ def _record(row: LeaderboardRow) -> dict[str, Any]:
         "n_test": group.first.n_test,
         "selection": group.first.selection.rule,
         "main_metric": task.main_metric,
-        "metrics": {name: _figure_record(figure) for name, figure in row.figures.items()},
+        "metrics": {
+            name: {key: _json_number(value) for key, value in asdict(figure).items()}
+            for name, figure in row.figures.items()
+        },
         "oracle": _json_number(row.oracle),
         "cost": cost_of(group) or None,
         "command": group.command,
@@ -436,24 +431,9 @@ def _record(row: LeaderboardRow) -> dict[str, Any]:
 
 
 def _comparison_record(comparison: Comparison) -> dict[str, Any]:
-    paired = comparison.paired
-    return {
-        "member": comparison.b.label,
-        "difference": paired.difference,
-        "low": paired.low,
-        "high": paired.high,
-        "p_value": paired.p_value,
-    }
-
-
-def _figure_record(figure: Interval) -> dict[str, Any]:
-    return {
-        "value": _json_number(figure.value),
-        "low": _json_number(figure.low),
-        "high": _json_number(figure.high),
-        "n": figure.n,
-        "level": figure.level,
-    }
+    record = asdict(comparison.paired)
+    del record["n_runs"]
+    return {"member": comparison.b.label, **record}
 
 
 def _json_number(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Jobs that differ in their seed alone stand in one row of a table."""
+"""Groups of jobs that differ in their seed alone: the rows of a table."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Group:
     @property
     def settings(self) -> str:
         """The settings that are not the preset's, as ``key=value, key=value``; of a fusion what it is made of first."""
-        return ", ".join([*self._made_of(), *self.assignments()])
+        return ", ".join([*(f"{name}={value}" for name, value in self._fusion_options().items()), *self.assignments()])
 
     @property
     def label(self) -> str:
@@ -114,10 +114,11 @@ class Group:
         how = ", ".join([f"weights {own['weights']}", *scale, *self.assignments()])
         return f"fusion of {members.replace(',', ', ')}", how
 
-    def _made_of(self) -> list[str]:
+    def _fusion_options(self) -> dict[str, str]:
+        """The options of ``mmcl-bench fuse`` that made a fusion; none of a method."""
         if self.method.name != FUSION:
-            return []
-        return [f"{name}={self.method.overrides[name]}" for name in FUSION_OPTIONS if name in self.method.overrides]
+            return {}
+        return {name: self.method.overrides[name] for name in FUSION_OPTIONS if name in self.method.overrides}
 
     def _score_verb(self) -> list[str]:
         files = [str(job.result.notes.get("file", "FILE")) for job in self.jobs]
@@ -129,14 +130,14 @@ class Group:
         """The verb, and what it takes beside settings."""
         if self.method.name != FUSION:
             return ["run", self.task.identity, "--method", self.method.name]
-        options = {name: self.method.overrides[name] for name in FUSION_OPTIONS if name in self.method.overrides}
-        return ["fuse", self.task.identity, *(word for name, value in options.items() for word in (f"--{name}", value))]
+        options = (word for name, value in self._fusion_options().items() for word in (f"--{name}", value))
+        return ["fuse", self.task.identity, *options]
 
     def assignments(self) -> list[str]:
         """The settings that are not the preset's, as ``--set`` reads them; of a fusion, those of all its members."""
-        own = self.method.overrides
-        shown = own if self.method.name != FUSION else {name: own[name] for name in own if name not in FUSION_OPTIONS}
-        return [f"{name}={setting_text(value)}" for name, value in sorted(shown.items())]
+        options = self._fusion_options()
+        shown = sorted((name, value) for name, value in self.method.overrides.items() if name not in options)
+        return [f"{name}={setting_text(value)}" for name, value in shown]
 
 
 def group_jobs(stored: Iterable[Stored]) -> list[Group]:
@@ -205,11 +206,7 @@ def _group_key(result: Result) -> str:
 
 
 def _digest(*parts: Any) -> str:
-    return hashlib.sha256(_canonical(parts).encode()).hexdigest()
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def unversioned(identity: str) -> str:

@@ -15,18 +15,9 @@ from mmcl_bench.core.version import __version__
 from mmcl_bench.results.records import Provenance
 
 _PACKAGES = (
-    "numpy",
-    "pandas",
-    "scikit-learn",
-    "scipy",
-    "torch",
-    "transformers",
-    "timm",
-    "open_clip_torch",
-    "safetensors",
+    *("numpy", "pandas", "scikit-learn", "scipy", "torch", "transformers"),
+    *("timm", "open_clip_torch", "safetensors"),
 )
-
-
 _SOURCES = ("mmcl_bench", "tasks", "protocols")
 """What the numbers of a checkout come from: a file there that git does not know is a change as well."""
 
@@ -77,7 +68,7 @@ def collect(
         started=started.moment.isoformat(timespec="seconds"),
         wall_seconds=round(former_seconds + started.seconds, 1),
         starts=starts,
-        peak_memory_bytes=_peak_memory(),
+        peak_memory_bytes=peak_memory_bytes(),
     )
 
 
@@ -100,8 +91,8 @@ def _source_commit() -> tuple[str | None, bool | None]:
         return None, None
 
 
-def _peak_memory() -> int:
-    """Bytes of resident memory at most, so far, of this process."""
+def peak_memory_bytes() -> int:
+    """Bytes of resident memory at most, so far, of this process; 0 on Windows."""
     try:
         import resource
     except ImportError:  # Windows

@@ -296,14 +296,8 @@ def _reading(path: Path) -> Iterator[Path]:
 def stored_results(root: Path) -> Iterator[Stored]:
     """The finished jobs under ``root/jobs``, by folder name."""
     for path in sorted((root / "jobs").glob(f"*/{RESULT}")):
-        stored = Stored.read(path.parent)
-        if stored is not None:
+        if (stored := Stored.read(path.parent)) is not None:
             yield stored
-
-
-def damaged_results(root: Path) -> list[Path]:
-    """Folders whose result.json is there but cannot be trusted."""
-    return [p.parent for p in sorted((root / "jobs").glob(f"*/{RESULT}")) if Stored.read(p.parent) is None]
 
 
 def read_results(root: Path | str | None = None) -> pd.DataFrame:
@@ -374,7 +368,7 @@ def require_results(root: Path) -> list[Stored]:
 
 
 def finished_and_damaged(root: Path) -> tuple[list[Stored], list[Path]]:
-    """The jobs of :func:`stored_results` and the folders of :func:`damaged_results`, all read once.
+    """The jobs of :func:`stored_results` and the folders whose ``result.json`` is damaged, all read once.
 
     Raises :class:`UserError` when no job is finished.
     """
