@@ -210,6 +210,7 @@ class _Run:
             embeddings = _embeddings(method, protocol, scored)
             oracle = self._oracle(method, protocol, scored, report)
             notes = {**report.notes, **_validation_note(selection, protocol), **_cost_note(method)}
+            notes |= {"features": protocol.feature_notes} if protocol.feature_notes else {}
             notes |= {THREADS: threads} if len(threads) > 1 else {}
         return self._write(
             JobOutput(
@@ -239,7 +240,7 @@ class _Run:
         former = [threads for threads in former if threads != now] if any(self.work.rglob("*.pt")) else []
         if former:
             _LOG.warning(
-                "%s: begun with %s threads, goes on with %d: its last digits are those of neither, and the result says so",
+                "%s: begun with %s threads, goes on with %d; its last digits are those of neither, as its notes say",
                 self.folder,
                 " and ".join(map(str, former)),
                 now,
