@@ -196,10 +196,10 @@ def _with_strips(dataset: SkeletonDataset, source: VideoSource, skip_bad: bool, 
 
 
 def _encode(dataset: SkeletonDataset, spec: str, cache_dir: Path, device: str, batch: int) -> None:
-    from mmcl_bench.encoders.features import rgb_features
+    from mmcl_bench.encoders.features import encode_strips
 
     with progress(f"{spec} on {dataset.card.name}", "clips") as advance:
-        rgb_features(dataset, _rows_with_strips(dataset), spec, cache_dir, advance, device, batch)
+        encode_strips(dataset, _rows_with_strips(dataset), spec, cache_dir, advance, device, batch)
 
 
 def _ask(

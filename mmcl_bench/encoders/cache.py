@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +49,18 @@ def cached_text(spec: str, texts: Sequence[str], cache_dir: Path) -> tuple[np.nd
     return stored[ARRAY], encoder.weight_hash
 
 
+class _NotStoredError(LookupError):
+    """Features that would have to be computed."""
+
+
 @dataclass(frozen=True)
 class FeatureCache:
     """Features of a data set's clips by one encoder, one row a clip, filled as they are asked for.
 
     Rows lie in files of 128 clips each; a file holds those of its clips that were asked for so far. Numbers must not
     depend on which task asked first or how often a run was killed, so a clip's features must not depend on the clips
-    beside it: encoders take every input by itself.
+    beside it: encoders take every input by itself. Where they do not, and on another kind of device, the last digits
+    are others, and those features are apart.
     """
 
     cache_dir: Path
@@ -65,10 +70,35 @@ class FeatureCache:
     """``rgb`` or ``instruct``: one encoder may serve both."""
     encoder: str
     weight_hash: str
+    device: str = "cpu"
+    """Its kind: ``cpu``, ``cuda``, ..."""
+    batch: int = 1
+    """Clips that go through the encoder together."""
 
     @property
     def folder(self) -> Path:
+        return self._of_encoder / f"{self.device}-{self.batch}"
+
+    @property
+    def _of_encoder(self) -> Path:
         return self.cache_dir / self.fingerprint[:16] / self.modality / folder_name(self.encoder, self.weight_hash)
+
+    def made_otherwise(self) -> list[FeatureCache]:
+        """The same features as other kinds of devices and batches made them, as far as they are there."""
+        found = [folder.name.rpartition("-") for folder in sorted(self._of_encoder.glob("*-*/"))]
+        there = [replace(self, device=device, batch=int(batch)) for device, _, batch in found if batch.isdigit()]
+        return [each for each in there if each != self]
+
+    def stored(self, rows: Sequence[int]) -> np.ndarray | None:
+        """float32 (len(rows), D), in the order of ``rows``; None unless all of them are there."""
+
+        def refuse(missing: list[int]) -> np.ndarray:
+            raise _NotStoredError
+
+        try:
+            return self.features(rows, refuse)
+        except _NotStoredError:
+            return None
 
     def features(
         self,
@@ -100,6 +130,8 @@ class FeatureCache:
             "modality": self.modality,
             "encoder": self.encoder,
             "weights": self.weight_hash,
+            "device": self.device,
+            "batch": str(self.batch),
         }
         stored = read_arrays(path, identity) or {ROWS: wanted[:0]}
         missing = np.setdiff1d(wanted, stored[ROWS])
@@ -118,6 +150,11 @@ def _merged(stored: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray]) -> 
     both = {name: np.concatenate([stored.get(name, added[:0]), added]) for name, added in new.items()}
     order = np.argsort(both[ROWS])
     return {name: array[order] for name, array in both.items()}
+
+
+def made_on(device: str, batch: int | str) -> str:
+    """What changes the digits of features, in words."""
+    return f"on {device}, {batch} at once"
 
 
 def folder_name(encoder: str, weight_hash: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -18,8 +18,8 @@ from PIL import Image
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.text import some_of
 from mmcl_bench.datasets.store import Addition, SkeletonDataset
-from mmcl_bench.encoders import image_encoder, on_device, text_encoder
-from mmcl_bench.encoders.cache import FeatureCache, Progress
+from mmcl_bench.encoders import ImageEncoder, image_encoder, on_device, text_encoder
+from mmcl_bench.encoders.cache import FeatureCache, Progress, made_on
 from mmcl_bench.skeleton.clips import Modality
 
 if TYPE_CHECKING:
@@ -32,7 +32,37 @@ STORED = "stored:"
 """What the spec of features that stand with a data set begins with."""
 
 
+class Features(NamedTuple):
+    """Features of some clips, and what they are of."""
+
+    values: np.ndarray
+    """float32 (N, D)."""
+    weight_hash: str
+    """sha256 of the encoder's weights, or of features that stand with a set."""
+    made: str = ""
+    """What changes their last digits, in words, where it is not the usual: ``on cuda, 16 at once``."""
+
+
 def rgb_features(
+    dataset: SkeletonDataset, rows: Sequence[int], spec: str, cache_dir: Path, progress: Progress | None = None
+) -> Features:
+    """The image encoder over the strips of the given index rows, one at a time on the CPU.
+
+    Where these are not in the cache, but :func:`encode_strips` left all of the rows there as another device or batch
+    makes them, those are taken. Raises :class:`UserError` for a data set without images, and for clips whose image is
+    missing or bad.
+    """
+    require_modality(dataset, Modality.RGB)
+    if spec.startswith(STORED):
+        return stored_features(dataset, rows, spec, Modality.RGB)
+    usual = _strip_cache(dataset, image_encoder(spec), cache_dir)
+    for cached in (usual, *usual.made_otherwise()):
+        if (values := cached.stored(rows)) is not None:
+            return Features(values, cached.weight_hash, "" if cached == usual else made_on(cached.device, cached.batch))
+    return encode_strips(dataset, rows, spec, cache_dir, progress)
+
+
+def encode_strips(
     dataset: SkeletonDataset,
     rows: Sequence[int],
     spec: str,
@@ -40,12 +70,13 @@ def rgb_features(
     progress: Progress | None = None,
     device: str = "cpu",
     batch: int = 1,
-) -> tuple[np.ndarray, str]:
-    """float32 (len(rows), D) and the sha256 of the weights: the image encoder over the strips of the given index rows.
+) -> Features:
+    """Fills the cache with what the image encoder makes of the strips of the given index rows.
 
-    Batches of more than one clip are faster on a GPU; they change features in the last digits. Raises
-    :class:`UserError` for a data set without images, and for clips whose image is missing or bad.
+    Batches of more than one clip are faster on a GPU; they change features in the last digits, as does the device.
+    Raises :class:`UserError` as :func:`rgb_features` does.
     """
+    require_modality(dataset, Modality.RGB)
     require_modality(dataset, Modality.RGB)
     if spec.startswith(STORED):
         return stored_features(dataset, rows, spec, Modality.RGB)
@@ -56,9 +87,16 @@ def rgb_features(
         strips = strips_of(dataset, missing)
         return np.concatenate([encoder.encode(some) for some in batched(strips, batch)])
 
+    cached = _strip_cache(dataset, encoder, cache_dir, device, batch)
+    return Features(cached.features(rows, compute, progress), encoder.weight_hash)
+
+
+def _strip_cache(
+    dataset: SkeletonDataset, encoder: ImageEncoder, cache_dir: Path, device: str = "cpu", batch: int = 1
+) -> FeatureCache:
     identity = dataset.modality_identity(Modality.RGB)
-    cached = FeatureCache(cache_dir, identity, Modality.RGB, encoder.name, encoder.weight_hash)
-    return cached.features(rows, compute, progress), encoder.weight_hash
+    kind = device.partition(":")[0]
+    return FeatureCache(cache_dir, identity, Modality.RGB, encoder.name, encoder.weight_hash, kind, batch)
 
 
 def strips_of(dataset: SkeletonDataset, rows: Sequence[int]) -> Iterator[Image.Image]:
@@ -77,8 +115,8 @@ def batched(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
 
 def instruct_features(
     dataset: SkeletonDataset, rows: Sequence[int], spec: str, cache_dir: Path, progress: Progress | None = None
-) -> tuple[np.ndarray, str]:
-    """float32 (len(rows), D) and the sha256 of the weights: by row, the mean of the text encoder over its answers.
+) -> Features:
+    """By row, the mean of the text encoder over its answers.
 
     An answer is encoded together with its instruction, and one that several clips share is encoded once.
     Raises :class:`UserError` for a data set without answers, and for a clip that has none.
@@ -108,17 +146,15 @@ def instruct_features(
 
     identity = dataset.modality_identity(Modality.INSTRUCT)
     cached = FeatureCache(cache_dir, identity, Modality.INSTRUCT, encoder.name, encoder.weight_hash)
-    return cached.features(rows, compute, progress), encoder.weight_hash
+    return Features(cached.features(rows, compute, progress), encoder.weight_hash)
 
 
 EXTRACTORS = {Modality.RGB: rgb_features, Modality.INSTRUCT: instruct_features}
 """How features are extracted, by modality."""
 
 
-def stored_features(
-    dataset: SkeletonDataset, rows: Sequence[int], spec: str, modality: Modality
-) -> tuple[np.ndarray, str]:
-    """float32 (len(rows), D), and the sha256 of the features: those that stand with the set under ``stored:<name>``.
+def stored_features(dataset: SkeletonDataset, rows: Sequence[int], spec: str, modality: Modality) -> Features:
+    """Features that stand with the set under ``stored:<name>``.
 
     Raises :class:`UserError` when there are none of that name, and for clips that have none.
     """
@@ -129,7 +165,7 @@ def stored_features(
         raise ValueError(f"{dataset.card.name}: features of {name} without a card")
     require_all(dataset, rows, addition)
     chosen: np.ndarray = features[np.searchsorted(stored, np.asarray(rows, dtype=np.int64))]
-    return chosen, addition.sha256
+    return Features(chosen, addition.sha256)
 
 
 def require_all(dataset: SkeletonDataset, rows: Sequence[int], addition: Addition | None) -> None:

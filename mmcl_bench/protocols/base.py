@@ -93,6 +93,8 @@ class Protocol(ABC):
         self.advance = advance
         self.validation_notes: dict[str, str] = {}
         """What a result should say of how clips were held out."""
+        self.feature_notes: dict[str, str] = {}
+        """What a result should say of how features were made, by encoder."""
         self.weight_hashes: dict[str, str] = {}
         """Weight hash of every encoder that was used, by its name."""
 
@@ -215,8 +217,10 @@ class Protocol(ABC):
             if modality in rows.dataset.card.modalities:
                 advance = partial(self.advance, f"{modality} features")
                 extract = EXTRACTORS[modality]
-                found[modality], weight_hash = extract(rows.dataset, rows.rows.tolist(), spec, self.cache, advance)
-                self.weight_hashes[spec] = weight_hash
+                features = extract(rows.dataset, rows.rows.tolist(), spec, self.cache, advance)
+                found[modality], self.weight_hashes[spec] = features.values, features.weight_hash
+                if features.made:
+                    self.feature_notes[spec] = features.made
         return found
 
     def _embed(self, texts: Sequence[str], encoder: str) -> np.ndarray:

@@ -24,7 +24,7 @@ from mmcl_bench.methods.base import Method
 from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.protocols.base import Needs, Protocol
 from mmcl_bench.protocols.catalogue import load_task
-from mmcl_bench.protocols.problem import Context, Progress, silent
+from mmcl_bench.protocols.problem import Context, FitReport, Progress, silent
 from mmcl_bench.results import provenance
 from mmcl_bench.results import store as results
 from mmcl_bench.results.records import Oracle, Selection
@@ -43,7 +43,8 @@ ORACLE_EPOCHS = 10
 MOST_EMBEDDED = 2000
 """Unseen-class test clips whose embeddings are kept, for a map of a few MB at most."""
 ENVIRONMENT = "environment.json"
-"""In a work folder: what the checkpoints there depend on."""
+"""In a work folder: what the checkpoints there depend on, and the numbers of threads that made them."""
+THREADS = "threads"
 _FITS_OF_DAMAGE = 3
 """Times that a job whose checkpoints are damaged while it runs goes back to what is sound of them."""
 _LOG = logging.getLogger(__name__)
@@ -181,7 +182,9 @@ class _Run:
     def result(
         self, data: Mapping[str, SkeletonDataset], fingerprints: dict[str, str], environment: dict[str, str]
     ) -> Stored:
-        write_atomically(self.work / ENVIRONMENT, lambda path: path.write_text(json.dumps(environment)))
+        threads = self._threads()
+        kept = json.dumps({**environment, THREADS: threads})
+        write_atomically(self.work / ENVIRONMENT, lambda path: path.write_text(kept))
         self._time = WorkTime(self.work)
         method_class = METHODS.get(self.job.method)
         needs = Needs(method_class(**self.job.settings).encoders(), method_class.transductive)
@@ -197,24 +200,50 @@ class _Run:
                 self._context("final", selection.chosen if selection.rule == "validation" else None),
             )
             history["final"] = report.history
-            # Saved before it scores, as scoring may use up random numbers, and before the oracle restores other epochs.
+            # Saved before it scores, as scoring may use up random numbers.
             model_files = method.save(self._model)
             clips = protocol.test_clips()
             scores = _checked(method.score(clips), len(clips), len(protocol.classes), method.name)
             scored = protocol.test_scored(scores, selection.calibration)
-            findings = JobOutput(
+            embeddings = _embeddings(method, protocol, scored)
+            oracle = self._oracle(method, protocol, scored, report)
+            notes = {**report.notes, **_validation_note(selection, protocol), **_cost_note(method)}
+            notes |= {"features": protocol.feature_notes} if protocol.feature_notes else {}
+            notes |= {THREADS: threads} if len(threads) > 1 else {}
+        return self._write(
+            JobOutput(
                 protocol=protocol,
                 method=method,
                 scored=scored,
                 selection=selection,
                 validation=validation,
-                embeddings=_embeddings(method, protocol, scored),
-                oracle=self._oracle(method, protocol, scored),
+                embeddings=embeddings,
+                oracle=oracle,
                 history=history,
-                notes={**report.notes, **_validation_note(selection, protocol), **_cost_note(method)},
+                notes=notes,
                 model_files=model_files,
+            ),
+            fingerprints,
+        )
+
+    def _threads(self) -> list[int]:
+        """Numbers of threads that the job was computed with, this run's last; several are said in the log."""
+        import torch
+
+        now = torch.get_num_threads()
+        try:
+            former = json.loads((self.work / ENVIRONMENT).read_bytes())[THREADS]
+        except (OSError, ValueError, KeyError):
+            former = []
+        former = [threads for threads in former if threads != now] if any(self.work.rglob("*.pt")) else []
+        if former:
+            _LOG.warning(
+                "%s: begun with %s threads, goes on with %d; its last digits are those of neither, as its notes say",
+                self.folder,
+                " and ".join(map(str, former)),
+                now,
             )
-        return self._write(findings, fingerprints)
+        return [*former, now]
 
     def _select(
         self, method_class: type[Method], protocol: Protocol, history: History
@@ -238,8 +267,11 @@ class _Run:
         columns = np.flatnonzero(protocol.classes.seen)
         return selection, Validation(scored, tuple(protocol.validation_sample_ids()), columns)
 
-    def _oracle(self, method: Method, protocol: Protocol, scored: Scored) -> Oracle | None:
-        """The best test figure over some of the kept epochs, of the clips that the main metric looks at."""
+    def _oracle(self, method: Method, protocol: Protocol, scored: Scored, report: FitReport) -> Oracle | None:
+        """The best test figure over some of the kept epochs, of the clips that the main metric looks at.
+
+        The method then holds the epoch again that its fit chose.
+        """
         epochs = _spread(method.snapshots(), ORACLE_EPOCHS)
         metric = METRICS.get(self.job.task.card.main_metric)
         counted = metric.counted(scored)
@@ -251,6 +283,7 @@ class _Run:
             self._advance("oracle", done, len(epochs))
             method.restore(epoch)
             figures.append(metric(Scored(method.score(clips), labels, scored.seen, scored.calibration)))
+        method.restore(report.chosen.get("epoch", epochs[-1]))
         if np.isnan(figures).all():
             return None
         best = int(np.nanargmax(figures))

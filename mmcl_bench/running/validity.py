@@ -75,7 +75,12 @@ def why_stale(
 
 
 def checkpoint_environment(fingerprints: Mapping[str, str], device: str) -> dict[str, str]:
-    """All that the checkpoints of a stopped run depend on beside the job."""
+    """All that the checkpoints of a stopped run depend on beside the job.
+
+    The number of threads is not among it, though it changes the last digits of gradients: whoever resumes with another
+    number of workers, or on a machine with other cores, would lose hours of training. The runner keeps such checkpoints
+    and says that two numbers are mixed, in the log and in the result's notes.
+    """
     versions = {name: metadata.version(name) for name in _OF_CHECKPOINTS}
     return {"mmcl_bench": __version__, **versions, "device": device.partition(":")[0], **fingerprints}
 

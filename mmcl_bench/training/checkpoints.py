@@ -32,6 +32,10 @@ class Checkpoints:
         if self.is_kept(epoch):
             _copy(self._state, self._snapshot(epoch))
 
+    def keep_last(self, epoch: int) -> None:
+        """Keeps for good what was saved last, which is the state after ``epoch``."""
+        _copy(self._state, self._snapshot(epoch))
+
     def state(self) -> dict[str, Any] | None:
         """What was saved last; None where nothing was. Raises :class:`DamagedError`."""
         return _load(self._state) if self._state.is_file() else None

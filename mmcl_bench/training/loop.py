@@ -136,6 +136,8 @@ class Trainer:
             self._resume(None)
         else:
             self._train(_accelerator(), last, n_clips, step, validate, lambda figures: self.context.progress(*figures))
+        if not self.snapshots():  # stopped before the first
+            self._checkpoints.keep_last(len(self.history))
         self.module.to(self.context.device)
         best = self._best_epoch() if validate is not None else last
         self.restore(best)

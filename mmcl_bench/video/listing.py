@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
 from safetensors import SafetensorError, safe_open
 
 from mmcl_bench.datasets.store import Addition, SkeletonDataset
+from mmcl_bench.encoders.cache import made_on
 from mmcl_bench.encoders.features import STORED
 from mmcl_bench.skeleton.clips import Modality
 
@@ -55,21 +57,27 @@ def _encoded(dataset: SkeletonDataset, cache_dir: Path) -> list[Listed]:
         if modality not in dataset.card.modalities:
             continue
         under = cache_dir / dataset.modality_identity(modality)[:16] / modality
-        for folder in sorted(under.glob("*/")):
-            clips, numbers, encoder = 0, 0, ""
+        for folder in sorted(under.glob("*/*/")):
+            clips, numbers, name = 0, 0, ""
             for path in folder.glob("*.safetensors"):
                 try:
                     with safe_open(path, framework="np") as file:
                         n_clips, numbers = file.get_slice("features").get_shape()
-                        encoder = (file.metadata() or {}).get("encoder", "")
+                        name = _name(file.metadata() or {})
                 except (SafetensorError, OSError, ValueError):
                     continue
                 clips += n_clips
-            if encoder:
-                line = _line("encoded", encoder, modality, clips)
+            if name:
+                line = _line("encoded", name, modality, clips)
                 line["numbers"] = numbers
                 found.append(line)
     return found
+
+
+def _name(header: Mapping[str, str]) -> str:
+    """The encoder, with device and batch where they are not those of a run."""
+    encoder, device, batch = (header.get(key, "") for key in ("encoder", "device", "batch"))
+    return encoder if (device, batch) == ("cpu", "1") else f"{encoder} {made_on(device, batch)}"
 
 
 def _line(kind: str, name: str, modality: Modality, clips: int) -> Listed:

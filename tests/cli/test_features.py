@@ -62,7 +62,7 @@ def test_from_videos_to_a_trained_mmcl(capsys: pytest.CaptureFixture[str]) -> No
     assert lines["strips", "strips"]["clips"] == 20
     assert lines["features", "tiny-blip"]["numbers"] == 16
     assert lines["features", "tiny-blip"]["use"] == "instruct_encoder=stored:tiny-blip"
-    assert lines["encoded", "torchvision:resnet18"]["clips"] == 20
+    assert lines["encoded", "torchvision:resnet18 on cpu, 4 at once"]["clips"] == 20
     answers = opened().answers()
     assert len(answers) == 20
     assert set(answers["instruction"]) == {"Please describe the hands ."}
@@ -72,6 +72,7 @@ def test_from_videos_to_a_trained_mmcl(capsys: pytest.CaptureFixture[str]) -> No
     assert stored.result.notes["losses"] == ["classification", "contrastive", "refinement"]
     stored_features, addition = opened().features("tiny-blip", Modality.INSTRUCT), opened().card.addition("features")
     assert stored_features[1].shape == (20, 16)
+    assert stored.result.notes["features"] == {encoder: "on cpu, 4 at once"}
     assert addition is not None
     assert stored.result.provenance.weight_hashes["stored:tiny-blip"] == addition.sha256
 

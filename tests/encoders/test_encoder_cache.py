@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,18 +90,24 @@ def test_a_damaged_file_is_computed_again(cache: FeatureCache, damage: Callable[
     assert again.calls == [list(range(BLOCK, 2 * BLOCK))]
 
 
-def test_features_of_other_data_weights_or_modality_are_not_mixed(cache: FeatureCache) -> None:
+def test_features_of_other_data_weights_modality_device_or_batch_are_not_mixed(cache: FeatureCache) -> None:
     cache.features([0], truth)
     others = [
         FeatureCache(cache.cache_dir, "f" * 63 + "0", "rgb", cache.encoder, cache.weight_hash),
         FeatureCache(cache.cache_dir, cache.fingerprint, "instruct", cache.encoder, cache.weight_hash),
         FeatureCache(cache.cache_dir, cache.fingerprint, "rgb", cache.encoder, "a" * 63 + "0"),
         FeatureCache(cache.cache_dir, cache.fingerprint, "rgb", "clip/ViT-B-32", cache.weight_hash),
+        replace(cache, device="cuda"),
+        replace(cache, batch=16),
     ]
+    assert cache.made_otherwise() == []
     for other in others:
         compute = Counting()
         other.features([0], compute)
         assert len(compute.calls) == 1
+    assert cache.made_otherwise() == others[-1:-3:-1]
+    assert others[-1].stored([0, 1]) is None
+    np.testing.assert_array_equal(others[-1].stored([0]), truth([0]))
 
 
 def _fill(folder: Path, start: multiprocessing.synchronize.Barrier) -> None:

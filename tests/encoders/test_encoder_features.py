@@ -17,7 +17,7 @@ from PIL import Image
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.store import Clip, DatasetCard, SkeletonDataset
 from mmcl_bench.encoders import image_encoder, text_encoder
-from mmcl_bench.encoders.features import decode, instruct_features, rgb_features, sentences_by_clip
+from mmcl_bench.encoders.features import decode, encode_strips, instruct_features, rgb_features, sentences_by_clip
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from prepared import write_dataset
 from toys import tiny_card
@@ -62,16 +62,28 @@ def filled_cache(dataset: SkeletonDataset, tmp_path_factory: pytest.TempPathFact
 
 def test_rgb_features_are_the_image_encoder_over_each_strip(dataset: SkeletonDataset, filled_cache: Path) -> None:
     seen: list[tuple[int, int]] = []
-    features, _ = rgb_features(dataset, [2, 1], "efficientnet-lite0", filled_cache, lambda *step: seen.append(step))
+    features = rgb_features(dataset, [2, 1], "efficientnet-lite0", filled_cache, lambda *step: seen.append(step)).values
     strips = [Image.open(io.BytesIO(encoded)) for encoded in dataset.images([2, 1])]
     np.testing.assert_allclose(features, image_encoder("efficientnet-lite0").encode(strips), atol=2e-5)
     assert seen == [(2, 2)]
 
 
+def test_a_run_prefers_its_own_features_and_says_when_it_takes_others(dataset: SkeletonDataset, tmp_path: Path) -> None:
+    batched = encode_strips(dataset, [0, 1], "efficientnet-lite0", tmp_path, batch=2)
+    taken = rgb_features(dataset, [1], "efficientnet-lite0", tmp_path)
+    np.testing.assert_array_equal(taken.values, batched.values[1:])
+    assert taken.made == "on cpu, 2 at once"
+    own = rgb_features(dataset, [2, 1], "efficientnet-lite0", tmp_path)
+    assert own.made == "", "the others lack a clip"
+    again = rgb_features(dataset, [1], "efficientnet-lite0", tmp_path)
+    np.testing.assert_array_equal(again.values, own.values[1:])
+    assert again.made == ""
+
+
 def test_instruct_features_are_the_text_encoder_over_each_clip_s_sentences(
     dataset: SkeletonDataset, filled_cache: Path
 ) -> None:
-    features, _ = instruct_features(dataset, [2, 0], "minilm", filled_cache)
+    features = instruct_features(dataset, [2, 0], "minilm", filled_cache).values
     texts = ["Please describe the person. Person 2 eats.", "Please describe the person. Person 0 eats."]
     np.testing.assert_allclose(features, text_encoder("minilm").encode(texts), atol=1e-5)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
 
 from mmcl_bench import read_results
 from mmcl_bench.core.errors import UserError
@@ -125,6 +127,58 @@ def test_a_killed_job_goes_on_and_ends_with_the_same_numbers(where: RunSite) -> 
     np.testing.assert_array_equal(finished.scores, undisturbed.scores)
     assert finished.result.metrics == undisturbed.result.metrics
     assert not (finished.folder / "work").exists()
+
+
+def test_a_job_that_goes_on_with_other_threads_says_so(where: RunSite, caplog: pytest.LogCaptureFixture) -> None:
+    def stop(phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        if phase == "final: training" and done > total // 2:
+            raise KeyboardInterrupt
+
+    usual = torch.get_num_threads()
+    wanted = job(epochs="4")
+    with pytest.raises(KeyboardInterrupt):
+        run_job(wanted, replace(where, progress=stop))
+    try:
+        torch.set_num_threads(usual + 1)
+        finished, _ = run_job(wanted, where)
+        undisturbed, _ = run_job(job(epochs="4", seed=1), where)
+    finally:
+        torch.set_num_threads(usual)
+    assert finished.result.notes["threads"] == [usual, usual + 1]
+    assert f"{finished.folder}: begun with {usual} threads, goes on with {usual + 1}" in caplog.text
+    assert "threads" not in undisturbed.result.notes
+
+
+class Kept(Method):
+    """Scores at random, and keeps three epochs of which it chooses the second."""
+
+    name: ClassVar[str] = "kept"
+    summary: ClassVar[str] = "for tests"
+    families: ClassVar[frozenset[str]] = frozenset({"supervised"})
+    restored: ClassVar[list[int]] = []
+
+    def fit(self, problem: Problem, context: Context) -> FitReport:
+        self.n_classes = len(problem.classes)
+        return FitReport(chosen={"epoch": 2, "of": 3})
+
+    def score(self, clips: ClipView) -> np.ndarray:
+        return np.random.default_rng(0).random((len(clips), self.n_classes), dtype=np.float32)
+
+    def snapshots(self) -> list[int]:
+        return [1, 2, 3]
+
+    def restore(self, epoch: int) -> None:
+        self.restored.append(epoch)
+
+
+def test_after_the_oracle_a_method_holds_the_chosen_epoch(where: RunSite) -> None:
+    METHODS.register("kept")(Kept)
+    try:
+        wanted = make_job(load_task("supervised/nw-ucla[split=x-sub]"), Kept, 0, limit=60)
+        assert run_job(wanted, where)[0].result.oracle is not None
+    finally:
+        METHODS.unregister("kept")
+    assert Kept.restored == [1, 2, 3, 2]
 
 
 def test_two_runners_at_once_do_a_job_once(where: RunSite) -> None:

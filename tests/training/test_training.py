@@ -85,6 +85,23 @@ def test_the_best_validation_epoch_is_kept(tmp_path: Path) -> None:
     assert all(torch.equal(kept[name], value) for name, value in module.state_dict().items())
 
 
+def test_a_run_that_stops_before_its_first_kept_epoch_keeps_the_last(tmp_path: Path) -> None:
+    schedule = replace(SCHEDULE, epochs=200, patience=2)  # of 200 epochs every seventh is kept
+
+    def run(figures: list[float]) -> tuple[Trainer, dict[str, object]]:
+        module, left = fresh_module(), iter(figures)
+        trainer = Trainer(module, schedule, Context(seed=0, folder=tmp_path))
+        return trainer, trainer.run(len(INPUTS), step_of(module), lambda: next(left)).chosen  # type: ignore[arg-type]
+
+    trainer, chosen = run([0.5, 0.4, 0.3])
+    assert chosen == {"epoch": 3, "of": 200}
+    assert trainer.snapshots() == [3]
+    again, chosen = run([])
+    assert chosen == {"epoch": 3, "of": 200}
+    for name, value in trainer.module.state_dict().items():
+        assert torch.equal(value, again.module.state_dict()[name])
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_batch(tmp_path: Path) -> None:
     module = fresh_module()
     trainer = Trainer(module, SCHEDULE, Context(seed=0, folder=tmp_path))
