@@ -128,7 +128,7 @@ def check(
         show_json(gate_report.records(judgements))
     else:
         show(gate_report.table(judgements))
-        if changes := gate_report.surroundings(judgements):
+        if changes := gate_report.changes_of_environment(judgements):
             typer.echo(f"other than the baseline's: {', '.join(changes)}", err=True)
     _print_lines(judgements, allow_missing)
     for name in lacking:

@@ -94,9 +94,7 @@ class JobOptions(TaskOptions):
         if not is_pattern(name):
             return with_splits(self.find(name, data_root), self._splits)
         if self.dataset or self.source or self.target:
-            raise UserError(
-                f"{name} stands for tasks with data of their own; leave out --dataset, --source and --target"
-            )
+            raise UserError(f"{name} names tasks with data of their own; leave out --dataset, --source and --target")
         splits = (self.split,) if self.split is not None else self._splits
         return find_tasks(name, splits, self.bound(), paths.data_root(data_root))
 

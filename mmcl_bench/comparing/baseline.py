@@ -1,7 +1,7 @@
-"""The baseline of the regression gate: which figures stand, how sure each is, and the command that makes it again.
+"""The baseline of the regression gate: the accepted figures, how sure each is, and the command that makes it again.
 
-``baseline.json`` says for every task, method, preset and settings the figures of each seed, and which test samples each
-seed had right, packed to bits, so that a later run can be compared sample by sample without the score files.
+``baseline.json`` holds the figures of each seed for every task, method, preset and settings, and which test samples
+each seed had right, packed to bits, so that a later run can be compared sample by sample without the score files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the regression gate says: a table, JSON, JUnit XML and Markdown."""
+"""The verdict of the regression gate: a table, JSON, JUnit XML and Markdown."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def sentence(judgement: Judgement) -> str:
     )
 
 
-def surroundings(judgements: Sequence[Judgement]) -> list[str]:
+def changes_of_environment(judgements: Sequence[Judgement]) -> list[str]:
     """How the machine and packages differ from those of the baseline, each change once."""
     changes = (
         environment_changes(judgement.row, judgement.now) for judgement in judgements if judgement.now is not None
@@ -82,7 +82,7 @@ def markdown(judgements: Sequence[Judgement]) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     notes = [f"- {sentence(judgement)}" for judgement in judgements if judgement.reason]
     notes += [f"- {judgement.row.name}: {note}" for judgement in judgements for note in judgement.notes]
-    changes = surroundings(judgements)
+    changes = changes_of_environment(judgements)
     notes += [f"- Other than the baseline's: {', '.join(changes)}"] if changes else []
     return "\n".join([*lines, "", *notes, *([""] if notes else [])])
 

@@ -152,7 +152,7 @@ def _by_seed(
     for one, many, label in ((a, b, labels[0]), (b, a, labels[1])):
         if len(one) == 1 and one[0].seed is None:
             pairs = [(one[0], each) if one is a else (each, one[0]) for each in many]
-            return pairs, [f"{label} is one run, which stands against each seed of the other"]
+            return pairs, [f"{label} is one run, which is compared with each seed of the other"]
     by_seed = {sheet.seed: sheet for sheet in b}
     shared = [(sheet, by_seed[sheet.seed]) for sheet in a if sheet.seed in by_seed]
     if not shared:

@@ -32,5 +32,5 @@ def read_toml(path: Path, model: type[Content], what: str) -> Content:
 
 @functools.lru_cache(maxsize=256)
 def _parsed(text: str, model: type[BaseModel]) -> Any:
-    """The checked content of a TOML text. Equal text is parsed once a process, whatever file it stands in."""
+    """The checked content of a TOML text. Equal text is parsed once a process, whatever file it is in."""
     return model.model_validate(tomllib.loads(text))

@@ -51,7 +51,7 @@ def _value(text: str) -> Any:
 
 
 def parse_bracketed(text: str, where: str) -> tuple[str, dict[str, str]]:
-    """What stands before the brackets of ``name[key=value,key=value]``, and what stands in them.
+    """The name and the settings of ``name[key=value,key=value]``.
 
     The name may be empty, and the brackets may be missing. ``where`` begins the message of a :class:`UserError`.
     """

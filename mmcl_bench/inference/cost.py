@@ -266,7 +266,7 @@ def _resident_peaks(blueprint: Blueprint, batch_size: int, threads: int) -> tupl
 def _resident(field: str) -> int:
     """Bytes of resident memory of this process: now (``VmRSS``) or at most (``VmHWM``).
 
-    Where the system has no /proc, the most so far stands for both: it is what the building of the network left.
+    Where the system has no /proc, the most so far is used for both: it is what the building of the network left.
     """
     status = Path("/proc/self/status")
     if status.is_file():

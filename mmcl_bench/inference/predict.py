@@ -1,4 +1,4 @@
-"""Classes for clips that nobody labelled, by the models that finished jobs keep."""
+"""Classes for clips that nobody labelled, by the models of finished jobs."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def _of_csv(path: Path, content: str) -> dict[str, str]:
     for row in rows:
         _require_words(path, row["name"], row["text"])
         if row["name"] in texts:
-            raise UserError(f"{path}: class {row['name']!r} stands there twice")
+            raise UserError(f"{path}: class {row['name']!r} is there twice")
         texts[row["name"]] = row["text"]
     return texts
 

@@ -170,7 +170,7 @@ class Method(ABC):
     def scoring_network(
         self, layout: Layout, n_classes: int, feature_dims: Mapping[Modality, int] | None = None
     ) -> ScoringNetwork | None:
-        """Its network for supervised tasks, untrained, so that its cost can be told; None where it has none.
+        """Its network for supervised tasks, untrained, to measure its cost; None where it has none.
 
         ``feature_dims`` are the widths of the features that teach it, where the data have any.
         """

@@ -249,7 +249,7 @@ class Protocol(ABC):
     def _held_out_recordings(self, rows: Rows) -> np.ndarray:
         """(N,) bool: clips of the performers, or the performances, that a selection fit holds out: a fifth of them.
 
-        Where the set tells neither, a fifth of the clips, which :attr:`validation_notes` then says.
+        Where the set tells neither, a fifth of the clips; :attr:`validation_notes` then says so.
         """
         generator = self.generator("held-out subjects")
         reader = rows.dataset.card.reader

@@ -111,7 +111,7 @@ def require_splits(tasks: Sequence[Task], splits: Splits) -> None:
 
 
 def is_pattern(name: str) -> bool:
-    """Whether a task's name, up to its brackets, stands for several tasks."""
+    """Whether a task's name, up to its brackets, matches several tasks."""
     return any(sign in name.partition("[")[0] for sign in "*?")
 
 

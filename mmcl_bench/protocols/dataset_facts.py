@@ -27,7 +27,7 @@ class DatasetFacts:
     sides: Mapping[str, Side]
     default_side: str
     splits: Mapping[str, Split]
-    """Zero-shot splits by name; none where nobody has said any."""
+    """Zero-shot splits by name; none where none are defined."""
 
     def split(self, name: str) -> Split:
         """Raises :class:`UserError` with the nearest names when there is none."""

@@ -104,7 +104,7 @@ class ClassMap(Fact):
         for side in ("source", "target"):
             labels = [label for entry in self.shared for label in getattr(entry, side)]
             if len(labels) != len(set(labels)):
-                raise ValueError(f"a {side} label stands in two shared classes")
+                raise ValueError(f"a {side} label is in two shared classes")
         return self
 
 

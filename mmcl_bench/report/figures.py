@@ -269,7 +269,7 @@ _TITLES = {"accuracy": "training"}
 def training_curves(title: str, runs: Sequence[Training]) -> Drawing:
     """A column a phase: losses above, accuracy in training and on validation below where there is any; a line a seed.
 
-    A dashed line stands at each seed's chosen epoch in the phase that chose.
+    A dashed line marks each seed's chosen epoch in the phase that chose.
     """
     phases = list(dict.fromkeys(name for run in runs for name, rows in run.phases.items() if rows))
     columns = dict.fromkeys(name for run in runs for rows in run.phases.values() for row in rows for name in row)

@@ -58,7 +58,7 @@ class Comparison:
 
     @property
     def resolved(self) -> bool:
-        """Whether the difference is told from none at :data:`LEVEL`."""
+        """Whether the interval of the difference at :data:`LEVEL` excludes 0."""
         return self.paired.p_value <= 1 - LEVEL
 
     @property
@@ -399,7 +399,7 @@ def _comparisons(rows: Sequence[LeaderboardRow]) -> list[str]:
 def _spread(rows: Sequence[LeaderboardRow]) -> str:
     if all(len(row.group.jobs) > 1 for row in rows):
         return "test samples and seeds"
-    return "test samples; one seed says nothing of the spread over seeds"
+    return "test samples; one seed does not show the spread over seeds"
 
 
 def _record(row: LeaderboardRow) -> dict[str, Any]:

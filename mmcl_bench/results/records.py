@@ -1,4 +1,4 @@
-"""What ``result.json`` says of a job."""
+"""The content of ``result.json``."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Selection(_Record):
 
     rule: str
     """``validation``: on held-out training-side classes or clips. ``fixed``: by the preset, nothing was chosen.
-    ``unknown``: the scores were made elsewhere, and nobody here saw how."""
+    ``unknown``: the scores were made elsewhere."""
     chosen: dict[str, Any]
     calibration: float
     validation: dict[str, float | None]
@@ -118,7 +118,7 @@ class Result(_Record):
     history: dict[str, list[dict[str, float]]]
     """Training curves by phase: ``selection`` and ``final``; a figure that was not a number is absent."""
     notes: dict[str, Any]
-    """What the method says of its fit, such as which losses were on."""
+    """Facts of the method's fit, such as which losses were on."""
     provenance: Provenance
     files: dict[str, str]
     """sha256 of the other files."""

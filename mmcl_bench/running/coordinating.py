@@ -1,4 +1,4 @@
-"""Runs a plan: what stands is taken as it is, the rest is handed to an engine, and no failure stops the others."""
+"""Runs a plan: stored results are kept, the rest is handed to an engine, and no failure stops the others."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def run_plan(
 
 
 def _whole(planned: Planned) -> Stored | None:
-    """The stored result, whose files a plan does not read; None where one is damaged, which the log then says."""
+    """The stored result, whose files a plan does not read; None where one is damaged, which is logged."""
     try:
         return Stored.open(planned.folder)
     except DamagedError as error:

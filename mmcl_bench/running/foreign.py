@@ -32,7 +32,7 @@ from mmcl_bench.running.score_files import SAMPLE_ID, ScoreFile, read_score_file
 FOREIGN = "foreign"
 """Preset of a stored result whose scores no job of ours made, and the mark in its notes."""
 UNKNOWN = "unknown"
-"""Its selection rule: nobody here saw how its epoch and settings were chosen."""
+"""Its selection rule: how its epoch and settings were chosen is unknown here."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
@@ -42,7 +42,7 @@ class Calibration:
 
     value: float
     source: str
-    """``given``; ``validation``, fitted on validation scores; ``none``: nobody said any, so 0; ``not needed``."""
+    """``given``; ``validation``, fitted on validation scores; ``none``: none was given, so 0; ``not needed``."""
     validation: Validation | None = None
 
     @property
@@ -99,7 +99,7 @@ class ScoredTask:
         """The calibration that maximises H on the clips that our own methods hold out, see docs/score.md."""
         protocol = self.protocol
         if not isinstance(protocol, ZeroShot):
-            raise UserError(f"{self.task.identity}: its protocol says nothing of validation; give --calibration")
+            raise UserError(f"{self.task.identity}: its protocol has no validation; give --calibration")
         sample_ids = protocol.validation_sample_ids()
         columns = np.flatnonzero(protocol.classes.seen)
         names = [self.classes[column] for column in columns]

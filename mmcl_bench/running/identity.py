@@ -50,7 +50,7 @@ class Identity(ABC):
 
 @contextmanager
 def locked_folder(identity: Identity, results_root: Path, wait: bool = True) -> Iterator[Path]:
-    """The folder of a result, which nobody else writes to meanwhile. It need not be there yet.
+    """The folder of a result, locked against other writers. It need not be there yet.
 
     Raises :class:`filelock.Timeout` without ``wait`` where another process has it.
     """

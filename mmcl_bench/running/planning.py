@@ -40,7 +40,7 @@ _FOLDER = re.compile(r"(?P<head>.+)-s\d+-[0-9a-f]{12}")
 
 
 class State(StrEnum):
-    """Where a job stands."""
+    """The state of a job."""
 
     DONE = "done"
     PARTIAL = "partial"
@@ -64,7 +64,7 @@ class Planned:
     why: str = ""
     """What makes it stale, damaged or failed, or what is in the way of running it; in one line."""
     seconds: float | None = None
-    """About how long it takes from where it stands, alone; 0 where it is done, None where no like job was timed."""
+    """About how long the rest of it takes, alone; 0 where it is done, None where no like job was timed."""
     unready: str = ""
     """Why it cannot be run here at all, such as data that are not prepared."""
 

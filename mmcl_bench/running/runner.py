@@ -99,7 +99,7 @@ def run_job(job: Job, where: RunSite, fresh: bool = False, wait: bool = True) ->
 
 
 def _valid(job: Job, where: RunSite, folder: Path, fingerprints: dict[str, str]) -> Stored | None:
-    """The stored result, where it is whole and still counts; else says in the log why it does not."""
+    """The stored result, where it is whole and still counts; else logs why it does not."""
     try:
         stored = Stored.open(folder)
     except DamagedError as error:
@@ -227,7 +227,7 @@ class _Run:
         )
 
     def _threads(self) -> list[int]:
-        """Numbers of threads that the job was computed with, this run's last; several are said in the log."""
+        """Numbers of threads that the job was computed with, this run's last; several are logged."""
         import torch
 
         now = torch.get_num_threads()
@@ -238,7 +238,7 @@ class _Run:
         former = [threads for threads in former if threads != now] if any(self.work.rglob("*.pt")) else []
         if former:
             _LOG.warning(
-                "%s: begun with %s threads, goes on with %d; its last digits are those of neither, as its notes say",
+                "%s: begun with %s threads, goes on with %d; its last digits are those of neither, as its notes list",
                 self.folder,
                 " and ".join(map(str, former)),
                 now,
@@ -345,7 +345,7 @@ def _cost_note(method: Method) -> dict[str, Any]:
 def _embeddings(method: Method, protocol: Protocol, scored: Scored) -> Embeddings | None:
     """Where the first clips of unseen classes lie among the class texts; None where the method maps to no such space.
 
-    Test clips stand in an order that says nothing of their labels, so the first of them are any of them.
+    The order of test clips is random, so the first of them are a random sample.
     """
     texts = protocol.embedded_classes.embeddings
     rows = np.flatnonzero(scored.of_unseen_class)[:MOST_EMBEDDED]
@@ -368,7 +368,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 
 def _work_is_stale(folder: Path, environment: dict[str, str]) -> bool:
-    """Whether a stopped run's checkpoints are of something else than there is now; says so in the log."""
+    """Whether a stopped run's checkpoints depend on something that has changed; logs it."""
     work = folder / "work"
     if not work.is_dir():
         return False

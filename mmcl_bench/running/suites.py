@@ -130,7 +130,7 @@ def jobs_of(
 def _refuse_misfits(
     tasks: Sequence[Task], methods: Sequence[type[Method]], presets: Sequence[str], overrides: Mapping[str, str]
 ) -> None:
-    """Raises what :func:`make_job` says of the first task or method that would be left without a job."""
+    """Raises the error of :func:`make_job` for the first task or method that would be left without a job."""
     if not tasks or not methods or not presets:
         raise UserError("a matrix names at least one task, one method and one preset")
     families = {task.card.family: task for task in tasks}

@@ -25,7 +25,7 @@ _SECONDS = 0.2
 def run_in_processes(
     count: int, device: str, work: Callable[[Accelerator, Report], None], on_message: Callable[[Any], None]
 ) -> None:
-    """Calls ``work`` in ``count`` forked processes and waits for them; ``heard`` takes what the first one reports.
+    """Calls ``work`` in ``count`` forked processes and waits for them; ``on_message`` takes what the first one reports.
 
     Raises the :class:`UserError` that one of them raised, after ending the others.
     """

@@ -197,7 +197,7 @@ class TestOtherSides:
         side = find_side(str(root / "strong-x-view-0.csv"), root, TASK, toy_data_root)
         (task,) = compare(find_side("weak-one", root), side, ("weak-one", "file"), resamples=RESAMPLES).tasks
         assert task.main.paired.n_runs == 2
-        assert "stands against each seed" in task.notes[0]
+        assert "compared with each seed" in task.notes[0]
         with pytest.raises(UserError, match="name it with --task"):
             find_side(str(root / "strong-x-view-0.csv"), root, "*", toy_data_root)
 

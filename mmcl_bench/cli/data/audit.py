@@ -32,7 +32,7 @@ def audit(
 ) -> None:
     """Look for faults in a prepared data set: duplicates, lost tracking, jumps, odd lengths, missing classes.
 
-    Nothing is changed, and what is found is no reason to refuse the set: it says what figures on it are worth.
+    Nothing is changed, and what is found is no reason to refuse the set: it shows what figures on it are worth.
     """
     from mmcl_bench.datasets import prepare as preparing
     from mmcl_bench.datasets.audit import Severity

@@ -61,7 +61,7 @@ class Outcome:
     error: str = ""
     """One line; for ``full``, the place."""
     notices: tuple[str, ...] = ()
-    """What it said in the log on the way, such as what was damaged and done again."""
+    """What it logged on the way, such as what was damaged and done again."""
 
 
 OnProgress = Callable[[int, str, int, int, Mapping[str, float]], None]
