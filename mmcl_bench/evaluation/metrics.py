@@ -391,7 +391,7 @@ class SeenUnseenArea(Metric):
         return weighted
 
     def cells(self, scored: Scored) -> np.ndarray:
-        """A right sample counts by how its margin compares with the other side's right ones, a wrong one by its side."""
+        """A right sample counts by how its margin compares with the other side's right ones, others by their side."""
         seen, unseen = _sides(scored)
         place = np.where(seen.counted, -1, -2)
         for side, other, sign in ((seen, unseen, 1), (unseen, seen, -1)):
