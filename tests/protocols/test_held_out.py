@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmcl_bench.datasets.parts import write_dataset
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import Clip, SkeletonDataset
 from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.protocols.base import Needs, Protocol, Rows
 from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.skeleton.layouts import get_layout
+from prepared import write_dataset
 from toys import toy_card, toy_clip
 
 
