@@ -78,6 +78,12 @@ def read_sealed(path: Path) -> bytes:
     return content
 
 
+def file_sha256(path: Path) -> str:
+    """sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def set_aside(path: Path) -> None:
     """Renames a damaged file, so that nothing reads it again and somebody may look at it."""
     if path.exists():

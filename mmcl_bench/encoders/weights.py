@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import file_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -91,8 +91,7 @@ def packaged_folder(package: str, distribution: str) -> Path:
 def file_hash(path: Path) -> str:
     """sha256 of a file, in hex. Raises :class:`UserError` when it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise UserError(f"{path}: weights cannot be read ({error.strerror}); check the path") from error
 

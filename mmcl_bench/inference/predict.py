@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import softmax
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import DamagedError
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.sources import Source
 from mmcl_bench.datasets.store import Clip
@@ -61,6 +62,10 @@ class TrainedModel:
             raise UserError(
                 f"{stored.folder}: keeps no model; where its method can keep one, run the job again with --fresh"
             )
+        try:
+            stored.check(stored.model_files)
+        except DamagedError as error:
+            raise UserError(f"{stored.folder}: {error}; run the job again") from error
         try:
             method = METHODS.get(result.method.name)(**result.method.settings)
             method.load(stored.folder, device)

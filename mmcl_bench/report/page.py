@@ -25,7 +25,7 @@ from mmcl_bench.report.ranking import Ranking, rank_methods
 from mmcl_bench.report.table_files import TableFolder
 from mmcl_bench.report.tables import LeaderboardRow
 from mmcl_bench.results.groups import Group, metric_names, metric_title, newest, unlimited
-from mmcl_bench.results.store import finished_and_damaged
+from mmcl_bench.results.store import whole_and_damaged
 
 PAGE, FIGURES, TABLES = "index.html", "figures", "tables"
 _SETTINGS = ("inductive", "transductive")
@@ -64,7 +64,7 @@ def build_report(
 
     Raises :class:`~mmcl_bench.core.errors.UserError` when there is no result.
     """
-    stored, damaged = finished_and_damaged(results_root)
+    stored, damaged = whole_and_damaged(results_root)
     whole = unlimited(stored)
     ranked = newest(whole)
     reports_root.mkdir(parents=True, exist_ok=True)

@@ -4,15 +4,17 @@ A result is a folder with ``result.json``, ``scores.safetensors`` and ``samples.
 the last two. Where a first fit chose on validation, ``validation.safetensors`` and ``validation.parquet`` hold its
 scores of the held-out clips. Where a zero-shot method maps clips into the space of class texts,
 ``embeddings.safetensors`` holds those of unseen classes. Methods that keep their model leave it in ``model.json`` and
-``model.safetensors``. ``result.json`` is written last, so a folder with a valid one is a finished job.
+``model.safetensors``. ``result.json`` is written last, so a folder with a valid one is a finished job. It is sealed and
+holds the sha256 of the other files, each of which is checked when it is read.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.files import DamagedError, write_atomically
+from mmcl_bench.core.files import DamagedError, file_sha256, write_atomically
 from mmcl_bench.core.paths import results_root
 from mmcl_bench.results.records import SCHEMA, Result
 
@@ -44,7 +46,10 @@ class OtherSchemaError(DamagedError):
 
 
 class Stored:
-    """A finished job in a folder."""
+    """A finished job in a folder.
+
+    What reads one of its files raises :class:`UserError` where that is gone, or not as it was written.
+    """
 
     def __init__(self, folder: Path, result: Result) -> None:
         self.folder = folder
@@ -52,7 +57,7 @@ class Stored:
 
     @classmethod
     def read(cls, folder: Path) -> Stored | None:
-        """The finished job in ``folder``; None where there is none, of another schema, or damaged."""
+        """The finished job in ``folder``, all files whole; None where there is none, of another schema, or damaged."""
         try:
             return cls.open(folder)
         except DamagedError:
@@ -60,10 +65,18 @@ class Stored:
 
     @classmethod
     def open(cls, folder: Path) -> Stored | None:
-        """The finished job in ``folder``; None where there is none.
+        """The finished job in ``folder``, all files whole; None where there is none.
 
         Raises :class:`OtherSchemaError`, and :class:`DamagedError` that says which file is not as it was written.
         """
+        stored = cls.listed(folder)
+        if stored is not None:
+            stored.check(stored.result.files)
+        return stored
+
+    @classmethod
+    def listed(cls, folder: Path) -> Stored | None:
+        """As :meth:`open`, with ``result.json`` read alone: its figures can be trusted, other files are unchecked."""
         path = folder / RESULT
         try:
             content = path.read_bytes()
@@ -79,9 +92,19 @@ class Stored:
             raise DamagedError(f"{RESULT} is damaged ({_what_is_wrong(error)})") from error
         if result.seal is not None and result.seal != _seal_of(content):
             raise DamagedError(f"{RESULT} is damaged (sha256 differs)")
-        for name, expected in result.files.items():
-            _require_hash(folder / name, expected)
         return cls(folder, result)
+
+    def check(self, names: Iterable[str]) -> None:
+        """Raises :class:`DamagedError` that says which of these files is not as it was written."""
+        for name in names:
+            try:
+                found = file_sha256(self.folder / name)
+            except FileNotFoundError as error:
+                raise DamagedError(f"{name} is missing") from error
+            except OSError as error:
+                raise DamagedError(f"{name} cannot be read ({error.strerror or error})") from error
+            if found != self.result.files[name]:
+                raise DamagedError(f"{name} is damaged (sha256 differs)")
 
     @property
     def model_files(self) -> list[str]:
@@ -90,20 +113,15 @@ class Stored:
 
     @property
     def scores(self) -> np.ndarray:
-        """float32 (N, K) test scores. Raises :class:`UserError` when the file went since it was checked."""
-        from safetensors.numpy import load_file
-
-        with _reading(self.folder / SCORES) as path:
-            scores: np.ndarray = load_file(path)["scores"]
-        return scores
+        """float32 (N, K) test scores."""
+        return self._arrays(SCORES)["scores"]
 
     @property
     def samples(self) -> pd.DataFrame:
         """One row a test clip: sample_id, column (of the true class), in the order of :attr:`scores`."""
         import pandas as pd
 
-        with _reading(self.folder / SAMPLES) as path:
-            return pd.read_parquet(path)
+        return pd.read_parquet(self._content(SAMPLES))
 
     def scored(self) -> Scored:
         """Scores joined with labels: what every metric is computed from."""
@@ -111,8 +129,7 @@ class Stored:
 
         from mmcl_bench.evaluation.metrics import Scored
 
-        with _reading(self.folder / SAMPLES) as path:
-            columns = parquet.read_table(path, columns=["column"])["column"].to_numpy()
+        columns = parquet.read_table(self._content(SAMPLES), columns=["column"])["column"].to_numpy()
         return Scored(
             self.scores,
             columns.astype(np.int64),
@@ -124,16 +141,13 @@ class Stored:
         """What the first fit gave for the clips that it held out; None where nothing was chosen on validation, and
         for results of a version that did not keep it."""
         import pandas as pd
-        from safetensors.numpy import load_file
 
         from mmcl_bench.evaluation.metrics import Scored
 
         if VALIDATION_SCORES not in self.result.files:
             return None
-        with _reading(self.folder / VALIDATION_SCORES) as path:
-            sheet = load_file(path)
-        with _reading(self.folder / VALIDATION_SAMPLES) as path:
-            samples = pd.read_parquet(path)
+        sheet = self._arrays(VALIDATION_SCORES)
+        samples = pd.read_parquet(self._content(VALIDATION_SAMPLES))
         return Validation(
             Scored(
                 sheet["scores"],
@@ -148,13 +162,26 @@ class Stored:
     def embeddings(self) -> Embeddings | None:
         """Clips of unseen classes among the class texts; None where the method maps to no such space, and for results
         of a version that did not keep them."""
-        from safetensors.numpy import load_file
-
         if EMBEDDINGS not in self.result.files:
             return None
-        with _reading(self.folder / EMBEDDINGS) as path:
-            kept = load_file(path)
+        kept = self._arrays(EMBEDDINGS)
         return Embeddings(kept["samples"], kept["rows"], kept["prototypes"])
+
+    def _arrays(self, name: str) -> dict[str, np.ndarray]:
+        from safetensors.numpy import load
+
+        return load(self._content(name).getvalue())
+
+    def _content(self, name: str) -> io.BytesIO:
+        """A file as it was written."""
+        path = self.folder / name
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror or error}); run its job again") from error
+        if hashlib.sha256(content).hexdigest() != self.result.files[name]:
+            raise UserError(f"{path}: is not as it was written (sha256 differs); run its job again")
+        return io.BytesIO(content)
 
 
 @dataclass(frozen=True)
@@ -197,7 +224,7 @@ def write_validation(folder: Path, validation: Validation | None) -> dict[str, s
     samples = pd.DataFrame({"sample_id": list(validation.sample_ids), "column": scored.labels})
     write_atomically(paths[0], lambda path: save_file(sheet, path))
     write_atomically(paths[1], lambda path: samples.to_parquet(path, index=False))
-    return {path.name: _sha256(path) for path in paths}
+    return {path.name: file_sha256(path) for path in paths}
 
 
 def write_embeddings(folder: Path, embeddings: Embeddings | None) -> dict[str, str]:
@@ -212,7 +239,7 @@ def write_embeddings(folder: Path, embeddings: Embeddings | None) -> dict[str, s
     arrays = {"samples": embeddings.samples, "rows": embeddings.rows, "prototypes": embeddings.prototypes}
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     write_atomically(path, lambda draft: save_file(whole, draft))
-    return {EMBEDDINGS: _sha256(path)}
+    return {EMBEDDINGS: file_sha256(path)}
 
 
 def write_scores(folder: Path, scores: np.ndarray, sample_ids: list[str], columns: np.ndarray) -> dict[str, str]:
@@ -224,14 +251,14 @@ def write_scores(folder: Path, scores: np.ndarray, sample_ids: list[str], column
     samples = pd.DataFrame({"sample_id": sample_ids, "column": columns.astype(np.int64)})
     write_atomically(folder / SCORES, lambda path: save_file({"scores": np.ascontiguousarray(scores)}, path))
     write_atomically(folder / SAMPLES, lambda path: samples.to_parquet(path, index=False))
-    return {name: _sha256(folder / name) for name in (SCORES, SAMPLES)}
+    return {name: file_sha256(folder / name) for name in (SCORES, SAMPLES)}
 
 
 def place_model(folder: Path, saved: Path, names: Iterable[str]) -> dict[str, str]:
     """Moves the files ``names`` of a model from the folder ``saved`` to ``folder``; returns sha256 by file name."""
     for name in names:
         (saved / name).replace(folder / name)
-    return {name: _sha256(folder / name) for name in names}
+    return {name: file_sha256(folder / name) for name in names}
 
 
 def write_result(folder: Path, result: Result) -> Stored:
@@ -267,37 +294,37 @@ def _what_is_wrong(error: ValidationError) -> str:
     return f"{where}: {first['msg']}" if where else first["msg"].partition(" at line")[0]
 
 
-def _require_hash(path: Path, expected: str) -> None:
-    """Raises :class:`DamagedError` unless a file of a result is as it was written."""
-    try:
-        found = _sha256(path)
-    except FileNotFoundError as error:
-        raise DamagedError(f"{path.name} is missing") from error
-    except OSError as error:
-        raise DamagedError(f"{path.name} cannot be read ({error.strerror or error})") from error
-    if found != expected:
-        raise DamagedError(f"{path.name} is damaged (sha256 differs)")
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[Path]:
-    """Where a file of a result is read that was whole a moment ago."""
-    from safetensors import SafetensorError
-
-    try:
-        yield path
-    # pyarrow's errors are of these kinds as well.
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{path}: was removed or changed while it was read; run the same command again, which names what is damaged"
-        ) from error
-
-
 def stored_results(root: Path) -> Iterator[Stored]:
-    """The finished jobs under ``root/jobs``, by folder name."""
-    for path in sorted((root / "jobs").glob(f"*/{RESULT}")):
-        if (stored := Stored.read(path.parent)) is not None:
-            yield stored
+    """The finished jobs under ``root/jobs``, by folder name. Their other files are checked when they are read."""
+    for folder in _folders(root):
+        with suppress(DamagedError):
+            if (stored := Stored.listed(folder)) is not None:
+                yield stored
+
+
+def require_results(root: Path) -> list[Stored]:
+    """The jobs of :func:`stored_results`. Raises :class:`UserError` when there is none."""
+    return _some(root, list(stored_results(root)))
+
+
+def whole_and_damaged(root: Path) -> tuple[list[Stored], list[Path]]:
+    """The finished jobs under ``root/jobs`` all of whose files are whole, and the folders of the others.
+
+    Raises :class:`UserError` when no job is finished.
+    """
+    read = {folder: Stored.read(folder) for folder in _folders(root)}
+    whole = [stored for stored in read.values() if stored is not None]
+    return _some(root, whole), [folder for folder, stored in read.items() if stored is None]
+
+
+def _folders(root: Path) -> list[Path]:
+    return [path.parent for path in sorted((root / "jobs").glob(f"*/{RESULT}"))]
+
+
+def _some(root: Path, found: list[Stored]) -> list[Stored]:
+    if not found:
+        raise UserError(f"{root / 'jobs'}: no finished job; run one first, e.g. mmcl-bench run zero-shot --split 55/5")
+    return found
 
 
 def read_results(root: Path | str | None = None) -> pd.DataFrame:
@@ -355,26 +382,3 @@ def _rows_of(stored: Stored) -> list[dict[str, Any]]:
         }
         for name, figure in result.metrics.items()
     ]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def require_results(root: Path) -> list[Stored]:
-    """The finished jobs under ``root``. Raises :class:`UserError` when there is none."""
-    return finished_and_damaged(root)[0]
-
-
-def finished_and_damaged(root: Path) -> tuple[list[Stored], list[Path]]:
-    """The jobs of :func:`stored_results` and the folders whose ``result.json`` is damaged, all read once.
-
-    Raises :class:`UserError` when no job is finished.
-    """
-    folders = [path.parent for path in sorted((root / "jobs").glob(f"*/{RESULT}"))]
-    read = [Stored.read(folder) for folder in folders]
-    found = [stored for stored in read if stored is not None]
-    if not found:
-        raise UserError(f"{root / 'jobs'}: no finished job; run one first, e.g. mmcl-bench run zero-shot --split 55/5")
-    return found, [folder for folder, stored in zip(folders, read, strict=True) if stored is None]

@@ -1,10 +1,10 @@
-"""Damage is named in the log and redone to the same numbers, and never enters a table."""
+"""Damage is named where it is met, and redone to the same numbers; no figure of it ever enters a table."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,17 @@ import pytest
 from mmcl_bench import read_results
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.report.page import build_report
-from mmcl_bench.results.store import RESULT, SAMPLES, SCORES, Stored, stored_results
+from mmcl_bench.results import store
+from mmcl_bench.results.store import (
+    RESULT,
+    SAMPLES,
+    SCORES,
+    VALIDATION_SAMPLES,
+    VALIDATION_SCORES,
+    Stored,
+    stored_results,
+    whole_and_damaged,
+)
 from mmcl_bench.running.jobs import Job
 from mmcl_bench.running.runner import RunSite, run_job
 
@@ -70,20 +80,58 @@ def test_a_damaged_checkpoint_is_named_and_redone(
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", [RESULT, SCORES, SAMPLES])
-def test_a_damaged_result_is_named_and_redone_and_in_no_table(
+def test_a_damaged_result_is_named_and_redone_and_in_no_report(
     wanted: Job, whole: Stored, where: RunSite, caplog: pytest.LogCaptureFixture, name: str, damage: object
 ) -> None:
     stored, _ = run_job(wanted, where)
-    other, _ = run_job(replace(wanted, seed=1), where)
+    run_job(replace(wanted, seed=1), where)
     path = stored.folder / name
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
-    assert set(read_results(where.results_root).job) == {other.result.job_hash}
+    assert whole_and_damaged(where.results_root)[1] == [path.parent]
     with caplog.at_level(logging.WARNING):
         stored, is_new = run_job(wanted, where)
     assert is_new
     assert f"{stored.folder}: {name} is damaged" in caplog.text
     assert same(stored, whole)
     assert len(set(read_results(where.results_root).job)) == 2
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_record_is_in_no_table(wanted: Job, where: RunSite, damage: Callable[[bytes], bytes]) -> None:
+    path, other = (run_job(replace(wanted, seed=seed), where)[0].folder / RESULT for seed in range(2))
+    path.write_bytes(damage(path.read_bytes()))
+    assert set(read_results(where.results_root).folder) == {str(other.parent)}
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, None])
+def test_scores_are_checked_when_they_are_read(
+    wanted: Job, where: RunSite, damage: Callable[[bytes], bytes] | None
+) -> None:
+    written, _ = run_job(wanted, where)
+    for name, read in [
+        (SCORES, lambda job: job.scores),
+        (SAMPLES, lambda job: job.samples),
+        (SAMPLES, lambda job: job.scored()),
+        (VALIDATION_SCORES, lambda job: job.validation()),
+        (VALIDATION_SAMPLES, lambda job: job.validation()),
+    ]:
+        path, content = written.folder / name, (written.folder / name).read_bytes()
+        path.write_bytes(damage(content)) if damage else path.unlink()
+        (listed,) = stored_results(where.results_root)
+        assert listed.result == written.result, "the figures are sound"
+        with pytest.raises(UserError, match=f"{name}: .*; run its job again") as error:
+            read(listed)
+        assert "\n" not in str(error.value)
+        path.write_bytes(content)
+
+
+def test_a_listing_reads_no_scores(wanted: Job, where: RunSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_job(wanted, where)
+    opened: list[str] = []
+    monkeypatch.setattr(store, "file_sha256", lambda path: opened.append(path.name))
+    monkeypatch.setattr(Stored, "_content", lambda self, name: opened.append(name))
+    assert not read_results(where.results_root).empty
+    assert opened == []
 
 
 def test_a_figure_changed_by_hand_is_damage(wanted: Job, whole: Stored, where: RunSite) -> None:
@@ -126,7 +174,7 @@ def test_a_file_that_goes_while_a_report_is_made_is_one_line(
         return scored(self)
 
     monkeypatch.setattr(Stored, "scored", remove_first)
-    with pytest.raises(UserError, match=r"scores\.safetensors: was removed or changed while it was read") as error:
+    with pytest.raises(UserError, match=r"scores\.safetensors: cannot be read") as error:
         build_report(where.results_root, tmp_path / "reports", "none")
     assert "\n" not in str(error.value)
 
@@ -135,5 +183,5 @@ def test_scores_read_later_are_those_that_were_written(wanted: Job, whole: Store
     stored, _ = run_job(wanted, where)
     np.testing.assert_array_equal(stored.scores, whole.scores)
     shutil.rmtree(stored.folder)
-    with pytest.raises(UserError, match="was removed or changed while it was read"):
+    with pytest.raises(UserError, match="cannot be read"):
         _ = stored.scores
