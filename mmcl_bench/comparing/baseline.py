@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import write_text
+from mmcl_bench.core.records import first_fault
 from mmcl_bench.evaluation.metrics import METRICS, ShareRight
 from mmcl_bench.results.groups import Group, group_jobs, matches, unlimited, unversioned
 from mmcl_bench.results.store import SCORES, Stored
@@ -174,9 +175,8 @@ class Baseline(_Record):
             for row in baseline.rows:
                 row.by_seed, row.right()
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"{path}: {where}: {first['msg']}; restore it from git") from error
+            where, message = first_fault(error)
+            raise UserError(f"{path}: {where}: {message}; restore it from git") from error
         except (ValueError, KeyError, zlib.error) as error:
             raise UserError(f"{path}: {error}; restore it from git") from error
         return baseline

@@ -15,6 +15,7 @@ from mmcl_bench.comparing.records import Entry, Leaderboard, Sheet, Side
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.core.settings import parse_bracketed, setting_text
+from mmcl_bench.core.text import first_line
 from mmcl_bench.results.groups import Group, group_jobs, matches, newest
 from mmcl_bench.results.store import RESULT, Stored, stored_results
 
@@ -156,7 +157,7 @@ def _leaderboard(where: str, content: bytes) -> Leaderboard:
     try:
         frame = pd.read_csv(io.BytesIO(content), dtype={"task_hash": str, "data": str, "preset": str, "settings": str})
     except (ValueError, OSError) as error:
-        raise UserError(f"{where}: not a readable leaderboard ({str(error).splitlines()[0]})") from error
+        raise UserError(f"{where}: not a readable leaderboard ({first_line(error)})") from error
     if missing := [name for name in _NEEDED if name not in frame.columns]:
         raise UserError(f"{where}: no column {missing[0]}; give a leaderboard.csv that mmcl-bench report wrote")
     _require_cells(where, frame)

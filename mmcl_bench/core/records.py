@@ -20,14 +20,18 @@ def read_toml(path: Path, model: type[Content], what: str) -> Content:
         content: Content = _parsed(path.read_text(encoding="utf-8"), model)
         return content
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or what
-        # A validator of ours says what is wrong after pydantic's heading.
-        message = first["msg"].removeprefix("Value error, ").rstrip(".")
-        raise UserError(f"{path}: {where}: {message}; mend the {what}") from error
+        where, message = first_fault(error)
+        raise UserError(f"{path}: {where or what}: {message.rstrip('.')}; mend the {what}") from error
     # Beside what is no TOML and no UTF-8, a number of thousands of digits is a ValueError.
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a readable {what} ({error})") from error
+
+
+def first_fault(error: ValidationError) -> tuple[str, str]:
+    """The field that is wrong, as ``outer.inner``, empty for the whole; and what is wrong with it."""
+    first = error.errors()[0]
+    # A validator of ours says what is wrong after pydantic's heading.
+    return ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
 
 
 @functools.lru_cache(maxsize=256)

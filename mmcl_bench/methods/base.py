@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.records import first_fault
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
 from mmcl_bench.skeleton.clips import Modality
 from mmcl_bench.skeleton.layouts import Layout
@@ -109,10 +110,8 @@ class Method(ABC):
         try:
             return cls.Settings.model_validate(dict(settings))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            reason = first["msg"].removeprefix("Value error, ")
-            raise UserError(f"method {cls.name}: setting {where}={first['input']}: {reason}") from error
+            where, reason = first_fault(error)
+            raise UserError(f"method {cls.name}: setting {where}={error.errors()[0]['input']}: {reason}") from error
 
     @abstractmethod
     def fit(self, problem: Problem, context: Context) -> FitReport:

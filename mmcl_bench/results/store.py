@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import DamagedError, file_sha256, write_atomically
 from mmcl_bench.core.paths import results_root
+from mmcl_bench.core.records import first_fault
 from mmcl_bench.results.records import SCHEMA, Result
 
 if TYPE_CHECKING:
@@ -289,9 +290,8 @@ def _seal_of(content: bytes) -> str:
 
 
 def _what_is_wrong(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else first["msg"].partition(" at line")[0]
+    where, message = first_fault(error)
+    return f"{where}: {message}" if where else message.partition(" at line")[0]
 
 
 def stored_results(root: Path) -> Iterator[Stored]:

@@ -5,7 +5,6 @@ Nothing in them is unpickled or run.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections import Counter
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import file_sha256
 from mmcl_bench.core.text import first_line
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ class ScoreFile:
     @property
     def sha256(self) -> str:
         """Of the file."""
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(self.path)
 
     def aligned(self, sample_ids: Sequence[str], classes: Sequence[str], what: str = "test clip") -> np.ndarray:
         """float32 (N, K): the scores of these clips and classes, in their order.

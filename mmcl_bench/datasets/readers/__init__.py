@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.paths import packaged
+from mmcl_bench.core.records import first_fault
 from mmcl_bench.core.registry import Registry, declared_in
 from mmcl_bench.datasets.classes import class_texts
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles, base_name, open_archive
@@ -81,10 +82,9 @@ class Reader(ABC):
         try:
             self.settings = self.settings_model.model_validate(settings)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
+            where, message = first_fault(error)
             known = ", ".join(self.settings_model.model_fields) or "none"
-            raise UserError(f"{self.name}: setting {where}: {first['msg']}; its settings: {known}") from error
+            raise UserError(f"{self.name}: setting {where}: {message}; its settings: {known}") from error
 
     def open(self, source: Path | None) -> AbstractContextManager[Archive]:
         """The files of ``source``: a zip or a folder; None for an embedded set.

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.records import first_fault
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.core.text import first_line
 from mmcl_bench.datasets.classes import ClassText
@@ -271,10 +272,8 @@ def _facts(archive: Archive) -> OwnFacts:
     try:
         own = OwnFacts.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        entry = ".".join(str(part) for part in first["loc"]) or "file"
-        message = first["msg"].partition("\n")[0].removeprefix("Value error, ")
-        raise UserError(f"{where}: {entry}: {message}") from error
+        entry, message = first_fault(error)
+        raise UserError(f"{where}: {entry or 'file'}: {message.splitlines()[0]}") from error
     try:
         get_layout(own.layout)
     except UserError as error:
