@@ -150,6 +150,10 @@ class Backbone(nn.Module, ABC):
     Subclasses encode body tracks, each by itself. With ``n_bodies=1`` every body track is a sample of its own;
     :func:`mmcl_bench.nn.pooling.mean_by_clip` then joins the tracks of a clip. Subclasses draw
     their initial weights from ``generator`` where one is given.
+
+    >>> network = BACKBONES.get("ctr-gcn")(KINECT_V2, n_classes=60)
+    >>> network(torch.zeros(8, 3, 64, 25, 2)).shape
+    torch.Size([8, 60])
     """
 
     name: ClassVar[str]

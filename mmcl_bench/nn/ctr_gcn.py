@@ -306,12 +306,7 @@ class FoldingBlock(SpatialTemporalBlock):
 
 
 class CTRGCN(BlockNetwork):
-    """CTR-GCN for any joint layout, number of bodies and number of frames.
-
-    >>> network = CTRGCN(KINECT_V2, n_classes=60)
-    >>> network(torch.zeros(8, 3, 64, 25, 2)).shape
-    torch.Size([8, 60])
-    """
+    """CTR-GCN for any joint layout, number of bodies and number of frames."""
 
     name = "ctr-gcn"
     summary = "topologies refined for each clip and channel, ten blocks, as in the paper"

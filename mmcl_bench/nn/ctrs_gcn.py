@@ -64,12 +64,7 @@ class StaticSpatialConv(nn.Module):
 
 
 class CTRSGCN(BlockNetwork):
-    """CTRS-GCN for any joint layout, number of bodies and number of frames.
-
-    >>> network = CTRSGCN(KINECT_V2, n_classes=60)
-    >>> network(torch.zeros(8, 3, 64, 25, 2)).shape
-    torch.Size([8, 60])
-    """
+    """CTRS-GCN for any joint layout, number of bodies and number of frames."""
 
     name = "ctrs-gcn"
     summary = "CTRS-GCN: learned static topologies, one convolution along time a block"

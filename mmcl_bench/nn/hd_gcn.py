@@ -286,12 +286,7 @@ class MultiScaleTemporalConv(nn.Module):
 
 
 class HDGCN(BlockNetwork):
-    """HD-GCN for any joint layout, number of bodies and number of frames.
-
-    >>> network = HDGCN(KINECT_V2, n_classes=60)
-    >>> network(torch.zeros(8, 3, 64, 25, 2)).shape
-    torch.Size([8, 60])
-    """
+    """HD-GCN for any joint layout, number of bodies and number of frames."""
 
     name = "hd-gcn"
     summary = "HD-GCN: a hierarchy of joints grown from the chest (centre of mass 21)"

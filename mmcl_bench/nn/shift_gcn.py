@@ -122,12 +122,7 @@ class ShiftTemporalConv(nn.Module):
 
 
 class ShiftGCN(BlockNetwork):
-    """Shift-GCN for any joint layout, number of bodies and number of frames.
-
-    >>> network = ShiftGCN(KINECT_V2, n_classes=60)
-    >>> network(torch.zeros(8, 3, 64, 25, 2)).shape
-    torch.Size([8, 60])
-    """
+    """Shift-GCN for any joint layout, number of bodies and number of frames."""
 
     name = "shift-gcn"
     summary = "Shift-GCN: channels shifted between joints and frames; the features of the zero-shot literature"

@@ -84,12 +84,7 @@ class STGCN(Backbone):
     """ST-GCN for any joint layout, number of bodies and number of frames.
 
     ``dropout`` acts inside the blocks, as the authors have it (0.5 on NTU RGB+D); the copies of an absent body in a
-    training batch then share its mask.
-
-    >>> network = STGCN(KINECT_V2, n_classes=60)
-    >>> network(torch.zeros(8, 3, 64, 25, 2)).shape
-    torch.Size([8, 60])
-    """
+    training batch then share its mask."""
 
     name = "st-gcn"
     summary = "ST-GCN: the joints' own graph in three subsets, and how much each of its edges counts"
