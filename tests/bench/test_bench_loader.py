@@ -14,9 +14,7 @@ from mmcl_bench.nn.ctr_gcn import CTRGCN, TinyCTRGCN
 from mmcl_bench.skeleton.augmentation import (
     Compose,
     CropResize,
-    FrameDropout,
     Jitter,
-    JointDropout,
     RandomFlip,
     RandomRotation,
     RandomScale,
@@ -33,8 +31,6 @@ EVERY_PIECE = Compose(
         RandomScale(0.9, 1.1),
         RandomFlip(0.5, KINECT_V2),
         Jitter(0.01),
-        JointDropout(0.1),
-        FrameDropout(0.1),
     )
 )
 
