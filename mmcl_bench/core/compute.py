@@ -1,4 +1,4 @@
-"""What computes: the device that a name means, threads, and torch repeating itself."""
+"""Devices by name, numbers of threads, and deterministic torch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def find_device(name: str) -> str:
 
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-"""What the libraries that compute read when they are loaded."""
+"""Environment variables that numeric libraries read when they are loaded."""
 
 
 _SPINS = "1000"
@@ -38,18 +38,18 @@ _WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
 
 def wait_without_spinning() -> None:
-    """Lets threads of OpenMP that wait give their core away soon; for a process that has not loaded torch yet.
+    """Makes waiting OpenMP threads release their core early. Must be called before torch is loaded.
 
-    By default they spin for milliseconds, and where other work wants the cores, that keeps them from the thread that
-    is waited for. Beside six busy processes two training threads made 0.2 steps a second with 100,000 spins, 0.6 with
-    10,000 and 1.0 with 1,000. What the user has set stays.
+    By default they spin for milliseconds. On a busy machine this takes the cores from the thread that they wait for.
+    Beside six busy processes two training threads made 0.2 steps per second with 100,000 spins, 0.6 with 10,000 and
+    1.0 with 1,000. A value set by the user is kept.
     """
     if not any(name in os.environ for name in _WAITING):
         os.environ["GOMP_SPINCOUNT"] = _SPINS
 
 
 def limit_threads(threads: int) -> None:
-    """Sets how many threads compute; whole in a process that has not loaded the libraries yet."""
+    """Sets the number of computing threads; fully effective only before the numeric libraries are loaded."""
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     import torch
 
@@ -57,7 +57,7 @@ def limit_threads(threads: int) -> None:
 
 
 def threads_each(workers: int) -> int:
-    """Threads of each of some jobs at once on this machine: its cores in equal shares, unless the user has set them."""
+    """Threads of each of several jobs that run at once: an equal share of the cores, unless the user has set them."""
     if given := os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]:
         return int(given) if given.isdigit() else 1
     return max(1, usable_cores() // workers)
@@ -70,7 +70,7 @@ def usable_cores() -> int:
 
 @contextlib.contextmanager
 def deterministic(device: str) -> Iterator[None]:
-    """Makes torch repeat itself; costs nothing where torch is not used."""
+    """Makes torch deterministic; does not load torch where it is not used."""
     import torch
 
     before, warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()

@@ -19,7 +19,7 @@ Words = Annotated[str, Field(min_length=1, pattern=r"^\S(.*\S)?$")]
 
 
 class Fact(BaseModel):
-    """The content of a file, or of a part of it; a field that nobody knows is refused."""
+    """The content of a file, or of a part of it; an unknown field is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and files that tell when they are damaged."""
+"""Files that are written completely or not at all, and files with a checksum that shows damage."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class DamagedError(Exception):
-    """A file that is not what was written: cut short, changed, or gone. Says which and how."""
+    """A file that was cut short, changed or deleted after it was written. The message names the file and the damage."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls ``write`` with a new file beside ``path`` and moves it into place, so that no reader sees a half of it.
+    """Calls ``write`` with a new file beside ``path`` and moves it into place: no reader sees an incomplete file.
 
-    Once it returns, the file outlasts a power cut. Raises :class:`OSError` with ENOSPC where the disk is full, whatever
-    the writing library makes of that.
+    Once it returns, the file survives a power cut. Raises :class:`OSError` with ENOSPC when the disk is full, whatever
+    error the writing library raises then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
@@ -66,7 +66,7 @@ def write_sealed(path: Path, content: bytes) -> None:
 
 
 def read_sealed(path: Path) -> bytes:
-    """The bytes that :func:`write_sealed` wrote. Raises :class:`DamagedError` unless they are all as they were."""
+    """The bytes that :func:`write_sealed` wrote. Raises :class:`DamagedError` if any of them has changed."""
     try:
         seal, _, content = path.read_bytes().partition(b"\n")
     except OSError as error:
@@ -85,20 +85,20 @@ def file_sha256(path: Path) -> str:
 
 
 def set_aside(path: Path) -> None:
-    """Renames a damaged file, so that nothing reads it again and somebody may look at it."""
+    """Renames a damaged file, so that it is not read again but can be inspected."""
     if path.exists():
         path.replace(path.with_name(f"{path.name}.damaged"))
 
 
 def remove_drafts(folder: Path) -> None:
-    """Removes what killed calls of :func:`write_atomically` left. Only for who alone writes there."""
+    """Removes the drafts that killed calls of :func:`write_atomically` left. Only for the sole writer of the folder."""
     for path in folder.glob(".*"):
         if _DRAFT.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether it says that a disk, a quota or a file has no room left."""
+    """Whether the error means that a disk, a quota or a file has no space left."""
     return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 

@@ -1,4 +1,4 @@
-"""Doing many like things by several processes, with the results in order and few of them in memory."""
+"""Maps a function over many items in several processes, with results in order and few of them in memory."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _CALLS_A_WORKER = 3
 def in_order(
     make: Callable[[_Item], _Made], items: Iterable[_Item], workers: int | None = None, items_a_call: int = 8
 ) -> Generator[_Made]:
-    """``make`` of every item, in the order of the items, as ``map`` does it, by ``workers`` processes.
+    """``make`` of every item, in the order of the items, like ``map``, in ``workers`` processes.
 
-    These are by default one for each core that this process may use, eight at most. Whoever stops early closes the
-    iterator; what is being made then is finished. Raises :class:`UserError` when a process is killed.
+    By default there is one for each core that this process may use, eight at most. To stop early, close the iterator;
+    calls that have begun are finished. Raises :class:`UserError` when a process is killed.
     """
     workers = workers or _usable_workers()
     if workers == 1:

@@ -17,17 +17,17 @@ T = TypeVar("T")
 _STATEMENT = re.compile(
     r"""^(?:class\ (?P<class>\w+)  # a class begins,
     |[^\s)\#]  # or another statement of the module, no end of a bracket,
-    |(?:[ ]{1,4}|\t)name\s*(?::[^=\n]+)?=\s*["'](?P<name>[^"'\n]+)["']\s*(?:\#.*)?$)  # or a class says its name
+    |(?:[ ]{1,4}|\t)name\s*(?::[^=\n]+)?=\s*["'](?P<name>[^"'\n]+)["']\s*(?:\#.*)?$)  # or a class sets its name
     """,
     re.MULTILINE | re.VERBOSE,
 )
 
 
 def declared_in(package: str, folder: str) -> dict[str, str]:
-    """Where the named classes of a package are, as ``"module:Class"``: those whose body says ``name = "..."``.
+    """Where the named classes of a package are, as ``"module:Class"``: those whose body has ``name = "..."``.
 
-    The name is a string as it stands, not computed. Files below ``folder`` are read and none is imported, so that a
-    list of names costs nothing. Raises :class:`UserError` where two classes have one name.
+    The name must be a plain string, not computed. Files below ``folder`` are read but not imported, so listing names
+    is fast. Raises :class:`UserError` where two classes have one name.
 
     >>> declared_in("mmcl_bench.methods", "mmcl_bench/methods")["chance"]
     'mmcl_bench.methods.chance:Chance'

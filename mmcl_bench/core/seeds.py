@@ -1,4 +1,4 @@
-"""Random numbers that follow from names."""
+"""Random seeds derived from names."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ def slug(text: str, longest: int = 72) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an exception says; its class where it says nothing."""
+    """The first line of an exception's message; its class name if the message is empty."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

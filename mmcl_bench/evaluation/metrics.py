@@ -22,10 +22,10 @@ from mmcl_bench.core.registry import Registry, unknown
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A score sheet: what a method gave for every test sample, and what was true.
+    """A score sheet: a method's scores for every test sample, and the true classes.
 
-    Raises :class:`ValueError` where the arrays do not fit one another, a score is not finite in float32 or a label is
-    no column.
+    Raises :class:`ValueError` if the shapes of the arrays do not match, a score is not finite in float32, or a label is
+    not a column.
     """
 
     scores: np.ndarray
@@ -36,7 +36,7 @@ class Scored:
     """bool (K,), True for classes with training clips."""
     calibration: float = 0.0
     """Calibrated stacking (Chao et al., eq. 2): subtracted from the scores of seen classes where seen and unseen
-    classes compete. Infinite values stand for the two ends of the sweep."""
+    classes compete. Infinite values are the two ends of the sweep."""
 
     def __post_init__(self) -> None:
         with np.errstate(over="ignore"):
@@ -93,12 +93,13 @@ def predictions(scored: Scored) -> np.ndarray:
 
 
 class _Competition(NamedTuple):
-    """The best seen against the best unseen class of each sample; a side without classes has column K."""
+    """The best seen and the best unseen class of each sample; if there are no such classes, column K."""
 
     seen_column: np.ndarray
     unseen_column: np.ndarray
     margin: np.ndarray
-    """float64 (N,), best seen less best unseen score: the calibration at which the prediction changes side."""
+    """float64 (N,), best seen minus best unseen score: the calibration at which the prediction changes from seen to
+        unseen."""
 
 
 def _compete(scored: Scored) -> _Competition:
@@ -146,9 +147,9 @@ class SeenUnseenCurve(NamedTuple):
 
 
 def seen_unseen_curve(scored: Scored) -> SeenUnseenCurve:
-    """The exact curve over all calibrations; ``scored.calibration`` plays no part. Accuracies are micro top-1.
+    """The exact curve over all calibrations; ``scored.calibration`` is not used. Accuracies are micro top-1.
 
-    Accuracies are nan where the sheet has no sample of that side. The area under the curve is the metric ``ausuc``.
+    An accuracy is nan if the sheet has no such (seen or unseen) sample. The area under it is the metric ``ausuc``.
     """
     seen, unseen = _sides(scored)
     margins = np.concatenate([seen.margin, unseen.margin])
@@ -161,7 +162,7 @@ def seen_unseen_curve(scored: Scored) -> SeenUnseenCurve:
 
 
 class _Side(NamedTuple):
-    """Samples of seen, or of unseen, classes, and which of them are right once their side wins."""
+    """Samples of seen (or unseen) classes, and which are right when the calibration favours these classes."""
 
     counted: np.ndarray
     """bool (N,)"""
@@ -211,7 +212,7 @@ WeightedStatistic = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class Metric(ABC):
-    """A figure of a score sheet, in [0, 1], higher is better; nan where the sheet does not define it."""
+    """A metric of a score sheet, in [0, 1], higher is better; nan where the sheet does not define it."""
 
     name: str
     title: str
@@ -223,19 +224,19 @@ class Metric(ABC):
 
     @abstractmethod
     def prepare(self, scored: Scored) -> WeightedStatistic:
-        """Does once what does not depend on sample weights."""
+        """Computes once everything that does not depend on sample weights."""
 
     def counted(self, scored: Scored) -> np.ndarray:
-        """bool (N,), the samples that the metric looks at."""
+        """bool (N,), the samples that the metric is computed on."""
         return np.ones(len(scored), dtype=bool)
 
     def predicted(self, scored: Scored) -> np.ndarray:
-        """int64 (N,), the class that wins each sample's contest, as a column."""
+        """int64 (N,), the predicted class of each sample among the metric's candidate classes, as a column."""
         return _compete(scored).unseen_column if self.contest == "unseen" else predictions(scored)
 
     def cells(self, scored: Scored) -> np.ndarray:
-        """int64 (N,), which samples the metric does not tell apart: it depends on the weight of each cell alone, not on
-        how that is spread over its samples. Every sample is a cell of its own where nothing better is known."""
+        """int64 (N,), the cell of each sample. The metric depends only on the total weight of each cell, not on how it
+        is spread over the samples of the cell. By default every sample is its own cell."""
         return np.arange(len(scored))
 
     def __call__(self, scored: Scored) -> float:
@@ -251,7 +252,7 @@ class Metric(ABC):
         return self.prepare(scored)(weights)
 
     def n_samples(self, scored: Scored) -> int:
-        """How many samples the metric looks at, so the n of a sampling error."""
+        """How many samples the metric is computed on: the n of its sampling error."""
         return int(self.counted(scored).sum())
 
 
@@ -268,7 +269,7 @@ def _harmonic_mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _rank(scored: Scored) -> np.ndarray:
-    """int64 (N,), how many columns stand before the true class; 0 is a hit of plain, uncalibrated argmax."""
+    """int64 (N,), how many columns rank above the true class; 0 means that plain, uncalibrated argmax is right."""
     truth = scored.scores[np.arange(len(scored)), scored.labels][:, None]
     earlier = np.arange(scored.scores.shape[1]) < scored.labels[:, None]
     n_ahead: np.ndarray = ((scored.scores > truth) | ((scored.scores == truth) & earlier)).sum(axis=1)
@@ -277,10 +278,10 @@ def _rank(scored: Scored) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class _OfRightSamples(Metric):
-    """A figure of which samples are right, each on its own."""
+    """A metric that depends only on which samples are right."""
 
     classes: Literal["all", "seen", "unseen"] = "all"
-    """The true classes whose samples it looks at."""
+    """The true classes whose samples are counted."""
     top: int | None = None
     """A sample is right where its class is among so many of the highest scores, which are not calibrated; None where it
     wins the contest."""
@@ -374,8 +375,8 @@ class SeenUnseenArea(Metric):
     """The area under :func:`seen_unseen_curve`."""
 
     def prepare(self, scored: Scored) -> WeightedStatistic:
-        """The area as a Mann-Whitney statistic: the share of pairs of a seen and an unseen sample that one calibration,
-        which must lie between their margins, can get right together. Equal margins count half, as in a trapezoid."""
+        """The area as a Mann-Whitney statistic: the fraction of pairs of a seen and an unseen sample that one
+        calibration between their margins makes both right. Equal margins count half, as in a trapezoid."""
         seen, unseen = _sides(scored)
         below = np.searchsorted(seen.margin, unseen.margin, side="left")
         up_to = np.searchsorted(seen.margin, unseen.margin, side="right")

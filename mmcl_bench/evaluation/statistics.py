@@ -1,6 +1,6 @@
-"""How sure a figure is: bootstrap intervals over samples, seeds and class splits, paired comparisons, ranks over tasks.
+"""Uncertainty of figures: bootstrap intervals over samples, seeds and class splits, and paired comparisons.
 
-``docs/statistics.md`` says which to use when, and how often they were right in simulations.
+``docs/statistics.md`` explains which to use when, and gives their error rates in simulations.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ _EXACT_BELOW = 25
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and where it may lie; bounds are nan where the figure is."""
+    """A figure with its interval; the bounds are nan if the figure is."""
 
     value: float
     low: float
     high: float
     n: int
-    """Samples that the metric looks at, in the run with the fewest."""
+    """Samples that the metric is computed on, in the run with the fewest."""
     level: float
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a is ahead of b."""
+    """Figure of a minus figure of b, with its interval."""
 
     difference: float
     low: float
     high: float
     p_value: float
-    """Two-sided, against no difference."""
+    """Two-sided; the null hypothesis is no difference."""
 
 
 @dataclass(frozen=True)
 class PairedDifference(Difference):
-    """How far a is ahead of b on the same samples; ``p_value`` is at least 2 / (resamples + 1)."""
+    """Paired difference of a and b on the same samples; ``p_value`` is at least 2 / (resamples + 1)."""
 
     n_runs: int
     """Pairs of runs, or of class splits, whose spread is in the interval."""
@@ -58,11 +58,11 @@ class McNemar:
     """Two classifiers on the same samples."""
 
     won: int
-    """Samples that a alone has right."""
+    """Samples that only a classifies correctly."""
     lost: int
-    """Samples that b alone has right."""
+    """Samples that only b classifies correctly."""
     p_value: float
-    """Two-sided, against equal chances of the two."""
+    """Two-sided; the null hypothesis is equal accuracy."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,10 @@ def bootstrap_interval(
     Samples are resampled, by the same weights for all runs where their labels are the same samples in the same order;
     with several runs, the runs are resampled too and both errors add up. A few runs spread less under resampling than
     they should: the error over runs is widened by sqrt(R / (R - 1)) (Hesterberg, The American Statistician 69(4), 2015)
-    and from a normal to a t quantile with R - 1 degrees of freedom. Two runs that disagree thus give a wide interval,
-    rightly. A percentile interval has no width where every sample is right.
+    and from a normal to a t quantile with R - 1 degrees of freedom. So two runs that disagree give a wide interval,
+    as they should. A percentile interval has zero width if every sample is right.
 
-    Raises :class:`ValueError` without runs, or where resamples or level make no sense.
+    Raises :class:`ValueError` without runs, or if resamples or level are out of range.
     """
     return split_interval(metric, [[run] for run in runs], resamples, level, generator=generator)
 
@@ -111,13 +111,13 @@ def split_interval(
 ) -> Interval:
     """The mean over class splits of the metric's mean over seeds, with an interval in which the split is the unit.
 
-    ``splits[i]`` holds the seeds of one split, all on the same samples in the same order. What differs from split to
-    split, seeds included, is resampled as :func:`bootstrap_interval` does with runs: the interval is about other splits
-    that were drawn as these were. Splits whose sheets hold the same samples in the same order share their weights.
-    With one split the interval is about samples alone; ask :func:`bootstrap_interval` about its seeds.
+    ``splits[i]`` holds the seeds of one split, all on the same samples in the same order. The variation
+    between splits, including that of seeds, is resampled as :func:`bootstrap_interval` does with runs: the interval
+    covers other splits drawn in the same way. Splits whose sheets have the same samples in the same order share their
+    weights. With one split the interval covers samples only; use :func:`bootstrap_interval` for its seeds.
 
-    Raises :class:`ValueError` without splits or runs, where the runs of a split are of other samples than one another,
-    or where resamples or level make no sense.
+    Raises :class:`ValueError` without splits or runs, if the runs of a split have different samples, or if resamples
+    or level are out of range.
     """
     units = [_mean_of(runs) for runs in splits]
     value, draws = _bootstrap(metric, units, resamples, level, generator)
@@ -135,13 +135,13 @@ def paired_difference(
     *,
     generator: np.random.Generator,
 ) -> PairedDifference:
-    """Metric of a less metric of b, mean over pairs of runs, with the interval of :func:`bootstrap_interval`.
+    """Metric of a minus metric of b, mean over pairs of runs, with the interval of :func:`bootstrap_interval`.
 
-    ``a_runs[i]`` and ``b_runs[i]`` hold the same samples in the same order and should share seed and split. The p-value
-    is the level at which the interval just touches zero; with several runs it is to be compared with ``1 - level``, for
-    which the error over runs is widened.
+    ``a_runs[i]`` and ``b_runs[i]`` have the same samples in the same order and should share seed and split. The p-value
+    is the level at which the interval just includes 0. With several runs, compare it only with ``1 - level``, because
+    the error over runs is widened for that level.
 
-    Raises :class:`ValueError` where runs do not pair.
+    Raises :class:`ValueError` where runs do not match.
     """
     if len(a_runs) != len(b_runs):
         raise ValueError(f"runs must pair: {len(a_runs)} of a, {len(b_runs)} of b")
@@ -161,10 +161,10 @@ def split_difference(
     *,
     generator: np.random.Generator,
 ) -> PairedDifference:
-    """Metric of a less metric of b, mean over class splits, with the interval of :func:`split_interval`.
+    """Metric of a minus metric of b, mean over class splits, with the interval of :func:`split_interval`.
 
     ``a_splits[i]`` and ``b_splits[i]`` are of one split and hold the same samples in the same order; they need not have
-    as many seeds. Raises :class:`ValueError` where splits do not pair.
+    as many seeds. Raises :class:`ValueError` where splits do not match.
     """
     if len(a_splits) != len(b_splits):
         raise ValueError(f"splits must pair: {len(a_splits)} of a, {len(b_splits)} of b")
@@ -178,11 +178,11 @@ def split_difference(
 
 
 def unpaired_difference(a: Interval, b: Interval) -> Difference:
-    """How far a is ahead of b where the two share no samples, or nobody has kept their scores.
+    """Difference of a and b where the two share no samples, or their scores are not stored.
 
-    The interval is that of Zou and Donner (Statistics in Medicine 27, 2008), which keeps the two lop-sided where they
-    are: the lower bound is d - sqrt((a - a_low)^2 + (b_high - b)^2). The p-value takes the side of it that faces zero
-    for a normal error. Where the same samples were scored, the truth is nearer than this says.
+    The interval is that of Zou and Donner (Statistics in Medicine 27, 2008), which may be asymmetric, as those of a and
+    b are: the lower bound is d - sqrt((a - a_low)^2 + (b_high - b)^2). For the p-value, the half of the interval
+    towards 0 is taken as that of a normal error. If the same samples were scored, the interval is wider than needed.
 
     Raises :class:`ValueError` where the levels differ.
     """
