@@ -1,7 +1,7 @@
 """What a method may see, and the rules that decide it.
 
-A :class:`Protocol` turns a task and its data into :class:`Problem` objects and alone holds the test labels. Whatever
-it hands out is a private copy without a way back to the data set.
+A :class:`Protocol` turns a task and its data into :class:`Problem` objects. Only the protocol has the test labels. What
+it gives to a method is a copy, with no reference to the data set.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method is given beside skeletons."""
+    """What a method gets besides skeletons."""
 
     encoders: Mapping[Modality, str] = field(default_factory=dict)
     """The frozen encoder by modality."""
@@ -61,10 +61,10 @@ class Needs:
 class Protocol(ABC):
     """The rules of one task on opened data.
 
-    Subclasses say which classes are candidates, which clips train and which test, and what is held out for choosing.
-    ``limit`` keeps that many clips a side, spread over the classes, for a smoke run.
+    Subclasses define the candidate classes, the training and test clips, and what is held out for selection.
+    ``limit`` keeps that many training and test clips, spread over the classes, for a smoke run.
 
-    Raises :class:`UserError` for data under the name of a published set that are not that set.
+    Raises :class:`UserError` for data that have the name of a published set but are not that set.
     """
 
     name: ClassVar[str]
@@ -92,9 +92,9 @@ class Protocol(ABC):
         self.limit = limit
         self.advance = advance
         self.validation_notes: dict[str, str] = {}
-        """What a result should say of how clips were held out."""
+        """Notes for the result on how clips were held out."""
         self.feature_notes: dict[str, str] = {}
-        """What a result should say of how features were made, by encoder."""
+        """Notes for the result on how features were made, by encoder."""
         self.weight_hashes: dict[str, str] = {}
         """Weight hash of every encoder that was used, by its name."""
 
@@ -105,7 +105,7 @@ class Protocol(ABC):
 
     @property
     def embedded_classes(self) -> ClassTable:
-        """The candidate classes as methods see them, with their texts embedded. Judging reads no text."""
+        """The candidate classes as methods see them, with their texts embedded. Evaluation reads no text."""
         return self.classes
 
     @abstractmethod
@@ -118,7 +118,7 @@ class Protocol(ABC):
 
     @abstractmethod
     def _hold_out(self, train: Rows) -> tuple[Rows, Rows, np.ndarray]:
-        """Parts training clips for a selection fit: (train, validation, columns that are pseudo-unseen)."""
+        """Divides training clips for a selection fit: (train, validation, columns that are pseudo-unseen)."""
 
     def selection_problem(self) -> Problem:
         """The problem of the first fit, which chooses on held-out training-side clips."""
@@ -139,7 +139,7 @@ class Protocol(ABC):
         return self._problem(classes, self._labelled(self.train_rows, columns), None)
 
     def test_clips(self, mask: np.ndarray | None = None) -> ClipView:
-        """The test clips, or those of a bool (N,) mask, in an order that says nothing of their labels."""
+        """The test clips, or those of a bool (N,) mask, in an order that does not depend on their labels."""
         return self._view(self.test_rows if mask is None else self.test_rows.where(mask))
 
     def test_scored(self, scores: np.ndarray, calibration: float) -> Scored:
@@ -170,7 +170,7 @@ class Protocol(ABC):
         return self._limited(self._shuffled(rows, "test"))
 
     def generator(self, purpose: str) -> np.random.Generator:
-        """Random numbers that follow from the task and the purpose alone, the same for every method and seed."""
+        """Random numbers derived only from the task and the purpose, the same for every method and seed."""
         digest = hashlib.sha256(f"{self.task.hash}:{purpose}".encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
@@ -249,7 +249,7 @@ class Protocol(ABC):
     def _held_out_recordings(self, rows: Rows) -> np.ndarray:
         """(N,) bool: clips of the performers, or the performances, that a selection fit holds out: a fifth of them.
 
-        Where the set tells neither, a fifth of the clips; :attr:`validation_notes` then says so.
+        Where the set has neither, a fifth of the clips; :attr:`validation_notes` then states that.
         """
         generator = self.generator("held-out subjects")
         reader = rows.dataset.card.reader

@@ -47,10 +47,10 @@ class TaskCard(BaseModel):
     family: Family
     name: str = Field(pattern=f"^{NAME}$")
     version: int = Field(ge=1)
-    """Raised by any change that changes a score; tables never mix versions."""
+    """Increased by any change that changes a score; tables never mix versions."""
     title: str
     dataset: str
-    """The data set that is tested on (and trained on, but for transfer)."""
+    """The data set for testing, and for training except in transfer."""
     source: str | None = None
     """Transfer: the data set that is trained on."""
     table: str | None = None
@@ -59,7 +59,7 @@ class TaskCard(BaseModel):
     """Supervised: the evaluation sides. Zero-shot: those of the data set where its table is not packaged, else empty,
     for every split of the table. Transfer: empty, no split."""
     default: bool = False
-    """Whether the family alone names this card."""
+    """Whether this is the card of the family's name alone."""
     parameters: dict[str, str] = {}
     """Defaults of what may be set: split; zero-shot also side, text (encoder) and fields (of the descriptions)."""
     metrics: tuple[str, ...]
@@ -100,7 +100,7 @@ class TaskCard(BaseModel):
         return list(self.splits)
 
     def bind(self, parameters: Mapping[str, str], data_root: Path | None = None) -> Task:
-        """A task with some parameters set. Raises :class:`UserError` for one that the card lacks or cannot take.
+        """A task with some parameters set. Raises :class:`UserError` for an unknown parameter or an invalid value.
 
         ``data_root`` is where data sets are found that no reader knows by name.
         """
@@ -151,7 +151,7 @@ class Task:
 
     @cached_property
     def hash(self) -> str:
-        """sha256 over all that decides a score beside data and method: card, parameters, and the facts they name."""
+        """sha256 over everything that determines a score besides data and method: card, parameters, facts they name."""
         content = self.card.model_dump(mode="json", exclude={"title", "citation", "default", "seeds", "splits"})
         content["parameters"] = self._deciding()
         content["facts"] = self._facts()

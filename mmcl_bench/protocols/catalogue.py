@@ -160,7 +160,7 @@ def _card_of(family: str, name: str, data_root: Path) -> TaskCard | None:
 
 
 def _derived_card(family: str, dataset: str, source: str | None, data_root: Path) -> TaskCard:
-    """A card from what is known of the data sets. Raises :class:`UserError` where that does not make a task."""
+    """A card from the facts of the data sets. Raises :class:`UserError` where these do not allow such a task."""
     from mmcl_bench.protocols.dataset_facts import class_map, dataset_facts
 
     tested = dataset_facts(dataset, data_root)
@@ -218,7 +218,7 @@ def _derived_card(family: str, dataset: str, source: str | None, data_root: Path
 
 
 def _checked(card: TaskCard) -> TaskCard:
-    """A card that somebody wrote, whose metrics its family has. Raises :class:`UserError` for one that it lacks."""
+    """A user's own card. Raises :class:`UserError` for a metric that its family does not have."""
     from mmcl_bench.evaluation.metrics import require_metric
 
     for name in card.metrics:

@@ -1,4 +1,4 @@
-"""What tasks need to know of a data set, whether it is prepared or not, published or somebody's own."""
+"""What tasks need to know about a data set, whether it is prepared or not, published or a user's own."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def dataset_facts(name: str, data_root: Path) -> DatasetFacts:
 
 
 def class_map(source: DatasetFacts, target: DatasetFacts) -> ClassMap:
-    """The classes that two data sets share: as ``protocols/class_maps`` says, or else those of equal names.
+    """The classes that two data sets share: those of ``protocols/class_maps``, or else those with equal names.
 
     Raises :class:`UserError` when they share none.
     """

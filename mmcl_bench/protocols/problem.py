@@ -14,9 +14,9 @@ from mmcl_bench.skeleton.joint_maps import joint_matrix, map_joints
 
 
 class ClipView:
-    """Skeleton clips and nothing else: no label, no sample id, no way back to the data set.
+    """Skeleton clips and nothing else: no label, no sample id, no reference to the data set.
 
-    Positions are a private copy of just these clips, so that nothing beside them can be reached through the view.
+    Positions are a copy of only these clips, so no other data can be reached through the view.
     """
 
     def __init__(self, clips: Sequence[Sequence[BodyTrack]], n_frames: Sequence[int], layout: str) -> None:
@@ -67,7 +67,7 @@ class ClassTable:
     texts: tuple[str, ...] | None = None
     """What was embedded for each class; None where the task uses no text."""
     embeddings: np.ndarray | None = None
-    """float32 (K, D) unit rows; None where the task uses no text, and where nobody asked for them."""
+    """float32 (K, D) unit rows; None where the task uses no text, or the embeddings were not requested."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -120,11 +120,11 @@ def silent(phase: str, done: int, total: int, figures: Mapping[str, float]) -> N
 
 @dataclass(frozen=True)
 class Context:
-    """What a fit may know of its surroundings."""
+    """What a fit gets besides the problem: seed, device, folders, progress."""
 
     seed: int
     folder: Path
-    """The method's own scratch and checkpoint folder; what it finds here after a kill is its own."""
+    """The method's own folder for scratch files and checkpoints; after a kill, its files are still there."""
     device: str = "cpu"
     progress: Progress = silent
     chosen: Mapping[str, Any] | None = None
@@ -143,4 +143,4 @@ class FitReport:
     history: list[dict[str, float]] = field(default_factory=list)
     """One row an epoch: epoch, losses, validation figure."""
     notes: dict[str, Any] = field(default_factory=dict)
-    """Facts that the result should state, such as which losses were on."""
+    """Facts to record in the result, such as which losses were used."""

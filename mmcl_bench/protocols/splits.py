@@ -16,7 +16,7 @@ from mmcl_bench.core.registry import unknown
 
 
 class Split(Fact):
-    """One way to part the classes of a table in seen and unseen."""
+    """One division of the classes of a table into seen and unseen."""
 
     name: str = Field(pattern=r"^\d+/\d+(:[a-z0-9-]+)?$")
     """Seen/unseen counts, and the family where another family has the plain name: ``55/5``, ``55/5:smie-1``."""
@@ -24,7 +24,7 @@ class Split(Fact):
     n_classes: int
     unseen: tuple[Label, ...]
     validation_unseen: tuple[Label, ...] | None = None
-    """Seen classes that the authors hold out to play the unseen ones while they fit; None where they name none."""
+    """Seen classes that the authors hold out as pseudo-unseen classes for validation; None where they name none."""
     family: Words
     """Whose split it is: synse, star, smie, star-smie, sadvae, purls."""
     source: Words
@@ -50,7 +50,7 @@ class Split(Fact):
 
 
 class SharedClass(Fact):
-    """A meaning that two tables share, and their zero-based labels for it."""
+    """A class that two tables share, and its zero-based labels in both."""
 
     name: Words
     source: tuple[Label, ...] = Field(min_length=1)
@@ -58,7 +58,7 @@ class SharedClass(Fact):
 
 
 class ReportedAccuracy(Fact):
-    """What others measured with a class map, in percent."""
+    """Published figures measured with a class map, in percent."""
 
     method: Words
     trained_on: str
@@ -69,7 +69,7 @@ class ReportedAccuracy(Fact):
 
 
 class ClassMap(Fact):
-    """Classes that two tables share. Classes of either table that stand in no entry have no counterpart."""
+    """Classes that two tables share. Classes of either table that are in no entry have no counterpart."""
 
     source_table: str
     target_table: str

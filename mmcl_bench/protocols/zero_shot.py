@@ -21,7 +21,7 @@ from mmcl_bench.protocols.base import Protocol, Rows, side_rows
 from mmcl_bench.protocols.problem import ClassTable
 
 PSEUDO_UNSEEN_CLIPS = 10
-"""Clips of every pseudo-unseen class that held-out subjects must have for validation to look at them alone."""
+"""Minimum clips of each pseudo-unseen class by held-out subjects; with fewer, clips of all subjects validate."""
 
 
 class ZeroShot(Protocol):
@@ -43,7 +43,7 @@ class ZeroShot(Protocol):
 
     @cached_property
     def pseudo_unseen(self) -> np.ndarray:
-        """Columns of the seen classes that stand for unseen ones while choosing."""
+        """Columns of the seen classes that serve as pseudo-unseen classes in validation."""
         if self._split.validation_unseen is not None:
             return np.array(self._split.validation_unseen, dtype=np.int64)
         seen = np.array(self._split.seen, dtype=np.int64)

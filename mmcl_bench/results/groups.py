@@ -1,4 +1,4 @@
-"""Groups of jobs that differ in their seed alone: the rows of a table."""
+"""Groups of jobs that differ only in their seed: the rows of a table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mmcl_bench.results.records import MethodRecord, Result, TaskRecord
 from mmcl_bench.results.store import FUSION, FUSION_OPTIONS, Stored
 
 _KEPT_BYTES = 2**20
-"""Score sheets of a group that are kept once they are read: those of a thousand small jobs, none of a large one."""
+"""Size limit for keeping score sheets in memory after reading: enough for many small jobs, not for a large one."""
 FAMILIES = ("supervised", "zero-shot", "transfer")
 
 
@@ -54,12 +54,12 @@ class Group:
 
     @property
     def foreign(self) -> bool:
-        """Whether the scores came in a file from elsewhere."""
+        """Whether the scores are foreign: read from a file."""
         return bool(self.first.notes.get("foreign"))
 
     @cached_property
     def task_key(self) -> str:
-        """sha256 of the task and the content of its data: figures of different keys do not compare."""
+        """sha256 of the task and the content of its data: figures with different keys are not comparable."""
         return _task_key(self.first)
 
     @cached_property
@@ -69,12 +69,12 @@ class Group:
 
     @property
     def settings(self) -> str:
-        """The settings that are not the preset's, as ``key=value, key=value``; of a fusion what it is made of first."""
+        """The settings that differ from the preset, as ``key=value, key=value``; for a fusion, first its members."""
         return ", ".join([*(f"{name}={value}" for name, value in self._fusion_options().items()), *self.assignments()])
 
     @property
     def label(self) -> str:
-        """The method, with what tells it from its neighbours in a figure."""
+        """The method, with what distinguishes it from the others in a figure."""
         if self.method.name == FUSION:
             name, settings = self._fusion_label()
         else:
@@ -103,7 +103,7 @@ class Group:
         return [job.scored() for job in self.jobs]
 
     def generator(self, purpose: str) -> np.random.Generator:
-        """A generator that follows from the group and the purpose, so that a report repeats itself."""
+        """A generator seeded by the group and the purpose, so that a report is reproducible."""
         return np.random.default_rng(list(hashlib.sha256(f"{self.key}:{purpose}".encode()).digest()))
 
     def _fusion_label(self) -> tuple[str, str]:
@@ -179,7 +179,7 @@ def _versions(result: Result) -> Iterator[tuple[tuple[str, ...], int]]:
 
 
 def metric_names(groups: Iterable[Group]) -> list[str]:
-    """The metrics that any of the groups reports: registered ones first, in table order."""
+    """The metrics of any of the groups: registered ones first, in table order."""
     reported = {name for group in groups for name in group.task.metrics}
     known = [name for name in METRICS if name in reported]
     return known + sorted(reported.difference(known))
@@ -217,7 +217,7 @@ def unversioned(identity: str) -> str:
 def matches(identity: str, pattern: str) -> bool:
     """Whether a task's identity, with or without version and parameters, or its family, matches a shell glob.
 
-    Square brackets stand for themselves, as identities have them.
+    Square brackets are literal, because identities contain them.
     """
     plain = unversioned(identity)
     names = (identity, plain, identity.partition("[")[0], plain.partition("[")[0], identity.partition("/")[0])

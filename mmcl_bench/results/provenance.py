@@ -19,7 +19,7 @@ _PACKAGES = (
     *("timm", "open_clip_torch", "safetensors"),
 )
 _SOURCES = ("mmcl_bench", "tasks", "protocols")
-"""What the numbers of a checkout come from: a file there that git does not know is a change as well."""
+"""Folders whose content determines the numbers of a checkout: an untracked file there is a change as well."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Start:
 
 
 def start() -> Start:
-    """Now, and the code as it is now: that a run has loaded, whatever is checked out before it ends."""
+    """The present time and commit: the code that the run has loaded, even if another is checked out before it ends."""
     return Start(datetime.now(UTC), time.perf_counter(), *_source_commit())
 
 

@@ -82,7 +82,7 @@ class Provenance(_Record):
     packages: dict[str, str]
     device: str
     device_type: str | None = None
-    """``cpu``, ``cuda``, ...; None in results of a version that did not say it."""
+    """``cpu``, ``cuda``, ...; None in results of a version that did not record it."""
     threads: int
     data_fingerprints: dict[str, str]
     weight_hashes: dict[str, str]
@@ -93,7 +93,7 @@ class Provenance(_Record):
     starts: int = 1
     """Runs that it took: one more than it was stopped."""
     peak_memory_bytes: int
-    """Of the process, other jobs that it ran before included."""
+    """Of the process, including other jobs that it ran before."""
 
 
 class Result(_Record):
