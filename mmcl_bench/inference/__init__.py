@@ -1,1 +1,1 @@
-"""A fitted method at work: prediction, export, cost."""
+"""Use of a fitted method: prediction, export, cost."""

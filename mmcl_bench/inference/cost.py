@@ -1,8 +1,8 @@
-"""What a network costs: parameters, arithmetic, clips a second and memory.
+"""What a network costs: parameters, FLOPs, clips per second and memory.
 
-Arithmetic is what :class:`torch.utils.flop_counter.FlopCounterMode` counts: matrix products and convolutions, two
-operations to a multiply-accumulate. Sums, norms and activations are left out, as in published tables, which mostly
-give multiply-accumulates and call them FLOPs.
+FLOPs are what :class:`torch.utils.flop_counter.FlopCounterMode` counts: matrix products and convolutions, two
+operations per multiply-accumulate. Sums, normalisation and activations are left out, as in published tables, which
+mostly give multiply-accumulates and call them FLOPs.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ WARM_UP, REPEATS = 1, 5
 
 @dataclass(frozen=True)
 class Complexity:
-    """Size and arithmetic of a network that scores one clip."""
+    """Parameters and FLOPs of a network that scores one clip."""
 
     parameters: int
-    """Of what scores."""
+    """Parameters used to score."""
     training_parameters: int
-    """Of what training has besides."""
+    """Further parameters, used only in training."""
     flops: int
     """Floating-point operations to score one clip."""
     macs: int
@@ -54,7 +54,7 @@ class Complexity:
 
 @dataclass(frozen=True)
 class Speed:
-    """Clips a second, the median of a few batches that are in memory already, in the precision of the settings."""
+    """Clips per second, the median of a few batches that are already in memory, in the precision of the settings."""
 
     scoring: float
     training: float
@@ -67,7 +67,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class PeakMemory:
-    """Bytes at most beside what the process held with the network built and a batch made."""
+    """Peak bytes beyond those in use with the network built and a batch made."""
 
     scoring: int
     training: int
@@ -77,7 +77,7 @@ class PeakMemory:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """All that a network is built from, small enough to send to another process."""
+    """Everything needed to build a network, small enough to send to another process."""
 
     method: str
     layout: str
@@ -85,7 +85,7 @@ class Blueprint:
     settings: Mapping[str, Any]
     feature_dims: Mapping[Modality, int]
     n_frames: int | None = None
-    """Frames at its input; None: as its settings say."""
+    """Frames at its input; None: those of its settings."""
     n_bodies: int | None = None
     """Bodies present in a clip; None: as many as the network takes."""
 
@@ -132,7 +132,7 @@ def complexity(network: ScoringNetwork, n_frames: int | None = None, n_bodies: i
 
 
 def speed(network: ScoringNetwork, batch_size: int, n_frames: int | None = None, n_bodies: int | None = None) -> Speed:
-    """How fast the network scores and learns on the device that it is on."""
+    """Scoring and training speed of the network on the device that it is on."""
     batch = _Batch.of(network, batch_size, n_frames, n_bodies)
     device = batch.tracks.device
     scoring = _median_seconds(lambda: _score(network, batch), device)
@@ -149,8 +149,8 @@ def speed(network: ScoringNetwork, batch_size: int, n_frames: int | None = None,
 
 
 def peak_memory(blueprint: Blueprint, batch_size: int, device: str = "cpu") -> PeakMemory:
-    """How much memory scoring and training take. On CPUs it is measured in a process of its own, whose peak no other
-    work has raised."""
+    """How much memory scoring and training take. On CPUs it is measured in a separate process, whose peak memory has no
+    other cause."""
     if device.startswith("cuda"):
         scoring, training = _cuda_peaks(blueprint, batch_size, device)
         measured_by = "torch.cuda.max_memory_allocated"
@@ -163,7 +163,7 @@ def peak_memory(blueprint: Blueprint, batch_size: int, device: str = "cpu") -> P
 
 
 def measure(blueprint: Blueprint, batch_size: int, device: str = "cpu") -> Cost:
-    """All of it for an untrained network; weights play no part."""
+    """All costs of an untrained network; they do not depend on the weights."""
     network = blueprint.build(device)
     frames, bodies = blueprint.n_frames, blueprint.n_bodies
     return Cost(
@@ -191,7 +191,7 @@ class _Batch(NamedTuple):
 
 @contextmanager
 def _frozen(module: nn.Module) -> Iterator[None]:
-    """No parameter asks for a gradient: the counter would hook those that a module hands to another."""
+    """Turns gradients of parameters off: the counter would hook those that one module passes to another."""
     learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
     for parameter in learning:
         parameter.requires_grad_(False)
@@ -266,7 +266,7 @@ def _resident_peaks(blueprint: Blueprint, batch_size: int, threads: int) -> tupl
 def _resident(field: str) -> int:
     """Bytes of resident memory of this process: now (``VmRSS``) or at most (``VmHWM``).
 
-    Where the system has no /proc, the most so far is used for both: it is what the building of the network left.
+    Where the system has no /proc, the peak so far is used for both: that of building the network.
     """
     status = Path("/proc/self/status")
     if status.is_file():

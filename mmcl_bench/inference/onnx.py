@@ -1,9 +1,9 @@
-"""Scoring networks as ONNX files that need nothing of this package, checked against the network they were made from.
+"""Scoring networks as ONNX files that work without this package, checked against the network they were made from.
 
 Input ``positions`` float32 (N, 3, T, V, M): joints of prepared clips, absent bodies all zeros, as
 :attr:`~mmcl_bench.methods.base.DenseScorer.prepare` makes them. Output ``scores`` float32 (N, K). Streams and class
-texts are inside. The number of clips is free, and that of bodies where every track is a sample of its own; that of
-frames is the job's.
+texts are part of the network. The number of clips can vary, and so can that of bodies if every track is a sample; the
+number of frames is the job's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FREE_BODIES = 2
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and how it was found to score."""
+    """The file that was written, and how closely its scores agree."""
 
     input_shape: tuple[str | int, ...]
     output_shape: tuple[str | int, ...]
@@ -52,7 +52,7 @@ class Exported:
 
 
 def export_onnx(model: TrainedModel, output: Path) -> Exported:
-    """Writes the scoring network of a trained model to ``output`` once its scores are found equal.
+    """Writes the scoring network of a trained model to ``output`` if its scores agree.
 
     Raises :class:`UserError` when the method has no network, packages are missing or the scores differ.
     """
@@ -101,7 +101,7 @@ def _exported(scorer: DenseScorer) -> ModelProto:
 
 @contextmanager
 def _without_hints() -> Iterator[None]:
-    """Keeps onnxscript from saying which optimisations it left out."""
+    """Silences onnxscript's messages about optimisations that it left out."""
     log = logging.getLogger("onnxscript")
     before = log.level
     log.setLevel(logging.ERROR)
@@ -143,7 +143,7 @@ def _metadata(model: TrainedModel, scorer: DenseScorer) -> dict[str, str]:
 
 
 def _difference(proto: ModelProto, scorer: DenseScorer) -> float | None:
-    """Of the scores of onnxruntime from those of torch, for batches of two sizes; None where it is not installed."""
+    """Difference of onnxruntime's scores to torch's, for batches of two sizes; None where it is not installed."""
     if importlib.util.find_spec("onnxruntime") is None:
         return None
     import onnxruntime

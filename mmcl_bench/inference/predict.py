@@ -1,4 +1,4 @@
-"""Classes for clips that nobody labelled, by the models of finished jobs."""
+"""Prediction of classes for unlabelled clips, by the models of finished jobs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NAMED = 6
 
 @dataclass(frozen=True)
 class Prediction:
-    """The likeliest classes of a clip, the likeliest first."""
+    """The most probable classes of a clip, in falling order."""
 
     sample: str
     classes: tuple[str, ...]
@@ -54,7 +54,7 @@ class TrainedModel:
 
     @classmethod
     def of(cls, stored: Stored, device: str = "cpu") -> TrainedModel:
-        """Raises :class:`UserError` when the job keeps no model, or one that this version cannot use."""
+        """Raises :class:`UserError` when the job has no model, or one that this version cannot use."""
         result = stored.result
         if result.method.name == FUSION:
             raise UserError(f"{stored.folder}: fuses the scores of other jobs; predict with one of these")
@@ -69,7 +69,7 @@ class TrainedModel:
         try:
             method = METHODS.get(result.method.name)(**result.method.settings)
             method.load(stored.folder, device)
-        # What a model raises that another version of the network wrote, or somebody's hand.
+        # Raised for a model of another version of the network, or one edited by hand.
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise UserError(
                 f"{stored.folder}: its model does not fit {result.method.name} as it is here; run the job again with "
@@ -84,10 +84,10 @@ class TrainedModel:
         return trained_on if trained_on in READERS and not READERS.get(trained_on).embedded else None
 
     def with_texts(self, texts: Mapping[str, str], cache: Path) -> TrainedModel:
-        """The model with the classes that ``texts`` describe, by name, in the place of all of its own.
+        """The model with all its classes replaced by those of ``texts``, descriptions by class name.
 
-        Raises :class:`UserError` when it does not know classes by texts, or when the text encoder of its task is
-        another than it learned with.
+        Raises :class:`UserError` when the model does not use class texts, or when the text encoder of its task has
+        other weights than in training.
         """
         from mmcl_bench.encoders.cache import cached_text
 
@@ -107,7 +107,7 @@ class TrainedModel:
         return replace(self, classes=tuple(texts), seen=np.zeros(len(texts), dtype=bool))
 
     def probabilities(self, clips: ClipView, calibrated: bool = False) -> np.ndarray:
-        """float64 (N, K): softmax of the scores, less the job's calibration for seen classes where ``calibrated``."""
+        """float64 (N, K): softmax of the scores; ``calibrated`` subtracts the job's calibration from seen classes."""
         scores = self.method.score(clips).astype(np.float64)
         if calibrated:
             scores -= self.stored.result.selection.calibration * self.seen
@@ -123,7 +123,7 @@ def predict(
     calibrated: bool = False,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Prediction]:
-    """The ``top`` classes of every usable clip of a source, in its order; ``on_bad`` is told of the others.
+    """The ``top`` classes of every usable clip of a source, in its order; ``on_bad`` is called with the others.
 
     Joints are mapped to the model's layout. Raises :class:`UserError` where there is no such map.
     """
@@ -157,7 +157,7 @@ def _clips(source: Source, on_bad: Callable[[str, str], None], advance: Callable
 def find_job(root: Path, wanted: str, method: str | None = None, seed: int | None = None) -> Stored:
     """The one finished job that ``wanted`` names: its folder, the start of its hash, or its task.
 
-    A task is named as :func:`~mmcl_bench.results.groups.matches` says. ``method`` and ``seed`` leave out other
+    A task is matched by :func:`~mmcl_bench.results.groups.matches`. ``method`` and ``seed`` select among its
     jobs. Raises :class:`UserError` when there is none or more than one.
     """
     if (Path(wanted) / RESULT).is_file():

@@ -1,4 +1,4 @@
-"""What a method is, and what the runner hands to it."""
+"""The interface of a method, and what the runner passes to it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScoringNetwork:
-    """A method's network and how it is run, so that what it costs can be measured."""
+    """A method's network and how it is run, to measure its cost."""
 
     module: nn.Module
     """Everything that is trained."""
     training_only: tuple[nn.Module, ...]
-    """The parts of ``module`` that scoring does without."""
+    """The parts of ``module`` that scoring does not need."""
     layout: Layout
     n_frames: int
     """Frames of a body track at its input."""
@@ -38,7 +38,7 @@ class ScoringNetwork:
     score: Callable[[Tensor, Tensor, int], Tensor]
     """Joint tracks (R, 3, T, V), the clip of each (R,), ascending, and the number of clips N -> scores (N, K)."""
     loss: Callable[[Tensor, Tensor, int], Tensor]
-    """Of the same, the loss that training descends, for made-up labels and teachers."""
+    """The training loss of the same input, for made-up labels and teachers' features."""
     optimizer: Callable[[nn.Module], Optimizer]
 
 
@@ -59,20 +59,20 @@ class DenseScorer:
 
 
 class MethodSettings(BaseModel):
-    """What can be set of a method, each with its type and its default; a method's own ``Settings`` derive from it."""
+    """Settings of a method, each with its type and default; a method's own ``Settings`` derive from it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON values, the same for every way of writing a value: what a job's hash is made from."""
+        """Plain JSON values, the same for every notation of a value: a job's hash is made from them."""
         return self.model_dump(mode="json")
 
 
 class Method(ABC):
     """A benchmarked method: a class with a ``name`` in a file of this folder.
 
-    A method is made once per fit; ``fit`` sees a :class:`Problem`, ``score`` sees skeletons alone. These two are all
-    that it has to say; the rest is for methods that can do more.
+    A method is made once per fit; ``fit`` sees a :class:`Problem`, ``score`` sees skeletons alone. These two are
+    required; the rest is for methods that can do more.
 
     >>> METHODS.get("logistic")(C=0.1).settings.C  # doctest: +SKIP
     0.1
@@ -80,12 +80,12 @@ class Method(ABC):
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
-    """Raised when a change of the method changes its scores."""
+    """Increased when a change of the method changes its scores."""
     summary: ClassVar[str]
     families: ClassVar[frozenset[str]] = frozenset({"supervised", "zero-shot", "transfer"})
-    """The task families it can work under."""
+    """The task families that it supports."""
     transductive: ClassVar[bool] = False
-    """True: it may read ``problem.target_unlabelled``, and tables say so."""
+    """True: it may read ``problem.target_unlabelled``, and tables list it as transductive."""
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
     presets: ClassVar[Mapping[str, MethodSettings]] = {}
     """Settings by preset, ``quick`` and ``paper``; those of :meth:`usual_presets` where a method names none."""
@@ -115,7 +115,7 @@ class Method(ABC):
 
     @abstractmethod
     def fit(self, problem: Problem, context: Context) -> FitReport:
-        """Learns from ``problem``. Everything random follows from ``context.seed``."""
+        """Fits the method on ``problem``. All random numbers are derived from ``context.seed``."""
 
     @abstractmethod
     def score(self, clips: ClipView) -> np.ndarray:
@@ -125,7 +125,7 @@ class Method(ABC):
         """
 
     def encoders(self) -> Mapping[Modality, str]:
-        """Which frozen encoder it wants for each modality beside the skeleton; data sets without one are fine."""
+        """The frozen encoder that it uses for each modality besides the skeleton; a data set may lack any of them."""
         return {}
 
     def selects(self, family: str) -> bool:
@@ -142,7 +142,7 @@ class Method(ABC):
     def save(self, folder: Path) -> list[str]:
         """Writes what :meth:`score` needs with :func:`.saved.write_model`; returns the names of the files.
 
-        None where it keeps none: then its jobs cannot predict. Scores after :meth:`load` are the same bits as those
+        None where it saves none: then its jobs cannot predict. Scores after :meth:`load` are bit-identical to those
         after saving.
         """
         return []
@@ -157,9 +157,9 @@ class Method(ABC):
         )
 
     def replace_classes(self, embeddings: np.ndarray) -> None:
-        """Puts classes known by the text embeddings (K, D), unit rows, in the place of all candidate classes.
+        """Replaces all candidate classes by those of the text embeddings (K, D), unit rows.
 
-        Raises :class:`UserError` when it knows its classes otherwise, or when D is another than it learned from.
+        Raises :class:`UserError` when it does not use class texts, or when D differs from that in training.
         """
         raise UserError(
             f"method {self.name} knows its classes by training clips, not by texts; leave the texts out, or choose a "
@@ -171,7 +171,7 @@ class Method(ABC):
     ) -> ScoringNetwork | None:
         """Its network for supervised tasks, untrained, to measure its cost; None where it has none.
 
-        ``feature_dims`` are the widths of the features that teach it, where the data have any.
+        ``feature_dims`` are the widths of the teachers' features, where the data have any.
         """
         return None
 

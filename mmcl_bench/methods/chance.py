@@ -1,4 +1,4 @@
-"""Guessing: what a figure must beat before it means anything."""
+"""Random guessing: the baseline of chance level."""
 
 from __future__ import annotations
 

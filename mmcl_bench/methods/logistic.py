@@ -1,4 +1,4 @@
-"""Logistic regression: what a network must beat."""
+"""Logistic regression: a baseline for networks."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """MMCL: multi-modality co-learning (Liu, Chen, Liu, ACM MM 2024, arXiv 2407.15706).
 
-A skeleton network learns beside frozen features of the other modalities: RGB person crops pull its global feature
-(FAM), answers of a multimodal LLM reweigh its scores (FRM). Scoring runs on the skeleton alone. For zero-shot tasks
-the global feature is also aligned with the text embeddings of the seen classes.
+A skeleton network is trained with frozen features of other modalities: its global feature is aligned with those of RGB
+person crops (FAM), and answers of a multimodal LLM reweight its scores (FRM). Scoring uses only the skeleton. For zero-
+shot tasks the global feature is also aligned with the text embeddings of the seen classes.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from mmcl_bench.skeleton.layouts import Layout
 
 
 class MMCLSettings(NetworkSettings):
-    """Those of the network, and of what teaches it."""
+    """Settings of the network and of its teachers."""
 
     fam: bool = True
     frm: bool = True
     contrastive_weight: float = 0.1
     refinement_weight: float = 0.2
     temperature: float = Field(default=0.4, gt=0)
-    """Of the contrastive loss."""
+    """Temperature of the contrastive loss."""
     rgb_encoder: str = "efficientnet-lite0"
     instruct_encoder: str = "minilm"
 

@@ -16,7 +16,7 @@ from mmcl_bench.skeleton.layouts import Layout
 
 
 class SkeletonOnlySettings(MMCLSettings):
-    """MMCL's with its teachers off; those of the teachers stay, as they are part of the names of stored jobs."""
+    """MMCL's with its teachers off; the teachers' settings remain, as they are part of the hashes of stored jobs."""
 
     fam: Literal[False] = False
     frm: Literal[False] = False

@@ -21,7 +21,7 @@ from mmcl_bench.protocols.base import Protocol, Rows, side_rows
 from mmcl_bench.protocols.problem import ClassTable
 
 PSEUDO_UNSEEN_CLIPS = 10
-"""Minimum clips of each pseudo-unseen class by held-out subjects; with fewer, clips of all subjects validate."""
+"""Minimum clips of each pseudo-unseen class by held-out subjects; with fewer, all subjects' clips are used."""
 
 
 class ZeroShot(Protocol):

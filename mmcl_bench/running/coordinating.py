@@ -31,18 +31,18 @@ class RunObserver(Protocol):
         """These are run."""
 
     def on_stored(self, job: Job, stored: Stored) -> None:
-        """This is not run, as its result is stored."""
+        """This is not run, because its result is stored."""
 
     def on_progress(self, place: int, phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         """Progress of a job, by its place among those that are run."""
 
     def on_end(self, place: int, outcome: Outcome) -> None:
-        """One that was run, or that another runner was found to have."""
+        """One that has ended, here or in another runner."""
 
 
 @dataclass
 class PlanResult:
-    """What a run left."""
+    """The results and failures of a run."""
 
     stored: list[Stored] = field(default_factory=list)
     """Results, in the order of the plan."""
@@ -104,7 +104,7 @@ def _whole(planned: Planned) -> Stored | None:
 def _outcomes(
     engine: Engine, assignments: Sequence[Assignment], watcher: RunObserver
 ) -> Iterator[tuple[Assignment, Outcome]]:
-    """How each ended. What another runner has is waited for when nothing else is left to do."""
+    """How each job ended. Jobs that another runner is running are waited for at the end."""
     busy: list[int] = []
     with closing(engine.run(assignments, watcher.on_progress)) as running:
         for place, outcome in running:
@@ -143,7 +143,7 @@ def _take(assignment: Assignment, outcome: Outcome, found: dict[str, Stored], fa
 
 
 def _make_embedded(jobs: Sequence[Job], where: RunSite) -> None:
-    """Makes what the first job would make, so that workers do not wait for one of them."""
+    """Makes generated data sets before the jobs start, so that workers do not wait for one another."""
     for name in dict.fromkeys(name for job in jobs for name in job.task.datasets):
         open_dataset(name, where.data_root, partial(_report, where.progress, f"preparing {name}"))
 

@@ -1,4 +1,4 @@
-"""Scores that somebody else computed, judged under a task: joined with the test clips, evaluated, stored."""
+"""Scores computed elsewhere, evaluated under a task: joined with the test clips, evaluated, stored."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from mmcl_bench.running.recording import result_record, selection_record, task_r
 from mmcl_bench.running.score_files import SAMPLE_ID, ScoreFile, read_score_file
 
 FOREIGN = "foreign"
-"""Preset of a stored result whose scores no job of ours made, and the mark in its notes."""
+"""Preset of a stored result whose scores were read from a file, and the key in its notes."""
 UNKNOWN = "unknown"
 """Its selection rule: how its epoch and settings were chosen is unknown here."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -38,7 +38,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is subtracted from the scores of seen classes, and where that comes from."""
+    """What is subtracted from the scores of seen classes, and its origin."""
 
     value: float
     source: str
@@ -47,7 +47,7 @@ class Calibration:
 
     @property
     def note(self) -> str:
-        """Where it comes from, for the foot of a table."""
+        """Its origin, for the footnote of a table."""
         if self.source == "none":
             return "no calibration was given or fitted: S, U, H are of raw scores; give --calibration or --validation"
         if self.source == "validation" and self.validation is not None:
@@ -56,7 +56,7 @@ class Calibration:
 
 
 class ScoredTask:
-    """A task with its data: what scores of somebody else are joined with."""
+    """A task with its data, with which foreign scores are joined."""
 
     def __init__(self, task: Task, data_root: Path) -> None:
         data = {name: open_dataset(name, data_root) for name in task.datasets}
@@ -83,7 +83,7 @@ class ScoredTask:
         return self.protocol.test_scored(file.aligned(self.sample_ids, self.classes), calibration.value)
 
     def calibration(self, given: float | None, validation: ScoreFile | None) -> Calibration:
-        """Raises :class:`UserError` where the task has no use for what is given, or it cannot be used."""
+        """Raises :class:`UserError` where the task needs no calibration, or the given one cannot be used."""
         zero_shot = self.task.card.family == "zero-shot"
         if not zero_shot and (given is not None or validation is not None):
             raise UserError(f"{self.task.identity}: only zero-shot tasks have a calibration; leave it out")
@@ -124,7 +124,7 @@ class ScoredTask:
 class ForeignRun(Identity):
     """One file of scores under a task: a run of a method that is not ours.
 
-    Its identity does not cover the scores: a second file of the same name and seed takes the place of the first.
+    Its identity does not cover the scores: a second file with the same name and seed replaces the first.
     """
 
     scored_task: ScoredTask
@@ -158,7 +158,7 @@ class ForeignRun(Identity):
         }
 
     def store(self, root: Path) -> Stored:
-        """Writes it as a result like any other, marked as foreign. A former one of the same name and seed goes.
+        """Writes it as a result like any other, marked as foreign. It replaces one with the same name and seed.
 
         Raises :class:`UserError` for a name that cannot be a method's or is one of ours.
         """
@@ -204,7 +204,7 @@ class ForeignRun(Identity):
 
 
 def check_name(name: str) -> None:
-    """Raises :class:`UserError` for a method name that results of somebody else cannot have."""
+    """Raises :class:`UserError` for a method name that foreign results cannot have."""
     if not _NAME.fullmatch(name):
         raise UserError(f"--name {name!r}: names have lower-case letters, digits, dots, dashes and underscores")
     if name == FUSION or name in METHODS:
@@ -214,7 +214,7 @@ def check_name(name: str) -> None:
 
 
 def write_template(path: Path, scored_task: ScoredTask) -> int:
-    """Writes a CSV file of all test clips and classes with every score 0, for others to fill in; returns its rows."""
+    """Writes a CSV file of all test clips and classes with every score 0, to be filled in; returns its rows."""
     import pandas as pd
 
     if not path.parent.is_dir():

@@ -2,7 +2,7 @@
 
 With ``logits`` the scores are summed as the members gave them, as the authors of CTR-GCN and HD-GCN do for their
 streams. With ``softmax`` they are made into probabilities first, which members of different scales need. Weights are
-shares: they are divided by their sum. Either way the stored scores are log-probabilities up to a constant by clip.
+divided by their sum. Either way the stored scores are log-probabilities up to a constant by clip.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mmcl_bench.running.recording import result_record, selection_record, write_
 
 VERSION = 1
 FITTED_VERSION = 2
-"""Of fusions whose weights are fitted. Those of version 1 had seen columns compete, and may fall below a member."""
+"""Version of fusions with fitted weights. In version 1 seen columns competed too, and a member could be better."""
 Scale = Literal["logits", "softmax"]
 Weights = tuple[float, ...] | Literal["equal", "fitted"]
 ENSEMBLES: Mapping[str, tuple[str, ...]] = {
@@ -66,7 +66,7 @@ class FusionJob(Identity):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All but the seed that decides the scores: the members in full, weights and scale."""
+        """All that determines the scores except the seed: the members in full, weights and scale."""
         weights = self.weights if isinstance(self.weights, str) else list(self.weights)
         members = [
             {"method": job.method, "version": job.method_version, "settings": dict(job.settings)}
@@ -180,10 +180,10 @@ def parse_scale(text: str) -> Scale:
 
 
 def fuse_scores(scores: Sequence[np.ndarray], weights: np.ndarray, scale: Scale) -> np.ndarray:
-    """float32 (N, K): M score sheets (N, K), weighed by the shares (M,).
+    """float32 (N, K): M score sheets (N, K), weighted by the shares (M,).
 
-    ``logits``: the weighted sum. ``softmax``: the logarithm of the weighted sum of probabilities, which ranks alike
-    and, unlike it, still tells classes apart whose probabilities are too small for float32.
+    ``logits``: the weighted sum. ``softmax``: the logarithm of the weighted sum of probabilities. It gives the same
+    ranking, but still distinguishes classes whose probabilities are too small for float32.
     """
     sheets = np.stack([np.asarray(sheet, dtype=np.float64) for sheet in scores])
     shares = np.asarray(weights, dtype=np.float64)[:, None, None]
@@ -197,8 +197,8 @@ def fuse_scores(scores: Sequence[np.ndarray], weights: np.ndarray, scale: Scale)
 def fit_weights(members: Sequence[Scored], scale: Scale, metric: Metric) -> np.ndarray:
     """float64 (M,) shares, fitted on the members' sheets of the same validation clips.
 
-    The likeliest shares, see :func:`likeliest_weights`, unless a member alone does better by ``metric``, calibrated
-    anew where unseen classes compete: a fusion never falls below its best member on validation.
+    The shares of :func:`likeliest_weights`, unless a single member is better by ``metric``, with a new calibration
+    where seen and unseen classes compete. So a fusion is never below its best member on validation.
     """
     candidates = [likeliest_weights(members, scale, metric), *np.eye(len(members))]
     return max(candidates, key=lambda shares: metric(fused_sheet(members, shares, scale)))
@@ -212,11 +212,11 @@ def fused_sheet(members: Sequence[Scored], shares: np.ndarray, scale: Scale) -> 
 
 
 def likeliest_weights(members: Sequence[Scored], scale: Scale, metric: Metric) -> np.ndarray:
-    """float64 (M,) shares under which the true classes are likeliest in the contest that ``metric`` looks at.
+    """float64 (M,) shares that maximise the likelihood of the true classes among the candidates of ``metric``.
 
-    Its samples alone count, and its classes alone compete: the unseen ones, or all after each member's calibration.
-    Where all compete the likelihood is concave in the shares, so that the start, equal shares, decides nothing.
-    Raises :class:`ValueError` without such samples.
+    Only the metric's samples are used, and only its candidate classes: the unseen ones, or all classes after each
+    member's calibration. In the latter case the likelihood is concave in the shares, so the start, equal shares, does
+    not matter. Raises :class:`ValueError` without such samples.
     """
     first = members[0]
     counted, columns = metric.counted(first), _competing(first, metric)
@@ -233,13 +233,13 @@ def likeliest_weights(members: Sequence[Scored], scale: Scale, metric: Metric) -
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
         options={"ftol": 1e-12, "maxiter": 1000},
     )
-    # Digits that the optimum does not hold would make weights differ between machines.
+    # Digits beyond the accuracy of the optimum would make weights differ between machines.
     shares = np.round(np.clip(found.x, 0, 1), 6)
     return np.asarray(shares / shares.sum())
 
 
 def _competing(scored: Scored, metric: Metric) -> np.ndarray:
-    """int64, the columns that compete in the metric's contest."""
+    """int64, the columns of the metric's candidate classes."""
     return np.flatnonzero(~scored.seen) if metric.contest == "unseen" else np.arange(scored.scores.shape[1])
 
 
@@ -363,7 +363,7 @@ def _check_weights(weights: tuple[float, ...], n_members: int) -> None:
 
 
 def _ingredients(members: Sequence[Stored]) -> list[dict[str, str]]:
-    """What the fusion was made of, so that another fit of a member is noticed."""
+    """The members' score files by hash, so that a member that was fitted again is noticed."""
     kept = SCORES, VALIDATION_SCORES
     return [
         {"job": member.result.job_hash, **{name: sha for name, sha in member.result.files.items() if name in kept}}

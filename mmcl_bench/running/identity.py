@@ -20,18 +20,18 @@ LONGEST_NAME = 255 - len("..lock")
 
 
 class Identity(ABC):
-    """Two that differ in anything that can change a number have different hashes."""
+    """Identities that differ in anything that can change a number have different hashes."""
 
     longest_label: ClassVar[int] = LONGEST_NAME
     """Letters of :attr:`label` that a folder's name keeps at most."""
 
     @abstractmethod
     def canonical(self) -> dict[str, Any]:
-        """What decides the result, as plain JSON values; task, method, seed and limit among them."""
+        """What determines the result, as plain JSON values; task, method, seed and limit among them."""
 
     @property
     def label(self) -> str:
-        """What the name of the folder tells people."""
+        """The readable part of the folder's name."""
         content = self.canonical()
         return f"{content['task']}-{content['method']}"
 
@@ -52,7 +52,7 @@ class Identity(ABC):
 def locked_folder(identity: Identity, results_root: Path, wait: bool = True) -> Iterator[Path]:
     """The folder of a result, locked against other writers. It need not be there yet.
 
-    Raises :class:`filelock.Timeout` without ``wait`` where another process has it.
+    Raises :class:`filelock.Timeout` if ``wait`` is false and another process has the lock.
     """
     folder = results_root / "jobs" / identity.folder
     folder.parent.mkdir(parents=True, exist_ok=True)

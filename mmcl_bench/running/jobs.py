@@ -18,7 +18,7 @@ from mmcl_bench.running.identity import Identity
 
 @dataclass(frozen=True)
 class Job(Identity):
-    """What decides the result of a run."""
+    """Everything that determines the result of a run."""
 
     longest_label: ClassVar[int] = 200  # less than there is room for, so that stored results are found
 
@@ -46,7 +46,7 @@ class Job(Identity):
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """The settings that are not the preset's."""
+        """The settings that differ from the preset."""
         preset = METHODS.get(self.method).presets[self.preset].as_json()
         return {key: value for key, value in self.settings.items() if value != preset[key]}
 

@@ -1,6 +1,6 @@
-"""What a run of many jobs would do: which of them stand, which are missing, and about how long the rest takes.
+"""What a run of many jobs would do: which of them are done, which are missing, and about how long the rest takes.
 
-Planning reads small files alone: no data, no weights of networks, no scores. That a score file is as it was written is
+Planning reads only small files: no data, no weights of networks, no scores. Whether a score file is undamaged is
 checked where results are used.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mmcl_bench.running.jobs import Job
 
 LIKE_JOBS = 5
-"""Stored jobs that an estimate is the median of, at most."""
+"""Maximum number of stored jobs in the median of an estimate."""
 _LOOKED_AT = ("schema_version", "job", "files", "provenance")
 _FOLDER = re.compile(r"(?P<head>.+)-s\d+-[0-9a-f]{12}")
 
@@ -44,12 +44,12 @@ class State(StrEnum):
 
     DONE = "done"
     PARTIAL = "partial"
-    """Stopped; its checkpoints are there, and it goes on from them."""
+    """Interrupted; there are checkpoints, from which it is resumed."""
     MISSING = "missing"
     STALE = "stale"
-    """Stored of something else than there is now; it is run again."""
+    """Stored, but data, weights, version or device have changed since; it is run again."""
     DAMAGED = "damaged"
-    """Stored, but not as it was written; it is run again."""
+    """Stored, but its files are damaged; it is run again."""
     FAILED = "failed"
     """Ended with an error; it is run again when asked to."""
 
@@ -62,9 +62,9 @@ class Planned:
     folder: Path
     state: State
     why: str = ""
-    """What makes it stale, damaged or failed, or what is in the way of running it; in one line."""
+    """Why it is stale, damaged or failed, or cannot be run; in one line."""
     seconds: float | None = None
-    """About how long the rest of it takes, alone; 0 where it is done, None where no like job was timed."""
+    """Estimated time for the rest of it, run alone; 0 where it is done, None where no similar job was timed."""
     unready: str = ""
     """Why it cannot be run here at all, such as data that are not prepared."""
 
@@ -93,11 +93,11 @@ class Totals:
     jobs: int
     by_state: Mapping[State, int]
     seconds: float
-    """Of the jobs that are to be run, one after the other, where like jobs were timed."""
+    """Of the jobs to be run, one after the other, where similar jobs were timed."""
     unknown: int
-    """Jobs that are to be run and that nothing tells the time of."""
+    """Jobs to be run whose time cannot be estimated."""
     unready: int
-    """Jobs that are not done and cannot be run here. They count in no time."""
+    """Jobs that are not done and cannot be run here. They are not in the time."""
 
     def as_json(self) -> dict[str, Any]:
         """The numbers as plain JSON values."""

@@ -30,7 +30,7 @@ History = dict[str, list[dict[str, float]]]
 
 @dataclass(frozen=True)
 class JobOutput:
-    """All that a run of a job found out."""
+    """All outcomes of a run of a job."""
 
     protocol: Protocol
     method: Method
@@ -65,7 +65,7 @@ class JobOutput:
 def write_sheets(folder: Path, scored: Scored, sample_ids: list[str], validation: Validation | None) -> dict[str, str]:
     """Writes the scores of a test, and of validation where there are some; returns sha256 by file name.
 
-    A former result stays until now, that there is a new one to take its place.
+    An earlier result is kept until it is replaced here.
     """
     (folder / results.RESULT).unlink(missing_ok=True)
     files = results.write_scores(folder, scored.scores, sample_ids, scored.labels)
@@ -129,7 +129,7 @@ def selection_record(
 
 
 def figure(name: str, scored: Scored, job_hash: str) -> Figure:
-    """A metric of a score sheet with its bootstrap interval, whose chance follows from the job."""
+    """A metric of a score sheet with its bootstrap interval, whose random numbers are derived from the job."""
     generator = np.random.default_rng(derive_seed(job_hash, f"bootstrap {name}"))
     return figure_record(stats.bootstrap_interval(METRICS.get(name), [scored], RESAMPLES, LEVEL, generator=generator))
 
@@ -146,7 +146,7 @@ def figure_record(interval: stats.Interval) -> Figure:
 
 
 def number(value: float) -> float | None:
-    """A figure as JSON has it: None for nan."""
+    """A figure for JSON: None for nan."""
     return None if math.isnan(value) else float(value)
 
 

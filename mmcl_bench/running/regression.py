@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def jobs_of(row: Row, data_root: Path, n_seeds: int | None = None) -> list[Job]:
-    """The jobs of a row as its command says, with the task of now: of its first ``n_seeds`` seeds, or all; of one seed
-    where they all gave the same scores. Raises :class:`UserError` where the task or the method is not here."""
+    """The jobs of a row's command, with the present task card: of its first ``n_seeds`` seeds, or all; of one seed
+    if all seeds gave the same scores. Raises :class:`UserError` where the task or the method is not here."""
     from mmcl_bench.methods import METHODS
     from mmcl_bench.protocols.catalogue import load_task
     from mmcl_bench.running.jobs import make_job
@@ -29,7 +29,7 @@ def jobs_of(row: Row, data_root: Path, n_seeds: int | None = None) -> list[Job]:
 
 
 def changed_task(row: Row, task: Task, data_root: Path) -> str:
-    """Why figures of the task would not compare with the row's; empty where they would. The data must be prepared."""
+    """Why figures of the task are not comparable with the row's; empty where they are. The data must be prepared."""
     from mmcl_bench.datasets.prepare import open_dataset
 
     fingerprints = {name: open_dataset(name, data_root).card.fingerprint for name in task.datasets}

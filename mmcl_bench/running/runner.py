@@ -1,4 +1,4 @@
-"""Runs a job: choose on validation where asked, fit, score, judge, write."""
+"""Runs a job: selection on validation where needed, fit, scores, metrics, result."""
 
 from __future__ import annotations
 
@@ -39,45 +39,46 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ORACLE_EPOCHS = 10
-"""Kept epochs that the oracle tries at most: scoring every one takes as long as training where tests are large."""
+"""Maximum number of kept epochs for the oracle: with a large test, scoring every one takes as long as training."""
 MOST_EMBEDDED = 2000
 """Unseen-class test clips whose embeddings are kept, for a map of a few MB at most."""
 ENVIRONMENT = "environment.json"
 """In a work folder: what the checkpoints there depend on, and the numbers of threads that made them."""
 THREADS = "threads"
 _FITS_OF_DAMAGE = 3
-"""Times that a job whose checkpoints are damaged while it runs goes back to what is sound of them."""
+"""How many times a job whose checkpoints are damaged while it runs restarts from the undamaged ones."""
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class RunSite:
-    """Where a job runs. Nothing here but the device changes a number on one machine."""
+    """Where a job runs. On one machine, only the device can change a number."""
 
     data_root: Path
     results_root: Path
     device: str = "cpu"
     progress: Progress = silent
     scalars: Path | None = None
-    """Folder for scalars of the training in the form of TensorBoard, a folder a job and fit; None: none are written."""
+    """Folder for training curves in TensorBoard's format, with one folder per job and fit; None: not written."""
     any_device: bool = False
-    """Whether nobody asked for ``device``, so that what another kind of device gave is as good."""
+    """Whether ``device`` is only a default, so that results of other kinds of device are valid as well."""
     weights: WeightHashes = field(default_factory=WeightHashes, compare=False, repr=False)
-    """What was found out of encoders."""
+    """Hashes of encoder weights found so far."""
 
     @property
     def asked_device(self) -> str | None:
-        """The device that a stored result should be of; None where any will do."""
+        """The device that a stored result must be from; None for any."""
         return None if self.any_device else self.device
 
 
 def run_job(job: Job, where: RunSite, fresh: bool = False, wait: bool = True) -> tuple[Stored, bool]:
-    """The job's stored result if there is one that counts here, else a new one; and whether it is new.
+    """The job's stored result if it is valid here, else a new one; and whether it is new.
 
-    ``fresh`` forgets what is stored. A job that was stopped continues from its last checkpoint. What is stale or
-    damaged is named in the log and done again. A job that fails leaves why in its folder, see :mod:`.failures`.
+    With ``fresh`` a stored result is ignored. An interrupted job continues from its last checkpoint. Stale or damaged
+    results are named in the log and made again. A job that fails writes the reason to its folder, see
+    :mod:`.work_folder`.
 
-    Raises :class:`filelock.Timeout` without ``wait`` where another runner has the job.
+    Raises :class:`filelock.Timeout` if ``wait`` is false and another runner has the job.
     """
     data = {name: open_dataset(name, where.data_root, _preparing(where.progress, name)) for name in job.task.datasets}
     fingerprints = {name: dataset.card.fingerprint for name, dataset in data.items()}
@@ -99,7 +100,7 @@ def run_job(job: Job, where: RunSite, fresh: bool = False, wait: bool = True) ->
 
 
 def _valid(job: Job, where: RunSite, folder: Path, fingerprints: dict[str, str]) -> Stored | None:
-    """The stored result, where it is whole and still counts; else logs why it does not."""
+    """The stored result if it is undamaged and valid; else logs why it is not."""
     try:
         stored = Stored.open(folder)
     except DamagedError as error:
@@ -110,7 +111,7 @@ def _valid(job: Job, where: RunSite, folder: Path, fingerprints: dict[str, str])
     origin = stored.result.provenance.model_dump()
     why = why_stale(job, origin, fingerprints, where.asked_device, where.weights)
     if why is None:
-        # What a kill between the result and the end of its run left.
+        # Left by a kill after the result was written and before the run ended.
         forget_failure(folder)
         shutil.rmtree(folder / "work", ignore_errors=True)
         return stored
@@ -126,7 +127,7 @@ def _finished(
     fingerprints: dict[str, str],
     environment: dict[str, str],
 ) -> Stored:
-    """A new result; where checkpoints turn out to be damaged, from what is sound of them."""
+    """A new result; if checkpoints turn out to be damaged, it is made from the undamaged ones."""
     for _ in range(_FITS_OF_DAMAGE):
         try:
             return _Run(job, where, folder).result(data, fingerprints, environment)
@@ -169,7 +170,7 @@ def run(
 
 
 class _Run:
-    """One job on its way to a result."""
+    """One job that is being run."""
 
     def __init__(self, job: Job, where: RunSite, folder: Path) -> None:
         self.job = job
@@ -227,7 +228,7 @@ class _Run:
         )
 
     def _threads(self) -> list[int]:
-        """Numbers of threads that the job was computed with, this run's last; several are logged."""
+        """Numbers of threads of all runs of the job, this run's last; more than one number is logged."""
         import torch
 
         now = torch.get_num_threads()
@@ -268,9 +269,9 @@ class _Run:
         return selection, Validation(scored, tuple(protocol.validation_sample_ids()), columns)
 
     def _oracle(self, method: Method, protocol: Protocol, scored: Scored, report: FitReport) -> Oracle | None:
-        """The best test figure over some of the kept epochs, of the clips that the main metric looks at.
+        """The best test figure over some of the kept epochs, on the clips of the main metric.
 
-        The method then holds the epoch again that its fit chose.
+        Afterwards the method is back at the epoch that its fit chose.
         """
         epochs = _spread(method.snapshots(), ORACLE_EPOCHS)
         metric = METRICS.get(self.job.task.card.main_metric)
@@ -327,13 +328,13 @@ class _Run:
 
 
 def _validation_note(selection: Selection, protocol: Protocol) -> dict[str, Any]:
-    """What was held out otherwise than by subject, where a first fit chose on it."""
+    """Notes on clips that were held out in another way than by subject, if a first fit chose on them."""
     chosen_on = selection.rule == "validation" and protocol.validation_notes
     return {"validation": dict(protocol.validation_notes)} if chosen_on else {}
 
 
 def _cost_note(method: Method) -> dict[str, Any]:
-    """What a clip costs the fitted network; nothing for a method without one."""
+    """Cost of scoring one clip with the fitted network; empty for a method without one."""
     network = method.fitted_network()
     if network is None:
         return {}
@@ -343,7 +344,7 @@ def _cost_note(method: Method) -> dict[str, Any]:
 
 
 def _embeddings(method: Method, protocol: Protocol, scored: Scored) -> Embeddings | None:
-    """Where the first clips of unseen classes lie among the class texts; None where the method maps to no such space.
+    """Embeddings of the first clips of unseen classes and of the class texts; None if the method has no such space.
 
     The order of test clips is random, so the first of them are a random sample.
     """
@@ -368,7 +369,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 
 def _work_is_stale(folder: Path, environment: dict[str, str]) -> bool:
-    """Whether a stopped run's checkpoints depend on something that has changed; logs it."""
+    """Whether an interrupted run's checkpoints depend on something that has changed; logs it."""
     work = folder / "work"
     if not work.is_dir():
         return False
@@ -379,7 +380,7 @@ def _work_is_stale(folder: Path, environment: dict[str, str]) -> bool:
 
 
 def why_checkpoints_stale(work: Path, environment: Mapping[str, str | None]) -> str | None:
-    """Why a stopped run cannot go on, in a few words; None where it can."""
+    """Why an interrupted run cannot be resumed, in a few words; None where it can."""
     try:
         return what_differs(json.loads((work / ENVIRONMENT).read_bytes()), environment)
     except (OSError, ValueError):
@@ -391,7 +392,7 @@ def _preparing(progress: Progress, name: str) -> Callable[[int, int], None]:
 
 
 def _spread(epochs: list[int], at_most: int) -> list[int]:
-    """Evenly spread ones of the epochs, the last one among them."""
+    """Some of the epochs, evenly spaced, including the last one."""
     places = np.linspace(len(epochs) - 1, 0, min(at_most, len(epochs))).round().astype(int)
     return [epochs[place] for place in sorted(set(places.tolist()))]
 

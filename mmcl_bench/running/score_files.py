@@ -1,4 +1,4 @@
-"""Files of scores that somebody else computed, read as data and brought into a task's order.
+"""Files of scores computed elsewhere, read as data and sorted into a task's order of clips and classes.
 
 Nothing in them is unpickled or run.
 """
@@ -38,7 +38,7 @@ class ScoreFile:
     scores: np.ndarray
     """float (N, C)."""
     columns: tuple[str, ...] | None
-    """What the file calls its C columns; None where it has no names."""
+    """The file's names of its C columns; None where it has none."""
 
     @property
     def sha256(self) -> str:
@@ -48,8 +48,8 @@ class ScoreFile:
     def aligned(self, sample_ids: Sequence[str], classes: Sequence[str], what: str = "test clip") -> np.ndarray:
         """float32 (N, K): the scores of these clips and classes, in their order.
 
-        Raises :class:`UserError` for clips that are missing, surplus or repeated, columns that are not the classes, and
-        scores that are no finite numbers.
+        Raises :class:`UserError` for clips that are missing, extra or repeated, columns that are not the classes, and
+        scores that are not finite.
         """
         self._require_clips(sample_ids, what)
         row_of = {sample_id: row for row, sample_id in enumerate(self.sample_ids)}
@@ -117,9 +117,9 @@ def read_score_file(path: Path, samples: Path | None = None) -> ScoreFile:
     """A score matrix with its sample ids.
 
     - ``.csv`` and ``.parquet``: a column ``sample_id``, every other column a class.
-    - ``.npz``: arrays ``scores`` (N, C) and ``sample_ids`` (N,), perhaps ``classes`` (C,).
-    - ``.safetensors``: a tensor ``scores`` (N, C); the ids stand in the metadata, ``sample_ids`` as a JSON list and
-      perhaps ``classes``, or in a companion: the same name with ``.parquet``, ``.csv`` (column ``sample_id``) or
+    - ``.npz``: arrays ``scores`` (N, C) and ``sample_ids`` (N,), optionally ``classes`` (C,).
+    - ``.safetensors``: a tensor ``scores`` (N, C); the ids are in the metadata, ``sample_ids`` as a JSON list and
+      optionally ``classes``, or in a companion: the same name with ``.parquet``, ``.csv`` (column ``sample_id``) or
       ``.txt`` (one a line), or ``samples.parquet`` or ``samples.csv`` beside it. ``samples`` names another.
 
     Raises :class:`UserError` for what cannot be read so.
@@ -131,7 +131,7 @@ def read_score_file(path: Path, samples: Path | None = None) -> ScoreFile:
         raise UserError(f"{path}: no such file of scores")
     try:
         found = reader(path, None if samples is None else _read_ids(samples))
-    # Beside files that are no such format, a damaged one may ask for any amount of memory.
+    # Besides errors of the format, a damaged file can cause a request for any amount of memory.
     except (OSError, ValueError, KeyError, MemoryError) as error:
         raise UserError(f"{path}: not a readable file of scores ({first_line(error)})") from error
     if found.scores.ndim != 2 or not np.issubdtype(found.scores.dtype, np.number):
@@ -221,7 +221,7 @@ def _read_safetensors(path: Path, ids: _SampleIds) -> ScoreFile:
 
 
 _SampleIds = tuple[str, ...] | None
-"""Sample ids that stand in a file of their own; None where they are with the scores."""
+"""Sample ids from a separate file; None where they are with the scores."""
 _READERS: Mapping[str, Callable[[Path, _SampleIds], ScoreFile]] = {
     ".safetensors": _read_safetensors,
     ".npz": _read_npz,

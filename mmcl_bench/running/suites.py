@@ -42,7 +42,7 @@ _Name = Annotated[str, Field(min_length=1)]
 
 
 class Matrix(BaseModel):
-    """Every method under every task and split, over seeds. Methods are left out where a task is not of theirs."""
+    """Every method on every task and split, over seeds. A method is left out for tasks that it does not support."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -109,9 +109,9 @@ def jobs_of(
     limit: int | None,
     variants: Variants = lambda method, preset, overrides: [overrides],
 ) -> list[Job]:
-    """Every fitting method under every task, over presets, variants and seeds; without ``seeds``, those of the cards.
+    """Every method on every task that it supports, over presets, variants and seeds; ``seeds`` None: as in the cards.
 
-    Raises :class:`UserError` for a method that fits no task, or a task that no method fits.
+    Raises :class:`UserError` for a method that supports none of the tasks, or a task that no method supports.
     """
     chosen = [METHODS.get(name) for name in methods]
     _refuse_misfits(tasks, chosen, presets, overrides)

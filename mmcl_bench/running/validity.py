@@ -1,7 +1,7 @@
-"""What a stored result depends on beside its job, and why one no longer counts.
+"""What a stored result depends on besides its job, and why one is no longer valid.
 
-A job's hash covers task, method version, settings and seed. What is left is what a job finds where it runs: the content
-of the data, the weights of frozen encoders, the kind of device that was asked for, and the program itself.
+A job's hash covers task, method version, settings and seed. A result also depends on where the job runs: the content of
+the data, the weights of frozen encoders, the kind of device that was requested, and the program itself.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from mmcl_bench.running.jobs import Job
 
 _OF_CHECKPOINTS = ("torch", "numpy", "scikit-learn")
-"""Packages of which another version may go on otherwise than the one that began."""
+"""Packages of which another version may continue a training differently."""
 
 
 @dataclass(frozen=True)
 class WeightHashes:
-    """Hashes of the weights of encoders, each found out once."""
+    """Hashes of the weights of encoders, each computed once."""
 
     _known: dict[tuple[str, str], str | None] = field(default_factory=dict)
 
@@ -51,11 +51,11 @@ def why_stale(
     device: str | None,
     weights: WeightHashes,
 ) -> str | None:
-    """Why a stored result of the job no longer counts, in a few words; None where it does.
+    """Why a stored result of the job is no longer valid, in a few words; None where it is.
 
-    ``stored`` is the provenance of its ``result.json``. ``fingerprints`` are those of the data that are here, None for
-    data that are not; ``device`` is the one that was asked for, None where any will do. What cannot be compared here,
-    as an encoder that is not installed, is taken to be the same.
+    ``stored`` is the provenance of its ``result.json``. ``fingerprints`` are those of the data on this machine, None
+    for data that are not here; ``device`` is the requested one, None for any. What cannot be compared here, such as
+    an encoder that is not installed, is taken as unchanged.
     """
     former = stored["data_fingerprints"]
     if former.keys() != fingerprints.keys():
@@ -75,20 +75,20 @@ def why_stale(
 
 
 def checkpoint_environment(fingerprints: Mapping[str, str], device: str) -> dict[str, str]:
-    """All that the checkpoints of a stopped run depend on beside the job.
+    """All that the checkpoints of an interrupted run depend on besides the job.
 
-    The number of threads is not among it, though it changes the last digits of gradients: whoever resumes with another
-    number of workers, or on a machine with other cores, would lose hours of training. The runner keeps such checkpoints
-    and says that two numbers are mixed, in the log and in the result's notes.
+    The number of threads is left out, though it changes the last digits of gradients: otherwise, resuming with another
+    number of workers or cores would lose hours of training. The runner keeps such checkpoints, and records in the log
+    and in the result's notes that numbers of threads were mixed.
     """
     versions = {name: metadata.version(name) for name in _OF_CHECKPOINTS}
     return {"mmcl_bench": __version__, **versions, "device": device.partition(":")[0], **fingerprints}
 
 
 def what_differs(former: object, now: Mapping[str, str | None]) -> str | None:
-    """What of :func:`checkpoint_environment` is another than it was, in a few words; None where all is as it was.
+    """What has changed in :func:`checkpoint_environment`, in a few words; None where nothing has.
 
-    What is None ``now`` is not known, and taken to be the same.
+    A value that is None in ``now`` is unknown, and taken as unchanged.
     """
     if not isinstance(former, dict):
         return "nothing tells what they are of"
@@ -101,20 +101,20 @@ def what_differs(former: object, now: Mapping[str, str | None]) -> str | None:
 
 
 def _encoders(job: Job) -> dict[str, str]:
-    """Modality by encoder spec: of the class texts, and of what the method learns from beside skeletons."""
+    """Modality by encoder spec: of the class texts, and of the method's training modalities besides skeletons."""
     found = {spec: str(modality) for modality, spec in METHODS.get(job.method)(**job.settings).encoders().items()}
     if "text" in job.task.parameters:
         found[job.task.parameters["text"]] = "text"
-    # Features that stand with a data set enter its fingerprint.
+    # Features that are stored with a data set are part of its fingerprint.
     return {spec: modality for spec, modality in found.items() if not spec.startswith(STORED)}
 
 
 def _device_type(stored: Mapping[str, Any]) -> str:
-    """Results of before it was stated name the GPU, or else the processor."""
+    """Older results do not record the kind of device; they name the GPU, or else the processor."""
     message = stored.get("device_type")
     return str(message) if message else ("cuda" if stored["device"].startswith(("NVIDIA", "AMD")) else "cpu")
 
 
 def _series(version: str) -> list[str]:
-    """The first two numbers of a version: within them, figures stay as they are."""
+    """The first two numbers of a version; figures do not change between versions that share them."""
     return version.split(".")[:2]

@@ -49,7 +49,7 @@ def record_failure(folder: Path, job_hash: str, error: BaseException, environmen
 
 
 def read_failure(folder: Path) -> Failure | None:
-    """Why the job in a folder failed; None where it did not, or where nobody can read it."""
+    """Why the job in a folder failed; None where it did not fail, or the file is unreadable."""
     try:
         return Failure.model_validate_json((folder / FAILURE).read_bytes())
     except (OSError, ValidationError):
@@ -61,7 +61,7 @@ def forget_failure(folder: Path) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """What an exception says, in one line, with its kind where it is no user's mistake."""
+    """An exception's message in one line, with its class unless it is a :class:`UserError`."""
     message = " ".join(str(error).split())
     return message if isinstance(error, UserError) else f"{type(error).__name__}: {message}".removesuffix(": ")
 
@@ -70,7 +70,7 @@ CLOCK = "clock.json"
 
 
 _SECONDS = 2.0
-"""Between two writes: as much time as a kill may leave uncounted."""
+"""Seconds between two writes: the most time that is not counted after a kill."""
 
 
 class WorkTime:

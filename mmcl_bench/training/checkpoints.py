@@ -1,4 +1,4 @@
-"""What training leaves on disk: the state after the last epoch, to go on from, and weights of epochs to go back to."""
+"""Checkpoints: the state after the last epoch, to resume from, and the weights of kept epochs, to go back to."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class Checkpoints:
             _copy(self._state, self._snapshot(epoch))
 
     def keep_last(self, epoch: int) -> None:
-        """Keeps for good what was saved last, which is the state after ``epoch``."""
+        """Keeps for good the state that was saved last, which is that after ``epoch``."""
         _copy(self._state, self._snapshot(epoch))
 
     def state(self) -> dict[str, Any] | None:
-        """What was saved last; None where nothing was. Raises :class:`DamagedError`."""
+        """The state that was saved last; None where there is none. Raises :class:`DamagedError`."""
         return _load(self._state) if self._state.is_file() else None
 
     def snapshot(self, epoch: int) -> dict[str, Any]:
-        """What was saved after a kept epoch. Raises :class:`DamagedError` where it is damaged or gone."""
+        """The state after a kept epoch. Raises :class:`DamagedError` where it is damaged or missing."""
         return _load(self._snapshot(epoch))
 
     def epochs(self) -> list[int]:
@@ -49,9 +49,10 @@ class Checkpoints:
         return sorted(int(path.stem.rpartition("-")[2]) for path in self.folder.glob("epoch-*.pt"))
 
     def mend(self) -> None:
-        """Leaves what an undisturbed run would have left after some epoch, the latest for which that can be had.
+        """Goes back to the latest epoch after which all checkpoints are as an uninterrupted run would have left them.
 
-        A kept epoch that is damaged or gone is run again, from the last sound one before it, and so is all after it.
+        A kept epoch that is damaged or missing is run again, from the last undamaged one before it, and so is all
+        after it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         done = self._epochs_done()
@@ -82,7 +83,7 @@ class Checkpoints:
         return 0 if state is None else len(state["history"])
 
     def _is_sound(self, epoch: int, may_lack: bool) -> bool:
-        """Whether a kept epoch can be gone back to. A kill may come before the last one is kept."""
+        """Whether a kept epoch can be restored. A kill may come before the last one is kept."""
         path = self._snapshot(epoch)
         if may_lack and not path.is_file():
             return False

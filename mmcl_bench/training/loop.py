@@ -1,8 +1,8 @@
 """The one training loop: epochs, schedule, checkpoints, exact resume, on one device or several processes.
 
 Processes, gradient synchronisation and clipping are those of Hugging Face accelerate. After an epoch everything that
-the next one depends on is on disk, and what chance decides follows from the seed and the epoch, so that a run that was
-killed at any moment ends with the numbers of an undisturbed one.
+the next one depends on is on disk, and random numbers are derived from the seed and the epoch. So a run that was killed
+at any moment and resumed ends with the numbers of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Losses = Mapping[str, Tensor]
 """Scalars by name; ``loss`` is the one that is minimised, the others are reported."""
 MAX_SNAPSHOTS = 30
 _SECONDS_BETWEEN_CHECKS = 0.5
-"""How often scalars leave the device, which has to wait for them."""
+"""How many seconds apart scalars are read from the device, which has to wait for that."""
 
 
 class Step(Protocol):
@@ -51,13 +51,13 @@ class DivergedError(UserError):
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long, how fast and on what a network learns."""
+    """The schedule of a training: epochs, learning rate, batches, precision, processes."""
 
     epochs: int
     batch_size: int
     base_rate: float
     min_steps: int = 0
-    """A set with few batches gets as many epochs as give it this many steps."""
+    """A set with few batches gets more epochs, until it has this many steps."""
     warmup_epochs: int = 0
     decay: Literal["cosine", "steps"] = "cosine"
     steps: tuple[int, ...] = ()
@@ -66,14 +66,14 @@ class Schedule:
     weight_decay: float = 4e-4
     momentum: float = 0.9
     clip_norm: float | None = None
-    """Longest gradient."""
+    """Maximum norm of the gradient."""
     accumulate: int = 1
-    """Parts in which a batch is computed, one after the other; batch statistics are then those of a part."""
+    """Parts in which a batch is computed, one after the other; batch statistics are then computed per part."""
     patience: int | None = None
     """Epochs without a better validation figure after which it stops; None: it never does."""
     precision: Literal["fp32", "bf16"] = "fp32"
     processes: int = 1
-    """Processes that share a batch, one a GPU; batch statistics are then those of a share."""
+    """Processes that share a batch, one per GPU; batch statistics are then computed per process."""
 
     def for_clips(self, n_clips: int) -> Schedule:
         """The schedule with the number of epochs that a training set of ``n_clips`` gets."""
@@ -99,16 +99,16 @@ class Schedule:
 
 
 def in_precision(precision: str, device: str) -> contextlib.AbstractContextManager[object]:
-    """Where products are computed in bfloat16, if ``precision`` says so; weights and statistics stay in float32."""
+    """A context in which products are in bfloat16 if ``precision`` is; weights and statistics stay in float32."""
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16")
 
 
 class Trainer:
-    """Trains a module and keeps what is needed to go on after a kill and to go back to an epoch.
+    """Trains a module and stores what is needed to resume after a kill and to go back to an epoch.
 
-    ``validate`` gives the figure by which the best epoch is chosen, which ``chosen`` then states as an epoch ``of`` so
-    many. Without it the schedule is run to the end, or to the same share of it as ``context.chosen`` says, and the
-    last epoch stays.
+    ``validate`` gives the figure by which the best epoch is chosen; ``chosen`` then has this epoch and the number
+    ``of`` epochs. Without it the schedule is run to its end, or to the fraction of it in ``context.chosen``, and the
+    last epoch is used.
     """
 
     def __init__(self, module: nn.Module, schedule: Schedule, context: Context) -> None:
@@ -118,7 +118,7 @@ class Trainer:
         self.history: list[dict[str, float]] = []
 
     def run(self, n_clips: int, step: Step, validate: Callable[[], float] | None) -> FitReport:
-        """Runs what is left of the schedule. Raises :class:`DivergedError` with the batch when a loss is not finite."""
+        """Runs the rest of the schedule. Raises :class:`DivergedError` with the batch when a loss is not finite."""
         self.schedule = self.schedule.for_clips(n_clips)
         total = self.schedule.epochs
         chosen = self.context.chosen
@@ -150,7 +150,7 @@ class Trainer:
     def restore(self, epoch: int) -> None:
         """Puts the weights after ``epoch`` back into the module.
 
-        Raises :class:`DamagedError` where they went since training ended.
+        Raises :class:`DamagedError` if they were deleted or changed since training ended.
         """
         self.module.load_state_dict(self._checkpoints.snapshot(epoch)["module"])
 
@@ -196,7 +196,7 @@ class Trainer:
         self._checkpoints.save(epoch, state)
 
     def _stalls(self) -> bool:
-        """Whether validation has not become better for as long as the schedule waits."""
+        """Whether validation has not improved for ``patience`` epochs."""
         figures = [row["validation"] for row in self.history]
         if self.schedule.patience is None or not figures:
             return False
@@ -205,7 +205,7 @@ class Trainer:
     def _best_epoch(self) -> int:
         """The kept epoch whose validation figure, averaged with its neighbours', is best; the later of equals.
 
-        Validation sets are small, and a single epoch's figure on one is mostly luck.
+        Validation sets are small, so the figure of a single epoch is noisy.
         """
         figures = [row["validation"] for row in self.history]
         smooth = {at + 1: fmean(figures[max(0, at - 1) : at + 2]) for at in range(len(figures))}
@@ -254,7 +254,7 @@ class _Epochs:
         return {"epoch": float(epoch), **means.values()}
 
     def _batches(self, order: Tensor) -> list[Tensor]:
-        """Clips by batch; what is left over joins none where it is too small to have batch statistics or a negative."""
+        """Clips by batch; a rest too small for batch statistics or contrastive negatives is left out."""
         batches = list(order.split(self.schedule.batch_size))
         smallest = 2 * self.schedule.accumulate * self.accelerator.num_processes
         if len(batches) > 1 and len(batches[-1]) < smallest:
@@ -283,7 +283,7 @@ class _Epochs:
 
 
 class _Means:
-    """Running means of an epoch's scalars, which stay on the device for a while.
+    """Running means of an epoch's scalars, which are read from the device only now and then.
 
     :meth:`take` raises :class:`DivergedError` for the first batch whose loss was not finite.
     """
@@ -297,7 +297,7 @@ class _Means:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to look at the scalars."""
+        """Whether it is time to read the scalars from the device."""
         return time.monotonic() - self._since > _SECONDS_BETWEEN_CHECKS
 
     def add(self, scalars: dict[str, Tensor]) -> None:
@@ -327,7 +327,7 @@ class _Means:
 def _accelerator() -> Accelerator:
     from accelerate import Accelerator
 
-    # The device is the context's, which accelerate would choose by itself.
+    # The context sets the device; accelerate would choose one by itself.
     return Accelerator(device_placement=False)
 
 
@@ -343,7 +343,7 @@ def _from_main(accelerator: Accelerator, figure: Callable[[], float]) -> float:
 
 @contextlib.contextmanager
 def _scalars(folder: Path | None, epochs_done: int) -> Iterator[Callable[[str, float, int], None]]:
-    """Yields what takes a scalar's name, value and epoch, to TensorBoard where a folder was asked for."""
+    """Yields a function of a scalar's name, value and epoch, which writes to TensorBoard if there is a folder."""
     if folder is None:
         yield lambda name, value, epoch: None
         return

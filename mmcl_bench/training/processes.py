@@ -1,4 +1,4 @@
-"""A function run by several processes at once, which accelerate synchronises: one a GPU, or several on the CPU."""
+"""A function run by several processes at once, which accelerate synchronises: one per GPU, or several on the CPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 Report = Callable[[Any], None]
-"""Takes what the first process has to say, on its way to the parent."""
+"""Takes messages of the first process and sends them to the parent."""
 _SECONDS = 0.2
 
 
@@ -33,7 +33,7 @@ def run_in_processes(
         raise UserError(f"{count} processes need {count} GPUs, and there are {torch.cuda.device_count()}; lower it")
     if torch.cuda.is_initialized():
         raise UserError("several processes cannot start after CUDA is in use; run one job a command")
-    # Forked, so that work may be any function and sees all that was prepared, without a copy.
+    # Forked, so that work may be any function and shares the prepared data without a copy.
     context = multiprocessing.get_context("fork")
     messages = context.Queue()
     children = start_processes(

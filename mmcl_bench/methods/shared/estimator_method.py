@@ -1,4 +1,4 @@
-"""Methods that are a scikit-learn classifier on a vector a clip: the classifier is all that they have to say."""
+"""Methods that are a scikit-learn classifier on one vector per clip; a subclass only defines the classifier."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class EstimatorMethod(Method):
     def save(self, folder: Path) -> list[str]:
         try:
             arrays, learned = estimators.to_plain(self._fitted)
-        except TypeError:  # trees and the like are no arrays: then there is no model to predict with
+        except TypeError:  # trees and the like are not arrays: then no model is saved
             return []
         facts = {"n_classes": self._n_classes, "n_bodies": self._n_bodies, **learned}
         return write_model(folder, self, self._layout, facts, arrays)

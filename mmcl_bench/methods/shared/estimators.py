@@ -10,13 +10,13 @@ from sklearn.pipeline import Pipeline
 
 _TRANSPOSED = ".T"
 _FORMER = [["mean_", "scale_"], ["coef_", "intercept_", "classes_"]]
-"""What models that say nothing of their steps hold: a StandardScaler and a linear model."""
+"""The steps of saved models that do not list their steps: a StandardScaler and a linear model."""
 
 
 def to_plain(fitted: Pipeline) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """All that the steps have learned, by scikit-learn's names: arrays, and facts that are plain JSON.
+    """The fitted attributes of the steps, by scikit-learn's names: arrays, and values that are plain JSON.
 
-    Raises :class:`TypeError` for a step that has learned something else, such as a tree.
+    Raises :class:`TypeError` for a step with another kind of fitted attribute, such as a tree.
     """
     arrays: dict[str, np.ndarray] = {}
     steps: list[dict[str, Any]] = []
@@ -49,7 +49,7 @@ def from_plain(unfitted: Pipeline, arrays: Mapping[str, np.ndarray], facts: Mapp
 
 
 def _in_row_order(name: str, array: np.ndarray) -> tuple[str, np.ndarray]:
-    """The array, transposed where it lies in column order: products round otherwise where the order is another."""
+    """The array, transposed if it is in column order: products round differently in another memory order."""
     if array.flags.f_contiguous and not array.flags.c_contiguous:
         return name + _TRANSPOSED, array.T
     return name, array

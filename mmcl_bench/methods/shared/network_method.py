@@ -1,4 +1,4 @@
-"""Methods that train a skeleton network: all but the network's own losses is here.
+"""Methods that train a skeleton network: everything except the network's own losses.
 
 A network method is a module with its losses, made by :meth:`NetworkMethod.build`. Preparing clips, the fit in the one
 training loop, scoring in batches, embedding, saving, loading, measuring, exporting and kept epochs are shared.
@@ -46,7 +46,7 @@ class NetworkMethod(Method):
     def build(
         self, layout: Layout, classes: ClassTable, feature_dims: Mapping[Modality, int], generator: torch.Generator
     ) -> SkeletonNetwork:
-        """The network for clips of ``layout``; ``feature_dims`` are the widths of the features that teach it.
+        """The network for clips of ``layout``; ``feature_dims`` are the widths of the teachers' features.
 
         Random numbers come from ``generator`` or torch's own, which is seeded.
         """
@@ -74,7 +74,7 @@ class NetworkMethod(Method):
         return report
 
     def score(self, clips: ClipView) -> np.ndarray:
-        # The oracle asks for the same clips after one epoch and another.
+        # The oracle scores the same clips after several epochs.
         if self._prepared is None or self._prepared[0] is not clips:
             self._prepared = clips, self.settings.prepare(clips)
         return self._by_clip(self._prepared[1], self._network.score)
@@ -146,7 +146,7 @@ class NetworkMethod(Method):
     def _take_network(
         self, layout: Layout, classes: ClassTable, dims: Mapping[Modality, int], text_aligned: bool, seed: int
     ) -> None:
-        """A fresh network whose initial weights follow from the seed alone."""
+        """A new network whose initial weights depend only on the seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = self.build(layout, classes, dims, torch.Generator().manual_seed(seed))

@@ -1,4 +1,4 @@
-"""What can be set of a network method: the network, its training clips, its training."""
+"""Settings of network methods: the network, its training clips, its training."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ StreamName = Literal["joint", "bone", "joint-motion", "bone-motion"]
 
 
 class NetworkSettings(MethodSettings):
-    """What can be set of a network, its training clips and its training; the defaults are those of MMCL's paper."""
+    """Settings of a network, its training clips and its training; the defaults are those of MMCL's paper."""
 
     backbone: str = "ctr-gcn"
     """The skeleton network, a name of ``mmcl-bench list backbones``."""
@@ -46,19 +46,19 @@ class NetworkSettings(MethodSettings):
     tilt: float = Field(default=0.3, ge=0)
     """Random rotation about each axis, radians at most."""
     crop: float = Field(default=0.5, gt=0, le=1)
-    """Smallest share of a clip that a random crop keeps."""
+    """Smallest fraction of a clip that a random crop keeps."""
     scale: float = Field(default=0.0, ge=0, lt=1)
-    """Random change of size, as a share at most."""
+    """Random change of size, as a fraction at most."""
     jitter: float = Field(default=0.0, ge=0)
-    """Deviation of random noise on each coordinate, in torso lengths."""
+    """Standard deviation of random noise on each coordinate, in torso lengths."""
     flip: float = Field(default=0.0, ge=0, le=1)
-    """Probability that left and right change places."""
+    """Probability that left and right are swapped."""
     alignment_weight: float = 1.0
-    """Of the alignment with class texts, zero-shot only."""
+    """Weight of the alignment with class texts, zero-shot only."""
     text_temperature: float = Field(default=0.1, gt=0)
     epochs: int = Field(default=110, ge=1)
     min_steps: int = Field(default=0, ge=0)
-    """Small sets get as many epochs as give them this many steps."""
+    """Small sets get more epochs, until they have this many steps."""
     batch_size: int = Field(default=200, ge=2)
     base_rate: float = Field(default=0.1, gt=0)
     warmup_epochs: int = Field(default=5, ge=0)
@@ -67,19 +67,19 @@ class NetworkSettings(MethodSettings):
     optimizer: Literal["sgd", "adamw"] = "sgd"
     weight_decay: float = Field(default=4e-4, ge=0)
     clip_norm: float | None = Field(default=None, gt=0)
-    """Longest gradient."""
+    """Maximum norm of the gradient."""
     accumulate: int = Field(default=1, ge=1)
-    """Parts in which a batch is computed, for small memories; batch statistics are then those of a part."""
+    """Parts in which a batch is computed, to save memory; batch statistics are then computed per part."""
     selection: Literal["auto", "validation", "fixed"] = "auto"
-    """Whether a first fit on held-out training clips chooses the epoch; auto: in zero-shot tasks alone."""
+    """Whether a first fit on held-out training clips chooses the epoch; auto: only in zero-shot tasks."""
     patience: int | None = Field(default=None, ge=1)
     """Epochs without a better validation figure after which the first fit stops."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of products, in training and scoring; weights, statistics and losses stay in float32."""
     processes: int = Field(default=1, ge=1)
-    """Processes that share a batch in training, one a GPU; batch statistics are then those of a share."""
+    """Processes that share a batch in training, one per GPU; batch statistics are then computed per process."""
     compile: bool = False
-    """Whether torch.compile makes the backbone's code: minutes at the start, and faster steps on GPUs."""
+    """Whether the backbone is compiled by torch.compile: minutes at the start, and faster steps on GPUs."""
 
     @field_validator("backbone")
     @classmethod
@@ -88,7 +88,7 @@ class NetworkSettings(MethodSettings):
         return name
 
     def augmentation(self, layout: Layout) -> Compose:
-        """How training clips are varied."""
+        """How training clips are augmented."""
         pieces: list[Transform] = [
             CropResize(self.n_frames, self.crop, 1.0),
             RandomRotation(self.tilt),

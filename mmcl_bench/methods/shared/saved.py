@@ -88,7 +88,7 @@ def _content(folder: Path) -> dict[str, Any]:
 
 
 def require_width(embeddings: np.ndarray, width: int) -> None:
-    """Raises :class:`UserError` where class texts (K, D) are of another width than those a model learned from."""
+    """Raises :class:`UserError` where class texts (K, D) have another width than those the model was trained with."""
     if embeddings.ndim != 2 or embeddings.shape[1] != width:
         raise UserError(
             f"class texts are embedded as {embeddings.shape[-1]} numbers and the model learned from {width}; "

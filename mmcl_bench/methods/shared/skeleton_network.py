@@ -29,11 +29,12 @@ Teachers = Mapping[Modality, Tensor]
 class SkeletonNetwork(nn.Module):
     """A backbone with its losses: cross-entropy of the seen classes and, in zero-shot, alignment with their texts.
 
-    A method of its own adds to :meth:`extra_losses`, and names the children that only teach in ``training_parts``.
+    A new method overrides :meth:`extra_losses`, and names the child modules used only in training in
+    ``training_parts``.
     """
 
     training_parts: ClassVar[tuple[str, ...]] = ()
-    """Names of the children that scoring does without; they are not saved."""
+    """Names of the child modules that scoring does not need; they are not saved."""
 
     def __init__(
         self, settings: NetworkSettings, layout: Layout, classes: ClassTable, generator: torch.Generator
@@ -62,7 +63,7 @@ class SkeletonNetwork(nn.Module):
     def extra_losses(
         self, features: Tensor, logits: Tensor, labels: Tensor, teachers: Teachers
     ) -> dict[str, tuple[float, Tensor]]:
-        """Losses beside the shared ones, each with its weight, from F_g (N, D), logits (N, S) and labels (N,)."""
+        """Losses besides the shared ones, each with its weight, from F_g (N, D), logits (N, S) and labels (N,)."""
         return {}
 
     def extra_loss_names(self) -> list[str]:
@@ -70,7 +71,7 @@ class SkeletonNetwork(nn.Module):
         return []
 
     def loss_names(self) -> list[str]:
-        """Names of the losses that are on."""
+        """Names of the losses that are used."""
         return ["classification", *self.extra_loss_names(), *(["alignment"] if self.text_head is not None else [])]
 
     def scoring_state(self) -> dict[str, Tensor]:
@@ -83,7 +84,7 @@ class SkeletonNetwork(nn.Module):
         return state if self.text_head is None else {**state, TEXTS: self.texts}
 
     def training_only(self) -> tuple[nn.Module, ...]:
-        """The modules that scoring does without."""
+        """The modules that scoring does not need."""
         teachers = [module for name, module in self.named_children() if name in self.training_parts]
         return (*teachers, self.backbone.classifier) if self.text_head is not None else tuple(teachers)
 
@@ -108,7 +109,7 @@ class SkeletonNetwork(nn.Module):
         return self.training_losses(self.global_feature(tracks, clip, len(labels)), labels, teachers)
 
     def training_losses(self, features: Tensor, labels: Tensor, teachers: Teachers) -> Losses:
-        """All losses that are on, and their weighted sum ``loss``. ``labels`` number the seen classes."""
+        """All losses that are used, and their weighted sum ``loss``. ``labels`` number the seen classes."""
         logits = self.backbone.classify(features)
         weighted = self.extra_losses(features, logits, labels, teachers)
         if self.text_head is not None:
