@@ -22,7 +22,14 @@ from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
 from mmcl_bench.report.page import build_report
 from mmcl_bench.results.groups import group_jobs
-from mmcl_bench.results.store import VALIDATION_SCORES, Stored, read_results, write_result, write_validation
+from mmcl_bench.results.store import (
+    VALIDATION_SCORES,
+    Stored,
+    read_results,
+    write_result,
+    write_scores,
+    write_validation,
+)
 from mmcl_bench.running import fusion
 from mmcl_bench.running.fusion import (
     FusionJob,
@@ -327,8 +334,10 @@ def test_the_stored_fusion_is_kept_until_a_member_changes(where: RunSite) -> Non
     job = FusionJob(jobs("noisy[noise=1],noisy[noise=2]"), "equal", "logits")
     fused, members = ran(job, where)
     assert run_fusion(job, members, where.results_root)[1] is False
-    files = {**members[0].result.files, "scores.safetensors": "0" * 64}
-    other = Stored(members[0].folder, members[0].result.model_copy(update={"files": files}))
+    first, samples = members[0], members[0].samples
+    written = write_scores(first.folder, first.scores * 2, samples["sample_id"].tolist(), samples["column"].to_numpy())
+    files = {**first.result.files, **written}
+    other = Stored(first.folder, first.result.model_copy(update={"files": files}))
     assert run_fusion(job, [other, members[1]], where.results_root)[1] is True
     assert fused.result.job_hash == job.hash
 
