@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from mmcl_bench.cli import main
 from mmcl_bench.core import files as atomic
@@ -69,6 +70,7 @@ def test_a_real_limit_on_files_ends_a_run_as_a_full_disk(
     child = os.fork()
     if child == 0:
         try:
+            torch.set_num_threads(1)  # the pool of threads is not there after a fork, and would be waited for
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
             os._exit(0 if attempt(Assignment(wanted, where)).state == "full" else 3)
