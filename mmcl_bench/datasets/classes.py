@@ -10,8 +10,13 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.facts import Fact, Words, read_fact
 from mmcl_bench.core.registry import unknown
 
-TEXT_FIELDS = ("name", "label", "global", "head", "hands", "torso", "legs", "start", "middle", "end")
-"""What may be chosen to describe a class: its name, a readable label, the whole motion, body parts, phases in time."""
+TEXT_FIELDS = (
+    *("name", "label", "verb", "noun", "global"),
+    *("head", "hands", "torso", "legs"),
+    *("start", "middle", "end"),
+)
+"""What may be chosen to describe a class: its name, a readable label, the verb and the noun of it, the whole motion, body
+parts, phases in time."""
 
 
 class ClassText(Fact):
@@ -21,6 +26,10 @@ class ClassText(Fact):
 
     name: Words
     label: Words | None = None
+    verb: Words | None = None
+    """What is done, without what it is done to."""
+    noun: Words | None = None
+    """What it is done to or with."""
     global_: Words | None = Field(None, alias="global")
     """One sentence on how the whole body moves."""
     head: Words | None = None
@@ -40,6 +49,14 @@ class ClassText(Fact):
             raise UserError(f"no text field is chosen; choose from {', '.join(TEXT_FIELDS)}")
         texts = [self._field(field) for field in fields]
         return texts[0] if len(texts) == 1 else " ".join(f"{text[0].upper()}{text[1:].rstrip('.')}." for text in texts)
+
+    def slot(self, name: str) -> tuple[str, str]:
+        """The text of one of :data:`TEXT_FIELDS`, and the field that it is from: this one, else label, else name."""
+        for field in (name, "label"):
+            text: str | None = getattr(self, "global_" if field == "global" else field)
+            if text is not None:
+                return text, field
+        return self.name, "name"
 
     def _field(self, field: str) -> str:
         if field not in TEXT_FIELDS:

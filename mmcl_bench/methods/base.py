@@ -86,6 +86,9 @@ class Method(ABC):
     """The task families that it supports."""
     transductive: ClassVar[bool] = False
     """True: it may read ``problem.target_unlabelled``, and tables list it as transductive."""
+    text_slots: ClassVar[tuple[str, ...]] = ()
+    """Texts of a class that it reads besides the main one, from ``TEXT_FIELDS`` of :mod:`mmcl_bench.datasets.classes`;
+    ``problem.classes.slots`` holds their embeddings."""
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
     presets: ClassVar[Mapping[str, MethodSettings]] = {}
     """Settings by preset, ``quick`` and ``paper``; those of :meth:`usual_presets` where a method names none."""

@@ -208,6 +208,16 @@ class Backbone(nn.Module, ABC):
         """:meth:`global_feature` that runs on every body, so that what is computed depends on the shape alone."""
         return self._by_clip(_mean(self.encode(self._normalised(x))))
 
+    def feature_map(self, x: Tensor) -> Tensor:
+        """(N, C, T, V, M) -> (N, D, T', V): features by frame and joint, the mean over bodies.
+
+        Raises :class:`ValueError` for a backbone that keeps no joints.
+        """
+        encoded = self.encode(self._normalised(x))
+        if encoded.ndim != 4:
+            raise ValueError(f"backbone {self.name} gives one feature a track, not one for each frame and joint")
+        return encoded.view(-1, self.n_bodies, *encoded.shape[1:]).mean(1)
+
     @property
     def classifier(self) -> nn.Module:
         """What takes F_g to logits."""

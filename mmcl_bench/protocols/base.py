@@ -56,6 +56,8 @@ class Needs:
     encoders: Mapping[Modality, str] = field(default_factory=dict)
     """The frozen encoder by modality."""
     transductive: bool = False
+    text_slots: tuple[str, ...] = ()
+    """Texts of a class besides the main one."""
 
 
 class Protocol(ABC):
@@ -95,6 +97,8 @@ class Protocol(ABC):
         """Notes for the result on how clips were held out."""
         self.feature_notes: dict[str, str] = {}
         """Notes for the result on how features were made, by encoder."""
+        self.text_notes: dict[str, str] = {}
+        """Notes for the result on text slots that are filled from another field, by slot."""
         self.weight_hashes: dict[str, str] = {}
         """Weight hash of every encoder that was used, by its name."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +23,7 @@ from mmcl_bench.core.registry import unknown
 from mmcl_bench.protocols import splits
 
 if TYPE_CHECKING:
+    from mmcl_bench.datasets.classes import ClassText
     from mmcl_bench.protocols.dataset_facts import DatasetFacts
 
 Family = Literal["supervised", "zero-shot", "transfer"]
@@ -205,7 +206,16 @@ class Task:
     def class_texts(self) -> tuple[str, ...]:
         """Zero-shot: what is embedded for each class, from the fields that the parameter ``fields`` joins by ``+``."""
         fields = self.parameters["fields"].split("+")
-        return tuple(text.text(fields) for text in self._tested.class_texts)
+        return tuple(text.text(fields) for text in self.class_descriptions())
+
+    def hash_of_texts(self, slots: Sequence[str]) -> str:
+        """sha256 of the texts of some slots, for all classes."""
+        texts = [[each.slot(slot)[0] for slot in slots] for each in self.class_descriptions()]
+        return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+
+    def class_descriptions(self) -> tuple[ClassText, ...]:
+        """Everything that is written of each class of the data set that is tested on."""
+        return self._tested.class_texts
 
     def __repr__(self) -> str:
         return self.identity

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,15 @@ class ClipView:
 
     def __len__(self) -> int:
         return len(self.n_frames)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of the clips: layout, positions, bodies, frames and their order."""
+        digest = hashlib.sha256(self.layout.encode())
+        for array in (self.n_frames, self._positions, self._track_at, self._track_start, self._clip_at):
+            digest.update(f"{array.dtype} {array.shape} ".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
     def bodies(self, clip: int) -> tuple[BodyTrack, ...]:
         """The body tracks of one clip: float32 (T, V, 3), metres, y up."""
@@ -68,6 +79,8 @@ class ClassTable:
     """What was embedded for each class; None where the task uses no text."""
     embeddings: np.ndarray | None = None
     """float32 (K, D) unit rows; None where the task uses no text, or the embeddings were not requested."""
+    slots: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """float32 (K, D) unit rows of the other texts of a class, by text slot: those that the method asked for."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -79,6 +92,7 @@ class ClassTable:
             seen,
             None if self.texts is None else tuple(self.texts[c] for c in columns),
             None if self.embeddings is None else self.embeddings[columns],
+            {slot: rows[columns] for slot, rows in self.slots.items()},
         )
 
 
@@ -129,6 +143,10 @@ class Context:
     progress: Progress = silent
     chosen: Mapping[str, Any] | None = None
     """What an earlier fit chose on validation (epoch, hyper-parameters); None: choose, or use the preset's own."""
+    shared: Path | None = None
+    """Folder for what other jobs can use as well, such as a frozen extractor; None: nothing is shared."""
+    shared_seed: int | None = None
+    """Seed of what is shared: of the task, the job's seed and this fit, not of the method; None: ``seed``."""
     scalars: Path | None = None
     """Folder for the training's scalars in the form of TensorBoard; None: they are not written."""
 

@@ -9,6 +9,7 @@ train; pseudo-unseen ones come from all subjects where held-out ones have too fe
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from functools import cached_property
 
@@ -39,7 +40,9 @@ class ZeroShot(Protocol):
     @cached_property
     def embedded_classes(self) -> ClassTable:
         texts = self.task.class_texts()
-        return replace(self.classes, embeddings=self._embed(texts, self.task.parameters["text"]))
+        encoder = self.task.parameters["text"]
+        slots = {slot: self._embed(self._slot_texts(slot), encoder) for slot in self.needs.text_slots}
+        return replace(self.classes, embeddings=self._embed(texts, encoder), slots=slots)
 
     @cached_property
     def pseudo_unseen(self) -> np.ndarray:
@@ -68,6 +71,13 @@ class ZeroShot(Protocol):
                 f"of all training subjects, as held-out ones have {min(clips_of_class)} of a class"
             )
         return train.where(~(held_out | pseudo)), train.where(validation), self.pseudo_unseen
+
+    def _slot_texts(self, slot: str) -> list[str]:
+        """The texts of a slot; a class without one has its label, or its name."""
+        texts, fields = zip(*(each.slot(slot) for each in self.task.class_descriptions()), strict=True)
+        if others := Counter(field for field in fields if field != slot):
+            self.text_notes[slot] = ", ".join(f"{field} for {n} of {len(texts)} classes" for field, n in others.items())
+        return list(texts)
 
     @property
     def _dataset(self) -> SkeletonDataset:

@@ -33,6 +33,7 @@ class Job(Identity):
 
     def canonical(self) -> dict[str, Any]:
         """The job as plain JSON values."""
+        slots = METHODS.get(self.method).text_slots
         return {
             "task": self.task.identity,
             "task_hash": self.task.hash,
@@ -42,6 +43,8 @@ class Job(Identity):
             "settings": dict(self.settings),
             "seed": self.seed,
             "limit": self.limit,
+            # The task's hash holds the main text alone.
+            **({"slot_texts": self.task.hash_of_texts(slots)} if slots else {}),
         }
 
     @property

@@ -16,6 +16,7 @@ from mmcl_bench.core import paths
 from mmcl_bench.core.compute import deterministic, find_device
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import DamagedError, is_disk_full, remove_drafts, write_atomically
+from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.datasets.prepare import open_dataset
 from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration
@@ -188,7 +189,9 @@ class _Run:
         write_atomically(self.work / ENVIRONMENT, lambda path: path.write_text(kept))
         self._time = WorkTime(self.work)
         method_class = METHODS.get(self.job.method)
-        needs = Needs(method_class(**self.job.settings).encoders(), method_class.transductive)
+        needs = Needs(
+            method_class(**self.job.settings).encoders(), method_class.transductive, method_class.text_slots
+        )
         protocol = PROTOCOLS.get(self.job.task.card.family)(
             self.job.task, data, needs, self.where.data_root / "cache", self.job.limit, self._advance
         )
@@ -210,6 +213,7 @@ class _Run:
             oracle = self._oracle(method, protocol, scored, report)
             notes = {**report.notes, **_validation_note(selection, protocol), **_cost_note(method)}
             notes |= {"features": protocol.feature_notes} if protocol.feature_notes else {}
+            notes |= {"texts": protocol.text_notes} if protocol.text_notes else {}
             notes |= {THREADS: threads} if len(threads) > 1 else {}
         return self._write(
             JobOutput(
@@ -319,6 +323,8 @@ class _Run:
             device=self.where.device,
             progress=progress,
             chosen=chosen,
+            shared=self.where.data_root / "cache",
+            shared_seed=derive_seed(self.job.task.hash, self.job.seed, phase),
             scalars=self.where.scalars and self.where.scalars / self.job.folder / phase,
         )
 

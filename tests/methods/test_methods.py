@@ -14,7 +14,7 @@ from mmcl_bench.methods.base import Method
 from mmcl_bench.protocols.problem import ClassTable, ClipView, Context, LabelledClips, Problem
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 
-SHORT = {"epochs": 2, "min_steps": 0, "batch_size": 8}
+SHORT = {"epochs": 2, "min_steps": 0, "batch_size": 8, "extractor_epochs": 2, "extractor_min_steps": 0, "steps": 6}
 N_CLASSES, UNSEEN = 5, 4
 
 

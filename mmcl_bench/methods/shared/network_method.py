@@ -7,7 +7,7 @@ training loop, scoring in batches, embedding, saving, loading, measuring, export
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,7 +19,7 @@ from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.evaluation.metrics import METRICS, Scored
 from mmcl_bench.methods.base import DenseScorer, Method, MethodSettings, ScoringNetwork
 from mmcl_bench.methods.shared.network_settings import QUICK, NetworkSettings
-from mmcl_bench.methods.shared.saved import read_model, require_width, write_model
+from mmcl_bench.methods.shared.saved import SavedModel, read_model, require_width, write_model
 from mmcl_bench.methods.shared.skeleton_network import TEXTS, SkeletonNetwork
 from mmcl_bench.nn.position_scorer import PositionScorer
 from mmcl_bench.protocols.problem import ClassTable, ClipView, Context, FitReport, LabelledClips, Problem
@@ -84,12 +84,20 @@ class NetworkMethod(Method):
         return None if text_head is None else self._by_clip(self.settings.prepare(clips), text_head)
 
     def save(self, folder: Path) -> list[str]:
-        arrays = {name: value.cpu().numpy() for name, value in self._network.scoring_state().items()}
-        facts = {"classes": list(self._classes.names), "seen": self._classes.seen.tolist()}
-        return write_model(folder, self, self._layout.name, facts, arrays)
+        saved = self.to_saved()
+        return write_model(folder, self, saved.layout, saved.facts, saved.arrays)
 
     def load(self, folder: Path, device: str = "cpu") -> None:
-        saved = read_model(folder, type(self))
+        self.take_saved(read_model(folder, type(self)), device)
+
+    def to_saved(self) -> SavedModel:
+        """What scoring needs, as plain arrays and JSON values."""
+        arrays = {name: value.cpu().numpy() for name, value in self._network.scoring_state().items()}
+        facts = {"classes": list(self._classes.names), "seen": self._classes.seen.tolist()}
+        return SavedModel(self._layout.name, facts, arrays)
+
+    def take_saved(self, saved: SavedModel, device: str = "cpu") -> None:
+        """Becomes the fitted method that :meth:`to_saved` described, made with the same settings."""
         texts = saved.arrays.get(TEXTS)
         seen = np.array(saved.facts["seen"], dtype=bool)
         classes = ClassTable(tuple(saved.facts["classes"]), seen, embeddings=texts)
@@ -98,7 +106,7 @@ class NetworkMethod(Method):
         teaching = {f"{part}." for part in self._network.training_parts}
         lacking, surplus = self._network.load_state_dict(weights, strict=False)
         if surplus or not all(name.startswith(tuple(teaching)) for name in lacking):
-            raise ValueError(f"{folder}: weights {[*surplus, *lacking]} do not fit the network")
+            raise ValueError(f"weights {[*surplus, *lacking]} of the saved model do not fit the network")
         self._network.to(device).eval()
 
     def replace_classes(self, embeddings: np.ndarray) -> None:
@@ -163,19 +171,23 @@ class NetworkMethod(Method):
             Scored(self._by_clip(prepared, self._network.score), held_out.labels, problem.classes.seen)
         )
 
-    @torch.inference_mode()
     def _by_clip(self, prepared: PreparedTracks, head: Callable[[Tensor], Tensor]) -> np.ndarray:
         """float32 (N, ...), what ``head`` makes of F_g."""
+        batches = self._of_batches(prepared, lambda *batch: head(self._network.global_feature(*batch)))
+        return torch.cat([found.float().cpu() for found in batches]).numpy()
+
+    @torch.inference_mode()
+    def _of_batches(
+        self, prepared: PreparedTracks, work: Callable[[Tensor, Tensor, int], Tensor]
+    ) -> Iterator[Tensor]:
+        """What ``work`` makes of the body tracks, as they are scored, and the clip of each, for some clips at a time."""
         self._network.eval()
-        found = []
         device = self._network.device
         for clips in torch.arange(prepared.n_clips).split(_SCORE_BATCH):
             tracks, clip = prepared.batch(clips)
             streams = self._streams(centre_crop(tracks, self.settings.n_frames, SCORED_SHARE))
             with in_precision(self.settings.precision, device.type):
-                features = self._network.global_feature(streams.to(device), clip.to(device), len(clips))
-                found.append(head(features).float().cpu())
-        return torch.cat(found).numpy()
+                yield work(streams.to(device), clip.to(device), len(clips))
 
     def _step(self, problem: Problem) -> Step:
         prepared, vary = self.settings.prepare(problem.train.clips), self.settings.augmentation(self._layout)

@@ -94,6 +94,15 @@ class SkeletonNetwork(nn.Module):
             return mean_by_clip(self.backbone.global_feature(tracks.unsqueeze(-1)), clip, n_clips)
         return self.backbone.global_feature(bodies_last(tracks, clip, n_clips, self.settings.n_bodies))
 
+    def feature_map(self, tracks: Tensor, clip: Tensor, n_clips: int) -> Tensor:
+        """Body tracks (R, C, T, V) and their clips (R,) -> (n_clips, D, T', V), the mean over bodies.
+
+        Its mean over frames and joints is F_g, but for rounding.
+        """
+        if self.settings.n_bodies == 1:
+            return mean_by_clip(self.backbone.feature_map(tracks.unsqueeze(-1)), clip, n_clips)
+        return self.backbone.feature_map(bodies_last(tracks, clip, n_clips, self.settings.n_bodies))
+
     def score(self, features: Tensor) -> Tensor:
         """F_g (N, D) -> (N, K): similarities to all class texts, or logits where there are none."""
         if self.text_head is None:
