@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmcl_bench.datasets.classes import TEXT_FIELDS
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Method
 from mmcl_bench.protocols.problem import ClassTable, ClipView, Context, LabelledClips, Problem
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 
-SHORT = {"epochs": 2, "min_steps": 0, "batch_size": 8, "extractor_epochs": 2, "extractor_min_steps": 0, "steps": 6}
+SHORT = {"epochs": 2, "min_steps": 0, "batch_size": 8, "extractor_epochs": 2, "extractor_min_steps": 0}
+SHORT |= {"steps": 6, "samples": 5, "classifier_steps": 5}
 N_CLASSES, UNSEEN = 5, 4
 
 
@@ -36,7 +38,8 @@ def problem(family: str, features: dict[Modality, int] | None = None) -> Problem
     seen[UNSEEN] = family != "zero-shot"
     names = tuple(f"class {at}" for at in range(N_CLASSES))
     texts = names if family == "zero-shot" else None
-    classes = ClassTable(names, seen, texts, embeddings if family == "zero-shot" else None)
+    slots = {field: embeddings[::-1].copy() for field in TEXT_FIELDS} if family == "zero-shot" else {}
+    classes = ClassTable(names, seen, texts, embeddings if family == "zero-shot" else None, slots)
     labels = np.arange(20) % int(seen.sum())
     given = {m: generator.normal(size=(20, dim)).astype(np.float32) for m, dim in (features or {}).items()}
     train = LabelledClips(clips(20, 1), labels, np.arange(20) % 3, given)
@@ -48,6 +51,12 @@ def problem(family: str, features: dict[Modality, int] | None = None) -> Problem
 def settings(method: type[Method], **changes: object) -> dict[str, object]:
     quick = method.presets["quick"].as_json()
     return {**quick, **{key: value for key, value in {**SHORT, **changes}.items() if key in quick}}
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where methods find what an earlier one has made, such as an extractor."""
+    return tmp_path_factory.mktemp("shared")
 
 
 def families() -> list[tuple[str, str]]:
@@ -68,12 +77,12 @@ def test_every_method_states_what_the_tables_need(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "family"), families())
-def test_every_method_fits_scores_and_repeats_itself(name: str, family: str, tmp_path: Path) -> None:
+def test_every_method_fits_scores_and_repeats_itself(name: str, family: str, tmp_path: Path, shared: Path) -> None:
     method = METHODS.get(name)
     scores = []
     for run in ("one", "other"):
         fitted = method(**settings(method))
-        report = fitted.fit(problem(family), Context(seed=5, folder=tmp_path / run))
+        report = fitted.fit(problem(family), Context(seed=5, folder=tmp_path / run, shared=shared, shared_seed=1))
         json.dumps({"chosen": report.chosen, "history": report.history, "notes": report.notes})
         scores.append(fitted.score(clips(7, 3)))
     assert scores[0].shape == (7, N_CLASSES)
@@ -82,12 +91,13 @@ def test_every_method_fits_scores_and_repeats_itself(name: str, family: str, tmp
 
 
 @pytest.mark.parametrize(("name", "family"), families())
-def test_every_method_fits_again_with_what_it_chose(name: str, family: str, tmp_path: Path) -> None:
+def test_every_method_fits_again_with_what_it_chose(name: str, family: str, tmp_path: Path, shared: Path) -> None:
     method = METHODS.get(name)
-    chosen = method(**settings(method)).fit(problem(family), Context(seed=5, folder=tmp_path / "first")).chosen
+    context = Context(seed=5, folder=tmp_path / "first", shared=shared, shared_seed=1)
+    chosen = method(**settings(method)).fit(problem(family), context).chosen
     final = method(**settings(method))
     whole = replace(problem(family), validation=None)
-    report = final.fit(whole, Context(seed=6, folder=tmp_path / "final", chosen=chosen))
+    report = final.fit(whole, replace(context, seed=6, folder=tmp_path / "final", chosen=chosen))
     assert report.chosen == chosen
     for epoch in final.snapshots():
         final.restore(epoch)
@@ -95,11 +105,11 @@ def test_every_method_fits_again_with_what_it_chose(name: str, family: str, tmp_
 
 
 @pytest.mark.parametrize(("name", "family"), [each for each in families() if each[0] != "chance"])
-def test_the_scores_of_a_clip_do_not_depend_on_the_other_clips(name: str, family: str, tmp_path: Path) -> None:
+def test_the_scores_of_a_clip_do_not_depend_on_the_other_clips(name: str, family: str, tmp_path: Path, shared: Path) -> None:
     """Of every method that is not transductive; chance draws a number a clip in their order."""
     method = METHODS.get(name)
     fitted = method(**settings(method))
-    fitted.fit(problem(family), Context(seed=5, folder=tmp_path))
+    fitted.fit(problem(family), Context(seed=5, folder=tmp_path, shared=shared, shared_seed=1))
     bodies = [clips(6, 3).bodies(clip) for clip in range(6)]
     together = fitted.score(ClipView(bodies, [9] * 6, "kinect-v1"))
     order = np.array([4, 0, 5, 2, 1, 3])
