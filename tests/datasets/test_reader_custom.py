@@ -226,14 +226,14 @@ def test_without_classes_the_labels_of_the_manifest_are_the_classes(source: Path
 def test_own_data_has_tasks_of_every_family(source: Path) -> None:
     dataset = prepared(source)
     root = dataset.folder.parent
-    assert find_task("supervised", "mine", None, {}, root).identity == "supervised/mine@1[split=x-sub]"
+    assert find_task("supervised", "mine", None, {}, root).identity == "supervised/mine@2[split=x-sub]"
     assert load_task("supervised/mine[split=official]", root).split == "official"
     zero_shot = find_task("zero-shot", "mine", None, {}, root)
-    assert zero_shot.identity == "zero-shot/mine@2[split=3/2]"
+    assert zero_shot.identity == "zero-shot/mine@3[split=3/2]"
     assert zero_shot.zero_shot_split.unseen == (1, 4)
     assert zero_shot.class_texts()[4] == "One leg swings forward and up while the other one stands."
     transfer = find_task("transfer", "utd-mhad", "mine", {}, root)
-    assert transfer.identity == load_task("transfer/mine-to-utd-mhad", root).identity == "transfer/mine-to-utd-mhad@1"
+    assert transfer.identity == load_task("transfer/mine-to-utd-mhad", root).identity == "transfer/mine-to-utd-mhad@2"
     assert [shared.name for shared in transfer.class_map.shared] == ["wave", "clap"]
 
 
@@ -247,7 +247,7 @@ def test_a_published_set_under_another_name_keeps_its_facts(tmp_path: Path) -> N
     root = tmp_path / "root"
     prepare("nw-ucla", published.write("nw-ucla", tmp_path), root, prepared_as="ucla-again")
     task = find_task("zero-shot", "ucla-again", None, {"split": "8/2", "side": "x-sub"}, root)
-    assert task.identity == "zero-shot/ucla-again@2[split=8/2,side=x-sub]"
+    assert task.identity == "zero-shot/ucla-again@3[split=8/2,side=x-sub]"
     assert task.zero_shot_split == load_task("zero-shot/nw-ucla[split=8/2]").zero_shot_split
 
 

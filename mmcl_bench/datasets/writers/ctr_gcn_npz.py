@@ -45,7 +45,7 @@ def row(bodies: tuple[BodyTrack, ...], n_frames: int, centred: bool = False) -> 
     for slot, body in enumerate(bodies[:N_BODIES]):
         dense[body.start : body.start + len(body.positions), slot] = body.positions
     dense = dense[dense.any(axis=(1, 2, 3))]
-    if centred and (seen := dense[:, 0].any(axis=(1, 2))).any():
+    if centred and (seen := dense[:, 0, _CENTRE].any(axis=1)).any():
         origin = dense[int(seen.argmax()), 0, _CENTRE].copy()
         np.subtract(dense, origin, out=dense, where=dense.any(axis=-1, keepdims=True))
     padded = np.zeros((n_frames, N_NUMBERS), dtype=np.float32)
