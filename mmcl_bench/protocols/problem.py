@@ -20,7 +20,7 @@ class ClipView:
     """Skeleton clips and nothing else: no label, no sample id, no reference to the data set.
 
     Positions are a copy of only these clips, so no other data can be reached through the view. Joints that were not
-    seen are filled: see :func:`~mmcl_bench.skeleton.unseen.fill_missing`.
+    seen are filled, see :func:`~mmcl_bench.skeleton.unseen.fill_missing`; a body of which nothing was seen is left out.
     """
 
     def __init__(self, clips: Sequence[Sequence[BodyTrack]], n_frames: Sequence[int], layout: str) -> None:
@@ -28,6 +28,7 @@ class ClipView:
         """Name of the joint layout."""
         self.n_frames = np.array(n_frames, dtype=np.int64)
         """(N,) frames of each clip."""
+        clips = [[body for body in clip if (np.abs(body.positions) > 0).any()] for clip in clips]
         tracks = [body for clip in clips for body in clip]
         self._track_at = np.cumsum([0, *(len(body.positions) for body in tracks)], dtype=np.int64)
         self._positions = np.empty((self._track_at[-1], len(get_layout(layout)), 3), dtype=np.float32)
