@@ -143,21 +143,23 @@ def a_metre_away(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(module, "moving_person", moves)
 
 
+def features(dataset: SkeletonDataset) -> np.ndarray:
+    bodies = [dataset.bodies(row) for row in range(len(dataset.index))]
+    view = ClipView(bodies, dataset.index["n_frames"].tolist(), dataset.card.layout)
+    return prepare_clips(view, n_frames=16).tracks.numpy()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_where_people_stand_changes_no_feature(
     name: str, sources: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def features(source: Path, root: Path) -> np.ndarray:
-        dataset = prepare(name, source, root, workers=1)
-        bodies = [dataset.bodies(row) for row in range(len(dataset.index))]
-        view = ClipView(bodies, dataset.index["n_frames"].tolist(), dataset.card.layout)
-        return prepare_clips(view, n_frames=16).tracks.numpy()
-
-    at_home = features(sources(name), tmp_path / "home")
+    at_home = prepare(name, sources(name), tmp_path / "home", workers=1)
     a_metre_away(monkeypatch)
-    away = features(published.write(name, tmp_path), tmp_path / "away")
+    away = prepare(name, published.write(name, tmp_path), tmp_path / "away", workers=1)
+    # The files of CTR-GCN's form are moved onto the first body already.
+    assert name.endswith("-npz") or not np.allclose(at_home.tracks, away.tracks, atol=0.05)
     # The numbers of pyskl's files have 11 bits, millimetres at that distance.
-    np.testing.assert_allclose(away, at_home, atol=0.05 if "pyskl" in name else 2e-3)
+    np.testing.assert_allclose(features(away), features(at_home), atol=0.05 if "pyskl" in name else 2e-3)
 
 
 class Stopped(BaseException):
