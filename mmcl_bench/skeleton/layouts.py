@@ -12,7 +12,6 @@ import numpy as np
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
 
-
 LONGEST_BONE = 1.0
 """Metres; no human bone is longer."""
 

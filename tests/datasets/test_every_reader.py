@@ -118,9 +118,7 @@ def test_the_worker_count_changes_no_byte(
     assert standing(tmp_path / "shared") == [name]
 
 
-def elsewhere(
-    person: Callable[[int, int], np.ndarray], by: np.ndarray, seed: int, n_frames: int
-) -> np.ndarray:
+def elsewhere(person: Callable[[int, int], np.ndarray], by: np.ndarray, seed: int, n_frames: int) -> np.ndarray:
     return person(seed, n_frames) + by
 
 

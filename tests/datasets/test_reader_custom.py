@@ -336,12 +336,14 @@ def test_key_points_in_another_form_are_refused_in_one_line(
 
 
 def test_positions_in_space_may_have_the_joints_of_key_points(tmp_path: Path) -> None:
-    positions = key_points() + [0, 0, 3]
+    positions = key_points() + np.array([0, 0, 3])
     dataset = prepared(own_images(tmp_path, positions, 'unit = "metres"'))
     np.testing.assert_allclose(dataset.bodies(0)[0].positions, positions, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("clip", "expected"), [(key_points(), 1), (key_points() * 480, 0), (confident(key_points()), 0)])
+@pytest.mark.parametrize(
+    ("clip", "expected"), [(key_points(), 1), (key_points() * 480, 0), (confident(key_points()), 0)]
+)
 def test_loose_files_of_key_points_are_held_to_the_same(clip: np.ndarray, expected: int, tmp_path: Path) -> None:
     np.save(tmp_path / "clip.npy", clip)
     told: list[str] = []

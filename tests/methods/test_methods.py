@@ -110,9 +110,7 @@ def test_the_scores_of_a_clip_do_not_depend_on_the_other_clips(name: str, family
 
 
 @pytest.mark.parametrize(("name", "family"), [each for each in families() if each[0] != "chance"])
-def test_scores_stay_when_clips_with_unseen_joints_are_moved_by_a_metre(
-    name: str, family: str, tmp_path: Path
-) -> None:
+def test_scores_stay_when_clips_with_unseen_joints_are_moved_by_a_metre(name: str, family: str, tmp_path: Path) -> None:
     def seen(by: float) -> ClipView:
         bodies = [[replace(body, positions=body.positions + np.float32(by)) for body in clip] for clip in whole]
         for number, clip in enumerate(bodies):

@@ -61,7 +61,9 @@ def test_a_joint_was_not_seen_where_a_number_is_nan_or_all_are_zero(
     np.testing.assert_array_equal(layout.seen(positions[2]), expected[2])
 
 
-@pytest.mark.parametrize(("layout", "root"), [(KINECT_V1, "hip_center"), (KINECT_V2, "spine_base"), (KINECT_V2, "spine_mid")])
+@pytest.mark.parametrize(
+    ("layout", "root"), [(KINECT_V1, "hip_center"), (KINECT_V2, "spine_base"), (KINECT_V2, "spine_mid")]
+)
 def test_the_joint_that_a_set_is_moved_to_have_in_the_origin_is_seen_there(layout: Layout, root: str) -> None:
     positions = swaying(layout)
     positions -= positions[:, [layout.index(root)]]

@@ -268,10 +268,11 @@ def _track_fault(body: BodyTrack, n_frames: int, n_joints: int, unit: LengthUnit
         return "has a body without frames; leave that body out"
     if body.start < 0 or body.start + len(positions) > n_frames:
         return f"has a body outside its {n_frames} frames"
-    unseen = np.isnan(positions).all(-1)
-    if not np.isfinite(positions).all(-1)[~unseen].all():
-        return "has NaN or infinite positions; a joint that was not seen has NaN in all three coordinates"
-    farthest = np.abs(positions[~unseen]).max(initial=0)
+    if not np.isfinite(positions).all():
+        positions = positions[~np.isnan(positions).all(-1)]
+        if not np.isfinite(positions).all():
+            return "has NaN or infinite positions; a joint that was not seen has NaN in all three coordinates"
+    farthest = np.abs(positions).max(initial=0)
     if unit == "image" and farthest > MAX_HEIGHTS:
         return (
             f"has a key point {farthest:.3g} image heights away; more than {MAX_HEIGHTS:g} is no place in or near an "

@@ -295,7 +295,7 @@ def _facts(archive: Archive) -> OwnFacts:
 def _image_fault(own: OwnFacts) -> str | None:
     """What ``dataset.toml`` says of 2D key points that does not go together."""
     if _form(own).unit == "image":
-        return f'up: is {own.up}; key points of images have no third axis, so give y or -y' if "z" in own.up else None
+        return f"up: is {own.up}; key points of images have no third axis, so give y or -y" if "z" in own.up else None
     for name in ("third", "least_confidence"):
         if name in own.model_fields_set:
             return f'{name}: is for key points of images; leave it out, or say unit = "image"'

@@ -98,7 +98,8 @@ class _Bodies:
     def _mapped(self, positions: np.ndarray) -> np.ndarray:
         """In both forms a joint that was not seen is all zeros."""
         seen = get_layout(self.dataset.card.layout).seen(positions)
-        return np.nan_to_num(map_joints(np.where(seen[..., None], positions, np.nan), self._matrix))
+        mapped = map_joints(np.where(seen[..., None], positions, np.nan), self._matrix)
+        return np.where(np.isnan(mapped), 0, mapped)
 
     @cached_property
     def _matrix(self) -> np.ndarray:
