@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,11 @@ from mmcl_bench.datasets.formats.npy import read_array
 from mmcl_bench.datasets.prepare import prepare
 from mmcl_bench.datasets.sources import open_source
 from mmcl_bench.datasets.store import SkeletonDataset
+from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols.catalogue import find_task, load_task
 from mmcl_bench.protocols.problem import ClipView
+from mmcl_bench.running.jobs import make_job
+from mmcl_bench.running.runner import RunSite, run_job
 from mmcl_bench.skeleton.drawing import standing_pose
 from mmcl_bench.skeleton.layouts import get_layout
 from mmcl_bench.skeleton.transforms import prepare_clips
@@ -369,6 +373,31 @@ def test_moving_clips_with_unseen_joints_by_a_metre_changes_no_feature(mark: str
         features.append(prepare_clips(ClipView([clip], [12], "kinect-v1")).tracks.numpy())
     for moved in features[1:]:
         np.testing.assert_allclose(moved, features[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("mark", ["nan", "zeros"])
+def test_a_transfer_to_a_set_without_hands_and_feet_loses_nothing_against_copied_ones(
+    mark: str, source: Path, tmp_path: Path
+) -> None:
+    scores = []
+    for name in (mark, "copied"):
+        root = tmp_path / f"{name} data"
+        prepare("custom", source, root, prepared_as="mine")
+        target = shutil.copytree(source, tmp_path / name)
+        edit(target, "dataset.toml", 'unit = "millimetres"', 'unit = "metres"')
+        for number, file in enumerate(row.split(",")[1] for row in (target / "manifest.csv").read_text().split()[1:]):
+            positions = kinect_v1_person(number, 12 + number % 9)[..., [0, 2, 1]] * [1, -1, 1]
+            for end in (7, 11, 15, 19):  # hands and feet, behind wrists and ankles
+                positions[:, end] = {"nan": np.nan, "zeros": 0, "copied": positions[:, end - 1]}[name]
+            if file.endswith(".npy"):
+                np.save(target / file, positions)
+            else:
+                np.savetxt(target / file, positions.reshape(len(positions), -1), delimiter=",")
+        prepare("custom", target, root, prepared_as="fifteen")
+        job = make_job(load_task("transfer/mine-to-fifteen", root), METHODS.get("logistic"), 0)
+        stored, _ = run_job(job, RunSite(root, tmp_path / f"{name} results"))
+        scores.append(stored.scores)
+    np.testing.assert_array_equal(scores[0], scores[1])
 
 
 # Tasks
