@@ -76,11 +76,12 @@ def preview(dataset: SkeletonDataset, row: int) -> Preview:
     """The clip in ``row`` of the index, from ahead and a little to the side; key points of images as they are."""
     card, clip = dataset.card, dataset.index.iloc[row]
     in_metres = card.unit == "metres"
-    bodies = [BodyTrack(body.start, _turned(body.positions, in_metres)) for body in dataset.bodies(row)]
+    layout = get_layout(card.layout)
+    bodies = [BodyTrack(body.start, _turned(body.positions, layout, in_metres)) for body in dataset.bodies(row)]
     synthetic = " (synthetic)" if card.synthetic else ""
     return Preview(
         title=(_line(card.classes[clip.label]) + synthetic, _line(f"{card.name} {clip.sample_id}")),
-        layout=get_layout(card.layout),
+        layout=layout,
         frame_rate=card.frame_rate or USUAL_RATE,
         in_metres=in_metres,
         poses=[_seen(bodies, frame) for frame in range(int(clip.n_frames))],
@@ -118,13 +119,13 @@ def file_stem(dataset_name: str, sample_id: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "_", f"{dataset_name}-{sample_id}")[:120]
 
 
-def _turned(positions: np.ndarray, in_metres: bool) -> np.ndarray:
-    """Positions turned by :data:`YAW` about the vertical; zeros, which were not seen, stay zeros."""
+def _turned(positions: np.ndarray, layout: Layout, in_metres: bool) -> np.ndarray:
+    """Positions turned by :data:`YAW` about the vertical; NaN for joints that were not seen."""
+    turned = np.where(layout.seen(positions)[..., None], positions, np.nan)
     if not in_metres:
-        return positions
+        return turned
     cos, sin = math.cos(YAW), math.sin(YAW)
-    turn = np.array([[cos, 0.0, -sin], [0.0, 1.0, 0.0], [sin, 0.0, cos]], np.float32)
-    turned: np.ndarray = positions @ turn
+    turned @= np.array([[cos, 0.0, -sin], [0.0, 1.0, 0.0], [sin, 0.0, cos]], np.float32)
     return turned
 
 
@@ -134,13 +135,14 @@ def _seen(bodies: Sequence[BodyTrack], frame: int) -> list[tuple[int, np.ndarray
         for number, body in enumerate(bodies)
         if body.start <= frame < body.start + len(body.positions)
     ]
-    return sorted((pose for pose in poses if pose[1].any()), key=lambda pose: -float(pose[1][:, 2].mean()))
+    seen = [pose for pose in poses if not np.isnan(pose[1]).all()]
+    return sorted(seen, key=lambda pose: -float(np.nanmean(pose[1][:, 2])))
 
 
 def _extent(bodies: Sequence[BodyTrack]) -> Extent:
     """What holds all bodies in all frames, with room around them."""
     joints = np.concatenate([body.positions.reshape(-1, 3) for body in bodies])
-    plane = joints[joints.any(1), :2]
+    plane = joints[~np.isnan(joints).any(1), :2]
     if not len(plane):
         return Extent(-1, 1, -1, 1)
     middle = np.median(plane, axis=0)

@@ -15,7 +15,7 @@ from mmcl_bench.datasets.denoise import denoise
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, FolderArchive, base_name, open_archive
 from mmcl_bench.datasets.formats.ntu_skeleton import parse_skeleton
 from mmcl_bench.datasets.prepare import open_dataset
-from mmcl_bench.datasets.readers import READERS, FilePerClipReader, OnBad, Reader, clip_fault
+from mmcl_bench.datasets.readers import READERS, FilePerClipReader, LengthUnit, OnBad, Reader, clip_fault
 from mmcl_bench.datasets.readers.custom import CLIP_ENDINGS, MANIFEST, Custom, loose_unit
 from mmcl_bench.datasets.readers.ntu import NtuSettings
 from mmcl_bench.datasets.store import CARD, Clip, SkeletonDataset
@@ -37,6 +37,8 @@ class Source:
     """The clips of a unit; raises :class:`.archive.BadFile`, or tells of single clips, as :meth:`Reader.clips` does."""
     name: Callable[[Any], str]
     """What messages call a unit."""
+    unit: LengthUnit = "metres"
+    """Of positions."""
 
     def clips(self, unit: Any, on_bad: OnBad) -> Iterator[Clip]:
         """The usable clips of a unit, their labels 0; ``on_bad`` is told of the others."""
@@ -45,7 +47,7 @@ class Source:
             for clip in self.read(unit, on_bad):
                 # Whatever the file says that the clip shows, nothing here asks for it.
                 unlabelled = replace(clip, label=0)
-                if fault := clip_fault(unlabelled, n_joints, n_classes=1):
+                if fault := clip_fault(unlabelled, n_joints, 1, self.unit):
                     on_bad(clip.file or clip.sample_id, fault)
                 else:
                     yield unlabelled
@@ -123,6 +125,7 @@ def _read_by(reader: Reader, archive: Archive) -> Source:
         units=tuple(reader.units(archive)),
         read=lambda unit, on_bad: reader.clips(archive, unit, on_bad),
         name=lambda unit: str(unit.file),
+        unit=reader.unit_of(archive),
     )
 
 
@@ -134,9 +137,10 @@ def _loose(archive: Archive, layout: str | None) -> Source:
         raise UserError(f"{archive.source}: holds {SKELETON_ENDING} files and others; give one form at a time")
     if forms == {True}:
         return _files(archive, files, SKELETON_LAYOUT, lambda file, on_bad: _from_skeleton(archive, file))
-    unit, chosen = loose_unit(archive, layout)
+    unit, chosen, length_unit = loose_unit(archive, layout)
     reader = Custom()
-    return _files(archive, files, chosen, lambda file, on_bad: reader.clips(archive, unit(file), on_bad))
+    found = _files(archive, files, chosen, lambda file, on_bad: reader.clips(archive, unit(file), on_bad))
+    return replace(found, unit=length_unit)
 
 
 def _files(archive: Archive, files: list[str], layout: str, read: Callable[[str, OnBad], Iterator[Clip]]) -> Source:
@@ -163,6 +167,7 @@ def _of_prepared(dataset: SkeletonDataset, named: str) -> Source:
         units=tuple(range(len(index))),
         read=read,
         name=lambda row: str(index["sample_id"].iat[row]),
+        unit=dataset.card.unit,
     )
 
 

@@ -172,7 +172,7 @@ def _derived_card(family: str, dataset: str, source: str | None, data_root: Path
     card: dict[str, Any] = {
         "family": family,
         "name": dataset,
-        "version": 2 if family == "zero-shot" else 1,
+        "version": 3 if family == "zero-shot" else 2,
         "dataset": dataset,
         "seeds": 5,
         "citation": tested.citation,

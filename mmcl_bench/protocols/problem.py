@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ import numpy as np
 
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from mmcl_bench.skeleton.joint_maps import joint_matrix, map_joints
+from mmcl_bench.skeleton.layouts import get_layout
+from mmcl_bench.skeleton.unseen import fill_missing
 
 
 class ClipView:
     """Skeleton clips and nothing else: no label, no sample id, no reference to the data set.
 
-    Positions are a copy of only these clips, so no other data can be reached through the view.
+    Positions are a copy of only these clips, so no other data can be reached through the view. Joints that were not
+    seen are filled, see :func:`~mmcl_bench.skeleton.unseen.fill_missing`; a body of which nothing was seen is left out.
     """
 
     def __init__(self, clips: Sequence[Sequence[BodyTrack]], n_frames: Sequence[int], layout: str) -> None:
@@ -24,9 +28,12 @@ class ClipView:
         """Name of the joint layout."""
         self.n_frames = np.array(n_frames, dtype=np.int64)
         """(N,) frames of each clip."""
+        clips = [[body for body in clip if (np.abs(body.positions) > 0).any()] for clip in clips]
         tracks = [body for clip in clips for body in clip]
-        self._positions = np.concatenate([np.asarray(body.positions, np.float32) for body in tracks])
         self._track_at = np.cumsum([0, *(len(body.positions) for body in tracks)], dtype=np.int64)
+        self._positions = np.empty((self._track_at[-1], len(get_layout(layout)), 3), dtype=np.float32)
+        for body, first, end in zip(tracks, self._track_at, self._track_at[1:], strict=False):
+            self._positions[first:end] = fill_missing(body.positions, get_layout(layout))
         self._track_start = np.array([body.start for body in tracks], dtype=np.int64)
         self._clip_at = np.cumsum([0, *(len(clip) for clip in clips)], dtype=np.int64)
 
@@ -102,12 +109,10 @@ def mapped_to_layout(view: ClipView, target: str) -> ClipView:
     """A view with every joint of layout ``target`` computed from the view's own layout, by ``protocols/joint_maps``."""
     if view.layout == target:
         return view
-    matrix = joint_matrix(view.layout, target)
-    clips = [
-        [replace(body, positions=map_joints(body.positions, matrix)) for body in view.bodies(clip)]
-        for clip in range(len(view))
-    ]
-    return ClipView(clips, view.n_frames.tolist(), target)
+    mapped = copy(view)
+    mapped.layout = target
+    mapped._positions = map_joints(view._positions, joint_matrix(view.layout, target))
+    return mapped
 
 
 Progress = Callable[[str, int, int, Mapping[str, float]], None]

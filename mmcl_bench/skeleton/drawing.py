@@ -50,14 +50,14 @@ def draw_pose(
     alpha: float = 1.0,
     colours: tuple[str, str, str] = BODY_COLOURS[0],
 ) -> None:
-    """Adds one pose (V, 3) to ``axes``, x to the right and y up. Joints that are all zeros were not seen: left out.
+    """Adds one pose (V, 3) to ``axes``, x to the right and y up. Joints that were not seen are left out.
 
     ``colours`` are of the left side, the right side and what lies between: by default blue, vermilion and grey. The
     axes' limits are the caller's. ``joint_size`` is in square points, ``bone_width`` in points.
     """
     from matplotlib.collections import LineCollection
 
-    seen = (positions != 0).any(axis=-1)
+    seen = layout.seen(positions)
     flat = positions[:, :2]
     of_joints = np.array([_colour(joint, colours) for joint in layout.joints])
     pairs = [(child, parent) for child, parent in layout.bone_pairs if seen[child] and seen[parent]]

@@ -36,12 +36,11 @@ def joint_matrix(source: str, target: str) -> np.ndarray:
 def map_joints(positions: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """(..., V, 3) -> (..., U, 3) by a :func:`joint_matrix`, of the same precision.
 
-    A joint that was not seen is all zeros, and so is every joint that would be made from it.
+    A joint that was not seen is NaN, and so is every joint that would be made from it.
     """
-    seen = positions.any(-1)
-    made: np.ndarray = matrix.astype(positions.dtype) @ positions
-    lacking = ~seen @ (matrix != 0).T
-    made[lacking] = 0
+    unseen = np.isnan(positions).any(-1)
+    made: np.ndarray = matrix.astype(positions.dtype) @ np.where(unseen[..., None], 0, positions)
+    made[unseen @ (matrix != 0).T] = np.nan
     return made
 
 

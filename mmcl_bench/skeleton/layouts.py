@@ -12,6 +12,9 @@ import numpy as np
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
 
+LONGEST_BONE = 1.0
+"""Metres; no human bone is longer."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -30,7 +33,7 @@ class Layout:
     """(left, right) pairs."""
     source: str
     from_images: bool = False
-    """Key points found in images: single joints may be unseen, which is to say zero, while others are seen."""
+    """Key points found in images: a joint at (0, 0, 0) was not found."""
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -40,11 +43,40 @@ class Layout:
         return self.joints.index(joint)
 
     def mid_hip(self, positions: np.ndarray) -> np.ndarray:
-        """(..., V, 3) -> (..., 3): the mean of those :attr:`hips` that were seen, zeros where none was."""
-        hips = positions[..., [self.index(joint) for joint in self.hips], :]
-        seen = hips.any(-1, keepdims=True)
-        middle: np.ndarray = hips.sum(-2) / np.maximum(seen.sum(-2, dtype=positions.dtype), 1)
+        """(..., V, 3) -> (..., 3): the mean of the :attr:`hips`."""
+        middle: np.ndarray = positions[..., [self.index(joint) for joint in self.hips], :].mean(-2)
         return middle
+
+    def seen(self, positions: np.ndarray) -> np.ndarray:
+        """(..., V, 3) -> (..., V) bool: which joints were seen. A NaN, or (0, 0, 0), says that one was not.
+
+        One exception, for sets that were moved to have a joint in the origin: a joint of the trunk that a sensor
+        measures is seen at (0, 0, 0) where a joint at the other end of one of its bones is seen within a metre.
+        """
+        is_nan = np.isnan(positions).any(-1)
+        seen = np.asarray(positions.any(-1) & ~is_nan)
+        at_origin = ~seen & ~is_nan
+        if not self.from_images and at_origin.any():
+            near = seen & (np.linalg.norm(positions, axis=-1) < LONGEST_BONE)
+            seen |= at_origin & self._is_trunk & (near @ (self.bones_apart == 1))
+        return seen
+
+    @cached_property
+    def _is_trunk(self) -> np.ndarray:
+        return np.isin(self.joints, [*self.parts["torso"], *self.hips, self.centre])
+
+    @cached_property
+    def bones_apart(self) -> np.ndarray:
+        """(V, V) float64: how many bones lie between two joints; infinity where none lead from one to the other."""
+        bones = np.zeros((len(self), len(self)), dtype=bool)
+        for child, parent in self.bone_pairs:
+            bones[child, parent] = bones[parent, child] = True
+        reached = np.eye(len(self), dtype=bool)
+        apart = np.where(reached, 0.0, np.inf)
+        for n_bones in range(1, len(self)):
+            reached = (reached @ bones) & np.isinf(apart)
+            apart[reached] = n_bones
+        return apart
 
     @cached_property
     def bone_pairs(self) -> tuple[tuple[int, int], ...]:

@@ -178,3 +178,18 @@ def test_no_sample_id_leads_out_of_its_folder(sample_id: str, tmp_path: Path) ->
     assert stem.startswith("nw-ucla-")
     assert len(stem) <= 120
     (tmp_path / f"{stem}.gif").write_bytes(b"")
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("mark", [np.nan, 0.0])
+def test_a_joint_that_was_not_seen_is_not_drawn_and_does_not_move_the_view(mark: float, tmp_path: Path) -> None:
+    positions = walker(12)
+    whole = preview(dataset_of(tmp_path / "whole", BodyTrack(0, positions), n_frames=12), 0)
+    positions[:, KINECT_V1.index("spine")] = mark
+    positions[4] = mark
+    part = preview(dataset_of(tmp_path / "part", BodyTrack(0, positions), n_frames=12), 0)
+    assert part.extent == whole.extent
+    assert [len(pose) for pose in part.poses] == [int(frame != 4) for frame in range(12)]
+    assert np.isnan(part.poses[0][0][1]).any(1).sum() == 1
+    assert gif_of(part, tmp_path).n_frames == 12
+    write_strip(part, 3, tmp_path / "strip.png")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,20 @@ from hypothesis import strategies as st
 
 import published
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.audit import audit
 from mmcl_bench.datasets.formats.archive import BadFile
 from mmcl_bench.datasets.formats.npy import read_array
 from mmcl_bench.datasets.prepare import prepare
+from mmcl_bench.datasets.sources import open_source
 from mmcl_bench.datasets.store import SkeletonDataset
+from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols.catalogue import find_task, load_task
+from mmcl_bench.protocols.problem import ClipView
+from mmcl_bench.running.jobs import make_job
+from mmcl_bench.running.runner import RunSite, run_job
+from mmcl_bench.skeleton.drawing import standing_pose
+from mmcl_bench.skeleton.layouts import get_layout
+from mmcl_bench.skeleton.transforms import prepare_clips
 from published import kinect_v1_person
 
 
@@ -79,8 +89,8 @@ def test_an_empty_cell_is_a_joint_that_was_not_seen(source: Path) -> None:
     (source / "wave-1-1.csv").write_text("\n".join(lines))
     dataset = prepared(source)
     positions = dataset.bodies(dataset.index["sample_id"].tolist().index("wave-1-1"))[0].positions
-    assert not positions[3, 0].any()
-    assert positions[3, 1:].any(axis=1).all()
+    assert np.isnan(positions[3, 0]).all()
+    assert np.isfinite(positions[3, 1:]).all()
 
 
 def test_a_row_of_empty_cells_is_a_frame_in_which_nobody_was_seen(source: Path) -> None:
@@ -220,20 +230,190 @@ def test_without_classes_the_labels_of_the_manifest_are_the_classes(source: Path
     assert prepared(source).card.classes == ("bend", "clap", "jump", "kick", "wave")
 
 
+# Key points of images
+
+LAYOUT_2D = get_layout("coco-17")
+WRIST, NOSE = LAYOUT_2D.index("left_wrist"), LAYOUT_2D.index("nose")
+
+
+def key_points(n_frames: int = 6) -> np.ndarray:
+    """(T, 17, 3): someone who sways in the middle of an image, in image heights from its middle, y up, z 0."""
+    random = np.random.default_rng(0)
+    sway = 0.01 * random.normal(size=(n_frames, 17, 3)).cumsum(0)
+    return np.asarray((0.3 * standing_pose(LAYOUT_2D) - [0.02, 0.3, 0] + sway) * [1, 1, 0])
+
+
+def confident(positions: np.ndarray, *, scores: float = 0.9) -> np.ndarray:
+    """Key points with a confidence behind x and y; of the wrist it is 0 in frame 2."""
+    third = np.full((*positions.shape[:2], 1), scores)
+    third[2, WRIST] = 0
+    return np.concatenate([positions[..., :2], third], axis=-1)
+
+
+def changed(positions: np.ndarray, *place: float) -> np.ndarray:
+    """The wrist somewhere else in frame 2."""
+    other = positions.copy()
+    other[2, WRIST, : len(place)] = place
+    return other
+
+
+def own_images(folder: Path, clip: np.ndarray, *facts: str, layout: str = "coco-17") -> Path:
+    source = folder / "images"
+    source.mkdir()
+    for number in (1, 2):
+        np.save(source / f"{number}.npy", clip)
+    (source / "manifest.csv").write_text("sample_id,file,label,fold\na,1.npy,wave,train\nb,2.npy,sit,test\n")
+    (source / "dataset.toml").write_text("\n".join(['title = "2-D"', f'layout = "{layout}"', *facts, ""]))
+    return source
+
+
+IMAGE, CONFIDENCE = 'unit = "image"', 'third = "confidence"'
+
+
+@pytest.mark.parametrize("layout", ["coco-17", "h36m-17"])
+@pytest.mark.parametrize(
+    ("clip", "facts"),
+    [
+        pytest.param(confident(key_points()), (CONFIDENCE,), id="no confidence"),
+        pytest.param(
+            changed(confident(key_points()), *key_points()[2, WRIST, :2], 0.3),
+            (CONFIDENCE, "least_confidence = 0.3"),
+            id="too little confidence",
+        ),
+        pytest.param(
+            changed(confident(key_points()), *key_points()[2, WRIST, :2], np.nan), (CONFIDENCE,), id="confidence NaN"
+        ),
+        pytest.param(changed(confident(key_points()), 0.1, 0.1, -1), (CONFIDENCE,), id="confidence below zero"),
+        pytest.param(changed(confident(key_points(), scores=87), -1, -1, 87), (CONFIDENCE,), id="percent, at -1, -1"),
+        pytest.param(changed(key_points(), -1, -1), (), id="at -1, -1"),
+        pytest.param(changed(key_points(), -1, -1, -1), (), id="at -1, -1, -1"),
+        pytest.param(changed(key_points(), 0, 0), (), id="at 0, 0"),
+        pytest.param(changed(key_points(), np.nan), (), id="NaN"),
+        pytest.param(changed(key_points() * [1, -1, 1], -1, -1), ('up = "-y"',), id="y down, at -1, -1"),
+        pytest.param(np.stack([changed(key_points(), -1, -1), np.zeros((6, 17, 3))]), (), id="and a body of zeros"),
+        pytest.param(
+            np.stack([changed(key_points(), -1, -1), np.full((6, 17, 3), -1.0)]), (), id="and a body at -1, -1"
+        ),
+    ],
+)
+def test_a_key_point_that_was_not_found_is_no_place(
+    clip: np.ndarray, facts: tuple[str, ...], layout: str, tmp_path: Path
+) -> None:
+    dataset = prepared(own_images(tmp_path, clip, IMAGE, *facts, layout=layout))
+    (body,) = dataset.bodies(0)
+    assert dataset.card.unit == "image"
+    assert np.isnan(body.positions[2, WRIST]).all()
+    expected = key_points()
+    expected[2, WRIST] = np.nan
+    np.testing.assert_allclose(body.positions, expected, atol=1e-6)
+    findings = audit(dataset, lambda done, total: None).findings
+    assert not {finding.kind for finding in findings} & {"jumps", "unseen-joints", "long-bones", "far"}
+
+
+@pytest.mark.parametrize(
+    ("clip", "facts", "message"),
+    [
+        (confident(key_points()), (IMAGE,), r'1\.npy has 0\.9 as the third number of nose in frame 0.*third = "conf'),
+        (confident(key_points()), (), r"has 0\.9 as the third number of nose in frame 0.*write 0.*metres"),
+        (changed(key_points(), 0.2, 0.3, -2), (IMAGE,), r"has -2 as the third number of left_wrist in frame 2"),
+        (key_points() * 480, (IMAGE,), r"has a key point \d+ image heights away; .*divide pixels by the height"),
+        (key_points() * 480, (), r"image heights away; .*divide pixels by the height"),
+        (confident(key_points() * 64), (IMAGE, CONFIDENCE), r"image heights away; .*divide pixels by the height"),
+        (changed(key_points(), 0.1, -6), (IMAGE,), r"has a key point 6 image heights away"),
+        (key_points(), (IMAGE, 'up = "z"'), r"dataset\.toml: up: is z; key points of images have no third axis"),
+        (key_points(), (IMAGE, 'third = "depth"'), r"dataset\.toml: third: .*'confidence'"),
+        (key_points(), (IMAGE, "least_confidence = -1"), r"dataset\.toml: least_confidence: .*greater than or equal"),
+        (key_points(), ('unit = "metres"', CONFIDENCE), r'dataset\.toml: third: is for key points.*unit = "image"'),
+        (key_points(), (IMAGE, CONFIDENCE), r"has no frames"),
+        (confident(key_points()), (IMAGE, CONFIDENCE, "least_confidence = 0.95"), r"has no frames"),
+    ],
+)
+def test_key_points_in_another_form_are_refused_in_one_line(
+    clip: np.ndarray, facts: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    source = own_images(tmp_path, clip, *facts)
+    with pytest.raises(UserError, match=message) as caught:
+        prepared(source)
+    assert "\n" not in str(caught.value)
+    assert " m " not in str(caught.value)
+    assert not (tmp_path / "root" / "mine").exists()
+
+
+def test_positions_in_space_may_have_the_joints_of_key_points(tmp_path: Path) -> None:
+    positions = key_points() + np.array([0, 0, 3])
+    dataset = prepared(own_images(tmp_path, positions, 'unit = "metres"'))
+    np.testing.assert_allclose(dataset.bodies(0)[0].positions, positions, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("clip", "expected"), [(key_points(), 1), (key_points() * 480, 0), (confident(key_points()), 0)]
+)
+def test_loose_files_of_key_points_are_held_to_the_same(clip: np.ndarray, expected: int, tmp_path: Path) -> None:
+    np.save(tmp_path / "clip.npy", clip)
+    told: list[str] = []
+    with open_source(str(tmp_path / "clip.npy"), tmp_path, layout="coco-17") as source:
+        clips = [each for unit in source.units for each in source.clips(unit, lambda name, why: told.append(why))]
+    assert (len(clips), len(told)) == (expected, 1 - expected)
+    assert all("image" in why for why in told)
+
+
+# Joints that were not seen
+
+
+@pytest.mark.parametrize("mark", ["nan", "zeros"])
+def test_moving_clips_with_unseen_joints_by_a_metre_changes_no_feature(mark: str, tmp_path: Path) -> None:
+    features = []
+    for at, by in enumerate(([0, 0, 0], [1, 0, 0], [0, -1, 1])):
+        positions = kinect_v1_person(3, 12) + by
+        positions[:, [7, 11, 15, 19]] = np.nan if mark == "nan" else 0  # hands and feet
+        positions[4:6, 2] = np.nan if mark == "nan" else 0
+        (tmp_path / str(at)).mkdir()
+        dataset = prepared(own_images(tmp_path / str(at), positions, layout="kinect-v1"))
+        clip = dataset.bodies(0)
+        features.append(prepare_clips(ClipView([clip], [12], "kinect-v1")).tracks.numpy())
+    for moved in features[1:]:
+        np.testing.assert_allclose(moved, features[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("mark", ["nan", "zeros"])
+def test_a_transfer_to_a_set_without_hands_and_feet_loses_nothing_against_copied_ones(
+    mark: str, source: Path, tmp_path: Path
+) -> None:
+    scores = []
+    for name in (mark, "copied"):
+        root = tmp_path / f"{name} data"
+        prepare("custom", source, root, prepared_as="mine")
+        target = shutil.copytree(source, tmp_path / name)
+        edit(target, "dataset.toml", 'unit = "millimetres"', 'unit = "metres"')
+        for number, file in enumerate(row.split(",")[1] for row in (target / "manifest.csv").read_text().split()[1:]):
+            positions = kinect_v1_person(number, 12 + number % 9)[..., [0, 2, 1]] * [1, -1, 1]
+            for end in (7, 11, 15, 19):  # hands and feet, behind wrists and ankles
+                positions[:, end] = {"nan": np.nan, "zeros": 0, "copied": positions[:, end - 1]}[name]
+            if file.endswith(".npy"):
+                np.save(target / file, positions)
+            else:
+                np.savetxt(target / file, positions.reshape(len(positions), -1), delimiter=",")
+        prepare("custom", target, root, prepared_as="fifteen")
+        job = make_job(load_task("transfer/mine-to-fifteen", root), METHODS.get("logistic"), 0)
+        stored, _ = run_job(job, RunSite(root, tmp_path / f"{name} results"))
+        scores.append(stored.scores)
+    np.testing.assert_array_equal(scores[0], scores[1])
+
+
 # Tasks
 
 
 def test_own_data_has_tasks_of_every_family(source: Path) -> None:
     dataset = prepared(source)
     root = dataset.folder.parent
-    assert find_task("supervised", "mine", None, {}, root).identity == "supervised/mine@1[split=x-sub]"
+    assert find_task("supervised", "mine", None, {}, root).identity == "supervised/mine@2[split=x-sub]"
     assert load_task("supervised/mine[split=official]", root).split == "official"
     zero_shot = find_task("zero-shot", "mine", None, {}, root)
-    assert zero_shot.identity == "zero-shot/mine@2[split=3/2]"
+    assert zero_shot.identity == "zero-shot/mine@3[split=3/2]"
     assert zero_shot.zero_shot_split.unseen == (1, 4)
     assert zero_shot.class_texts()[4] == "One leg swings forward and up while the other one stands."
     transfer = find_task("transfer", "utd-mhad", "mine", {}, root)
-    assert transfer.identity == load_task("transfer/mine-to-utd-mhad", root).identity == "transfer/mine-to-utd-mhad@1"
+    assert transfer.identity == load_task("transfer/mine-to-utd-mhad", root).identity == "transfer/mine-to-utd-mhad@2"
     assert [shared.name for shared in transfer.class_map.shared] == ["wave", "clap"]
 
 
@@ -247,7 +427,7 @@ def test_a_published_set_under_another_name_keeps_its_facts(tmp_path: Path) -> N
     root = tmp_path / "root"
     prepare("nw-ucla", published.write("nw-ucla", tmp_path), root, prepared_as="ucla-again")
     task = find_task("zero-shot", "ucla-again", None, {"split": "8/2", "side": "x-sub"}, root)
-    assert task.identity == "zero-shot/ucla-again@2[split=8/2,side=x-sub]"
+    assert task.identity == "zero-shot/ucla-again@3[split=8/2,side=x-sub]"
     assert task.zero_shot_split == load_task("zero-shot/nw-ucla[split=8/2]").zero_shot_split
 
 

@@ -224,6 +224,14 @@ def test_motion_is_the_sum_of_the_variances_of_all_coordinates() -> None:
     assert motion(positions) == pytest.approx(expected)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_joints_that_were_not_seen_count_for_no_motion_and_no_width() -> None:
+    whole, part = body(1, 20), body(1, 20)
+    part.positions[:, 7] = np.nan
+    assert motion(part.positions) == pytest.approx(motion(np.delete(whole.positions, 7, axis=1)))
+    assert sorted(kept([part, body(2, 20)], *Step)) == sorted(kept([whole, body(2, 20)], *Step))
+
+
 def test_the_most_moving_body_is_first_whatever_the_steps() -> None:
     bodies = [body(1, 20, sway=0.1), body(2, 20, sway=0.8), body(3, 20, sway=0.4)]
     for steps in ([], [Step.LENGTH], [Step.SPREAD], [Step.MOTION], [*Step]):

@@ -109,6 +109,24 @@ def test_the_scores_of_a_clip_do_not_depend_on_the_other_clips(name: str, family
     np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("name", "family"), [each for each in families() if each[0] != "chance"])
+def test_scores_stay_when_clips_with_unseen_joints_are_moved_by_a_metre(name: str, family: str, tmp_path: Path) -> None:
+    def seen(by: float) -> ClipView:
+        bodies = [[replace(body, positions=body.positions + np.float32(by)) for body in clip] for clip in whole]
+        for number, clip in enumerate(bodies):
+            for body in clip:
+                body.positions[:, 7], body.positions[2:4, number] = np.nan, np.nan
+        return ClipView(bodies, [9] * len(bodies), "kinect-v1")
+
+    method = METHODS.get(name)
+    fitted = method(**settings(method))
+    fitted.fit(problem(family), Context(seed=5, folder=tmp_path))
+    whole = [clips(4, 3).bodies(clip) for clip in range(4)]
+    at_home, away = fitted.score(seen(0.0)), fitted.score(seen(1.0))
+    assert np.isfinite(at_home).all()
+    np.testing.assert_allclose(away, at_home, rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("given", "losses"),
     [

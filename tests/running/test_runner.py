@@ -194,7 +194,7 @@ def test_results_load_as_one_table(where: RunSite) -> None:
     table = read_results(where.results_root)
     assert set(table.seed) == {0, 1}
     assert table[table.main].metric.tolist() == ["zsl_top1"] * 2
-    assert table.task.unique().tolist() == ["zero-shot/nw-ucla@2[split=8/2]"]
+    assert table.task.unique().tolist() == ["zero-shot/nw-ucla@3[split=8/2]"]
 
 
 def test_no_result_is_one_line(tmp_path: Path) -> None:

@@ -116,12 +116,21 @@ def test_layouts_without_a_map_of_their_own_meet_in_kinect_v2() -> None:
 def test_nothing_is_made_of_a_joint_that_was_not_seen() -> None:
     openpose, kinect = LAYOUTS["openpose-18"], LAYOUTS["kinect-v2"]
     pose = a_pose("openpose-18")
-    pose[0, openpose.index("left_wrist")] = 0
-    pose[1] = 0
+    pose[0, openpose.index("left_wrist")] = np.nan
+    pose[1] = np.nan
     made = mapped(pose, "openpose-18", "kinect-v2")
-    lacking = {kinect.joints[at] for at in np.flatnonzero(~made[0].any(-1))}
+    lacking = {kinect.joints[at] for at in np.flatnonzero(np.isnan(made[0]).any(-1))}
     assert lacking == {"left_wrist", "left_hand", "left_hand_tip", "left_thumb"}
-    assert not made[1].any()
+    assert np.isnan(made[1]).all()
+
+
+def test_a_joint_in_the_origin_is_a_place_to_map() -> None:
+    pose = a_pose("kinect-v2")
+    pose -= pose[:, [LAYOUTS["kinect-v2"].index("spine_base")]]
+    there = a_pose("kinect-v2") - a_pose("kinect-v2")[:, [0]] + np.float32(1)
+    for target in ("kinect-v1", "h36m-17", "hdm05"):
+        moved = mapped(there, "kinect-v2", target)
+        np.testing.assert_allclose(mapped(pose, "kinect-v2", target) + 1, moved, atol=1e-5)
 
 
 def test_an_unknown_layout_is_answered_with_the_nearest() -> None:

@@ -69,12 +69,12 @@ def test_joints_stand_where_the_field_has_them(name: str, position: int, joint: 
     assert LAYOUTS[name].joints[position] == joint
 
 
-def test_the_middle_of_the_hips_is_that_of_the_hips_that_were_seen() -> None:
+def test_the_middle_of_the_hips_is_their_mean() -> None:
     positions = np.zeros((3, len(OPENPOSE_18), 3), dtype=np.float32)
     positions[:2, OPENPOSE_18.index("left_hip")] = (1, 2, 0)
     positions[0, OPENPOSE_18.index("right_hip")] = (3, 2, 0)
     middle = OPENPOSE_18.mid_hip(positions)
-    np.testing.assert_array_equal(middle, [(2, 2, 0), (1, 2, 0), (0, 0, 0)])
+    np.testing.assert_array_equal(middle, [(2, 2, 0), (0.5, 1, 0), (0, 0, 0)])
     assert middle.dtype == np.float32
 
 
@@ -86,9 +86,10 @@ def test_the_standing_person_is_symmetric_with_the_head_up(layout: Layout) -> No
     assert head[1] > pose[layout.index("left_shoulder"), 1] > pose[layout.index("left_ankle"), 1]
 
 
-def test_joints_that_were_not_seen_are_not_drawn() -> None:
+@pytest.mark.parametrize("unseen", [0.0, np.nan])
+def test_joints_that_were_not_seen_are_not_drawn(unseen: float) -> None:
     pose = standing_pose(HDM05)
-    pose[HDM05.index("left_elbow")] = 0
+    pose[HDM05.index("left_elbow")] = unseen
     axes = Figure().add_subplot()
     draw_pose(axes, pose, HDM05)
     bones, joints = axes.collections

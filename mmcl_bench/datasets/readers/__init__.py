@@ -29,6 +29,9 @@ OnBad = Callable[[str, str], None]
 
 MAX_METRES = 100.0
 """No depth camera or capture volume reaches this far; a larger coordinate is damage or another unit."""
+MAX_HEIGHTS = 5.0
+"""Image heights; the widest images are not four times as wide as high, and key points lie in the image or near it."""
+LengthUnit = Literal["metres", "image"]
 
 
 class BadClip(Exception):
@@ -56,7 +59,7 @@ class Reader(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     layout: ClassVar[str]
-    unit: ClassVar[Literal["metres", "image"]] = "metres"
+    unit: ClassVar[LengthUnit] = "metres"
     class_table: ClassVar[str]
     """Name of its table of class names, e.g. ``ntu60``."""
     version: ClassVar[int] = 1
@@ -121,6 +124,10 @@ class Reader(ABC):
     def layout_of(self, archive: Archive) -> str:
         """Name of the joint layout of its clips."""
         return self.layout
+
+    def unit_of(self, archive: Archive) -> LengthUnit:
+        """The unit of the positions of its clips."""
+        return self.unit
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
@@ -237,21 +244,21 @@ def single_body(positions: np.ndarray) -> tuple[BodyTrack, ...]:
         return (BodyTrack(0, positions.astype(np.float32)),)
 
 
-def clip_fault(clip: Clip, n_joints: int, n_classes: int) -> str | None:
+def clip_fault(clip: Clip, n_joints: int, n_classes: int, unit: LengthUnit = "metres") -> str | None:
     """What makes a clip unusable, in words, or None."""
     if not 0 <= clip.label < n_classes:
         return f"has label {clip.label}; the set has {n_classes} classes, counted from 0"
     if clip.n_frames < 1 or not any(body.positions.size for body in clip.bodies):
         return "has no frames"
-    faults = (_track_fault(body, clip.n_frames, n_joints) for body in clip.bodies)
+    faults = (_track_fault(body, clip.n_frames, n_joints, unit) for body in clip.bodies)
     if fault := next(filter(None, faults), None):
         return fault
-    if not any(body.positions.any() for body in clip.bodies):
+    if not any(np.nan_to_num(body.positions).any() for body in clip.bodies):
         return "is all zeros"
     return None
 
 
-def _track_fault(body: BodyTrack, n_frames: int, n_joints: int) -> str | None:
+def _track_fault(body: BodyTrack, n_frames: int, n_joints: int, unit: LengthUnit) -> str | None:
     positions = body.positions
     if positions.ndim != 3 or positions.shape[2] != 3:
         return f"has an array of shape {positions.shape}; expected (frames, {n_joints}, 3)"
@@ -262,8 +269,16 @@ def _track_fault(body: BodyTrack, n_frames: int, n_joints: int) -> str | None:
     if body.start < 0 or body.start + len(positions) > n_frames:
         return f"has a body outside its {n_frames} frames"
     if not np.isfinite(positions).all():
-        return "has NaN or infinite positions"
-    if (farthest := np.abs(positions).max(initial=0)) > MAX_METRES:
+        positions = positions[~np.isnan(positions).all(-1)]
+        if not np.isfinite(positions).all():
+            return "has NaN or infinite positions; a joint that was not seen has NaN in all three coordinates"
+    farthest = np.abs(positions).max(initial=0)
+    if unit == "image" and farthest > MAX_HEIGHTS:
+        return (
+            f"has a key point {farthest:.3g} image heights away; more than {MAX_HEIGHTS:g} is no place in or near an "
+            "image: divide pixels by the height of the image"
+        )
+    if unit == "metres" and farthest > MAX_METRES:
         return f"has a joint {farthest:.3g} m away; more than {MAX_METRES:g} m is no measurement in metres"
     return None
 

@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import (
@@ -28,7 +28,7 @@ from mmcl_bench.core.text import first_line
 from mmcl_bench.datasets.classes import ClassText
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.npy import read_array
-from mmcl_bench.datasets.readers import OnBad, Reader, Unit, folds_of_the_files
+from mmcl_bench.datasets.readers import LengthUnit, OnBad, Reader, Unit, folds_of_the_files
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 from mmcl_bench.skeleton.dense import tracks_of
 from mmcl_bench.skeleton.layouts import Layout, get_layout
@@ -98,8 +98,13 @@ class OwnFacts(BaseModel):
     synthetic: bool = False
     """Not recorded from people."""
     layout: str
-    unit: str | float = "metres"
-    """Of the positions: a name, or how many metres one is. ``image``: of 2D key points, in image heights."""
+    unit: str | float | None = None
+    """Of the positions: a name, or how many metres one is. ``image``: of 2D key points, in image heights. Without it,
+    metres, or ``image`` where the layout is one of key points from images."""
+    third: Literal["confidence"] | None = None
+    """What the third number of 2D key points is, if not zero."""
+    least_confidence: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 0.0
+    """A key point of this confidence or less was not seen."""
     up: Literal["y", "-y", "z", "-z"] = "y"
     frame_rate: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
     homepage: Line = ""
@@ -124,7 +129,7 @@ class Custom(Reader):
     """What the owner says it is: ``dataset.toml`` and ``manifest.csv`` beside the clips."""
 
     name = "custom"
-    version = 2
+    version = 3
     title = "your own data"
     layout = "kinect-v2"
     class_table = "custom"
@@ -151,7 +156,7 @@ class Custom(Reader):
             .model_copy(
                 update={
                     **own.model_dump(include={"title", "synthetic", "layout", "frame_rate", "homepage"}),
-                    "unit": "image" if own.unit == "image" else "metres",
+                    "unit": _length_unit(own),
                     "classes": tuple(names),
                     "class_texts": classes,
                     "splits": splits,
@@ -164,6 +169,9 @@ class Custom(Reader):
 
     def layout_of(self, archive: Archive) -> str:
         return _facts(archive).layout
+
+    def unit_of(self, archive: Archive) -> LengthUnit:
+        return _length_unit(_facts(archive))
 
     def units(self, archive: Archive) -> list[Unit]:
         own = _facts(archive)
@@ -185,14 +193,13 @@ class Custom(Reader):
             label = _label(row["label"], label_of)
             if label is None:
                 raise UserError(f"{where}: {unknown('class', row['label'], names)}")
-            form = (own.layout, own.up, own.unit)
-            units.append(Unit(file, (row["sample_id"], label, *_numbers(row, where), FOLDS[row["fold"]], *form)))
+            units.append(Unit(file, (row["sample_id"], label, *_numbers(row, where), FOLDS[row["fold"]], _form(own))))
         return units
 
     def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
-        sample_id, label, subject, camera, setup, start, stop, fold, layout, up, unit_of_length = unit.detail
+        sample_id, label, subject, camera, setup, start, stop, fold, form = unit.detail
         read = _from_npy if unit.file.lower().endswith(".npy") else _from_csv
-        bodies = read(archive.read(unit.file), get_layout(layout))
+        bodies = read(archive.read(unit.file), get_layout(form.layout))
         if not bodies.size:
             raise BadFile("has no frames")
         end = bodies.shape[1] if stop is None else stop
@@ -201,8 +208,11 @@ class Custom(Reader):
         bodies = bodies[:, start:end]
         if np.isinf(bodies).any():
             raise BadFile("has infinite positions; leave unseen joints empty or NaN")
-        placed = bodies @ _UP[up].T / _units_a_metre(unit_of_length)
-        tracks = tracks_of(np.where(np.isnan(placed).any(-1, keepdims=True), 0, placed))
+        if form.unit == "image":
+            bodies = _key_points(bodies, form)
+        placed = bodies @ _UP[form.up].T / _units_a_metre(form.unit)
+        placed[np.isnan(placed).any(-1)] = np.nan
+        placed[~np.nan_to_num(placed).any((-1, -2))] = 0
         yield Clip(
             sample_id=sample_id,
             label=label,
@@ -211,27 +221,26 @@ class Custom(Reader):
             setup=setup,
             fold=fold,
             n_frames=bodies.shape[1],
-            bodies=tracks,
+            bodies=tracks_of(placed),
             file=unit.file,
         )
 
 
-def loose_unit(archive: Archive, layout: str | None) -> tuple[Callable[[str], Unit], str]:
-    """What makes the unit of a clip file that no manifest lists, its whole length, and the layout of such files.
+def loose_unit(archive: Archive, layout: str | None) -> tuple[Callable[[str], Unit], str, LengthUnit]:
+    """What makes the unit of a clip file that no manifest lists, its whole length; layout and unit of such files.
 
-    Layout, unit and axis are those of the source's ``dataset.toml``. Where it has none, positions are in metres, y up,
-    in ``layout``. Raises :class:`UserError` where nobody says the layout.
+    Both, and the axis, are those of the source's ``dataset.toml``. Where it has none, positions are in the usual unit
+    of ``layout``, y up. Raises :class:`UserError` where nobody says the layout.
     """
-    up: str = "y"
-    scale: str | float = "metres"
     if any(base_name(file) == FACTS for file in archive.names()):
         own = _facts(archive)
-        layout, up, scale = own.layout, own.up, own.unit
-    if layout is None:
+    elif layout is None:
         raise UserError(f"{archive.source}: nothing says its joint layout; name it with --layout, or in a {FACTS}")
-    get_layout(layout)
-    detail = (0, 0, 0, 0, 0, None, 0, layout, up, scale)
-    return lambda file: Unit(file, (PurePosixPath(file).with_suffix("").as_posix(), *detail)), layout
+    else:
+        own = OwnFacts(title="loose files", layout=get_layout(layout).name)
+    detail = (0, 0, 0, 0, 0, None, 0, _form(own))
+    chosen, unit = own.layout, _length_unit(own)
+    return lambda file: Unit(file, (PurePosixPath(file).with_suffix("").as_posix(), *detail)), chosen, unit
 
 
 Rows = list[tuple[int, dict[str, str]]]
@@ -278,7 +287,59 @@ def _facts(archive: Archive) -> OwnFacts:
         get_layout(own.layout)
     except UserError as error:
         raise UserError(f"{where}: layout: {error}") from error
+    if fault := _image_fault(own):
+        raise UserError(f"{where}: {fault}")
     return own
+
+
+def _image_fault(own: OwnFacts) -> str | None:
+    """What ``dataset.toml`` says of 2D key points that does not go together."""
+    if _form(own).unit == "image":
+        return f"up: is {own.up}; key points of images have no third axis, so give y or -y" if "z" in own.up else None
+    for name in ("third", "least_confidence"):
+        if name in own.model_fields_set:
+            return f'{name}: is for key points of images; leave it out, or say unit = "image"'
+    return None
+
+
+class Form(NamedTuple):
+    """What is to be known of a clip file to read its numbers."""
+
+    layout: str
+    up: str
+    unit: str | float
+    third: str | None
+    least_confidence: float
+
+
+def _form(own: OwnFacts) -> Form:
+    usual = "image" if get_layout(own.layout).from_images else "metres"
+    return Form(own.layout, own.up, own.unit or usual, own.third, own.least_confidence)
+
+
+def _length_unit(own: OwnFacts) -> LengthUnit:
+    """In which the clips are stored."""
+    return "image" if _form(own).unit == "image" else "metres"
+
+
+def _key_points(bodies: np.ndarray, form: Form) -> np.ndarray:
+    """2D key points (M, T, V, 3) with z 0, and NaN where none was found: at (0, 0) or (-1, -1), or not confident.
+
+    Raises :class:`BadFile` for third numbers of which ``dataset.toml`` does not say what they are.
+    """
+    x_and_y, third = bodies[..., :2], bodies[..., 2]
+    found = ~(x_and_y == 0).all(-1) & ~(x_and_y == -1).all(-1)
+    if form.third == "confidence":
+        found &= third > form.least_confidence
+    elif len(unexplained := np.argwhere(found & (np.nan_to_num(third) != 0))):
+        body, frame, joint = unexplained[0]
+        raise BadFile(
+            f"has {third[body, frame, joint]:.3g} as the third number of {get_layout(form.layout).joints[joint]} in "
+            f'frame {frame}, and a key point of an image has no depth: write 0; or say in {FACTS} third = "confidence" '
+            'if it is that, or the unit, such as unit = "metres", if these are positions in space'
+        )
+    placed = np.concatenate([x_and_y, np.where(np.isnan(third), np.nan, 0)[..., None]], axis=-1)
+    return np.where(found[..., None], placed, np.nan)
 
 
 def _manifest(archive: Archive) -> Rows:
