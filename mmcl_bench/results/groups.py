@@ -141,7 +141,7 @@ class Group:
 
 
 def group_jobs(stored: Iterable[Stored]) -> list[Group]:
-    """Groups by family, task and method. A job that is stored twice, as in a copied folder, counts once."""
+    """Groups by family, task and method. A job that is given twice counts once."""
     jobs: dict[str, Stored] = {}
     for job in stored:
         jobs.setdefault(job.result.job_hash + _task_key(job.result), job)
