@@ -18,7 +18,8 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def some_of(names: Sequence[str]) -> str:
-    """The first eight names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+def some_of(names: Sequence[str], count: int | None = None) -> str:
+    """The first eight names, and how many more there are; ``count`` in all, where ``names`` are the first of them."""
+    left = (len(names) if count is None else count) - len(names[:_SHOWN])
+    more = f" and {left:,} more" if left > 0 else ""
     return ", ".join(names[:_SHOWN]) + more

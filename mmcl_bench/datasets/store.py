@@ -33,7 +33,7 @@ from safetensors import SafetensorError, safe_open
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
-from mmcl_bench.core.text import first_line
+from mmcl_bench.core.text import first_line, some_of
 from mmcl_bench.datasets.classes import ClassText
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 
@@ -82,6 +82,40 @@ class Addition(BaseModel):
     """How it was made, for people: settings, models, hashes of weights."""
 
 
+class Completeness(BaseModel):
+    """How much of a published set a copy holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    published: int
+    """Clips, or what ``counted`` says, of a whole copy."""
+    present: int
+    """Those that are here."""
+    counted: Literal["clips", "videos"] = "clips"
+    missing: tuple[str, ...] = ()
+    """Sample ids of clips that are not here, the first of them, as far as names tell."""
+    sides: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
+    """By side whose numbers are published, of training and of test clips: how many are here, and in a whole copy."""
+
+    @property
+    def is_whole(self) -> bool:
+        return self.present >= self.published
+
+    def __str__(self) -> str:
+        """``1,187 of 1,484 published clips``"""
+        return f"{self.present:,} of {self.published:,} published {self.counted}"
+
+    @property
+    def details(self) -> str:
+        """What is missing, by side and by name, as far as that is known."""
+        sides = [
+            f"{name} has {train[0]:,} of {train[1]:,} training and {test[0]:,} of {test[1]:,} test clips"
+            for name, (train, test) in self.sides.items()
+        ]
+        names = [f"missing are {some_of(self.missing, self.published - self.present)}"] if self.missing else []
+        return "; ".join([*sides, *names])
+
+
 class DatasetCard(BaseModel):
     """What a prepared data set says of itself (``card.json``)."""
 
@@ -118,6 +152,8 @@ class DatasetCard(BaseModel):
     n_clips: int
     skipped: dict[str, str] = {}
     """Clips left out with ``--skip-bad``: file name to reason."""
+    completeness: Completeness | None = None
+    """How much of the published set it is; None where nobody says how much a whole copy holds."""
     noted: dict[str, str] = {}
     """Faults of the published files that the reader knows and works around: file name to what and how."""
     additions: tuple[Addition, ...] = ()

@@ -387,9 +387,9 @@ def _some(root: Path, found: list[Stored]) -> list[Stored]:
 def read_results(root: Path | str | None = None) -> pd.DataFrame:
     """One row a metric of every finished job under ``root``; without it, where ``mmcl-bench run`` keeps results.
 
-    Columns: task, family, dataset, split, synthetic, method, method_version, transductive, preset, seed, limit,
-    selection, metric, main (whether it is the task's main metric), value, low, high, n, oracle, job, folder. Figures
-    are shares of 1.
+    Columns: task, family, dataset, split, synthetic, incomplete (the published clips that the data have, where they
+    lack some), method, method_version, transductive, preset, seed, limit, selection, metric, main (whether it is the
+    task's main metric), value, low, high, n, oracle, job, folder. Figures are shares of 1.
     """
     return table_of(stored_results(results_root(None if root is None else Path(root))))
 
@@ -402,7 +402,8 @@ def table_of(stored: Iterable[Stored]) -> pd.DataFrame:
 
 
 _COLUMNS = [
-    *("task", "family", "dataset", "split", "synthetic", "method", "method_version", "transductive", "preset", "seed"),
+    *("task", "family", "dataset", "split", "synthetic", "incomplete"),
+    *("method", "method_version", "transductive", "preset", "seed"),
     *("limit", "selection", "metric", "main", "value", "low", "high", "n", "oracle", "job", "folder"),
 ]
 
@@ -415,6 +416,7 @@ def _rows_of(stored: Stored) -> list[dict[str, Any]]:
         "dataset": " to ".join(result.task.datasets),
         "split": result.task.split,
         "synthetic": result.task.synthetic,
+        "incomplete": result.task.incomplete_data or None,
         "method": result.method.name,
         "method_version": result.method.version,
         "transductive": result.method.transductive,
