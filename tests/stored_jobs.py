@@ -66,6 +66,7 @@ def stored_job(
     dirty: bool | None = False,
     version: int = 1,
     method_version: int = 1,
+    incomplete: Mapping[str, str] | None = None,
 ) -> Stored:
     labels = np.arange(n_test) % len(classes) if labels is None else labels
     if scores is None:
@@ -99,6 +100,7 @@ def stored_job(
             metrics=metrics,
             main_metric=metrics[0],
             synthetic=synthetic,
+            incomplete=dict(incomplete or {}),
             citation="Nobody: Toy clips, 2024.",
         ),
         method=MethodRecord(

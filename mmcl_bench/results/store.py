@@ -387,7 +387,7 @@ def _some(root: Path, found: list[Stored]) -> list[Stored]:
 def read_results(root: Path | str | None = None) -> pd.DataFrame:
     """One row a metric of every finished job under ``root``; without it, where ``mmcl-bench run`` keeps results.
 
-    Columns: task, family, dataset, split, synthetic, incomplete (the published clips that the data have, where they
+    Columns: task, family, dataset, split, synthetic, incomplete (how many published clips its data have, where they
     lack some), method, method_version, transductive, preset, seed, limit, selection, metric, main (whether it is the
     task's main metric), value, low, high, n, oracle, job, folder. Figures are shares of 1.
     """
@@ -416,7 +416,7 @@ def _rows_of(stored: Stored) -> list[dict[str, Any]]:
         "dataset": " to ".join(result.task.datasets),
         "split": result.task.split,
         "synthetic": result.task.synthetic,
-        "incomplete": result.task.incomplete_data or None,
+        "incomplete": result.task.incomplete_data,
         "method": result.method.name,
         "method_version": result.method.version,
         "transductive": result.method.transductive,
