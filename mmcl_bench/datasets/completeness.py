@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mmcl_bench.datasets.readers import READERS, WholeCopy
 from mmcl_bench.datasets.store import Completeness, SkeletonDataset
 
@@ -26,13 +28,12 @@ def completeness_of(dataset: SkeletonDataset) -> Completeness | None:
     found = set(dataset.index["sample_id"])
     found |= {clip for clip in whole.faulty if any(clip in name for name in card.skipped)}
     missing = sorted(reader.missing_clips(found)) if reader else []
-    there = {clip.rpartition("_")[0] for clip in found} if whole.counted == "videos" else found
     return Completeness(
         published=whole.count,
-        present=whole.count - len(missing) if whole.sample_ids else min(len(there), whole.count),
+        present=whole.count - len(missing) if whole.sample_ids else min(_count(found, whole), whole.count),
         counted=whole.counted,
         missing=tuple(missing[:_MOST_NAMES]),
-        sides={name: _of_side(dataset, name, *counts) for name, counts in whole.sides.items()},
+        sides={name: _of_side(dataset, name, whole) for name in whole.sides},
     )
 
 
@@ -43,6 +44,12 @@ def with_completeness(dataset: SkeletonDataset) -> SkeletonDataset:
     return SkeletonDataset(dataset.folder, dataset.card.model_copy(update={"completeness": found}))
 
 
-def _of_side(dataset: SkeletonDataset, name: str, train: int, test: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    trains, tests = dataset.card.sides[name].masks(dataset.index)
-    return (int(trains.sum()), train), (int(tests.sum()), test)
+def _of_side(dataset: SkeletonDataset, name: str, whole: WholeCopy) -> tuple[tuple[int, int], tuple[int, int]]:
+    clips = dataset.index["sample_id"]
+    train, test = (_count(clips[mask], whole) for mask in dataset.card.sides[name].masks(dataset.index))
+    return (train, whole.sides[name][0]), (test, whole.sides[name][1])
+
+
+def _count(clips: Iterable[str], whole: WholeCopy) -> int:
+    """Clips, or the videos that they were cut from."""
+    return len({clip.rpartition("_")[0] if whole.counted == "videos" else clip for clip in clips})

@@ -95,23 +95,29 @@ class Completeness(BaseModel):
     missing: tuple[str, ...] = ()
     """Sample ids of clips that are not here, the first of them, as far as names tell."""
     sides: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
-    """By side whose numbers are published, of training and of test clips: how many are here, and in a whole copy."""
+    """By side whose numbers are published, of training and of test: how many are here, and in a whole copy."""
 
     @property
     def is_whole(self) -> bool:
-        return self.present >= self.published
+        return self.present >= self.published and not self._short_sides
+
+    @property
+    def _short_sides(self) -> list[str]:
+        return [name for name, side in self.sides.items() if any(here < whole for here, whole in side)]
 
     def __str__(self) -> str:
-        """``1,187 of 1,484 published clips``"""
-        return f"{self.present:,} of {self.published:,} published {self.counted}"
+        """``1,187 of 1,484 published clips``; where all are here and not all on their sides, also those of a side."""
+        count = f"{self.present:,} of {self.published:,} published {self.counted}"
+        return count if self.present < self.published else "; ".join([count, *map(self._of_side, self._short_sides)])
+
+    def _of_side(self, name: str) -> str:
+        train, test = self.sides[name]
+        return f"{name} has {train[0]:,} of {train[1]:,} for training and {test[0]:,} of {test[1]:,} for testing"
 
     @property
     def details(self) -> str:
         """What is missing, by side and by name, as far as that is known."""
-        sides = [
-            f"{name} has {train[0]:,} of {train[1]:,} training and {test[0]:,} of {test[1]:,} test clips"
-            for name, (train, test) in self.sides.items()
-        ]
+        sides = map(self._of_side, self.sides)
         names = [f"missing are {some_of(self.missing, self.published - self.present)}"] if self.missing else []
         return "; ".join([*sides, *names])
 

@@ -201,6 +201,21 @@ def test_no_text_gives_boxes_or_warnings(text: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf"])
+def test_files_are_drawn_with_a_font_that_is_found(
+    suffix: str, no_other_font: None, fallback_font: None, tmp_path: Path
+) -> None:
+    def written(text: str) -> bytes:
+        drawing = Drawing("A title", 200, 60)
+        drawing.text((20, 30), text)
+        write_file(drawing, tmp_path / f"drawn.{suffix}", suffix)
+        return (tmp_path / f"drawn.{suffix}").read_bytes()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len({written(""), written(HAND), written(HAND + GA)}) == 3
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf"])
 def test_figures_make_room_for_escapes(suffix: str, no_other_font: None, tmp_path: Path) -> None:
     def written(name: str) -> Path:
         drawing = Drawing(name, 200, 100)

@@ -7,6 +7,7 @@ import pickle
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,8 @@ PUBLISHED = {
     "ntu120-cset-npz": (113_945, {"x-set": (54_468, 59_477)}),
     "ntu120-pyskl": (113_945, {"x-sub": (63_026, 50_919), "x-set": (54_468, 59_477)}),
     "nw-ucla": (1_484, {"x-view": (1_020, 464)}),
-    "pku-mmd": (1_076, {}),
-    "pku-mmd-2": (1_009, {}),
+    "pku-mmd": (1_076, {"x-sub": (944, 132), "x-view": (717, 359)}),
+    "pku-mmd-2": (1_009, {"x-view": (671, 338)}),
     "sysu-3d-hoi": (480, {}),
     "utd-mhad": (861, {"x-sub": (431, 430)}),
     "utkinect": (199, {}),
@@ -277,3 +278,20 @@ def test_a_real_set_without_every_fifth_clip_is_told(sources_dir: Path, tmp_path
             part.writestr(name, whole.read(name))
     found = prepare("nw-ucla", copy, tmp_path / "root").card.completeness
     assert str(found) == "1,187 of 1,484 published clips"
+
+
+def test_a_pku_mmd_list_that_is_cut_short_is_told(
+    tiny: Callable[[str], tuple[Path, SkeletonDataset]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its videos are all there, and some of them are on no side."""
+    source, _ = tiny("pku-mmd")
+    whole = replace(READERS.get("pku-mmd")().whole_copy(), sides={"x-sub": (3, 3)})
+    monkeypatch.setattr(READERS.get("pku-mmd"), "whole_copy", lambda self: whole)
+    assert prepare("pku-mmd", source, tmp_path / "root", workers=1).card.completeness.is_whole
+    copy = tmp_path / "copy.zip"
+    with zipfile.ZipFile(source) as zipped, zipfile.ZipFile(copy, "w") as part:
+        for name in zipped.namelist():
+            part.writestr(name, zipped.read(name).replace(b"0300-M", b"") if "subject" in name else zipped.read(name))
+    found = prepare("pku-mmd", copy, tmp_path / "root", workers=1).card.completeness
+    assert not found.is_whole
+    assert str(found) == "6 of 6 published videos; x-sub has 3 of 3 for training and 2 of 3 for testing"

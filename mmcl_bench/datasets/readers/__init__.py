@@ -54,7 +54,7 @@ class WholeCopy:
     counted: Literal["clips", "videos"] = "clips"
     """``videos``: whose names are those of their clips up to the last ``_``; how many clips they hold is not known."""
     sides: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Training and test clips of a side, where they are published."""
+    """Of a side, those for training and for testing, where these numbers are published."""
     sample_ids: frozenset[str] = frozenset()
     """All of them, where names are known; else empty."""
     faulty: frozenset[str] = frozenset()

@@ -73,10 +73,12 @@ class _PkuMmd(Reader):
     view_list: ClassVar[re.Pattern[str]]
     split_files: ClassVar[str]
     n_videos: ClassVar[int]
+    videos: ClassVar[Mapping[str, tuple[int, int]]]
+    """For training and for testing, by side."""
 
     def whole_copy(self) -> WholeCopy:
         """In videos: papers count clips in slightly different ways."""
-        return WholeCopy(self.n_videos, counted="videos")
+        return WholeCopy(self.n_videos, counted="videos", sides=self.videos)
 
     def card(self, archive: Archive) -> DatasetCard:
         """Notes listed videos that are not there, and a list of views that is not as the side x-view has it."""
@@ -190,6 +192,7 @@ class PkuMmd(_PkuMmd):
     view_list = re.compile(r"cross[-_]view\.txt", re.IGNORECASE)
     split_files = "cross-subject.txt"
     n_videos = 1076
+    videos: ClassVar[Mapping[str, tuple[int, int]]] = {"x-sub": (944, 132), "x-view": (717, 359)}
     sides: ClassVar[Mapping[str, Side]] = {
         "x-sub": folds_of_the_files("cross-subject.txt of the owners: 57 of 66 subjects train (arXiv 1703.07475)"),
         "x-view": camera_1_tests("arXiv 1703.07475: the middle and the right camera train, the left one tests"),
@@ -207,6 +210,7 @@ class PkuMmd2(_PkuMmd):
     view_list = re.compile(r"cross[-_]view[-_]v2\.txt", re.IGNORECASE)
     split_files = "cross_subject_v2.txt"
     n_videos = 1009
+    videos: ClassVar[Mapping[str, tuple[int, int]]] = {"x-view": (671, 338)}
     sides: ClassVar[Mapping[str, Side]] = {
         "x-sub": folds_of_the_files("cross_subject_v2.txt of the owners, by video"),
         "x-view": camera_1_tests(
