@@ -91,6 +91,8 @@ class Row(_Record):
     task_hash: str
     family: str
     synthetic: bool
+    incomplete: str = ""
+    """What of its data sets is not all of the published set."""
     method: str
     method_version: int
     preset: str
@@ -128,11 +130,11 @@ class Row(_Record):
     @property
     def key(self) -> str:
         """What stays the same from version to version."""
-        return f"{unversioned(self.task)} {self.label}"
+        return _key(self.task, self.label, self.incomplete)
 
     @property
     def name(self) -> str:
-        return f"{self.task} {self.label}"
+        return f"{self.task} {self.label}{f' on {self.incomplete}' if self.incomplete else ''}"
 
     @property
     def figure(self) -> float:
@@ -225,6 +227,7 @@ def row_of(group: Group) -> Row:
         task_hash=task.hash,
         family=task.family,
         synthetic=task.synthetic,
+        incomplete=group.incomplete,
         method=method.name,
         method_version=method.version,
         preset=method.preset,
@@ -274,7 +277,12 @@ def with_reruns(row: Row, rerun: Row) -> Row:
 
 def key_of(group: Group) -> str:
     """The :attr:`Row.key` of finished jobs."""
-    return f"{unversioned(group.task.identity)} {group.label}"
+    return _key(group.task.identity, group.label, group.incomplete)
+
+
+def _key(task: str, label: str, incomplete: str) -> str:
+    """Figures on a part of a set are never held against those on the whole, nor on another part."""
+    return " ".join(filter(None, [unversioned(task), label, incomplete and f"on {incomplete}"]))
 
 
 def flip_deviation(right: np.ndarray) -> float:

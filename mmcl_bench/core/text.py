@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from unicodedata import combining, east_asian_width
 
 _SHOWN = 8
 
@@ -18,7 +19,13 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def some_of(names: Sequence[str]) -> str:
-    """The first eight names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+def some_of(names: Sequence[str], count: int | None = None) -> str:
+    """The first eight names, and how many more there are; ``count`` in all, where ``names`` are the first of them."""
+    left = (len(names) if count is None else count) - len(names[:_SHOWN])
+    more = f" and {left:,} more" if left > 0 else ""
     return ", ".join(names[:_SHOWN]) + more
+
+
+def columns(text: str) -> int:
+    """How many letters wide a text is: signs of Chinese, Japanese and Korean and emoji take two, accents none."""
+    return sum(0 if combining(sign) else 2 if east_asian_width(sign) in "WF" else 1 for sign in text)

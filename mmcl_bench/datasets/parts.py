@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import write_atomically
+from mmcl_bench.datasets.completeness import completeness_of
 from mmcl_bench.datasets.store import (
     CARD,
     IMAGES_A_GROUP,
@@ -90,8 +91,8 @@ class Part:
 def put_together(folder: Path, parts: Sequence[Part], n_joints: int, describe: DatasetCard) -> SkeletonDataset:
     """Writes a prepared data set from its parts, atomically, and opens it. One clip at a time is held in memory.
 
-    ``describe`` gives every field of the card; ``fingerprint``, ``n_clips`` and ``skipped`` in it are replaced by what
-    was written. The files depend on the clips alone, not on their order or how they were parted.
+    ``describe`` gives every field of the card; ``fingerprint``, ``n_clips``, ``skipped`` and ``completeness`` in it are
+    replaced by what was written. The files depend on the clips alone, not on their order or how they were parted.
     Raises :class:`UserError` for no clip or two of one name, ``OSError`` when the disk is full.
     """
     laid, bad = _gather(parts, describe.name)
@@ -103,7 +104,8 @@ def put_together(folder: Path, parts: Sequence[Part], n_joints: int, describe: D
         if Modality.INSTRUCT in describe.modalities:
             _write_answers(draft / INSTRUCT, laid)
         card = describe.model_copy(update={"n_clips": len(laid), "skipped": dict(bad)})
-        card = card.model_copy(update={"fingerprint": fingerprint(SkeletonDataset(draft, card))})
+        written = SkeletonDataset(draft, card)
+        card = card.model_copy(update={"fingerprint": fingerprint(written), "completeness": completeness_of(written)})
         (draft / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return SkeletonDataset.open(folder)
 

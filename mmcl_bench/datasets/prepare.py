@@ -20,6 +20,7 @@ from filelock import FileLock
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
+from mmcl_bench.datasets.completeness import with_completeness
 from mmcl_bench.datasets.formats.archive import SYNTHETIC_MARK, Archive, base_name
 from mmcl_bench.datasets.parts import Part, put_together
 from mmcl_bench.datasets.readers import READERS, Reader
@@ -61,6 +62,9 @@ class Summary(TypedDict):
     duplicates: dict[str, int]
     """By side: test clips that equal a training clip in every number."""
     skipped: int
+    completeness: str | None
+    """How many of the published clips there are; None where nobody says how many a whole copy holds."""
+    is_whole: bool | None
     fingerprint: str
 
 
@@ -110,7 +114,7 @@ def open_dataset(name: str, root: Path, advance: Advance | None = None) -> Skele
             f"{folder}: prepared by version {card.reader_version} of its reader, which is at {current}; "
             f"run mmcl-bench data prepare {card.reader} again"
         )
-    return dataset
+    return with_completeness(dataset)
 
 
 def duplicates(dataset: SkeletonDataset, side: str) -> list[tuple[str, str]]:
@@ -144,6 +148,8 @@ def summary(dataset: SkeletonDataset) -> Summary:
         modalities=[str(modality) for modality in card.modalities],
         duplicates={side: len(duplicates(dataset, side)) for side in card.sides},
         skipped=len(card.skipped),
+        completeness=card.completeness and str(card.completeness),
+        is_whole=card.completeness and card.completeness.is_whole,
         fingerprint=card.fingerprint,
     )
 

@@ -33,7 +33,7 @@ from safetensors import SafetensorError, safe_open
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
-from mmcl_bench.core.text import first_line
+from mmcl_bench.core.text import first_line, some_of
 from mmcl_bench.datasets.classes import ClassText
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 
@@ -82,6 +82,46 @@ class Addition(BaseModel):
     """How it was made, for people: settings, models, hashes of weights."""
 
 
+class Completeness(BaseModel):
+    """How much of a published set a copy holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    published: int
+    """Clips, or what ``counted`` says, of a whole copy."""
+    present: int
+    """Those that are here."""
+    counted: Literal["clips", "videos"] = "clips"
+    missing: tuple[str, ...] = ()
+    """Sample ids of clips that are not here, the first of them, as far as names tell."""
+    sides: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
+    """By side whose numbers are published, of training and of test: how many are here, and in a whole copy."""
+
+    @property
+    def is_whole(self) -> bool:
+        return self.present >= self.published and not self._short_sides
+
+    @property
+    def _short_sides(self) -> list[str]:
+        return [name for name, side in self.sides.items() if any(here < whole for here, whole in side)]
+
+    def __str__(self) -> str:
+        """``1,187 of 1,484 published clips``; where all are here and not all on their sides, also those of a side."""
+        count = f"{self.present:,} of {self.published:,} published {self.counted}"
+        return count if self.present < self.published else "; ".join([count, *map(self._of_side, self._short_sides)])
+
+    def _of_side(self, name: str) -> str:
+        train, test = self.sides[name]
+        return f"{name} has {train[0]:,} of {train[1]:,} for training and {test[0]:,} of {test[1]:,} for testing"
+
+    @property
+    def details(self) -> str:
+        """What is missing, by side and by name, as far as that is known."""
+        sides = map(self._of_side, self.sides)
+        names = [f"missing are {some_of(self.missing, self.published - self.present)}"] if self.missing else []
+        return "; ".join([*sides, *names])
+
+
 class DatasetCard(BaseModel):
     """What a prepared data set says of itself (``card.json``)."""
 
@@ -118,6 +158,8 @@ class DatasetCard(BaseModel):
     n_clips: int
     skipped: dict[str, str] = {}
     """Clips left out with ``--skip-bad``: file name to reason."""
+    completeness: Completeness | None = None
+    """How much of the published set it is; None where nobody says how much a whole copy holds."""
     noted: dict[str, str] = {}
     """Faults of the published files that the reader knows and works around: file name to what and how."""
     additions: tuple[Addition, ...] = ()

@@ -185,9 +185,7 @@ def find_job(root: Path, wanted: str, method: str | None = None, seed: int | Non
 def _by_hash(root: Path, wanted: str) -> list[Stored]:
     if not re.fullmatch("[0-9a-f]{4,64}", wanted):
         return []
-    folders = sorted((root / "jobs").glob(f"*-{wanted[:12]}*"))
-    found = [stored for folder in folders if (stored := Stored.read(folder)) is not None]
-    return [stored for stored in found if stored.result.job_hash.startswith(wanted)]
+    return list(stored_results(root, hash_start=wanted))
 
 
 def _description(stored: Stored) -> str:

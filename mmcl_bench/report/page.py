@@ -182,7 +182,7 @@ class _Builder:
         )
 
     def _ranked(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Ranked | None:
-        ranking = rank_methods([row for row in rows if row.group.setting == "inductive"])
+        ranking = rank_methods([row for row in rows if row.group.setting == "inductive" and not row.group.incomplete])
         if ranking is None:
             return None
         found = ranking.ranks
@@ -274,11 +274,23 @@ def _lead(group: Group, best: Group) -> tuple[str, bool | None]:
 def _shown_leaderboard(tasks: Sequence[_Task], metrics: Sequence[str], with_costs: bool) -> pd.DataFrame:
     """A leaderboard's texts, as the page shows them."""
     costs = {"parameters": "Parameters", "flops": "FLOPs"} if with_costs else {}
-    heads = ["Task", "Setting", "Method", "Settings", "Preset", "Seeds", *map(metric_title, metrics), *costs.values()]
+    partly = {"Data": "incomplete"} if any(task.group.incomplete for task in tasks) else {}
+    heads = [
+        "Task",
+        *partly,
+        "Setting",
+        "Method",
+        "Settings",
+        "Preset",
+        "Seeds",
+        *map(metric_title, metrics),
+        *costs.values(),
+    ]
     heads += ["Against the first", "Oracle, not ranked"]
     cells = [
         [
             task.group.task.identity,
+            *(getattr(task.group, name) for name in partly.values()),
             setting,
             row.shown.group.method.name,
             row.shown.group.settings,

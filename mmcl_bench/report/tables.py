@@ -26,10 +26,12 @@ LEADERBOARDS = {False: "leaderboard.csv", True: "leaderboard-synthetic.csv"}
 _MANY_GROUPS = 40
 """More rows than these are worth starting processes for their intervals."""
 _BEFORE_METRICS = [
-    *("task", "version", "task_hash", "data", "family", "dataset", "split", "synthetic"),
+    *("task", "version", "task_hash", "data", "family", "dataset", "split", "synthetic", "incomplete"),
     *("method", "method_version", "setting", "preset", "settings", "selection", "seeds", "n_test"),
 ]
 _COSTS = ["parameters", "flops"]
+_WHERE_KNOWN = {"incomplete", *_COSTS}
+"""Columns that a table lacks where no row has them."""
 _AFTER_METRICS = ["oracle", *_COSTS, "main_metric", "commit", "dirty", "command"]
 
 
@@ -87,10 +89,10 @@ def leaderboard_rows(stored: Iterable[Stored]) -> list[LeaderboardRow]:
 def frame_of(rows: Sequence[LeaderboardRow]) -> pd.DataFrame:
     """A leaderboard: one row for all jobs that differ in their seed alone.
 
-    Columns: task, version, task_hash, data, family, dataset, split, synthetic, method, method_version, setting, preset,
-    settings (where groups differ in them), selection, seeds, n_test, then for each metric its mean over seeds,
-    ``_low`` and ``_high``, then oracle, parameters and flops (to score a clip; left out where no row has them),
-    main_metric, commit, dirty, command. Figures are shares of 1.
+    Columns: task, version, task_hash, data, family, dataset, split, synthetic, incomplete (the published clips that the
+    data have, where they lack some), method, method_version, setting, preset, settings (where groups differ in them),
+    selection, seeds, n_test, then for each metric its mean over seeds, ``_low`` and ``_high``, then oracle, parameters
+    and flops (to score a clip), main_metric, commit, dirty, command. Figures are shares of 1.
     """
     metrics = metric_names(row.group for row in rows)
     columns = [column for name in metrics for column in (name, f"{name}_low", f"{name}_high")]
@@ -351,6 +353,7 @@ def _frame_row(row: LeaderboardRow) -> dict[str, Any]:
         "dataset": " to ".join(task.datasets),
         "split": task.split,
         "synthetic": task.synthetic,
+        "incomplete": group.incomplete or None,
         "method": group.method.name,
         "method_version": group.method.version,
         "setting": group.setting,
@@ -373,8 +376,8 @@ def _frame_row(row: LeaderboardRow) -> dict[str, Any]:
 
 
 def own_metrics(frame: pd.DataFrame) -> pd.DataFrame:
-    """A leaderboard without the columns of metrics and costs that none of its rows has."""
-    fixed = {*_BEFORE_METRICS, *_AFTER_METRICS}.difference(_COSTS)
+    """A leaderboard without the columns of metrics, costs and incomplete data that none of its rows has."""
+    fixed = {*_BEFORE_METRICS, *_AFTER_METRICS} - _WHERE_KNOWN
     kept = [column for column in frame.columns if column in fixed or frame[column].notna().any()]
     return frame[kept].reset_index(drop=True)
 
@@ -385,6 +388,8 @@ def _run_title(rows: Sequence[LeaderboardRow]) -> str:
 
 def _task_title(group: Group) -> str:
     notes = ["synthetic"] if group.task.synthetic else []
+    if group.incomplete:
+        notes.append(f"incomplete data, {group.incomplete}: not ranked with whole copies")
     if group.first.limit is not None:
         notes.append(f"smoke run, limit {group.first.limit}: never ranked")
     return f"{group.task.identity}  {' · '.join(notes)}".rstrip()
@@ -409,6 +414,7 @@ def _record(row: LeaderboardRow) -> dict[str, Any]:
         "task_hash": task.hash,
         "family": task.family,
         "synthetic": task.synthetic,
+        "incomplete": task.incomplete,
         "method": group.method.name,
         "method_version": group.method.version,
         "setting": group.setting,

@@ -53,6 +53,12 @@ class Group:
         return "transductive" if self.method.transductive else "inductive"
 
     @property
+    def incomplete(self) -> str:
+        """What of its data sets is not all of the published set, ``nw-ucla: 1,187 of 1,484 published clips``; mostly
+        empty. Figures on a part of a set are not ranked with those on the whole."""
+        return self.task.incomplete_data
+
+    @property
     def foreign(self) -> bool:
         """Whether the scores are foreign: read from a file."""
         return bool(self.first.notes.get("foreign"))
@@ -141,7 +147,7 @@ class Group:
 
 
 def group_jobs(stored: Iterable[Stored]) -> list[Group]:
-    """Groups by family, task and method. A job that is stored twice, as in a copied folder, counts once."""
+    """Groups by family, task and method. A job that is given twice counts once."""
     jobs: dict[str, Stored] = {}
     for job in stored:
         jobs.setdefault(job.result.job_hash + _task_key(job.result), job)
@@ -190,10 +196,14 @@ def metric_title(name: str) -> str:
     return METRICS.get(name).title if name in METRICS else name
 
 
-def _place(group: Group) -> tuple[int, str, str, str, str, str, str]:
+def _place(group: Group) -> tuple[int, str, str, str, str, str, str, str]:
     family = group.task.family
     order = FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
-    return (order, family, group.task.identity, group.task_key, group.method.name, group.method.preset, group.key)
+    method = group.method
+    return (
+        *(order, family, group.task.identity, group.incomplete, group.task_key),
+        *(method.name, method.preset, group.key),
+    )
 
 
 def _task_key(result: Result) -> str:

@@ -25,7 +25,7 @@ from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols.cards import Task
 from mmcl_bench.results import provenance
 from mmcl_bench.results.records import MethodRecord
-from mmcl_bench.results.store import FUSION, SCORES, VALIDATION_SCORES, Stored, Validation, write_result
+from mmcl_bench.results.store import FUSION, SCORES, VALIDATION_SCORES, Stored, Validation, job_label, write_result
 from mmcl_bench.running.identity import Identity, locked_folder
 from mmcl_bench.running.jobs import Job, make_job
 from mmcl_bench.running.recording import result_record, selection_record, write_sheets
@@ -92,7 +92,7 @@ class FusionJob(Identity):
 
     @property
     def label(self) -> str:
-        return f"{self.first.task.identity}-{FUSION}-of-{len(self.members)}"
+        return job_label(self.first.task.identity, FUSION, len(self.members))
 
     @property
     def version(self) -> int:

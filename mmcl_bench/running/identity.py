@@ -13,10 +13,7 @@ from typing import Any, ClassVar
 
 from filelock import FileLock
 
-from mmcl_bench.core.text import slug
-
-LONGEST_NAME = 255 - len("..lock")
-"""Letters of a folder's name, as file systems take 255 bytes, also in the name of the lock beside it."""
+from mmcl_bench.results.store import LONGEST_NAME, folder_name, job_label
 
 
 class Identity(ABC):
@@ -33,7 +30,7 @@ class Identity(ABC):
     def label(self) -> str:
         """The readable part of the folder's name."""
         content = self.canonical()
-        return f"{content['task']}-{content['method']}"
+        return job_label(content["task"], content["method"])
 
     @cached_property
     def hash(self) -> str:
@@ -42,10 +39,8 @@ class Identity(ABC):
 
     @cached_property
     def folder(self) -> str:
-        """Name of the result's folder: readable first, unique by its hash, no longer than a file system takes."""
-        ending = f"-s{self.canonical()['seed']}-{self.hash[:12]}"
-        longest = min(self.longest_label, LONGEST_NAME - len(ending))
-        return slug(self.label, longest) + ending
+        """Name of the result's folder."""
+        return folder_name(self.label, self.canonical()["seed"], self.hash, self.longest_label)
 
 
 @contextmanager

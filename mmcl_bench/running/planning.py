@@ -24,8 +24,7 @@ from mmcl_bench.datasets.prepare import open_dataset
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.results.records import SCHEMA
-from mmcl_bench.results.store import RESULT
-from mmcl_bench.running.identity import LONGEST_NAME
+from mmcl_bench.results.store import LONGEST_NAME, RESULT
 from mmcl_bench.running.runner import RunSite, why_checkpoints_stale
 from mmcl_bench.running.validity import checkpoint_environment, what_differs, why_stale
 from mmcl_bench.running.work_folder import FAILURE, read_failure, time_spent

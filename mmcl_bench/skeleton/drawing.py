@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmcl_bench.core.plotting import own_style, picture_of
 from mmcl_bench.skeleton.joint_maps import HUB, joint_matrix, map_joints
 from mmcl_bench.skeleton.layouts import Layout, get_layout
 
@@ -84,10 +84,10 @@ def standing_pose(layout: Layout) -> np.ndarray:
     return map_joints(np.array([pose[joint] for joint in hub.joints]), joint_matrix(HUB, layout.name))
 
 
+@own_style()
 def draw_layout(layout: Layout, path: Path) -> None:
     """Writes a picture of a layout, with its joints numbered and named, as PNG."""
     from matplotlib.figure import Figure
-    from PIL import Image
 
     figure = Figure(figsize=(7.2, 5.4), dpi=100)
     body, names = figure.add_axes((0.0, 0.0, 0.72, 0.95)), figure.add_axes((0.72, 0.0, 0.28, 0.95))
@@ -99,10 +99,8 @@ def draw_layout(layout: Layout, path: Path) -> None:
     _list_names(names, layout)
     for axes in (body, names):
         axes.set_axis_off()
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png")
     # Few colours make a picture small enough to be kept with the pages that show it.
-    Image.open(drawn).convert("RGB").quantize(64).save(path, format="PNG", optimize=True)
+    picture_of(figure).quantize(64).save(path, format="PNG", optimize=True)
 
 
 def _colour(joint: str, colours: tuple[str, str, str] = BODY_COLOURS[0]) -> str:

@@ -19,7 +19,7 @@ from mmcl_bench.datasets.audit.checks import CHECKS, Finding
 from mmcl_bench.datasets.audit.clip_facts import Anatomy, frame_codes, measure
 from mmcl_bench.datasets.audit.page import write_page
 from mmcl_bench.datasets.prepare import prepare
-from mmcl_bench.datasets.store import TRACKS, Clip, DatasetCard, Side, SkeletonDataset
+from mmcl_bench.datasets.store import TRACKS, Clip, Completeness, DatasetCard, Side, SkeletonDataset
 from mmcl_bench.skeleton.clips import BodyTrack
 from mmcl_bench.skeleton.drawing import standing_pose
 from mmcl_bench.skeleton.layouts import KINECT_V1
@@ -156,6 +156,7 @@ def hold_hand(positions: np.ndarray) -> None:
 
 
 FAULTS: dict[str, tuple[Acted, list[str]]] = {
+    "incomplete": (with_card(completeness=Completeness(published=25, present=0)), ["acted"]),
     "duplicates-across": (shows("s2_a0_t1", "s1_a0_t1"), ["s2_a0_t1"]),
     "duplicate-labels": (shows("s1_a1_t1", "s1_a0_t1"), ["s1_a0_t1"]),
     "both-sides": (

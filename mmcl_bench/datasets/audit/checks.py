@@ -101,6 +101,12 @@ def found(
 
 
 CHECKS: Mapping[str, Check] = {
+    "incomplete": Check(
+        Severity.ERROR,
+        "Not all of the published set",
+        "Clips that a whole copy has are not there, so figures do not compare with those of a whole copy.",
+        "Get the missing files and prepare the set again; tables keep its rows apart until then.",
+    ),
     "duplicates-across": Check(
         Severity.ERROR,
         "Test clips that equal a training clip",

@@ -30,6 +30,14 @@ def index_findings(dataset: SkeletonDataset) -> Iterator[Finding]:
 
 
 def _of_card(card: DatasetCard) -> Iterator[Finding]:
+    copy = card.completeness
+    if copy is not None and not copy.is_whole:
+        n_missing = copy.published - copy.present
+        missing = [
+            Example(card.name, f"{copy}{'; ' if copy.details else ''}{copy.details}"),
+            *map(Example, copy.missing),
+        ]
+        yield from found("incomplete", copy.published, f"published {copy.counted}", missing, count=n_missing)
     n_read = card.n_clips + len(card.skipped)
     left_out = [Example(file, reason) for file, reason in card.skipped.items()]
     yield from found("left-out", n_read, "clips or files", left_out)

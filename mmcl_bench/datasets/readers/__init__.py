@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -45,6 +46,22 @@ class Unit:
     file: str
     detail: tuple[Any, ...] = ()
     """Whatever else the reader needs to read it; plain values that can be sent to another process."""
+
+
+@dataclass(frozen=True)
+class WholeCopy:
+    """What is known of a whole copy of the published files."""
+
+    count: int
+    """Its clips, or its videos; without those that are never read."""
+    counted: Literal["clips", "videos"] = "clips"
+    """``videos``: whose names are those of their clips up to the last ``_``; how many clips they hold is not known."""
+    sides: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Of a side, those for training and for testing, where these numbers are published."""
+    sample_ids: frozenset[str] = frozenset()
+    """All of them, where names are known; else empty."""
+    faulty: frozenset[str] = frozenset()
+    """Those that no copy has in a usable form: left out with ``--skip-bad``, they are not missing."""
 
 
 class Settings(BaseModel):
@@ -128,6 +145,15 @@ class Reader(ABC):
     def unit_of(self, archive: Archive) -> LengthUnit:
         """The unit of the positions of its clips."""
         return self.unit
+
+    def whole_copy(self) -> WholeCopy | None:
+        """What a whole copy holds, as the settings read it; None where nobody published that."""
+        return None
+
+    def missing_clips(self, found: Set[str]) -> Set[str]:
+        """The sample ids of a whole copy that are not among those ``found``, as far as names tell."""
+        whole = self.whole_copy()
+        return whole.sample_ids - found if whole else frozenset()
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
@@ -233,8 +259,35 @@ def folds_of_the_files(source: str) -> Side:
 
 def listed_samples(name: str) -> frozenset[str]:
     """Sample ids that are known to be missing or unusable, from ``protocols/samples``."""
+    return frozenset(_samples(name)["missing"])
+
+
+@cache
+def named_clips(name: str) -> frozenset[str]:
+    """Sample ids of a whole copy, from ``protocols/samples``."""
+    listed = _samples(name)
+    ids = (sample_id for pattern in listed["published"] for sample_id in _spelled_out(pattern))
+    return frozenset(ids) - frozenset(listed.get("missing", ()))
+
+
+def _samples(name: str) -> dict[str, Any]:
     path = packaged("protocols") / "samples" / f"{name}.toml"
-    return frozenset(tomllib.loads(path.read_text(encoding="utf-8"))["missing"])
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def _spelled_out(pattern: str) -> Iterator[str]:
+    """All names that a pattern stands for: ``{01-03}`` is 01, 02 and 03, ``{a|b}`` is a and b."""
+    pieces = re.split(r"[{}]", pattern)
+    choices = [
+        [name for part in piece.split("|") for name in _range(part)] if at % 2 else [piece]
+        for at, piece in enumerate(pieces)
+    ]
+    yield from map("".join, product(*choices))
+
+
+def _range(text: str) -> list[str]:
+    ends = re.fullmatch(r"(\d+)-(\d+)", text)
+    return [f"{n:0{len(ends[1])}d}" for n in range(int(ends[1]), int(ends[2]) + 1)] if ends else [text]
 
 
 def single_body(positions: np.ndarray) -> tuple[BodyTrack, ...]:

@@ -29,7 +29,7 @@ from mmcl_bench.datasets.classes import ClassText
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.npy import read_array
 from mmcl_bench.datasets.readers import LengthUnit, OnBad, Reader, Unit, folds_of_the_files
-from mmcl_bench.datasets.store import Clip, DatasetCard, Side
+from mmcl_bench.datasets.store import Clip, Completeness, DatasetCard, Side
 from mmcl_bench.skeleton.dense import tracks_of
 from mmcl_bench.skeleton.layouts import Layout, get_layout
 
@@ -107,6 +107,8 @@ class OwnFacts(BaseModel):
     """A key point of this confidence or less was not seen."""
     up: Literal["y", "-y", "z", "-z"] = "y"
     frame_rate: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
+    clips: Annotated[int, Field(strict=True, gt=0)] | None = None
+    """Of a whole copy, so that one that lacks some is told."""
     homepage: Line = ""
     citation: Line = ""
     classes: Annotated[tuple[ClassText, ...], Field(alias="class")] = ()
@@ -162,6 +164,7 @@ class Custom(Reader):
                     "splits": splits,
                     "sides": sides,
                     "default_side": default,
+                    "completeness": None if own.clips is None else Completeness(published=own.clips, present=0),
                     "citation": own.citation or own.title,
                 }
             )

@@ -10,7 +10,17 @@ from pydantic import Field
 
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.asf_amc import Skeleton, joint_positions, read_amc, read_asf
-from mmcl_bench.datasets.readers import OnBad, Reader, Settings, Unit, matched, odd_subjects_train, single_body
+from mmcl_bench.datasets.readers import (
+    OnBad,
+    Reader,
+    Settings,
+    Unit,
+    WholeCopy,
+    matched,
+    named_clips,
+    odd_subjects_train,
+    single_body,
+)
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 
 RECORDED_RATE = 120.0
@@ -74,6 +84,9 @@ class Hdm05(Reader):
     file_name = re.compile(
         rf"(?P<sample_id>HDM_(?P<actor>{'|'.join(ACTORS)})_(?P<motion>{'|'.join(MOTIONS)})_\d{{3}}_120)\.amc", re.ASCII
     )
+
+    def whole_copy(self) -> WholeCopy:
+        return WholeCopy(287, sample_ids=named_clips(self.name))
 
     def card(self, archive: Archive) -> DatasetCard:
         return super().card(archive).model_copy(update={"frame_rate": RECORDED_RATE / self.settings.every})

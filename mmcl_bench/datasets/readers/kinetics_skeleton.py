@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.checked_json import read_json
-from mmcl_bench.datasets.readers import OnBad, Reader, Settings, Unit, folds_of_the_files
+from mmcl_bench.datasets.readers import OnBad, Reader, Settings, Unit, WholeCopy, folds_of_the_files
 from mmcl_bench.datasets.store import Clip, Side
 from mmcl_bench.skeleton.dense import tracks_of
 
@@ -27,6 +27,9 @@ LAST_FRAME = 10_000
 _CLIP = r"^[A-Za-z0-9_-]{1,64}$"
 """Clips are called as their videos were on YouTube."""
 FOLDS: Mapping[Literal["train", "val"], int] = {"train": 1, "val": 2}
+
+PUBLISHED = 240_436, 19_796
+"""Training and test clips that are listed to have a skeleton, those that ST-GCN trains and tests on."""
 
 
 class KineticsSkeletonSettings(Settings):
@@ -90,6 +93,9 @@ class KineticsSkeleton(Reader):
     )
     settings_model = KineticsSkeletonSettings
     settings: KineticsSkeletonSettings
+
+    def whole_copy(self) -> WholeCopy:
+        return WholeCopy(sum(PUBLISHED), sides={"official": PUBLISHED})
 
     def units(self, archive: Archive) -> list[Unit]:
         return [unit for part in FOLDS for unit in self._units(archive, part)]

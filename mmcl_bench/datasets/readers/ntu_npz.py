@@ -23,7 +23,7 @@ import numpy as np
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles, ZipArchive, open_archive, opened_as
 from mmcl_bench.datasets.formats.npy import MAX_HEADER, Header, read_header
-from mmcl_bench.datasets.readers import OnBad, Reader, Unit, folds_of_the_files
+from mmcl_bench.datasets.readers import OnBad, Reader, Unit, WholeCopy, folds_of_the_files
 from mmcl_bench.datasets.readers.ntu import Ntu60, Ntu120
 from mmcl_bench.datasets.store import Clip
 from mmcl_bench.skeleton.dense import tracks_of
@@ -164,7 +164,7 @@ class _NtuNpz(Reader):
     layout = "kinect-v2"
     frame_rate = 30.0
     homepage = "https://github.com/Uason-Chen/CTR-GCN#data-preparation"
-    original: ClassVar[type[Reader]]
+    original: ClassVar[type[Ntu60 | Ntu120]]
     """The reader of the set as its owners publish it."""
     n_rows: ClassVar[tuple[int, int]]
     """Of the published file: train, test."""
@@ -177,6 +177,9 @@ class _NtuNpz(Reader):
 
     def open(self, source: Path | None) -> AbstractContextManager[Archive]:
         return NoFiles() if source is None else _open_npz(source, self.published)
+
+    def whole_copy(self) -> WholeCopy:
+        return WholeCopy(sum(self.n_rows), sides={self.default_side: self.n_rows})
 
     def units(self, archive: Archive) -> list[Unit]:
         npz = opened_as(Npz, archive)
@@ -257,7 +260,7 @@ class Ntu60CrossSubject(_NtuNpz):
     original = Ntu60
     default_side = "x-sub"
     published = "NTU60_CS.npz"
-    n_rows = (40091, 16487)
+    n_rows = Ntu60.n_clips["x-sub"]
 
 
 class Ntu60CrossView(_NtuNpz):
@@ -266,7 +269,7 @@ class Ntu60CrossView(_NtuNpz):
     original = Ntu60
     default_side = "x-view"
     published = "NTU60_CV.npz"
-    n_rows = (37646, 18932)
+    n_rows = Ntu60.n_clips["x-view"]
 
 
 class Ntu120CrossSubject(_NtuNpz):
@@ -275,7 +278,7 @@ class Ntu120CrossSubject(_NtuNpz):
     original = Ntu120
     default_side = "x-sub"
     published = "NTU120_CSub.npz"
-    n_rows = (63026, 50919)
+    n_rows = Ntu120.n_clips["x-sub"]
 
 
 class Ntu120CrossSetup(_NtuNpz):
@@ -284,7 +287,7 @@ class Ntu120CrossSetup(_NtuNpz):
     original = Ntu120
     default_side = "x-set"
     published = "NTU120_CSet.npz"
-    n_rows = (54468, 59477)
+    n_rows = Ntu120.n_clips["x-set"]
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -18,7 +18,7 @@ from typing import IO, Any, ClassVar
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles, opened_as
 from mmcl_bench.datasets.formats.restricted_pickle import PickledArray, load
-from mmcl_bench.datasets.readers import BadClip, OnBad, Reader, Unit
+from mmcl_bench.datasets.readers import BadClip, OnBad, Reader, Unit, WholeCopy
 from mmcl_bench.datasets.readers.ntu import Ntu60, Ntu120
 from mmcl_bench.datasets.store import Clip
 from mmcl_bench.skeleton.dense import tracks_of
@@ -86,6 +86,12 @@ class _Pyskl(Reader):
 
     def open(self, source: Path | None) -> AbstractContextManager[Archive]:
         return NoFiles() if source is None else open_one_file(source, self.published)
+
+    def whole_copy(self) -> WholeCopy | None:
+        return self.original().whole_copy()
+
+    def missing_clips(self, found: Set[str]) -> Set[str]:
+        return self.original().missing_clips(found)
 
     def units(self, archive: Archive) -> list[Unit]:
         file = opened_as(OneFile, archive).file

@@ -11,7 +11,17 @@ import numpy as np
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.number_table import read_numbers
-from mmcl_bench.datasets.readers import OnBad, Reader, Unit, matched, odd_subjects_train, single_body, text_of
+from mmcl_bench.datasets.readers import (
+    OnBad,
+    Reader,
+    Unit,
+    WholeCopy,
+    matched,
+    named_clips,
+    odd_subjects_train,
+    single_body,
+    text_of,
+)
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 
 ACTIONS = ("walk", "sitDown", "standUp", "pickUp", "carry", "throw", "push", "pull", "waveHands", "clapHands")
@@ -41,6 +51,9 @@ class UTKinect(Reader):
         "L. Xia, C.-C. Chen, J. K. Aggarwal: View Invariant Human Action Recognition Using Histograms of 3D Joints. "
         "CVPR Workshops 2012"
     )
+
+    def whole_copy(self) -> WholeCopy:
+        return WholeCopy(199, sample_ids=named_clips(self.name))
 
     def card(self, archive: Archive) -> DatasetCard:
         noted = {
