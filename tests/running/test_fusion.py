@@ -118,7 +118,7 @@ def test_only_the_proportions_of_weights_count() -> None:
     generator = np.random.default_rng(0)
     sheets = [generator.normal(size=(5, 3)) for _ in range(2)]
     twice, thirds = (np.array(w) / sum(w) for w in ((0.6, 0.3), (2, 1)))
-    np.testing.assert_array_equal(fuse_scores(sheets, twice, "logits"), fuse_scores(sheets, thirds, "logits"))
+    np.testing.assert_allclose(fuse_scores(sheets, twice, "logits"), fuse_scores(sheets, thirds, "logits"))
 
 
 def test_softmax_scores_are_the_logarithm_of_mixed_probabilities() -> None:
