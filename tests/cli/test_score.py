@@ -85,7 +85,6 @@ def test_the_table_says_what_was_not_seen(capsys: pytest.CaptureFixture[str]) ->
         (["score", "s.csv", *VIEW, "--store", "--name", "mmcl"], "a method of this suite"),
         (["score", "s.csv", *VIEW, "--template", "t.csv"], "leave out FILES"),
         (["score", *VIEW, "--template", "no/such/t.csv"], "no such folder"),
-        (["score", "a.csv", "b.csv", *ZERO, "--validation", "v.csv"], "1 --validation files for 2 of scores"),
     ],
 )
 def test_a_mistake_is_one_line(words: list[str], message: str) -> None:

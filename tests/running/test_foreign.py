@@ -140,7 +140,7 @@ class TestReading:
     @pytest.mark.parametrize(
         ("name", "content", "message"),
         [
-            ("a.txt", b"", "scores are read from .safetensors, .npz, .csv, .parquet"),
+            ("a.txt", b"", "scores are read from .csv, .parquet, .npz, .npy, .pkl, .pickle, .json, .safetensors"),
             ("a.csv", b"", "not a readable file of scores"),
             ("a.csv", b"clip,walk\nc1,3\n", "no column sample_id"),
             ("a.csv", b"sample_id,walk\nc1,3\nc2,high\n", "column 'walk', row 2: 'high' is no number"),
@@ -173,7 +173,7 @@ class TestReading:
             "a.npz": "no array 'scores'; it has logits",
             "b.npz": "one bare array",
             "c.safetensors": "no tensor 'scores'; it has logits",
-            "d.safetensors": "no sample ids; put them in its metadata",
+            "d.safetensors": "no sample ids; put them in d.txt beside it",
             "e.safetensors": "its metadata hold no JSON list",
             "f.safetensors": "2 rows of scores and 1 sample ids",
             "g.safetensors": "float64 of shape (2,)",
@@ -212,7 +212,10 @@ class TestAligning:
                 "4 sample ids are no test clip of the task: d1, d2, d3 and 1 more",
             ),
             ({"scores": np.full((3, 3), np.nan)}, "clip c1, class 'walk' is nan"),
-            ({"scores": np.array([[0, 0, 0], [0, 1e39, 0], [0, 0, 0.0]])}, "clip c2, class 'sit down' is inf"),
+            ({"scores": np.array([[0, 0, 1], [0, -np.inf, 0], [0, 0, 1]])}, "clip c2, class 'sit down' is -inf"),
+            ({"scores": np.ones((3, 3)) * 1j}, "must be real numbers, not complex128"),
+            ({"scores": np.zeros((3, 3))}, "every score is 0, as in a template"),
+            ({"scores": np.array([[1, 2, 3], [0, 0, 0], [0, 0, 0]])}, "2 of the 3 test clips is 0, as in a template: c2, c3"),
             (
                 {"scores": np.zeros((3, 4)), "columns": None},
                 "4 columns of scores, and the task has 3 candidate classes",
@@ -222,7 +225,9 @@ class TestAligning:
                 "3 candidate classes (with label)",
             ),
             ({"columns": ("walk", "sit down", "jump")}, "(without stand up, with jump)"),
-            ({"columns": ("walk", "walk", "sit down")}, "(without stand up)"),
+            ({"columns": ("walk", "walk", "sit down")}, "walk names more than one column"),
+            ({"columns": ("a0", "b1", "c2")}, "(without walk, sit down, stand up, with a0, b1, c2)"),
+            ({"columns": ("walk", "Walk", "sit down")}, "(without stand up, with Walk)"),
         ],
     )
     def test_what_does_not_fit_is_said_in_one_line(self, changes: dict[str, object], message: str) -> None:
@@ -311,10 +316,15 @@ class TestJudging:
         expected = accuracy_score(truth[rows], columns[scores[rows][:, columns].argmax(axis=1)])
         assert stored.result.metrics["zsl_top1"].value == pytest.approx(expected)
 
-    def test_a_template_that_is_filled_in_is_a_file_of_scores(self, supervised: ScoredTask, tmp_path: Path) -> None:
-        assert write_template(tmp_path / "t.csv", supervised) == len(supervised.sample_ids)
-        scored = supervised.scored(read_score_file(tmp_path / "t.csv"), supervised.calibration(None, None))
-        assert (scored.scores == 0).all()
+    def test_a_template_is_a_file_of_scores_once_it_is_filled_in(self, supervised: ScoredTask, tmp_path: Path) -> None:
+        path = tmp_path / "t.csv"
+        assert write_template(path, supervised) == len(supervised.sample_ids)
+        assert set(path.read_text().splitlines()[1].split(",")[1:]) == {"0.0"}, "written as the numbers to put there"
+        with pytest.raises(UserError, match="every score is 0, as in a template"):
+            supervised.scored(read_score_file(path), supervised.calibration(None, None))
+        path.write_text(path.read_text().replace(",0.0\n", ",1.0\n"))
+        scored = supervised.scored(read_score_file(path), supervised.calibration(None, None))
+        assert (scored.scores.argmax(axis=1) == len(supervised.classes) - 1).all()
 
 
 class TestStoring:
