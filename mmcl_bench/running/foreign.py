@@ -133,7 +133,7 @@ class ScoredTask:
     def _scored_among_unseen(self, file: ScoreFile) -> Scored:
         columns, rows = self.unseen_classes, np.flatnonzero(self._of_unseen)
         is_short = len(file.sample_ids) <= len(rows)
-        ids, what = (self._unseen_ids, "test clip of unseen classes") if is_short else (self.sample_ids, "test clip")
+        ids, what = (self._unseen_ids, "unseen classes' test clip") if is_short else (self.sample_ids, "test clip")
         if file.scores.shape[1] == len(columns):
             scores = file.aligned(ids, self.classes_of(file), what, columns.tolist())
         else:
