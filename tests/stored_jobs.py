@@ -58,6 +58,7 @@ def stored_job(
     dirty: bool | None = False,
     version: int = 1,
     method_version: int = 1,
+    validation: Mapping[str, float | None] | None = None,
 ) -> Stored:
     labels = np.arange(n_test) % len(classes) if labels is None else labels
     if scores is None:
@@ -112,7 +113,7 @@ def stored_job(
             rule="validation",
             chosen={"epoch": 2},
             calibration=scored.calibration,
-            validation={metrics[0]: 0.5},
+            validation={metrics[0]: 0.5} if validation is None else dict(validation),
             n_validation=20,
         ),
         metrics={each: _figure(each, scored) for each in metrics},
