@@ -89,7 +89,9 @@ def score(
         given = [file for path in files or () for file in read_score_files(path, samples)]
         held_out = [file for path in validation or () for file in read_score_files(path)]
         if held_out and len(held_out) != len(given):
-            raise UserError(f"--validation has the scores of {len(held_out)} runs and FILES of {len(given)}; give as many")
+            raise UserError(
+                f"--validation has the scores of {len(held_out)} runs and FILES of {len(given)}; give as many"
+            )
         runs = [
             foreign.ForeignRun(
                 scored_task,
@@ -156,7 +158,9 @@ def _table(scored_task: ScoredTask, runs: Sequence[ForeignRun], intervals: dict[
     ]
     unknown = [name for name in scored_task.task.card.metrics if name not in intervals]
     if unknown:
-        notes.append("scores of the unseen classes alone; unknown: " + ", ".join(METRICS.get(name).title for name in unknown))
+        notes.append(
+            "scores of the unseen classes alone; unknown: " + ", ".join(METRICS.get(name).title for name in unknown)
+        )
     elif scored_task.task.card.family == "zero-shot":
         notes += sorted({run.calibration.note for run in runs})
         notes += [f"{run.file.label}: {run.wiped_out}" for run in runs if run.wiped_out]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 _SHOWN = 8
+_JOINERS = dict.fromkeys((0x200C, 0x200D))
 _WHOLE = re.compile(r"([+-]?\d{1,4000})(\.0*)?")
 
 
@@ -19,6 +20,11 @@ def slug(text: str, longest: int = 72) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of an exception's message; its class name if the message is empty."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def is_printable(text: str) -> bool:
+    """Whether a text is one line of visible signs. Joiners, which some scripts and emoji need, count as parts of these."""
+    return text.translate(_JOINERS).isprintable()
 
 
 def some_of(names: Sequence[str]) -> str:

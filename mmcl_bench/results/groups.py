@@ -221,7 +221,9 @@ def wiped_out(
         if lost < other / 10 and lost < 1 / n_classes:
             how = "wiped out" if lost == 0 else "all but wiped out"
             cause = f"by calibration {calibration:.4g}" if calibration else "without a calibration"
-            before = f"validation had promised {_percents(names, promised)}" if promised else "no validation warned of it"
+            before = (
+                f"validation had promised {_percents(names, promised)}" if promised else "no validation warned of it"
+            )
             return f"the {what} classes are {how} {cause}: {_percents(names, figures)}; {before}"
     return ""
 

@@ -241,7 +241,9 @@ class ForeignRun(Identity):
         task, protocol = task_record(self.scored_task.task, self.scored_task.protocol), self.scored_task.protocol
         task = task.model_copy(update={"metrics": self.metrics})
         if task.main_metric not in task.metrics:
-            raise UserError(f"{self.file.path}: {task.main_metric} needs the scores of all classes; give these to store")
+            raise UserError(
+                f"{self.file.path}: {task.main_metric} needs the scores of all classes; give these to store"
+            )
         with locked_folder(self, root) as folder:
             files = write_sheets(folder, scored, self.scored_task.clips_of(self.file), held_out)
             result = result_record(

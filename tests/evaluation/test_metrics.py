@@ -439,7 +439,9 @@ class TestPrecision:
             (np.array([[2**53 + 1, 2**53, 2**53 + 2]], dtype=np.int64), [1, 0, 2]),
         ],
     )
-    def test_neighbours_beyond_the_digits_of_a_double_are_told_apart(self, scores: np.ndarray, order: list[int]) -> None:
+    def test_neighbours_beyond_the_digits_of_a_double_are_told_apart(
+        self, scores: np.ndarray, order: list[int]
+    ) -> None:
         kept = real_scores(scores)
         assert kept[0].argsort().tolist() == order
         assert len(set(kept[0].tolist())) == 3

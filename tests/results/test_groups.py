@@ -28,7 +28,9 @@ def wiped_out_job(root: Path, seed: int = 0, wiped: bool = True) -> Stored:
     labels = np.arange(40) % 4
     scores = np.eye(4, dtype=np.float32)[labels]
     scores[:, 2:] += 5 * wiped
-    return stored_job(root, family="zero-shot", method="devise", seed=seed, scores=scores, labels=labels, validation=PROMISED)
+    return stored_job(
+        root, family="zero-shot", method="devise", seed=seed, scores=scores, labels=labels, validation=PROMISED
+    )
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,9 @@ class TestFilesAsTheFieldWritesThem:
         ids=["arrays by name", "lists by name", "arrays of one row", "scores and ids", "lists"],
     )
     def test_pickles(self, content: dict[str, Any], protocol: int, tmp_path: Path) -> None:
-        plain = {name: list(value) if name == "scores" and value is not MATRIX else value for name, value in content.items()}
+        plain = {
+            name: list(value) if name == "scores" and value is not MATRIX else value for name, value in content.items()
+        }
         plain = {name: value for name, value in plain.items() if value is not None}
         (tmp_path / "scores.pkl").write_bytes(pickle.dumps(plain, protocol))
         found = read_score_file(tmp_path / "scores.pkl")
@@ -277,7 +279,10 @@ class TestFilesAsTheFieldWritesThem:
         ("given_ids", "wanted"),
         [
             (("test_0", "test_1", "test_10"), ("test-000000", "test-000001", "test-000010")),
-            (("S001C001P001R001A001.skeleton", "S001C001P001R001A010.skeleton"), ("S001C001P001R001A001", "S001C001P001R001A010")),
+            (
+                ("S001C001P001R001A001.skeleton", "S001C001P001R001A010.skeleton"),
+                ("S001C001P001R001A001", "S001C001P001R001A010"),
+            ),
             (("clips/a.npy", "clips/b.npy"), ("a", "b")),
             (("D:\\clips\\a 1.avi", "D:\\clips\\a 2.avi"), ("a_1", "a_2")),
         ],
@@ -303,7 +308,10 @@ class TestFilesAsTheFieldWritesThem:
             ({"c1": ["a", "b"]}, "scores are <U1 of shape"),
             ({"c1": [1.0, 2.0], "c2": [1.0]}, "has 2 scores for clip c1 and another number for c2"),
             ({"scores": [[1.0, 2.0]], "sample_ids": "c1"}, "holds no list of names"),
-            ({"scores": [[1.0, 2.0]], "sample_ids": ["c1"], "classes": ["a"]}, "2 columns of scores and 1 names of classes"),
+            (
+                {"scores": [[1.0, 2.0]], "sample_ids": ["c1"], "classes": ["a"]},
+                "2 columns of scores and 1 names of classes",
+            ),
             ({1: [1.0, 2.0]}, "has a key that is no short text"),
             ({}, "no sample ids"),
             ([[1.0, 2.0], [1.0]], "no sample ids"),
@@ -328,7 +336,11 @@ class TestFilesAsTheFieldWritesThem:
         for name in ("a.pkl", "a.npy", "a.txt"):
             write_pickle(tmp_path / name, {"c1": Trap()})
         np.save(tmp_path / "b.npy", MATRIX)
-        for path, samples in ((tmp_path / "a.pkl", None), (tmp_path / "a.npy", None), (tmp_path / "b.npy", tmp_path / "a.pkl")):
+        for path, samples in (
+            (tmp_path / "a.pkl", None),
+            (tmp_path / "a.npy", None),
+            (tmp_path / "b.npy", tmp_path / "a.pkl"),
+        ):
             with pytest.raises(UserError):
                 read_score_file(path, samples)
         assert not (tmp_path / "sprung").exists()
@@ -431,7 +443,10 @@ class TestAligning:
             ({"scores": np.array([[0, 0, 1], [0, -np.inf, 0], [0, 0, 1]])}, "clip c2, class 'sit down' is -inf"),
             ({"scores": np.ones((3, 3)) * 1j}, "must be real numbers, not complex128"),
             ({"scores": np.zeros((3, 3))}, "every score is 0, as in a template"),
-            ({"scores": np.array([[1, 2, 3], [0, 0, 0], [0, 0, 0]])}, "2 of the 3 test clips is 0, as in a template: c2, c3"),
+            (
+                {"scores": np.array([[1, 2, 3], [0, 0, 0], [0, 0, 0]])},
+                "2 of the 3 test clips is 0, as in a template: c2, c3",
+            ),
             (
                 {"scores": np.zeros((3, 4)), "columns": None},
                 "4 columns of scores, and the task has 3 candidate classes",
