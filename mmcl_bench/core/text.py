@@ -23,7 +23,7 @@ def first_line(error: BaseException) -> str:
 
 
 def is_printable(text: str) -> bool:
-    """Whether a text is one line of visible signs. Joiners, which some scripts and emoji need, count as parts of these."""
+    """Whether a text is one line of visible signs, with the joiners between them that some scripts and emoji need."""
     return text.translate(_JOINERS).isprintable()
 
 

@@ -122,7 +122,7 @@ class _Laid:
 
 
 def _gather(parts: Sequence[Part], name: str) -> tuple[list[_Laid], Bad]:
-    """Clips in the order of :func:`sorted_names` of their sample_id. Raises :class:`UserError` for no clip or two of one name."""
+    """Clips by sample_id, whole numbers by value. Raises :class:`UserError` for no clip or two of one name."""
     laid: dict[str, _Laid] = {}
     bad: Bad = []
     for part in parts:

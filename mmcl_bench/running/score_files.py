@@ -77,12 +77,13 @@ class ScoreFile:
         except ValueError as error:
             raise UserError(f"{self.path}: {error}; give each score as a number") from error
         if not np.isfinite(scores).all():
-            row, column = np.argwhere(~np.isfinite(scores))[0]
+            row, column = np.argwhere(~np.isfinite(scores))[0].tolist()
             raise UserError(
-                f"{self.path}: the score of clip {sample_ids[row]}, class {classes[column]!r} is {scores[row, column]}; "
-                "give finite numbers, a very low one for a class that is out of the question"
+                f"{self.path}: the score of clip {sample_ids[row]}, class {classes[column]!r}, is "
+                f"{scores[row, column]}; give finite numbers, a very low one for a class that is out of the question"
             )
-        self._require_filled([sample_ids[row] for row in np.flatnonzero(~found.any(axis=1))], len(sample_ids), what)
+        empty = [sample_ids[row] for row in np.flatnonzero(~found.any(axis=1)).tolist()]
+        self._require_filled(empty, len(sample_ids), what)
         return scores
 
     def has_clips(self, sample_ids: Sequence[str]) -> bool:
@@ -293,19 +294,17 @@ def _of_frame(path: Path, names: Sequence[str], frame: pd.DataFrame, ids: _Sampl
 def _numbers(path: Path, name: str, column: pd.Series) -> np.ndarray:
     import pandas as pd
 
-    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf":
-        return column.to_numpy()
-    if column.dtype.kind in "iu" and not column.isna().any():
-        return column.to_numpy(dtype=f"{column.dtype.kind}8")
     numbers = pd.to_numeric(column, errors="coerce")
-    whole = numbers.dtype.kind in "iuf" and column.dtype.kind not in "bc"
-    if not whole or (numbers.isna() & column.notna()).any():
+    if numbers.dtype.kind not in "iuf" or (numbers.isna() & column.notna()).any():
         row = int((numbers.isna() & column.notna()).argmax())
         raise UserError(
             f"{path}: column {name!r}, row {row + 1}: {column.iloc[row]!r} is no number; leave out "
             "columns that are no class, and give each score as a number"
         )
-    return numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+    # Columns that may lack values are arrays of pandas; as those of numpy, what they lack is nan.
+    dtype = "float64" if numbers.isna().any() else f"{numbers.dtype.kind}{numbers.dtype.itemsize}"
+    array: np.ndarray = numbers.astype(dtype).to_numpy()
+    return array
 
 
 def _beside(arrays: Sequence[np.ndarray]) -> np.ndarray:

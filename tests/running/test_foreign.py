@@ -439,8 +439,8 @@ class TestAligning:
                 {"sample_ids": ("c1", "c2", "c3", "d1", "d2", "d3", "d4"), "scores": np.zeros((7, 3))},
                 "4 sample ids are no test clip of the task: d1, d2, d3 and 1 more",
             ),
-            ({"scores": np.full((3, 3), np.nan)}, "clip c1, class 'walk' is nan"),
-            ({"scores": np.array([[0, 0, 1], [0, -np.inf, 0], [0, 0, 1]])}, "clip c2, class 'sit down' is -inf"),
+            ({"scores": np.full((3, 3), np.nan)}, "clip c1, class 'walk', is nan"),
+            ({"scores": np.array([[0, 0, 1], [0, -np.inf, 0], [0, 0, 1]])}, "clip c2, class 'sit down', is -inf"),
             ({"scores": np.ones((3, 3)) * 1j}, "must be real numbers, not complex128"),
             ({"scores": np.zeros((3, 3))}, "every score is 0, as in a template"),
             (
