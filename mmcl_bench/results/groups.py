@@ -210,7 +210,7 @@ def wiped_out(
 ) -> str:
     """Says so where hardly a clip of the seen, or of the unseen, classes is right though clips of the others are.
 
-    That is where S or U is 0, or below chance and less than a tenth of the other. ``promised`` are the metrics on
+    That is where S or U is 0, or below chance and less than a quarter of the other. ``promised`` are the metrics on
     validation, empty where there was none. Empty where neither side is wiped out, or the figures are unknown.
     """
     for names in _SIDES:
@@ -218,7 +218,7 @@ def wiped_out(
         if seen is None or unseen is None:
             continue
         what, lost, other = ("seen", seen, unseen) if seen < unseen else ("unseen", unseen, seen)
-        if lost < other / 10 and lost < 1 / n_classes:
+        if lost < other / 4 and lost < 1 / n_classes:
             how = "wiped out" if lost == 0 else "all but wiped out"
             cause = f"by calibration {calibration:.4g}" if calibration else "without a calibration"
             before = (
