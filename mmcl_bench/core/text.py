@@ -35,10 +35,11 @@ def some_of(names: Sequence[str]) -> str:
 
 def sorted_names(names: Iterable[str]) -> list[str]:
     """Whole numbers by value, before all other names, which are sorted as text: ``0, 1, 2, 10, run, walk``."""
-    return sorted(names, key=_place)
+    return sorted(names, key=name_order)
 
 
-def _place(name: str) -> tuple[bool, int, str]:
+def name_order(name: str) -> tuple[bool, int, str]:
+    """What :func:`sorted_names` sorts by."""
     whole = _WHOLE.fullmatch(name)
     return whole is None, int(whole[1]) if whole else 0, name
 
