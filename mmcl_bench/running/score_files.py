@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -191,7 +192,7 @@ def read_score_file(path: Path, samples: Path | None = None) -> ScoreFile:
 def read_score_files(path: Path, samples: Path | None = None) -> list[ScoreFile]:
     """The score matrices of a file with their sample ids: one, or one a run where ``scores`` are (runs, N, C).
 
-    - ``.csv`` and ``.parquet``: a column ``sample_id``, every other column a class.
+    - ``.csv`` and ``.parquet``: a column ``sample_id``, or the index that pandas writes; all others are classes.
     - ``.npz``: arrays ``scores`` (N, C) and ``sample_ids`` (N,), optionally ``classes`` (C,).
     - ``.pkl``, ``.pickle`` and ``.json``: one row of scores by sample id; or ``scores``, ``sample_ids`` and optionally
       ``classes`` by name; or rows of scores alone.
@@ -264,8 +265,10 @@ def _csv_frame(path: Path) -> tuple[list[str], pd.DataFrame]:
 
 
 def _id_column(names: Sequence[str]) -> int | None:
-    """A later column of that name is a class."""
-    return names.index(SAMPLE_ID) if SAMPLE_ID in names else None
+    """The first column of that name, or else a first one without a name, as pandas writes an index."""
+    if SAMPLE_ID in names:
+        return names.index(SAMPLE_ID)
+    return 0 if names and not names[0] else None
 
 
 def _read_parquet(path: Path, ids: _SampleIds) -> ScoreFile:
@@ -276,7 +279,8 @@ def _parquet_frame(path: Path) -> tuple[list[str], pd.DataFrame]:
     import pandas as pd
 
     frame = pd.read_parquet(path)
-    frame = frame.reset_index() if frame.index.name == SAMPLE_ID else frame
+    if SAMPLE_ID not in frame.columns and not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.reset_index(names=SAMPLE_ID)
     return list(map(str, frame.columns)), frame
 
 
@@ -285,7 +289,7 @@ def _of_frame(path: Path, names: Sequence[str], frame: pd.DataFrame, ids: _Sampl
     if ids is None and at is None:
         raise UserError(f"{path}: no column {SAMPLE_ID}; name the column of clips so, every other one is a class")
     sample_ids = ids or tuple(frame.iloc[:, at or 0].astype(str))
-    columns = [column for column in range(len(names)) if column != at]
+    columns = [column for column, name in enumerate(names) if column != at and name]
     arrays = [_numbers(path, names[column], frame.iloc[:, column]) for column in columns]
     scores = _beside(arrays) if arrays else np.zeros((len(frame), 0))
     return ScoreFile(path, sample_ids, scores, tuple(names[column] for column in columns))
@@ -466,7 +470,7 @@ def _strings(array: np.ndarray) -> tuple[str, ...]:
 
 def _plain_id(sample_id: str) -> tuple[str | int, ...]:
     """An id without its folder and file ending, in words and numbers."""
-    name = PurePosixPath(sample_id.replace("\\", "/"))
+    name = PurePosixPath(unicodedata.normalize("NFC", sample_id).replace("\\", "/"))
     text = name.stem if name.suffix.lower() in _CLIP_ENDINGS else name.name
     words = re.findall(r"[^\W\d_]+|\d{1,18}", text)
     return tuple(int(word) if word.isdecimal() else word for word in words)

@@ -284,6 +284,7 @@ class TestFilesAsTheFieldWritesThem:
                 ("S001C001P001R001A001", "S001C001P001R001A010"),
             ),
             (("clips/a.npy", "clips/b.npy"), ("a", "b")),
+            (("cafe\u0301 1", "cafe\u0301 2"), ("caf\u00e9 1", "caf\u00e9 2")),
             (("D:\\clips\\a 1.avi", "D:\\clips\\a 2.avi"), ("a_1", "a_2")),
         ],
     )
@@ -344,6 +345,19 @@ class TestFilesAsTheFieldWritesThem:
             with pytest.raises(UserError):
                 read_score_file(path, samples)
         assert not (tmp_path / "sprung").exists()
+
+    @pytest.mark.parametrize("suffix", ["csv", "parquet"])
+    @pytest.mark.parametrize("index", ["ids", "named ids", "numbers beside ids"])
+    def test_tables_with_the_index_that_pandas_writes(self, index: str, suffix: str, tmp_path: Path) -> None:
+        frame = pd.DataFrame(MATRIX, index=list(ROWS), columns=CLASSES)
+        if index != "ids":
+            frame.index.name = "sample_id"
+        frame = frame.reset_index() if index == "numbers beside ids" else frame
+        path = tmp_path / f"scores.{suffix}"
+        frame.to_csv(path) if suffix == "csv" else frame.to_parquet(path)
+        found = read_score_file(path)
+        assert (found.sample_ids, found.columns) == (tuple(ROWS), CLASSES)
+        np.testing.assert_array_equal(found.scores, MATRIX)
 
     @pytest.mark.parametrize("suffix", ["csv", "parquet"])
     def test_whole_numbers_of_64_bits_in_tables(self, suffix: str, tmp_path: Path) -> None:
