@@ -67,6 +67,7 @@ def stored_job(
     version: int = 1,
     method_version: int = 1,
     incomplete: Mapping[str, str] | None = None,
+    validation: Mapping[str, float | None] | None = None,
 ) -> Stored:
     labels = np.arange(n_test) % len(classes) if labels is None else labels
     if scores is None:
@@ -122,7 +123,7 @@ def stored_job(
             rule="validation",
             chosen={"epoch": 2},
             calibration=scored.calibration,
-            validation={metrics[0]: 0.5},
+            validation={metrics[0]: 0.5} if validation is None else dict(validation),
             n_validation=20,
         ),
         metrics={each: _figure(each, scored) for each in metrics},

@@ -124,6 +124,9 @@ class Reader:
             return
         monkeypatch.setenv("MMCL_BENCH_DATA", str(root))
         app(words, standalone_mode=False)
+        if "--template" in words:
+            template = Path(words[words.index("--template") + 1])
+            template.write_text(template.read_text(encoding="utf-8").replace(",0.0", ",0.5"), encoding="utf-8")
 
     def _shortened(self, words: list[str]) -> list[str]:
         """The words of a run as a smoke run, where it would train a network."""

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import write_atomically
 from mmcl_bench.datasets.completeness import completeness_of
+from mmcl_bench.core.text import sorted_names
 from mmcl_bench.datasets.store import (
     CARD,
     IMAGES_A_GROUP,
@@ -123,7 +124,7 @@ class _Laid:
 
 
 def _gather(parts: Sequence[Part], name: str) -> tuple[list[_Laid], Bad]:
-    """Clips in the order of sample_id. Raises :class:`UserError` for no clip or two of one name."""
+    """Clips by sample_id, whole numbers by value. Raises :class:`UserError` for no clip or two of one name."""
     laid: dict[str, _Laid] = {}
     bad: Bad = []
     for part in parts:
@@ -135,7 +136,7 @@ def _gather(parts: Sequence[Part], name: str) -> tuple[list[_Laid], Bad]:
             laid[facts["sample_id"]] = _Laid(part.data, facts)
     if not laid:
         raise UserError(f"{name}: no clip to prepare")
-    return [laid[sample_id] for sample_id in sorted(laid)], sorted(bad)
+    return [laid[sample_id] for sample_id in sorted_names(laid)], sorted(bad)
 
 
 class _Bins(ExitStack):

@@ -11,6 +11,7 @@ from typing import Any
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
+from mmcl_bench.core.text import name_order
 from mmcl_bench.datasets.denoise import denoise
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, FolderArchive, base_name, open_archive
 from mmcl_bench.datasets.formats.ntu_skeleton import parse_skeleton
@@ -131,7 +132,8 @@ def _read_by(reader: Reader, archive: Archive) -> Source:
 
 def _loose(archive: Archive, layout: str | None) -> Source:
     """A clip a file, called by the path without its ending."""
-    files = [file for file in archive.names() if PurePosixPath(file).suffix.lower() in LOOSE_ENDINGS]
+    loose = (file for file in archive.names() if PurePosixPath(file).suffix.lower() in LOOSE_ENDINGS)
+    files = sorted(loose, key=lambda file: name_order(str(PurePosixPath(file).with_suffix(""))))
     forms = {PurePosixPath(file).suffix.lower() == SKELETON_ENDING for file in files}
     if len(forms) > 1:
         raise UserError(f"{archive.source}: holds {SKELETON_ENDING} files and others; give one form at a time")

@@ -15,6 +15,7 @@ from scipy.special import softmax
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import DamagedError
+from mmcl_bench.core.text import is_printable
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.sources import Source
 from mmcl_bench.datasets.store import Clip
@@ -230,5 +231,5 @@ def _of_csv(path: Path, content: str) -> dict[str, str]:
 
 def _require_words(path: Path, name: object, text: object) -> None:
     for what in (name, text):
-        if not (isinstance(what, str) and what.strip() and what.isprintable()):
+        if not (isinstance(what, str) and what.strip() and is_printable(what)):
             raise UserError(f"{path}: class {name!r} should have a name and a text, both printable words")

@@ -119,7 +119,7 @@ class Method(ABC):
 
     @abstractmethod
     def score(self, clips: ClipView) -> np.ndarray:
-        """float32 (N, K) scores, higher is likelier, columns in the order of ``problem.classes``.
+        """(N, K) scores, higher is likelier, columns in the order of ``problem.classes``; float32 or float64.
 
         The scores of a clip do not depend on the other clips, unless the method is transductive.
         """

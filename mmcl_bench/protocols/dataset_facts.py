@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
+from mmcl_bench.core.text import match_names
 from mmcl_bench.datasets.classes import ClassText, class_texts
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import CARD, DatasetCard, Side, SkeletonDataset
@@ -60,17 +61,19 @@ def dataset_facts(name: str, data_root: Path) -> DatasetFacts:
 
 
 def class_map(source: DatasetFacts, target: DatasetFacts) -> ClassMap:
-    """The classes that two data sets share: those of ``protocols/class_maps``, or else those with equal names.
+    """The classes that two data sets share: those of ``protocols/class_maps``, or else those with the same names by
+    :func:`match_names`.
 
     Raises :class:`UserError` when they share none.
     """
     if published.has_class_map(source.class_table, target.class_table):
         return published.class_map(source.class_table, target.class_table)
-    by_name = {text.name.casefold(): label for label, text in enumerate(target.class_texts)}
+    names = [text.name for text in source.class_texts]
+    places = match_names(names, [text.name for text in target.class_texts])
     shared = tuple(
-        SharedClass(name=text.name, source=(label,), target=(by_name[text.name.casefold()],))
-        for label, text in enumerate(source.class_texts)
-        if text.name.casefold() in by_name
+        SharedClass(name=name, source=(label,), target=(place,))
+        for label, (name, place) in enumerate(zip(names, places, strict=True))
+        if place is not None
     )
     if len(shared) < 2:
         raise UserError(

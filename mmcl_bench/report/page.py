@@ -287,6 +287,8 @@ def _shown_leaderboard(tasks: Sequence[_Task], metrics: Sequence[str], with_cost
         *costs.values(),
     ]
     heads += ["Against the first", "Oracle, not ranked"]
+    with_notes = any(row.shown.group.remarks for task in tasks for _, rows in task.blocks for row in rows)
+    heads += ["Notes"] * with_notes
     cells = [
         [
             task.group.task.identity,
@@ -300,6 +302,7 @@ def _shown_leaderboard(tasks: Sequence[_Task], metrics: Sequence[str], with_cost
             *(tables.count_text(tables.cost_of(row.shown.group).get(name)) for name in costs),
             row.lead,
             tables.percent_value(row.shown.oracle),
+            *([". ".join(row.shown.group.remarks)] * with_notes),
         ]
         for task in tasks
         for setting, rows in task.blocks

@@ -33,6 +33,8 @@ from mmcl_bench.running.recording import result_record, selection_record, write_
 VERSION = 1
 FITTED_VERSION = 2
 """Version of fusions with fitted weights. In version 1 seen columns competed too, and a member could be better."""
+_FAR = 1e4
+"""Best score of a clip beyond which float32 has less than three decimals left."""
 Scale = Literal["logits", "softmax"]
 Weights = tuple[float, ...] | Literal["equal", "fitted"]
 ENSEMBLES: Mapping[str, tuple[str, ...]] = {
@@ -180,7 +182,7 @@ def parse_scale(text: str) -> Scale:
 
 
 def fuse_scores(scores: Sequence[np.ndarray], weights: np.ndarray, scale: Scale) -> np.ndarray:
-    """float32 (N, K): M score sheets (N, K), weighted by the shares (M,).
+    """(N, K) in the members' precision: M score sheets (N, K), weighted by the shares (M,).
 
     ``logits``: the weighted sum. ``softmax``: the logarithm of the weighted sum of probabilities. It gives the same
     ranking, but still distinguishes classes whose probabilities are too small for float32.
@@ -191,7 +193,10 @@ def fuse_scores(scores: Sequence[np.ndarray], weights: np.ndarray, scale: Scale)
         fused = (shares * sheets).sum(axis=0)
     else:
         fused = logsumexp(log_softmax(sheets, axis=2), axis=0, b=shares)
-    return np.asarray(fused, dtype=np.float32)
+    # A score that is the same for all classes of a clip tells nothing and would take float32 the digits that do.
+    best = fused.max(axis=1, keepdims=True)
+    fused = np.where(np.abs(best) > _FAR, fused - best, fused)
+    return np.asarray(fused, dtype=np.result_type(*scores, np.float32))
 
 
 def fit_weights(members: Sequence[Scored], scale: Scale, metric: Metric) -> np.ndarray:

@@ -18,7 +18,7 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import DamagedError, is_disk_full, remove_drafts, write_atomically
 from mmcl_bench.datasets.prepare import open_dataset
 from mmcl_bench.datasets.store import SkeletonDataset
-from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration
+from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration, real_scores
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Method
 from mmcl_bench.protocols import PROTOCOLS
@@ -398,8 +398,12 @@ def _spread(epochs: list[int], at_most: int) -> list[int]:
 
 
 def _checked(scores: np.ndarray, n_clips: int, n_classes: int, method: str) -> np.ndarray:
-    """Scores as float32. Raises :class:`ValueError` when they are not finite numbers (n_clips, n_classes)."""
-    scores = np.asarray(scores, dtype=np.float32)
+    """Scores in the precision that is kept. Raises :class:`ValueError` when they are not finite real numbers
+    (n_clips, n_classes)."""
+    try:
+        scores = real_scores(scores)
+    except ValueError as error:
+        raise ValueError(f"method {method}: {error}") from error
     if scores.shape != (n_clips, n_classes):
         raise ValueError(f"method {method} gave scores of shape {scores.shape}, not {(n_clips, n_classes)}")
     if not np.isfinite(scores).all():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import re
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -224,10 +226,104 @@ def test_an_array_that_is_no_clip_is_named(source: Path, array: np.ndarray, mess
 
 
 def test_without_classes_the_labels_of_the_manifest_are_the_classes(source: Path) -> None:
+    leave_out_classes(source)
+    assert prepared(source).card.classes == ("bend", "clap", "jump", "kick", "wave")
+
+
+def leave_out_classes(source: Path) -> None:
     text = (source / "dataset.toml").read_text()
     text = re.sub(r"\[\[class\]\].*?(?=\[side)", "", text, flags=re.DOTALL)
-    (source / "dataset.toml").write_text(text)
-    assert prepared(source).card.classes == ("bend", "clap", "jump", "kick", "wave")
+    (source / "dataset.toml").write_text(re.sub(r"\[split.*", "", text, flags=re.DOTALL))
+
+
+def relabel(source: Path, names: dict[str, str]) -> None:
+    """Other labels in the manifest; ids and files keep their names."""
+    with (source / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row["label"] = names[row["label"]]
+    with (source / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def labels_of(dataset: SkeletonDataset) -> dict[str, str]:
+    """The class that each of the published words, with which ids begin, was given."""
+    ids, labels = dataset.index["sample_id"], dataset.index["label"]
+    return {str(name).partition("-")[0]: dataset.card.classes[label] for name, label in zip(ids, labels, strict=True)}
+
+
+WORDS = ("wave", "jump", "bend", "clap", "kick")
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (("0", "1", "2", "10", "11"), ("0", "1", "2", "10", "11")),
+        (("10", "9", "100", "8", "1"), ("1", "8", "9", "10", "100")),
+        (("1.0", "10.0", "2.0", "0.0", "3.0"), ("0.0", "1.0", "2.0", "3.0", "10.0")),
+        (("2", "walk", "10", "run", "1"), ("1", "2", "10", "run", "walk")),
+        (("turn +90", "turn -90", "C", "C++", "C#"), ("C", "C#", "C++", "turn +90", "turn -90")),
+        (("वृत्त", "वृत्ति", "वृत्तों", "क\u094d\u200dष", "a"), None),
+        (("👍", "👍🏽", "👎", "👩\u200d🚀", "👩"), None),
+    ],
+)
+def test_labels_of_any_kind_stay_apart_and_whole_numbers_stand_by_value(
+    labels: tuple[str, ...], expected: tuple[str, ...] | None, source: Path
+) -> None:
+    leave_out_classes(source)
+    relabel(source, dict(zip(WORDS, labels, strict=True)))
+    dataset = prepared(source)
+    assert dataset.card.classes == (expected or tuple(sorted(labels)))
+    assert labels_of(dataset) == dict(zip(WORDS, labels, strict=True))
+
+
+def test_sample_ids_that_are_whole_numbers_stand_by_value(source: Path) -> None:
+    lines = (source / "manifest.csv").read_text().splitlines()
+    rows = [line.partition(",")[2] for line in lines[1:]]
+    numbered = [lines[0], *(f"{number},{row}" for number, row in enumerate(rows))]
+    (source / "manifest.csv").write_text("\n".join(numbered))
+    assert prepared(source).index["sample_id"].tolist() == [str(number) for number in range(len(rows))]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        ("Wave", "JUMP", "bend ", "cl ap", "kick!"),
+        ("0", "1", "2", "3", "4"),
+        ("wave", "1", "bend", "3", "kick"),
+    ],
+)
+def test_a_label_means_a_class_by_name_or_by_number(written: tuple[str, ...], source: Path) -> None:
+    relabel(source, dict(zip(WORDS, written, strict=True)))
+    assert labels_of(prepared(source)) == dict(zip(WORDS, WORDS, strict=True))
+
+
+def test_a_name_means_its_class_in_either_form_of_unicode(source: Path) -> None:
+    edit(source, "dataset.toml", 'name = "wave"', 'name = "marché"')
+    relabel(source, {**dict(zip(WORDS, WORDS, strict=True)), "wave": unicodedata.normalize("NFD", "marché")})
+    assert labels_of(prepared(source))["wave"] == "marché"
+
+
+@pytest.mark.parametrize(
+    ("classes", "label", "message"),
+    [
+        (("1", "2", "3", "4", "5"), "0", "unknown class '0'"),
+        (("turn +90", "turn -90", "a", "b", "c"), "turn 90", "unknown class 'turn 90'"),
+        (("C", "C++", "C#", "a", "b"), "c+", "unknown class 'c+'"),
+    ],
+)
+def test_a_label_that_may_mean_several_classes_means_none(
+    classes: tuple[str, ...], label: str, message: str, source: Path
+) -> None:
+    for word, name in zip(WORDS, classes, strict=True):
+        text = (source / "dataset.toml").read_text(encoding="utf-8")
+        text = text.replace(f'name = "{word}"', f'name = "{name}"')
+        (source / "dataset.toml").write_text(re.sub(r"\[split.*", "", text, flags=re.DOTALL), encoding="utf-8")
+    relabel(source, {**dict(zip(WORDS, classes, strict=True)), "wave": label})
+    with pytest.raises(UserError, match=re.escape(message)):
+        prepared(source)
 
 
 # Key points of images
@@ -415,6 +511,13 @@ def test_own_data_has_tasks_of_every_family(source: Path) -> None:
     transfer = find_task("transfer", "utd-mhad", "mine", {}, root)
     assert transfer.identity == load_task("transfer/mine-to-utd-mhad", root).identity == "transfer/mine-to-utd-mhad@2"
     assert [shared.name for shared in transfer.class_map.shared] == ["wave", "clap"]
+
+
+def test_own_and_published_classes_are_matched_loosely_where_one_is_meant(source: Path) -> None:
+    edit(source, "dataset.toml", 'name = "clap"', 'name = "CLAP!"')
+    root = prepared(source).folder.parent
+    transfer = find_task("transfer", "utd-mhad", "mine", {}, root)
+    assert [shared.name for shared in transfer.class_map.shared] == ["wave", "CLAP!"]
 
 
 def test_a_task_changes_with_the_descriptions_of_its_classes(source: Path) -> None:

@@ -176,3 +176,22 @@ def test_the_paper_s_schedule_is_the_paper_s() -> None:
         "temperature": 0.4,
     }
     assert {key: paper[key] for key in stated} == stated
+
+
+class Likelihoods:
+    """An estimator whose log-likelihoods are too large for the differences between them in float32."""
+
+    classes_ = np.array([0, 2])
+
+    def predict_log_proba(self, features: np.ndarray) -> np.ndarray:
+        return np.array([[-1e8 - 1, -1e8], [-1e8, -1e8 - 1]])
+
+
+def test_an_estimator_s_scores_keep_their_precision() -> None:
+    class Method(METHODS.get("logistic")):  # type: ignore[misc]
+        def features(self, clips: ClipView) -> np.ndarray:
+            return np.zeros((2, 1))
+
+    method = Method()
+    method._fitted, method._n_classes = Likelihoods(), 3
+    assert method.score(clips(2, 0)).argmax(axis=1).tolist() == [2, 0]

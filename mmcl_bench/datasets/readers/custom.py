@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
@@ -24,7 +24,7 @@ from pydantic import (
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.records import first_fault
 from mmcl_bench.core.registry import unknown
-from mmcl_bench.core.text import first_line
+from mmcl_bench.core.text import first_line, is_printable, match_name, sorted_names, without_case
 from mmcl_bench.datasets.classes import ClassText
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.npy import read_array
@@ -55,7 +55,7 @@ _SIDE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def _printable(text: str) -> str:
-    if not text.isprintable():
+    if not is_printable(text):
         raise ValueError("has a character that cannot be printed")
     return text
 
@@ -112,7 +112,7 @@ class OwnFacts(BaseModel):
     homepage: Line = ""
     citation: Line = ""
     classes: Annotated[tuple[ClassText, ...], Field(alias="class")] = ()
-    """In label order; without them, the labels of the manifest in alphabetical order."""
+    """In label order; without them, the labels of the manifest, whole numbers by value, then others as text."""
     side: dict[str, OwnSide] = {}
     default_side: str | None = None
     split: dict[str, OwnSplit] = {}
@@ -182,7 +182,7 @@ class Custom(Reader):
         names = [text.name for text in _classes(archive, own, rows)]
         folder = PurePosixPath(_only(archive, MANIFEST)).parent
         files = set(archive.names())
-        label_of = {name: label for label, name in enumerate(names)}
+        label_of = {text: _label(text, names) for text in {row["label"] for _, row in rows}}
         units = []
         for number, row in rows:
             where = f"{archive.source}: {MANIFEST}, row {number}"
@@ -193,7 +193,7 @@ class Custom(Reader):
                 raise UserError(
                     f"{where}: file {row['file']!r} is neither .npy nor .csv; save the clip as one of these"
                 )
-            label = _label(row["label"], label_of)
+            label = label_of[row["label"]]
             if label is None:
                 raise UserError(f"{where}: {unknown('class', row['label'], names)}")
             units.append(Unit(file, (row["sample_id"], label, *_numbers(row, where), FOLDS[row["fold"]], _form(own))))
@@ -380,7 +380,7 @@ def _check_row(row: Mapping[str, str], where: str, seen: Mapping[str, int]) -> N
         if len(cell) > MAX_CELL:
             raise UserError(f"{where}: {name} has {len(cell)} characters; {MAX_CELL} are the most")
     for name in REQUIRED:
-        if not row[name] or not row[name].isprintable():
+        if not row[name] or not is_printable(row[name]):
             raise UserError(f"{where}: {name} is empty or has characters that cannot be printed")
     if row["sample_id"] in seen:
         raise UserError(f"{where}: sample_id {row['sample_id']} stands in row {seen[row['sample_id']]} already")
@@ -404,18 +404,18 @@ def _numbers(row: Mapping[str, str], where: str) -> tuple[int | None, ...]:
 
 def _classes(archive: Archive, own: OwnFacts, rows: Rows) -> tuple[ClassText, ...]:
     if not own.classes:
-        names = sorted({row["label"] for _, row in rows})
+        names = sorted_names({row["label"] for _, row in rows})
         classes = tuple(ClassText.model_validate({"name": name}) for name in names)
     else:
         classes = own.classes
     where = f"{archive.source}: {FACTS if own.classes else MANIFEST}"
     seen: dict[str, str] = {}
     for text in classes:
-        # Names are compared so when classes of two data sets are matched.
-        if other := seen.get(text.name.casefold()):
+        # Most often one class that is written in two ways.
+        if other := seen.get(without_case(text.name)):
             raise UserError(f"{where}: classes {other!r} and {text.name!r} have one name; give each its own")
-        seen[text.name.casefold()] = text.name
-        if not all(words.isprintable() for words in text.model_dump().values() if words):
+        seen[without_case(text.name)] = text.name
+        if not all(is_printable(words) for words in text.model_dump().values() if words):
             raise UserError(f"{where}: class {text.name!r} has a character that cannot be printed")
     return classes
 
@@ -423,10 +423,11 @@ def _classes(archive: Archive, own: OwnFacts, rows: Rows) -> tuple[ClassText, ..
 def _unseen(archive: Archive, name: str, split: OwnSplit, names: list[str]) -> tuple[int, ...]:
     """The numbers of the unseen classes of a split. Raises :class:`UserError` when they or its name do not fit."""
     where = f"{archive.source}: {FACTS}: split {name}"
-    for label in split.unseen:
-        if label not in names:
+    places = [match_name(label, names) for label in split.unseen]
+    for label, place in zip(split.unseen, places, strict=True):
+        if place is None:
             raise UserError(f"{where}: {unknown('class', label, names)}")
-    unseen = tuple(sorted({names.index(label) for label in split.unseen}))
+    unseen = tuple(sorted({place for place in places if place is not None}))
     expected = f"{len(names) - len(unseen)}/{len(unseen)}"
     if len(names) - len(unseen) < 2:
         raise UserError(f"{where}: leaves {len(names) - len(unseen)} of {len(names)} classes seen; two must be seen")
@@ -435,11 +436,14 @@ def _unseen(archive: Archive, name: str, split: OwnSplit, names: list[str]) -> t
     return unseen
 
 
-def _label(text: str, label_of: Mapping[str, int]) -> int | None:
-    """The number of a class, from its name or its zero-based number."""
-    if text in label_of:
-        return label_of[text]
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 and int(text) < len(label_of) else None
+def _label(text: str, names: Sequence[str]) -> int | None:
+    """The number of a class, from its name, or from its zero-based number where no class is called by one."""
+    if (label := match_name(text, names)) is not None:
+        return label
+    is_number = text.isascii() and text.isdigit() and len(text) < 6
+    if not is_number or any(name.isdigit() for name in names) or int(text) >= len(names):
+        return None
+    return int(text)
 
 
 def _sides(archive: Archive, own: OwnFacts, rows: Rows) -> dict[str, Side]:
