@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from mmcl_bench.core.text import as_utf8
+
 _DRAFT = re.compile(r"\.(.+-[a-z0-9_]{8}|tmp[A-Za-z0-9]{6})")
 """Names that :func:`write_atomically` gives, and those of drafts that safetensors makes beside them."""
 _SEAL = b"mmcl-bench sha256:"
@@ -51,6 +53,14 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes text atomically as UTF-8, lines ending as they do in the text."""
     write_atomically(path, lambda draft: draft.write_text(text, encoding="utf-8", newline=""))
+
+
+def read_text(path: Path) -> str:
+    """Text in UTF-8, or in UTF-16 or UTF-32 that says so with a byte order mark; the mark is left out.
+
+    Raises :class:`OSError`, and :class:`ValueError` for what is no text of that encoding.
+    """
+    return as_utf8(path.read_bytes()).decode()
 
 
 def write_sealed(path: Path, content: bytes) -> None:

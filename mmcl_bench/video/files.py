@@ -27,6 +27,7 @@ class VideoFiles:
         self._opened = ExitStack()
         self._zips: dict[str, ZipArchive] = {}
         """By the prefix of their members' names."""
+        self._folder: FolderArchive | None = None
         self._names: list[str] = []
 
     def __enter__(self) -> Self:
@@ -34,6 +35,7 @@ class VideoFiles:
         if isinstance(archive, ZipArchive):
             self._zips[""] = archive
         elif isinstance(archive, FolderArchive):
+            self._folder = archive
             self._names = [name for name in archive.names() if PurePosixPath(name).suffix != ".zip"]
             for path in sorted(self.source.glob("*.zip")):
                 zipped = self._opened.enter_context(open_archive(path))
@@ -73,22 +75,24 @@ class VideoFiles:
         """What changes when a file changes, found without reading it."""
         zipped, member = self._zipped(name)
         if zipped is not None:
-            info = zipped.zip.getinfo(member)
-            return f"{info.CRC} {info.file_size}"
-        return stamp(self.source / name)
+            return zipped.stamp(member)
+        return stamp(self._path(name))
 
     def open(self, name: str) -> BinaryIO:
         """One file. Raises :class:`BadFile` when it cannot be had or should not be trusted."""
         zipped, member = self._zipped(name)
         if zipped is not None:
             return io.BytesIO(zipped.read(member, MOST_ZIPPED))
-        path = self.source / name
+        path = self._path(name)
         if path.is_symlink():
             raise BadFile("is a link; put the file itself there")
         try:
             return path.open("rb")
         except OSError as error:
             raise BadFile(f"cannot be read ({error.strerror})") from error
+
+    def _path(self, name: str) -> Path:
+        return self._folder.path(name) if self._folder else self.source / name
 
     def _zipped(self, name: str) -> tuple[ZipArchive | None, str]:
         for prefix, zipped in self._zips.items():

@@ -115,7 +115,7 @@ def spoilt(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         (lambda each: each.update(keypoint=each["keypoint"][:, :, :17]), "expected bodies x frames"),
         (lambda each: each.update(keypoint=each["keypoint"].astype(int)), "expected bodies x frames"),
         (lambda each: each.update(keypoint=each["keypoint"] * np.nan), "NaN"),
-        (lambda each: each.update(keypoint=each["keypoint"] * 0), "no frames"),
+        (lambda each: each.update(keypoint=each["keypoint"] * 0), "shows nobody in any of its"),
         (lambda each: each.update(frame_dir="S018C001P001R001A050"), "no sample of"),
         (lambda each: each.update(frame_dir="S001C001P001R001A061"), "no sample of"),
         (lambda each: each.update(frame_dir="dancing"), "unlike a sample"),

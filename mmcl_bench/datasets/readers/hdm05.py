@@ -10,7 +10,16 @@ from pydantic import Field
 
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.asf_amc import Skeleton, joint_positions, read_amc, read_asf
-from mmcl_bench.datasets.readers import OnBad, Reader, Settings, Unit, matched, odd_subjects_train, single_body
+from mmcl_bench.datasets.readers import (
+    OnBad,
+    Reader,
+    Settings,
+    Unit,
+    matched,
+    odd_subjects_train,
+    require_once,
+    single_body,
+)
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 
 RECORDED_RATE = 120.0
@@ -87,6 +96,7 @@ class Hdm05(Reader):
         )
         if not wanted:
             raise self.lacking(archive, "none of its HDM_xx_motion_NNN_120.amc")
+        require_once(archive, wanted)
         skeletons = {base_name(name): name for name in reversed(names) if name.endswith(".asf")}
         beside = set(names)
         units = []

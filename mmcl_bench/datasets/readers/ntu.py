@@ -14,7 +14,7 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.denoise import Step, denoise
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles, open_with_zips
 from mmcl_bench.datasets.formats.ntu_skeleton import parse_skeleton
-from mmcl_bench.datasets.readers import FilePerClipReader, Settings, Unit, camera_1_tests, listed_samples
+from mmcl_bench.datasets.readers import FilePerClipReader, Settings, Unit, camera_1_tests, listed_samples, nobody_in
 from mmcl_bench.datasets.store import Clip, Side
 
 TRAIN_SUBJECTS_60 = (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38)
@@ -78,7 +78,7 @@ class _Ntu(FilePerClipReader):
         label = self.label_of(int(name["action"]))
         n_frames, bodies = parse_skeleton(content)
         if not bodies:
-            raise BadFile(f"has no body in any of its {n_frames} frames")
+            raise BadFile(nobody_in(n_frames))
         return Clip(
             sample_id=name["sample_id"],
             label=label,

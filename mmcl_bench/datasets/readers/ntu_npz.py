@@ -316,7 +316,7 @@ def _clip(numbers: np.ndarray, name: str, sample_id: str, label: int, fold: int)
         label=label,
         subject=0,
         fold=fold,
-        n_frames=max((body.start + len(body.positions) for body in bodies), default=0),
+        n_frames=max((body.start + len(body.positions) for body in bodies), default=len(numbers)),
         bodies=bodies,
         file=name,
     )

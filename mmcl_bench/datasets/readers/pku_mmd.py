@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
+from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name, text_bytes
 from mmcl_bench.datasets.readers import (
     BadClip,
     OnBad,
@@ -118,7 +118,7 @@ class _PkuMmd(Reader):
         bodies = read_frames(archive.read(unit.file))
         left_out = listed_samples(self.name) if self.settings.missing == "leave-out" else frozenset()
         labelled = 0
-        for number, line in enumerate(_lines(archive.read(label_file)), start=1):
+        for number, line in enumerate(_lines(text_bytes(archive.read(label_file))), start=1):
             sample_id = f"{video}_{number:03d}"
             if sample_id in left_out:
                 continue
@@ -200,6 +200,7 @@ class PkuMmd2(_PkuMmd):
 
 def read_frames(content: bytes) -> np.ndarray:
     """float64 (2, T, 25, 3): the bodies in the text of a skeleton file; raises :class:`BadFile`."""
+    content = text_bytes(content)
     if not content.strip():
         raise BadFile("is empty")
     try:
