@@ -195,7 +195,20 @@ def _folder_of_zips(folder: Path) -> Path:
         (lambda folder: zip_file(folder / "set.zip", {"C:\\" + NW_UCLA_NAME: b"{}"}), "climbs out"),
         (lambda folder: zip_file(folder / "set.zip", {"a\n/" + NW_UCLA_NAME: b"{}"}), "control characters"),
     ],
-    ids=["no zip", "cut short", "encrypted", "lzma", "empty", "other set", "folder of zips", "absent", "dots", "root", "drive", "newline"],
+    ids=[
+        "no zip",
+        "cut short",
+        "encrypted",
+        "lzma",
+        "empty",
+        "other set",
+        "folder of zips",
+        "absent",
+        "dots",
+        "root",
+        "drive",
+        "newline",
+    ],
 )
 def test_a_source_that_is_not_the_set_is_refused_in_one_line(
     tmp_path: Path, make: Callable[[Path], Path], message: str

@@ -267,7 +267,7 @@ def _no_zip(source: Path, file: IO[bytes], error: BaseException) -> UserError:
     """The error for a file that is not a zip, which says what it is."""
     file.seek(0)
     if kind := kind_of(file.read(N_BYTES)):
-        return UserError(f"{source}: is {kind.what}, not a zip; {kind.mend}")
+        return UserError(f"{source}: is {kind.what}; {kind.mend}")
     if source.suffix.lower() == ".zip":
         return UserError(f"{source}: not a zip, or cut short ({first_line(error)}); download it again")
     return UserError(
