@@ -18,6 +18,7 @@ _DRAFT = re.compile(r"\.(.+-[a-z0-9_]{8}|tmp[A-Za-z0-9]{6})")
 _SEAL = b"mmcl-bench sha256:"
 _ROOM = 2**16
 """Bytes of free space below which a failed write is one of a full disk."""
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -110,6 +111,11 @@ def remove_drafts(folder: Path) -> None:
 def is_disk_full(error: BaseException) -> bool:
     """Whether the error means that a disk, a quota or a file has no space left."""
     return isinstance(error, OSError) and error.errno in _NO_ROOM
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Whether the error means that a folder or a disk may be read but not written."""
+    return isinstance(error, OSError) and error.errno in _READ_ONLY
 
 
 def _flush(path: Path) -> None:
