@@ -166,7 +166,7 @@ def test_clips_that_share_their_positions_cannot_fill_the_disk(tmp_path: Path) -
     ],
 )
 def test_the_file_of_another_set_is_called_what_it_is(splits: list[str], whose: str, tmp_path: Path) -> None:
-    line = refusal({**content_of(NAMES), "split": dict.fromkeys(splits, [])}, tmp_path)
+    line = refusal({**content_of(NAMES), "split": {split: [] for split in splits}}, tmp_path)
     assert "no split xview_train" in line
     assert whose in line
 
