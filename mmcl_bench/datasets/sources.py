@@ -185,5 +185,5 @@ class _OneFile(FolderArchive):
         self.source = path
 
     @cached_property
-    def _paths(self) -> dict[str, Path]:
-        return {self.source.name: self.source}
+    def _paths(self) -> dict[str, str]:
+        return {self.source.name: self.source.name}

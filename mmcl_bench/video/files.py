@@ -9,7 +9,15 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Self
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.datasets.formats.archive import BadFile, FolderArchive, ZipArchive, base_name, open_archive, stamp
+from mmcl_bench.datasets.formats.archive import (
+    BadFile,
+    FolderArchive,
+    ZipArchive,
+    base_name,
+    open_archive,
+    plain_name,
+    stamp,
+)
 
 SAMPLE_ID = "{sample_id}"
 SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv")
@@ -37,7 +45,7 @@ class VideoFiles:
         elif isinstance(archive, FolderArchive):
             self._folder = archive
             self._names = [name for name in archive.names() if PurePosixPath(name).suffix != ".zip"]
-            for path in sorted(self.source.glob("*.zip")):
+            for path in (path for path in sorted(self.source.glob("*.zip")) if plain_name(path.name)):
                 zipped = self._opened.enter_context(open_archive(path))
                 if isinstance(zipped, ZipArchive):
                     self._zips[f"{path.name}/"] = zipped

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
+import re
 import tarfile
 import unicodedata
 import zipfile
@@ -152,19 +154,32 @@ def test_a_manifest_and_its_files_may_be_of_different_systems(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("file", ["..\\..\\x.txt", "..\\x.txt", "\\etc\\x.txt"])
+def test_a_name_that_climbs_out_by_backslashes_is_refused(file: str, tmp_path: Path) -> None:
+    assert "climbs out" in refusal("utd-mhad", zipped(tmp_path / "set.zip", {file: b""}), tmp_path / "root")
+
+
 @pytest.mark.parametrize("pack", [zipped, in_folder])
-def test_a_name_that_climbs_out_by_backslashes_is_refused(
-    file: str, pack: Callable[[Path, Files], Path], tmp_path: Path
+def test_folders_may_be_called_in_any_script(
+    pack: Callable[[Path, Files], Path], source_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    assert "climbs out" in refusal("utd-mhad", pack(tmp_path / "set.zip", {file: b""}), tmp_path / "root")
+    # With a wide blank, a joiner and a combination of signs.
+    files = {
+        f"新しい\u3000フォルダー/क्\u200dष 👩\u200d💻/{file}": content
+        for file, content in files_in(source_of("utd-mhad")).items()
+    }
+    assert prepare("utd-mhad", pack(tmp_path / "set.zip", files), tmp_path / "root", workers=1).card.skipped == {}
 
 
-def test_a_name_that_is_no_text_is_shown_as_escapes(tmp_path: Path) -> None:
-    name = b"a1_s1_t1_skeleton.mat"
-    folder = bytes(tmp_path / "set") + b"/caf\xe9"
-    Path(folder.decode(errors="surrogateescape")).mkdir(parents=True)
-    Path((folder + b"/" + name).decode(errors="surrogateescape")).write_bytes(b"")
-    assert r"caf\udce9/a1_s1_t1_skeleton.mat is not" in refusal("utd-mhad", tmp_path / "set", tmp_path / "root")
+def test_two_files_of_a_folder_that_come_to_one_name_are_both_named(tmp_path: Path) -> None:
+    name = "Skeleton/a1_s1_t1_skeleton.mat"
+    source = in_folder(tmp_path / "set", {name: b"", name.replace("/", "\\"): b""})
+    assert "are one name; remove one of them" in refusal("utd-mhad", source, tmp_path / "root")
+
+
+@pytest.mark.parametrize(("folder", "shown"), [(b"caf\xe9", r"caf\udce9"), (b"two\nlines", r"two\nlines")])
+def test_a_name_that_cannot_be_printed_is_shown_as_escapes(folder: bytes, shown: str, tmp_path: Path) -> None:
+    source = in_folder(tmp_path / "set", {f"{os.fsdecode(folder)}/a1_s1_t1_skeleton.mat": b""})
+    assert f"{shown}/a1_s1_t1_skeleton.mat is not" in refusal("utd-mhad", source, tmp_path / "root")
 
 
 # Other kinds of files
@@ -257,6 +272,15 @@ def test_a_cut_zip_is_named_as_that(name: str, source_of: Callable[[str], Path],
     source = zipped(tmp_path / "set.zip", files_in(source_of(name)))
     source.write_bytes(source.read_bytes()[:-30])
     assert "is a zip that is cut short; download it again" in refusal(name, source, tmp_path / "root")
+
+
+@pytest.mark.parametrize("name", OF_MANY_FILES)
+def test_a_source_of_another_set_is_called_what_it_is(
+    name: str, source_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    source = source_of(name)
+    other = next(each for each in ("utkinect", "sysu-3d-hoi") if each != name)
+    assert re.search(rf"these are files of .*\b{name}\b", refusal(other, source, tmp_path / "root"))
 
 
 # A clip in two places

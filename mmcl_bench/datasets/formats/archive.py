@@ -108,7 +108,7 @@ class FolderArchive(Archive):
         """Where a file lies. Raises :class:`BadFile` where there is none."""
         if name not in self._paths:
             raise BadFile("is not there")
-        return self._paths[name]
+        return self.folder / self._paths[name]
 
     def read(self, name: str) -> bytes:
         path = self.path(name)
@@ -121,27 +121,24 @@ class FolderArchive(Archive):
             raise BadFile(f"cannot be read ({error.strerror})") from error
 
     def identity(self) -> str:
-        return _digest((name, stamp(path)) for name, path in sorted(self._paths.items()))
+        return _digest((name, stamp(self.path(name))) for name in self.names())
 
     @cached_property
-    def _paths(self) -> dict[str, Path]:
-        """By name; files that were unpacked from a zip of Windows may have backslashes in their own names."""
+    def _paths(self) -> dict[str, str]:
+        """Below the folder, by name; what was unpacked from a zip of Windows may have backslashes in its own name."""
 
         def refuse(error: OSError) -> None:
             raise UserError(f"{error.filename}: cannot be listed ({error.strerror}); mend its permissions")
 
-        found: dict[str, Path] = {}
+        found: dict[str, str] = {}
         for parent, _, files in os.walk(self.folder, onerror=refuse, followlinks=False):
+            folder = Path(parent).relative_to(self.folder).as_posix()
             for file in files:
-                path = Path(parent) / file
-                name = plain_name(path.relative_to(self.folder).as_posix())
-                if name is None:
-                    continue
-                if ".." in PurePosixPath(name).parts or name.startswith("/"):
-                    raise UserError(f"{self.source}: file {name!r} climbs out of the folder; do not trust it")
+                name = plain_name(path := f"{folder}/{file}")
                 if name in found:
-                    raise UserError(f"{self.source}: {found[name].name} and {file} are one name; remove one")
-                found[name] = path
+                    raise UserError(f"{self.source}: {found[name]!a} and {path!a} are one name; remove one of them")
+                if name is not None:
+                    found[name] = path
         return found
 
 
@@ -155,7 +152,7 @@ class ZipArchive(Archive):
         for member in zipped.infolist():
             if _climbs_out(member.filename):
                 raise UserError(f"{source}: member {member.filename!r} climbs out of the zip; do not trust this file")
-            if not (member.filename and member.filename.isprintable()):
+            if not member.filename or any(map(_is_control, member.filename)):
                 raise UserError(
                     f"{source}: member {member.filename!r} has no name, or control characters in it; "
                     "do not trust this file"
@@ -234,7 +231,7 @@ def opened_as(kind: type[_Kind], archive: Archive) -> _Kind:
 @contextmanager
 def open_with_zips(source: Path, wanted: str) -> Iterator[Archive]:
     """As :func:`open_archive`; of a folder, zips in it whose name matches the glob ``wanted`` are read too."""
-    zips = sorted(source.glob(wanted)) if source.is_dir() else []
+    zips = [path for path in sorted(source.glob(wanted)) if plain_name(path.name)] if source.is_dir() else []
     with ExitStack() as stack:
         archives = {path.name: stack.enter_context(open_archive(path)) for path in zips}
         yield FolderOfZips(source, archives) if archives else stack.enter_context(open_archive(source))
@@ -278,13 +275,18 @@ def _no_zip(source: Path, file: IO[bytes], error: BaseException) -> UserError:
 def plain_name(name: str) -> str | None:
     """The name of a file as systems with slashes and composed letters have it; None for one that a system added.
 
-    Bytes that are no text are shown as escapes.
+    Control characters, and bytes that are no text, are shown as escapes.
     """
-    path = PurePosixPath(name.replace("\\", "/"))
-    if _ADDED_FOLDER in path.parts or path.name in _ADDED_FILES or path.name.startswith("._"):
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    if not parts or _ADDED_FOLDER in parts or parts[-1] in _ADDED_FILES or parts[-1].startswith("._"):
         return None
-    text = path.as_posix().encode("utf-8", "backslashreplace").decode()
-    return unicodedata.normalize("NFC", text)
+    text = unicodedata.normalize("NFC", "/".join(parts))
+    return text if text.isprintable() else "".join(ascii(each)[1:-1] if _is_control(each) else each for each in text)
+
+
+def _is_control(letter: str) -> bool:
+    """Whether it is none that can be printed in a line. Joiners and wide blanks can, unlike to ``str.isprintable``."""
+    return unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
 
 
 def packed_inside(archive: Archive) -> str:

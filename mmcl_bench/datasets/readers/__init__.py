@@ -40,6 +40,10 @@ MAX_METRES = 100.0
 """No depth camera or capture volume reaches this far; a larger coordinate is damage or another unit."""
 
 
+class AnotherSetError(UserError):
+    """A source is not the data set that it was given as."""
+
+
 class BadClip(Exception):
     """One clip of a unit cannot be used; the message is the reason."""
 
@@ -142,7 +146,7 @@ class Reader(ABC):
 
     def lacking(self, archive: Archive, what: str) -> UserError:
         """The error for a source that is not this data set."""
-        return UserError(
+        return AnotherSetError(
             f"{archive.source}: not {self.title}: holds {what}{packed_inside(archive)}; see {self.homepage}"
         )
 

@@ -70,7 +70,7 @@ class _Ntu(FilePerClipReader):
         names = [(unit, self.named(unit)) for unit in super().units(archive)]
         own = [(unit, name) for unit, name in names if 1 <= int(name["setup"]) <= self.n_setups]
         if not own:
-            raise UserError(f"{archive.source}: not {self.title}: holds none of its setups 1 to {self.n_setups}")
+            raise self.lacking(archive, f"none of its setups 1 to {self.n_setups}")
         self._require_whole(archive, {int(name["setup"]) for _, name in own})
         return [unit for unit, name in own if name["sample_id"] not in unusable]
 

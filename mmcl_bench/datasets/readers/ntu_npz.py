@@ -182,10 +182,7 @@ class _NtuNpz(Reader):
         npz = opened_as(Npz, archive)
         wanted = [f"{kind}_{fold}.npy" for fold in FOLDS for kind in "xy"]
         if missing := sorted({*wanted} - {*npz.names()}):
-            raise UserError(
-                f"{archive.source}: not {self.title}: holds no {', '.join(missing)}; it should be {self.published}, "
-                f"see {self.homepage}"
-            )
+            raise self.lacking(archive, f"no {', '.join(missing)}; it should be {self.published}")
         for name in wanted:
             try:
                 self._require_form(name, npz.array(name))
