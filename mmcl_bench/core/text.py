@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import unicodedata
 from collections import Counter
@@ -10,6 +11,26 @@ from collections.abc import Callable, Iterable, Sequence
 _SHOWN = 8
 _JOINERS = dict.fromkeys((0x200C, 0x200D))
 _WHOLE = re.compile(r"([+-]?\d{1,4000})(\.0*)?")
+# The mark of UTF-32 begins with that of UTF-16.
+_WIDE = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""Byte order marks, and the encodings that they announce."""
+
+
+def as_utf8(content: bytes, errors: str = "strict") -> bytes:
+    """Text without its byte order mark. Text that has none, and need not be UTF-8 then, comes back as it is.
+
+    Editors and shells of Windows write such marks. Raises :class:`UnicodeDecodeError` where the mark announces UTF-16
+    or UTF-32 and the rest is not in it.
+    """
+    for mark, encoding in _WIDE:
+        if content.startswith(mark):
+            return content.decode(encoding, errors).encode()
+    return content.removeprefix(codecs.BOM_UTF8)
 
 
 def slug(text: str, longest: int = 72) -> str:
@@ -31,7 +52,9 @@ def some_of(names: Sequence[str], count: int | None = None) -> str:
 
 def columns(text: str) -> int:
     """How many letters wide a text is: signs of Chinese, Japanese and Korean and emoji take two, accents none."""
-    return sum(0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
+    return sum(
+        0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text
+    )
 
 
 def is_printable(text: str) -> bool:

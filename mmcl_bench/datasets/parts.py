@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import write_atomically
-from mmcl_bench.datasets.completeness import completeness_of
 from mmcl_bench.core.text import sorted_names
+from mmcl_bench.datasets.completeness import completeness_of
 from mmcl_bench.datasets.store import (
     CARD,
     IMAGES_A_GROUP,

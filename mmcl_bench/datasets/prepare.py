@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -23,7 +23,7 @@ from mmcl_bench.core.registry import unknown
 from mmcl_bench.datasets.completeness import with_completeness
 from mmcl_bench.datasets.formats.archive import SYNTHETIC_MARK, Archive, base_name
 from mmcl_bench.datasets.parts import Part, put_together
-from mmcl_bench.datasets.readers import READERS, Reader
+from mmcl_bench.datasets.readers import READERS, AnotherSetError, Reader
 from mmcl_bench.datasets.reading import Stretch, Work, read_all
 from mmcl_bench.datasets.store import CARD, FORMAT, DatasetCard, SkeletonDataset, remove_drafts
 from mmcl_bench.skeleton.layouts import get_layout
@@ -195,7 +195,10 @@ def _write(
     """Reads all and writes it. Parts outlive a stop, but no refusal."""
     _refuse_foreign(folder)
     with reader.open(source) as archive:
-        units = reader.units(archive)
+        try:
+            units = reader.units(archive)
+        except AnotherSetError as error:
+            raise UserError(f"{error}{_whose(source)}") from error
         card = _called_synthetic(reader.card(archive), archive).model_copy(update={"name": folder.name})
         identity = archive.identity()
     n_joints = len(get_layout(card.layout))
@@ -228,6 +231,19 @@ def _write(
         ) from error
     shutil.rmtree(parts, ignore_errors=True)
     return dataset
+
+
+def _whose(source: Path | None) -> str:
+    """Says whose files a source holds; empty where no reader takes them."""
+    names = []
+    for name in READERS.names():
+        # It is only a hint, and a reader from elsewhere may raise anything.
+        with suppress(Exception):
+            other = READERS.get(name)()
+            with other.open(source) as archive:
+                if not other.embedded and other.units(archive):
+                    names.append(name)
+    return f"; these are files of {' or '.join(names)}" if names else ""
 
 
 def _called_synthetic(card: DatasetCard, archive: Archive) -> DatasetCard:

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,7 +17,7 @@ from mmcl_bench.datasets.denoise import denoise
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, FolderArchive, base_name, open_archive
 from mmcl_bench.datasets.formats.ntu_skeleton import parse_skeleton
 from mmcl_bench.datasets.prepare import open_dataset
-from mmcl_bench.datasets.readers import READERS, FilePerClipReader, LengthUnit, OnBad, Reader, clip_fault
+from mmcl_bench.datasets.readers import READERS, FilePerClipReader, LengthUnit, OnBad, Reader, clip_fault, nobody_in
 from mmcl_bench.datasets.readers.custom import CLIP_ENDINGS, MANIFEST, Custom, loose_unit
 from mmcl_bench.datasets.readers.ntu import NtuSettings
 from mmcl_bench.datasets.store import CARD, Clip, SkeletonDataset
@@ -113,7 +114,7 @@ def _unnamed(path: Path, layout: str | None, usual_reader: str | None) -> Iterat
 def _published(reader: Reader, path: Path) -> Iterator[Source]:
     if reader.embedded:
         raise UserError(f"{reader.name} is generated, not read; give {reader.name} itself as the source")
-    is_one_clip = isinstance(reader, FilePerClipReader) and path.is_file() and not zipfile.is_zipfile(path)
+    is_one_clip = isinstance(reader, FilePerClipReader) and path.is_file() and reader.file_name.fullmatch(path.name)
     opened: AbstractContextManager[Archive] = nullcontext(_OneFile(path)) if is_one_clip else reader.open(path)
     with opened as archive:
         yield _read_by(reader, archive)
@@ -152,7 +153,7 @@ def _files(archive: Archive, files: list[str], layout: str, read: Callable[[str,
 def _from_skeleton(archive: Archive, file: str) -> Iterator[Clip]:
     n_frames, bodies = parse_skeleton(archive.read(file))
     if not bodies:
-        raise BadFile(f"has no body in any of its {n_frames} frames")
+        raise BadFile(nobody_in(n_frames))
     tracks = tuple(body.track() for body in denoise(bodies, NtuSettings().denoise))
     yield Clip(str(PurePosixPath(file).with_suffix("")), 0, 0, n_frames, tracks, file=file)
 
@@ -190,5 +191,6 @@ class _OneFile(FolderArchive):
         super().__init__(path.parent)
         self.source = path
 
-    def names(self) -> list[str]:
-        return [self.source.name]
+    @cached_property
+    def _paths(self) -> dict[str, str]:
+        return {self.source.name: self.source.name}

@@ -33,7 +33,7 @@ from safetensors import SafetensorError, safe_open
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
-from mmcl_bench.core.text import first_line, some_of
+from mmcl_bench.core.text import as_utf8, first_line, some_of
 from mmcl_bench.datasets.classes import ClassText
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 
@@ -213,7 +213,7 @@ class SkeletonDataset:
         """Opens a prepared folder. Raises :class:`UserError` when it is damaged or of another format."""
         path = folder / CARD
         try:
-            card = DatasetCard.model_validate_json(path.read_bytes())
+            card = DatasetCard.model_validate_json(as_utf8(path.read_bytes(), errors="replace"))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise UserError(f"{folder}: no prepared data set; run mmcl-bench data prepare {folder.name}") from error
         except OSError as error:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import softmax
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.files import DamagedError
+from mmcl_bench.core.files import DamagedError, read_text
 from mmcl_bench.core.text import is_printable
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.sources import Source
@@ -200,7 +200,7 @@ def read_texts(path: Path) -> dict[str, str]:
     Raises :class:`UserError` with what is wrong.
     """
     try:
-        content = path.read_text(encoding="utf-8-sig")
+        content = read_text(path)
         return _of_csv(path, content) if path.suffix.lower() == ".csv" else _of_toml(path, content)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file of class texts") from error

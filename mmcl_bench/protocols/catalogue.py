@@ -42,7 +42,7 @@ def load_task(name: str, data_root: Path | None = None, **parameters: str) -> Ta
     """
     root = data_root or paths.data_root()
     if name.endswith(".toml"):
-        return _checked(read_card(Path(name))).bind(parameters, root)
+        return _checked(read_card(Path(paths.at_home(name)))).bind(parameters, root)
     path, bracketed = parse_bracketed(name, name)
     return _card_called(path, root).bind({**bracketed, **parameters}, root)
 

@@ -27,7 +27,7 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import DamagedError, file_sha256, write_atomically
 from mmcl_bench.core.paths import results_root
 from mmcl_bench.core.records import first_fault
-from mmcl_bench.core.text import slug, some_of
+from mmcl_bench.core.text import as_utf8, slug, some_of
 from mmcl_bench.results.records import SCHEMA, Result
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Stored:
         """As :meth:`open`, with ``result.json`` read alone: its figures can be trusted, other files are unchecked."""
         path = folder / RESULT
         try:
-            content = path.read_bytes()
+            content = as_utf8(path.read_bytes(), errors="replace")
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:

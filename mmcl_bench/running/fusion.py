@@ -26,7 +26,7 @@ from mmcl_bench.protocols.cards import Task
 from mmcl_bench.results import provenance
 from mmcl_bench.results.records import MethodRecord
 from mmcl_bench.results.store import FUSION, SCORES, VALIDATION_SCORES, Stored, Validation, job_label, write_result
-from mmcl_bench.running.identity import Identity, locked_folder
+from mmcl_bench.running.identity import Identity, locked_folder, result_folder
 from mmcl_bench.running.jobs import Job, make_job
 from mmcl_bench.running.recording import result_record, selection_record, write_sheets
 
@@ -259,11 +259,17 @@ def run_fusion(job: FusionJob, members: Sequence[Stored], root: Path) -> tuple[S
 
     Raises :class:`UserError` where members do not fit one another, or lack the validation scores that weights need.
     """
+
+    def stored() -> Stored | None:
+        found = Stored.read(result_folder(job, root))
+        return found if found is not None and found.result.notes.get("members") == _ingredients(members) else None
+
+    if found := stored():
+        return found, False
     with locked_folder(job, root) as folder:
-        stored = Stored.read(folder)
-        if stored is not None and stored.result.notes.get("members") == _ingredients(members):
-            return stored, False
-        return _fuse(job, members, folder), True
+        # Another process may have written it since.
+        found = stored()
+        return (found, False) if found else (_fuse(job, members, folder), True)
 
 
 def lacks_validation(stored: Stored) -> bool:

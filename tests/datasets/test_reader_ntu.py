@@ -115,7 +115,7 @@ def test_an_action_that_the_set_lacks_is_a_bad_file(tmp_path: Path) -> None:
 
 def test_a_clip_without_any_body_is_a_bad_file(tmp_path: Path) -> None:
     source = folder_of(tmp_path, {"S001C001P001R001A001": b"2\r\n0\r\n0\r\n"})
-    with pytest.raises(BadFile, match="has no body in any of its 2 frames"):
+    with pytest.raises(BadFile, match="shows nobody in any of its 2 frames"):
         read(Ntu60(), source)
 
 

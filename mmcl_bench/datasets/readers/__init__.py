@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -21,7 +21,15 @@ from mmcl_bench.core.paths import packaged
 from mmcl_bench.core.records import first_fault
 from mmcl_bench.core.registry import Registry, declared_in
 from mmcl_bench.datasets.classes import class_texts
-from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles, base_name, open_archive
+from mmcl_bench.datasets.formats.archive import (
+    Archive,
+    BadFile,
+    NoFiles,
+    base_name,
+    open_archive,
+    packed_inside,
+    text_bytes,
+)
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 
@@ -33,6 +41,10 @@ MAX_METRES = 100.0
 MAX_HEIGHTS = 5.0
 """Image heights; the widest images are not four times as wide as high, and key points lie in the image or near it."""
 LengthUnit = Literal["metres", "image"]
+
+
+class AnotherSetError(UserError):
+    """A source is not the data set that it was given as."""
 
 
 class BadClip(Exception):
@@ -166,7 +178,9 @@ class Reader(ABC):
 
     def lacking(self, archive: Archive, what: str) -> UserError:
         """The error for a source that is not this data set."""
-        return UserError(f"{archive.source}: not {self.title}: holds {what}; see {self.homepage}")
+        return AnotherSetError(
+            f"{archive.source}: not {self.title}: holds {what}{packed_inside(archive)}; see {self.homepage}"
+        )
 
     def label_of(self, action: int) -> int:
         """The label of an action that is numbered from 1. Raises :class:`.archive.BadFile`."""
@@ -213,6 +227,7 @@ class FilePerClipReader(Reader):
         )
         if not wanted:
             raise self.lacking(archive, f"none of its {self.files}")
+        require_once(archive, wanted)
         return [Unit(file) for _, file in wanted]
 
     def named(self, unit: Unit) -> re.Match[str]:
@@ -221,6 +236,16 @@ class FilePerClipReader(Reader):
 
     def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
         yield replace(self.clip(self.named(unit), archive.read(unit.file)), file=unit.file)
+
+
+def require_once(archive: Archive, found: Sequence[tuple[Any, ...]]) -> None:
+    """Raises :class:`UserError` where two files are one clip, as in a zip beside the folder unpacked from it.
+
+    ``found`` is sorted and holds the clip first, then its file.
+    """
+    for (clip, file, *_), (next_clip, next_file, *_) in pairwise(found):
+        if clip == next_clip:
+            raise UserError(f"{archive.source}: {file} and {next_file} are one clip; remove one of them")
 
 
 def matched(pattern: re.Pattern[str], text: str) -> re.Match[str]:
@@ -234,7 +259,7 @@ def matched(pattern: re.Pattern[str], text: str) -> re.Match[str]:
 def text_of(archive: Archive, file: str) -> str:
     """An ASCII file without which a source cannot be read. Raises :class:`UserError` when it is none."""
     try:
-        return archive.read(file).decode("ascii")
+        return text_bytes(archive.read(file)).decode("ascii")
     except BadFile as error:
         raise UserError(f"{archive.source}: {file} {error}; download it again") from error
     except UnicodeDecodeError as error:
@@ -301,14 +326,21 @@ def clip_fault(clip: Clip, n_joints: int, n_classes: int, unit: LengthUnit = "me
     """What makes a clip unusable, in words, or None."""
     if not 0 <= clip.label < n_classes:
         return f"has label {clip.label}; the set has {n_classes} classes, counted from 0"
-    if clip.n_frames < 1 or not any(body.positions.size for body in clip.bodies):
+    if clip.n_frames < 1:
         return "has no frames"
+    if not any(body.positions.size for body in clip.bodies):
+        return nobody_in(clip.n_frames)
     faults = (_track_fault(body, clip.n_frames, n_joints, unit) for body in clip.bodies)
     if fault := next(filter(None, faults), None):
         return fault
     if not any(np.nan_to_num(body.positions).any() for body in clip.bodies):
-        return "is all zeros"
+        return f"is all zeros: it {nobody_in(clip.n_frames)}"
     return None
+
+
+def nobody_in(n_frames: int) -> str:
+    """Says of a clip that it shows no body."""
+    return f"shows nobody in {f'any of its {n_frames} frames' if n_frames > 1 else 'its one frame'}"
 
 
 def _track_fault(body: BodyTrack, n_frames: int, n_joints: int, unit: LengthUnit) -> str | None:

@@ -24,9 +24,9 @@ from pydantic import (
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.records import first_fault
 from mmcl_bench.core.registry import unknown
-from mmcl_bench.core.text import first_line, is_printable, match_name, sorted_names, without_case
+from mmcl_bench.core.text import first_line, is_printable, match_name, some_of, sorted_names, without_case
 from mmcl_bench.datasets.classes import ClassText
-from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
+from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name, packed_inside, plain_name, text_bytes
 from mmcl_bench.datasets.formats.npy import read_array
 from mmcl_bench.datasets.readers import LengthUnit, OnBad, Reader, Unit, folds_of_the_files
 from mmcl_bench.datasets.store import Clip, Completeness, DatasetCard, Side
@@ -186,7 +186,7 @@ class Custom(Reader):
         units = []
         for number, row in rows:
             where = f"{archive.source}: {MANIFEST}, row {number}"
-            file = (folder / row["file"]).as_posix()
+            file = (folder / (plain_name(row["file"]) or row["file"])).as_posix()
             if file not in files:
                 raise UserError(f"{where}: there is no file {row['file']!r}; paths are relative to {MANIFEST}")
             if not file.lower().endswith(CLIP_ENDINGS):
@@ -253,17 +253,15 @@ Rows = list[tuple[int, dict[str, str]]]
 def _only(archive: Archive, name: str) -> str:
     found = [file for file in archive.names() if base_name(file) == name]
     if len(found) != 1:
-        raise UserError(
-            f"{archive.source}: holds {len(found) or 'no'} file{'' if len(found) < 2 else 's'} {name}; "
-            f"a data set of your own has one {FACTS} and one {MANIFEST}"
-        )
+        held = some_of(found) or f"no {name}{packed_inside(archive)}"
+        raise UserError(f"{archive.source}: holds {held}; a data set of your own has one {FACTS} and one {MANIFEST}")
     return found[0]
 
 
 def _text(archive: Archive, name: str) -> str:
     file = _only(archive, name)
     try:
-        return archive.read(file).decode("utf-8-sig")
+        return text_bytes(archive.read(file)).decode()
     except UnicodeDecodeError as error:
         raise UserError(f"{archive.source}: {file} is not in UTF-8; save it as UTF-8") from error
     except BadFile as error:
@@ -498,7 +496,7 @@ def _from_csv(content: bytes, layout: Layout) -> np.ndarray:
     A row of empty cells is a frame in which nothing was seen; a line without cells is nothing.
     """
     try:
-        table = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
+        table = list(csv.reader(io.StringIO(text_bytes(content).decode(), newline=""), strict=True))
     except UnicodeDecodeError as error:
         raise BadFile("is not in UTF-8") from error
     except csv.Error as error:

@@ -19,6 +19,7 @@ from mmcl_bench.datasets.readers import (
     matched,
     named_clips,
     odd_subjects_train,
+    require_once,
     single_body,
 )
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
@@ -100,6 +101,7 @@ class Hdm05(Reader):
         )
         if not wanted:
             raise self.lacking(archive, "none of its HDM_xx_motion_NNN_120.amc")
+        require_once(archive, wanted)
         skeletons = {base_name(name): name for name in reversed(names) if name.endswith(".asf")}
         beside = set(names)
         units = []

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.checked_json import read_json
-from mmcl_bench.datasets.readers import OnBad, Reader, Settings, Unit, WholeCopy, folds_of_the_files
+from mmcl_bench.datasets.readers import OnBad, Reader, Settings, Unit, WholeCopy, folds_of_the_files, require_once
 from mmcl_bench.datasets.store import Clip, Side
 from mmcl_bench.skeleton.dense import tracks_of
 
@@ -103,13 +103,15 @@ class KineticsSkeleton(Reader):
     def _units(self, archive: Archive, part: Literal["train", "val"]) -> Iterator[Unit]:
         """Those of one side, without the clips that are listed to have no skeleton."""
         folder = f"kinetics_{part}"
-        files = {
-            path.stem: path.as_posix()
+        found = sorted(
+            (path.stem, path.as_posix())
             for path in map(PurePosixPath, archive.names())
             if path.suffix == ".json" and path.parent.name == folder and re.fullmatch(_CLIP, path.stem)
-        }
-        if not files:
+        )
+        if not found:
             raise self.lacking(archive, f"no folder {folder} of JSON files")
+        require_once(archive, found)
+        files = dict(found)
         listed = self._listed(archive, f"{folder}_label.json")
         for clip in sorted({*files, *listed}):
             known = listed.get(clip)

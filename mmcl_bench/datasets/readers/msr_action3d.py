@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import some_of
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.number_table import read_numbers
 from mmcl_bench.datasets.readers import (
@@ -98,7 +99,7 @@ def _usual(archive: Archive) -> set[str]:
     files = [file for file in archive.names() if base_name(file) == USUAL]
     if len(files) != 1:
         raise UserError(
-            f"{archive.source}: holds {len(files)} files {USUAL}; expected one, or leave out clips=usual-557"
+            f"{archive.source}: holds {some_of(files) or f'no {USUAL}'}; one is expected, or leave out clips=usual-557"
         )
     words = text_of(archive, files[0]).split()
     if not words or not all(re.fullmatch(r"a\d\d_s\d\d_e\d\d", word) for word in words):

@@ -22,6 +22,7 @@ from mmcl_bench.datasets.readers import (
     WholeCopy,
     camera_1_tests,
     listed_samples,
+    nobody_in,
 )
 from mmcl_bench.datasets.store import Clip, Side
 
@@ -96,7 +97,7 @@ class _Ntu(FilePerClipReader):
         names = [(unit, self.named(unit)) for unit in super().units(archive)]
         own = [(unit, name) for unit, name in names if 1 <= int(name["setup"]) <= self.n_setups]
         if not own:
-            raise UserError(f"{archive.source}: not {self.title}: holds none of its setups 1 to {self.n_setups}")
+            raise self.lacking(archive, f"none of its setups 1 to {self.n_setups}")
         self._require_whole(archive, {int(name["setup"]) for _, name in own})
         return [unit for unit, name in own if name["sample_id"] not in unusable]
 
@@ -104,7 +105,7 @@ class _Ntu(FilePerClipReader):
         label = self.label_of(int(name["action"]))
         n_frames, bodies = parse_skeleton(content)
         if not bodies:
-            raise BadFile(f"has no body in any of its {n_frames} frames")
+            raise BadFile(nobody_in(n_frames))
         return Clip(
             sample_id=name["sample_id"],
             label=label,

@@ -185,10 +185,7 @@ class _NtuNpz(Reader):
         npz = opened_as(Npz, archive)
         wanted = [f"{kind}_{fold}.npy" for fold in FOLDS for kind in "xy"]
         if missing := sorted({*wanted} - {*npz.names()}):
-            raise UserError(
-                f"{archive.source}: not {self.title}: holds no {', '.join(missing)}; it should be {self.published}, "
-                f"see {self.homepage}"
-            )
+            raise self.lacking(archive, f"no {', '.join(missing)}; it should be {self.published}")
         for name in wanted:
             try:
                 self._require_form(name, npz.array(name))
@@ -319,7 +316,7 @@ def _clip(numbers: np.ndarray, name: str, sample_id: str, label: int, fold: int)
         label=label,
         subject=0,
         fold=fold,
-        n_frames=max((body.start + len(body.positions) for body in bodies), default=0),
+        n_frames=max((body.start + len(body.positions) for body in bodies), default=len(numbers)),
         bodies=bodies,
         file=name,
     )

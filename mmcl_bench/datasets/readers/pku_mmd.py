@@ -17,7 +17,7 @@ import numpy as np
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.text import some_of
-from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
+from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name, text_bytes
 from mmcl_bench.datasets.readers import (
     BadClip,
     OnBad,
@@ -131,7 +131,7 @@ class _PkuMmd(Reader):
         numbers = matched(self.video, video).groupdict()
         bodies = read_frames(archive.read(unit.file))
         left_out = listed_samples(self.name) if self.settings.missing == "leave-out" else frozenset()
-        lines = _lines(archive.read(label_file))
+        lines = _lines(text_bytes(archive.read(label_file)))
         if not lines:
             raise BadFile(f"has an empty label file, {label_file}")
         labelled = 0
@@ -221,6 +221,7 @@ class PkuMmd2(_PkuMmd):
 
 def read_frames(content: bytes) -> np.ndarray:
     """float64 (2, T, 25, 3): the bodies in the text of a skeleton file; raises :class:`BadFile`."""
+    content = text_bytes(content)
     if not content.strip():
         raise BadFile("is empty")
     try:

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import some_of
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.number_table import read_numbers
 from mmcl_bench.datasets.readers import (
@@ -121,7 +122,7 @@ def _ranges(archive: Archive) -> dict[str, dict[str, tuple[int, int] | None]]:
     """
     files = [file for file in archive.names() if base_name(file) == LABELS]
     if len(files) != 1:
-        raise UserError(f"{archive.source}: holds {len(files)} files {LABELS}; expected one")
+        raise UserError(f"{archive.source}: holds {some_of(files) or f'no {LABELS}'}; one is expected")
     text = text_of(archive, files[0])
     ranges: dict[str, dict[str, tuple[int, int] | None]] = {}
     current: dict[str, tuple[int, int] | None] | None = None
