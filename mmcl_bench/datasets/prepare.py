@@ -140,7 +140,7 @@ def summary(dataset: SkeletonDataset) -> Summary:
         frames=Frames(min=int(frames.min()), median=float(frames.median()), max=int(frames.max())),
         bodies={int(n): int(clips) for n, clips in index["n_bodies"].value_counts().sort_index().items()},
         joints=dataset.tracks.shape[1],
-        layout=card.layout,
+        layout=str(card.layout),
         modalities=[str(modality) for modality in card.modalities],
         duplicates={side: len(duplicates(dataset, side)) for side in card.sides},
         skipped=len(card.skipped),

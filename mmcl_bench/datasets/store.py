@@ -22,7 +22,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,6 +36,7 @@ from mmcl_bench.core.registry import unknown
 from mmcl_bench.core.text import first_line
 from mmcl_bench.datasets.classes import ClassText
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
+from mmcl_bench.skeleton.layouts import Layout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +98,8 @@ class DatasetCard(BaseModel):
     """The reader's settings, such as the steps of denoising."""
     title: str
     synthetic: bool
-    layout: str
+    layout: str | Layout
+    """The name of a layout of this package, else the layout itself, so that the set can be opened elsewhere."""
     unit: Literal["metres", "image"] = "metres"
     """Of positions, y up. ``image``: seen by a colour camera, in image heights from the middle, z is 0."""
     class_table: str
@@ -341,6 +343,8 @@ def fingerprint(dataset: SkeletonDataset) -> str:
     that write them. Tracks enter by the content hashes of the index; ``mmcl-bench data verify`` checks these.
     """
     digest = hashlib.sha256(json.dumps(dataset.tracks.shape[1:]).encode())
+    if isinstance(dataset.card.layout, Layout):
+        digest.update(json.dumps(asdict(dataset.card.layout), sort_keys=True).encode())
     facts = dataset.index[["sample_id", "label", "subject", "camera", "setup", "fold", "content"]]
     for *values, fold, content in facts.itertuples(index=False):
         digest.update(json.dumps([*values, fold] if fold else values).encode())

@@ -11,6 +11,7 @@ import numpy as np
 
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from mmcl_bench.skeleton.joint_maps import joint_matrix, map_joints
+from mmcl_bench.skeleton.layouts import Layout, get_layout
 
 
 class ClipView:
@@ -19,9 +20,11 @@ class ClipView:
     Positions are a copy of only these clips, so no other data can be reached through the view.
     """
 
-    def __init__(self, clips: Sequence[Sequence[BodyTrack]], n_frames: Sequence[int], layout: str) -> None:
+    def __init__(
+        self, clips: Sequence[Sequence[BodyTrack]], n_frames: Sequence[int], layout: str | Layout
+    ) -> None:
         self.layout = layout
-        """Name of the joint layout."""
+        """The joint layout, or its name."""
         self.n_frames = np.array(n_frames, dtype=np.int64)
         """(N,) frames of each clip."""
         tracks = [body for clip in clips for body in clip]
@@ -98,9 +101,9 @@ class Problem:
     """None unless the method is transductive."""
 
 
-def mapped_to_layout(view: ClipView, target: str) -> ClipView:
-    """A view with every joint of layout ``target`` computed from the view's own layout, by ``protocols/joint_maps``."""
-    if view.layout == target:
+def mapped_to_layout(view: ClipView, target: str | Layout) -> ClipView:
+    """A view with every joint of layout ``target`` computed from the view's own layout, by :func:`.joint_matrix`."""
+    if get_layout(view.layout) == get_layout(target):
         return view
     matrix = joint_matrix(view.layout, target)
     clips = [

@@ -31,7 +31,7 @@ from mmcl_bench.datasets.formats.npy import read_array
 from mmcl_bench.datasets.readers import OnBad, Reader, Unit, folds_of_the_files
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 from mmcl_bench.skeleton.dense import tracks_of
-from mmcl_bench.skeleton.layouts import Layout, get_layout
+from mmcl_bench.skeleton.layouts import Layout, LayoutTable, get_layout, layout_names, portable
 
 FACTS, MANIFEST = "dataset.toml", "manifest.csv"
 REQUIRED = ("sample_id", "file", "label")
@@ -97,7 +97,8 @@ class OwnFacts(BaseModel):
     title: Annotated[Line, Field(min_length=1)]
     synthetic: bool = False
     """Not recorded from people."""
-    layout: str
+    layout: str | Layout
+    """A name, or a table that :class:`.LayoutTable` describes."""
     unit: str | float = "metres"
     """Of the positions: a name, or how many metres one is. ``image``: of 2D key points, in image heights."""
     up: Literal["y", "-y", "z", "-z"] = "y"
@@ -150,7 +151,7 @@ class Custom(Reader):
             .card(archive)
             .model_copy(
                 update={
-                    **own.model_dump(include={"title", "synthetic", "layout", "frame_rate", "homepage"}),
+                    **own.model_dump(include={"title", "synthetic", "frame_rate", "homepage"}),
                     "unit": "image" if own.unit == "image" else "metres",
                     "classes": tuple(names),
                     "class_texts": classes,
@@ -162,7 +163,7 @@ class Custom(Reader):
             )
         )
 
-    def layout_of(self, archive: Archive) -> str:
+    def layout_of(self, archive: Archive) -> str | Layout:
         return _facts(archive).layout
 
     def units(self, archive: Archive) -> list[Unit]:
@@ -216,7 +217,9 @@ class Custom(Reader):
         )
 
 
-def loose_unit(archive: Archive, layout: str | None) -> tuple[Callable[[str], Unit], str]:
+def loose_unit(
+    archive: Archive, layout: str | Layout | None
+) -> tuple[Callable[[str], Unit], str | Layout]:
     """What makes the unit of a clip file that no manifest lists, its whole length, and the layout of such files.
 
     Layout, unit and axis are those of the source's ``dataset.toml``. Where it has none, positions are in metres, y up,
@@ -229,7 +232,7 @@ def loose_unit(archive: Archive, layout: str | None) -> tuple[Callable[[str], Un
         layout, up, scale = own.layout, own.up, own.unit
     if layout is None:
         raise UserError(f"{archive.source}: nothing says its joint layout; name it with --layout, or in a {FACTS}")
-    get_layout(layout)
+    layout = portable(layout)
     detail = (0, 0, 0, 0, 0, None, 0, layout, up, scale)
     return lambda file: Unit(file, (PurePosixPath(file).with_suffix("").as_posix(), *detail)), layout
 
@@ -269,16 +272,33 @@ def _facts(archive: Archive) -> OwnFacts:
         raise UserError(f"{where}: no TOML ({first_line(error)})") from error
     except RecursionError as error:
         raise UserError(f"{where}: is nested too deep") from error
+    layout = _layout(content.get("layout"), content.get("unit"), where)
     try:
-        own = OwnFacts.model_validate(content)
+        return OwnFacts.model_validate(content if layout is None else {**content, "layout": layout})
     except ValidationError as error:
         entry, message = first_fault(error)
         raise UserError(f"{where}: {entry or 'file'}: {message.splitlines()[0]}") from error
+
+
+def _layout(told: object, unit: object, where: str) -> str | Layout | None:
+    """The layout that ``dataset.toml`` names or defines, as the card keeps it; None where it is neither."""
+    if isinstance(told, str):
+        try:
+            return portable(told)
+        except UserError as error:
+            raise UserError(f"{where}: layout: {error}") from error
+    if not isinstance(told, dict):
+        return None
     try:
-        get_layout(own.layout)
-    except UserError as error:
-        raise UserError(f"{where}: layout: {error}") from error
-    return own
+        table = LayoutTable.model_validate({"from_images": unit == "image", **told})
+        if table.name in layout_names():
+            raise ValueError(f"name: {table.name} is the name of a layout that is there; call this one otherwise")
+        return table.layout()
+    except ValidationError as error:
+        entry, message = first_fault(error)
+        raise UserError(f"{where}: layout.{entry}: {message.splitlines()[0]}") from error
+    except ValueError as error:
+        raise UserError(f"{where}: layout.{error}") from error
 
 
 def _manifest(archive: Archive) -> Rows:
