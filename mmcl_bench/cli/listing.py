@@ -76,7 +76,9 @@ def datasets(pattern: Pattern = "*", as_json: AsJson = False) -> None:
 
 @app.command()
 def layouts(
-    pattern: Annotated[str, typer.Argument(help="The name of a layout, for its joints, or a shell glob over names.")] = "*",
+    pattern: Annotated[
+        str, typer.Argument(help="The name of a layout, for its joints, or a shell glob over names.")
+    ] = "*",
     as_json: AsJson = False,
 ) -> None:
     """List the joint layouts; of a single one, the joints in the order of the arrays."""

@@ -24,6 +24,7 @@ from mmcl_bench.datasets.store import (
     IMAGES_A_GROUP,
     INDEX,
     INSTRUCT,
+    OTHER_SUBJECTS,
     RGB,
     TRACKS,
     Clip,
@@ -162,7 +163,11 @@ def _write_index(path: Path, laid: Sequence[_Laid]) -> None:
     columns["offset"] = offsets
     columns["n_bodies"] = [len(clip.facts["track_start"]) for clip in laid]
     columns["content"] = [bytes.fromhex(clip.facts["content"]) for clip in laid]
-    pq.write_table(pa.table(columns, schema=_INDEX_SCHEMA), path)
+    schema = _INDEX_SCHEMA
+    if any(clip.facts[OTHER_SUBJECTS] for clip in laid):
+        schema = schema.append(pa.field(OTHER_SUBJECTS, pa.list_(pa.int32())))
+        columns[OTHER_SUBJECTS] = [clip.facts[OTHER_SUBJECTS] for clip in laid]
+    pq.write_table(pa.table(columns, schema=schema), path)
 
 
 def _write_tracks(path: Path, laid: Sequence[_Laid], n_joints: int, bins: _Bins) -> None:
@@ -206,6 +211,7 @@ def _facts(clip: Clip, at: int) -> dict[str, Any]:
         "sample_id": clip.sample_id,
         "label": clip.label,
         "subject": clip.subject,
+        OTHER_SUBJECTS: clip.other_subjects,
         "camera": clip.camera,
         "setup": clip.setup,
         "fold": clip.fold,

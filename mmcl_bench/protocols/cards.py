@@ -115,6 +115,11 @@ class TaskCard(BaseModel):
                 raise UserError(f"{self.path}: {unknown(f'value of {key}', bound[key], list(values))}")
         names = self.split_names()
         if "split" in bound and bound["split"] not in names:
+            if several := splits.numbered(bound["split"], names):
+                raise UserError(
+                    f"{self.path}: {bound['split']} is the {len(several)} splits {several[0]} to {several[-1]}; "
+                    f"name one of them, or run them all with --split {bound['split']}"
+                )
             raise UserError(f"{self.path}: {unknown('split', bound['split'], names)}")
         return Task(self, bound, data_root or paths.data_root())
 

@@ -13,9 +13,11 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.core.settings import parse_bracketed
 from mmcl_bench.protocols.cards import FAMILIES, NAME, PATH, Task, TaskCard, read_card
+from mmcl_bench.protocols.splits import numbered, without_number
 
 Splits = tuple[str, ...] | Literal["all"]
-"""Names of splits, ``all`` of a task's, or none for the one that the task names itself."""
+"""Names of splits, ``all`` of a task's, or none for the one that the task names itself. ``fold`` names ``fold-1``,
+``fold-2`` and so on."""
 
 
 def cards() -> dict[str, TaskCard]:
@@ -99,14 +101,21 @@ def find_tasks(
 
 def with_splits(task: Task, splits: Splits) -> list[Task]:
     """A task once for each of the splits. Raises :class:`UserError` for one that it lacks."""
-    names = task.card.split_names() if splits == "all" else splits
-    return [task.with_split(name) for name in names] or [task]
+    return [task.with_split(name) for name in _each_split(task.card, splits)] or [task]
+
+
+def _each_split(card: TaskCard, splits: Splits) -> list[str]:
+    """All splits that are meant: ``fold`` means ``fold-1``, ``fold-2`` and so on."""
+    known = card.split_names()
+    if splits == "all":
+        return known
+    return [each for name in splits for each in numbered(name, known) or (name,)]
 
 
 def require_splits(tasks: Sequence[Task], splits: Splits) -> None:
     """Raises :class:`UserError` for a split that was asked for and that none of the tasks has."""
     for name in () if splits == "all" else splits:
-        if name not in {task.split for task in tasks}:
+        if not any(name in (task.split, without_number(str(task.split))) for task in tasks):
             raise UserError(f"no task here has a split {name}; leave it out, or name a task that has it")
 
 
@@ -120,7 +129,7 @@ def _for_splits(card: TaskCard, parameters: Mapping[str, str], splits: Splits) -
     known = card.split_names()
     if not splits or (splits == "all" and not known):
         return [parameters]
-    return [{**parameters, "split": name} for name in (known if splits == "all" else splits) if name in known]
+    return [{**parameters, "split": name} for name in _each_split(card, splits) if name in known]
 
 
 def _card_called(path: str, data_root: Path) -> TaskCard:

@@ -20,9 +20,7 @@ class ClipView:
     Positions are a copy of only these clips, so no other data can be reached through the view.
     """
 
-    def __init__(
-        self, clips: Sequence[Sequence[BodyTrack]], n_frames: Sequence[int], layout: str | Layout
-    ) -> None:
+    def __init__(self, clips: Sequence[Sequence[BodyTrack]], n_frames: Sequence[int], layout: str | Layout) -> None:
         self.layout = layout
         """The joint layout, or its name."""
         self.n_frames = np.array(n_frames, dtype=np.int64)
@@ -52,7 +50,8 @@ class LabelledClips:
     labels: np.ndarray
     """(N,) int64, positions in ``problem.classes``."""
     subjects: np.ndarray
-    """(N,) int64, an arbitrary number for each subject, for splits by person."""
+    """(N,) int64, an arbitrary number for each subject, for splits by person; people whom clips show together share
+    one."""
     features: Mapping[Modality, np.ndarray]
     """float32 (N, D) by modality; a modality that the data set lacks is absent."""
 

@@ -37,8 +37,8 @@ class Transfer(Protocol):
         return self._rows(target, [shared.target for shared in self._map.shared])
 
     def _hold_out(self, train: Rows) -> tuple[Rows, Rows, np.ndarray]:
-        held_out = self._held_out_recordings(train)
-        return train.where(~held_out), train.where(held_out), np.array([], dtype=np.int64)
+        kept, held_out = self._held_out_recordings(train)
+        return train.where(kept), train.where(held_out), np.array([], dtype=np.int64)
 
     @property
     def _source(self) -> SkeletonDataset:

@@ -142,7 +142,7 @@ _PART_OF_WORD: Mapping[str, Part] = {
     **dict.fromkeys(("shoulder", "elbow", "forearm", "wrist", "hand", "thumb", "index", "pinky", "finger"), "hands"),
     **dict.fromkeys(("hip", "knee", "ankle", "foot", "heel", "toe", "toes"), "legs"),
 }
-"""What a joint belongs to that has the word in its name; hands and legs are of joints on one side. What is in no part is the torso."""
+"""What a joint belongs to that has the word in its name; hands and legs are of joints on a side. The rest is torso."""
 
 
 class LayoutTable(Fact):
@@ -159,12 +159,12 @@ class LayoutTable(Fact):
     """When not given, the joint between the hips, or else both hips."""
     pairs: tuple[tuple[Joint, Joint], ...] | None = None
     """(left, right); when not given, joints whose names begin with ``left_`` and ``right_``."""
-    parts: dict[Part, tuple[Joint, ...]] = {}
+    parts: Mapping[Part, tuple[Joint, ...]] = Field(default={})
     """Those that are not given are told by the names of the joints."""
     source: Words = "the owner"
     from_images: bool = False
 
-    def layout(self, name: str | None = None) -> Layout:
+    def layout(self) -> Layout:
         """The layout. Raises ``ValueError`` as :class:`Layout` does."""
         joints = set(self.joints)
         centre = self.centre or next((joint for joint in _CENTRES if joint in joints), self.joints[0])
@@ -172,7 +172,7 @@ class LayoutTable(Fact):
         lefts = [joint.removeprefix("left_") for joint in self.joints if joint.startswith("left_")]
         by_name = tuple((f"left_{rest}", f"right_{rest}") for rest in lefts if f"right_{rest}" in joints)
         return Layout(
-            name=name or self.name,
+            name=self.name,
             joints=self.joints,
             bones=_towards(centre, tuple(bone for chain in self.bones for bone in pairwise(chain))),
             centre=centre,
@@ -214,7 +214,7 @@ def _towards(centre: str, bones: tuple[tuple[str, str], ...]) -> tuple[tuple[str
 
 
 LAYOUTS: Mapping[str, Layout] = {
-    name: read_fact("layouts", "layout", name, LayoutTable).layout(name) for name in fact_names("layouts")
+    name: read_fact("layouts", "layout", name, LayoutTable).layout() for name in fact_names("layouts")
 }
 """Those of this package, by name."""
 KINECT_V1, KINECT_V2, HDM05 = (LAYOUTS[name] for name in ("kinect-v1", "kinect-v2", "hdm05"))
@@ -224,7 +224,7 @@ ADDED: Registry[Layout] = Registry("layout", "mmcl_bench.layouts", {})
 
 
 def get_layout(layout: str | Layout) -> Layout:
-    """The layout called so, or the layout itself. Raises :class:`UserError` with the nearest names when there is none."""
+    """The layout called so, or the layout itself. Raises :class:`UserError` with the nearest names when none is."""
     if isinstance(layout, Layout):
         return layout
     if layout in LAYOUTS:

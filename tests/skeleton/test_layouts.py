@@ -205,7 +205,7 @@ def test_a_wrong_layout_is_refused_with_the_entry(change: dict[str, Any], messag
 
 
 def test_a_layout_of_another_package_is_found_by_name_and_kept_whole() -> None:
-    layout = LayoutTable(**STICK).layout("stick-6")
+    layout = LayoutTable(**STICK, name="stick-6").layout()
     ADDED.register("stick-6")(layout)
     try:
         assert get_layout("stick-6") is layout
