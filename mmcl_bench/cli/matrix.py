@@ -113,6 +113,7 @@ class JobOptions(TaskOptions):
             "--source": self.source,
             "--target": self.target,
             "--duplicates": self.duplicates,
+            "--class-map": self.class_map,
             "--parameter": self.parameters,
             "--set": self.settings,
             "--streams": self.streams,

@@ -46,7 +46,7 @@ def load_task(name: str, data_root: Path | None = None, **parameters: str) -> Ta
     if name.endswith(".toml"):
         return _checked(read_card(Path(name))).bind(parameters, root)
     path, bracketed = parse_bracketed(name, name)
-    return _card_called(path, root).bind({**bracketed, **parameters}, root)
+    return _with_classes(_card_called(path, root).bind({**bracketed, **parameters}, root))
 
 
 def find_task(
@@ -72,8 +72,8 @@ def find_task(
         raise UserError("transfer goes from one data set to another; give both --source and --target")
     for card in cards().values():
         if (card.family, card.dataset, card.source) == (family, dataset, source):
-            return card.bind(parameters, root)
-    return _derived_card(family, str(dataset), source, root).bind(parameters, root)
+            return _with_classes(card.bind(parameters, root))
+    return _with_classes(_derived_card(family, str(dataset), source, root).bind(parameters, root))
 
 
 def find_tasks(
@@ -170,7 +170,7 @@ def _card_of(family: str, name: str, data_root: Path) -> TaskCard | None:
 
 def _derived_card(family: str, dataset: str, source: str | None, data_root: Path) -> TaskCard:
     """A card from the facts of the data sets. Raises :class:`UserError` where these do not allow such a task."""
-    from mmcl_bench.protocols.dataset_facts import class_map, dataset_facts
+    from mmcl_bench.protocols.dataset_facts import dataset_facts
 
     tested = dataset_facts(dataset, data_root)
     for name in filter(None, (dataset, source)):
@@ -196,7 +196,6 @@ def _derived_card(family: str, dataset: str, source: str | None, data_root: Path
         }
     elif family == "transfer":
         trained = dataset_facts(str(source), data_root)
-        class_map(trained, tested)
         card |= {
             "name": f"{source}-to-{dataset}",
             "title": f"From {trained.title} to {tested.title}, without adaptation",
@@ -224,6 +223,13 @@ def _derived_card(family: str, dataset: str, source: str | None, data_root: Path
             },
         }
     return TaskCard.model_validate(card)
+
+
+def _with_classes(task: Task) -> Task:
+    """The task. Raises :class:`UserError` for a transfer between sets that share no classes."""
+    if task.card.family == "transfer":
+        _ = task.class_map
+    return task
 
 
 def _checked(card: TaskCard) -> TaskCard:

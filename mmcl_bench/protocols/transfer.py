@@ -1,7 +1,7 @@
 """Cross-dataset transfer: train on a source set, test on the classes that a target set shares with it.
 
 Both sets are used whole: no clip of the target is ever trained on. Target skeletons are mapped to the source's joint
-layout. Which class corresponds to which is a fact of ``protocols/class_maps``.
+layout. Which class corresponds to which is a fact of ``protocols/class_maps``, or of a file of the user's own.
 """
 
 from __future__ import annotations
