@@ -147,7 +147,7 @@ def test_joints_that_are_never_seen_lose_nothing_against_copied_ones(typed: Type
         typed(f"data prepare custom --source {name} --as {name}")
         lines = [
             f"run supervised --dataset {name} --split fold-1 --method logistic --json",
-                f"run transfer --source {name} --target pairs --method logistic --json",
+            f"run transfer --source {name} --target pairs --method logistic --json",
         ]
         found[name] = [top1(typed(line)) for line in lines]
     assert found["lacking"] == found["copied"]

@@ -168,10 +168,11 @@ def test_what_a_layout_does_not_say_is_told_by_the_names_of_its_joints() -> None
     assert set(layout.mirrored) == {("left_shoulder", "right_shoulder"), ("left_hip", "right_hip")}
 
 
-def test_the_layout_of_the_docs_is_one() -> None:
-    (text,) = re.findall(r"```toml\n\[layout\]\n(.*?)```", (DOCS / "layouts.md").read_text(), flags=re.DOTALL)
-    layout = LayoutTable.model_validate(tomllib.loads(f"[layout]\n{text}")["layout"]).layout()
-    assert (layout.name, len(layout), layout.parts["hands"][1]) == ("lab-8", 8, "left_hand")
+@pytest.mark.parametrize(("page", "name", "size"), [("layouts.md", "lab-8", 8), ("datasets/custom.md", "own", 15)])
+def test_the_layouts_of_the_docs_are_layouts(page: str, name: str, size: int) -> None:
+    (text,) = re.findall(r"```toml\n(\[layout\]\n.*?)```", (DOCS / page).read_text(), flags=re.DOTALL)
+    layout = LayoutTable.model_validate(tomllib.loads(text)["layout"]).layout()
+    assert (layout.name, len(layout)) == (name, size)
 
 
 @given(st.data())
