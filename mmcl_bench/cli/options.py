@@ -130,8 +130,8 @@ class TaskOptions:
     def bound(self) -> dict[str, str]:
         """The parameters that are set, but for the split."""
         bound = key_values("--parameter", self.parameters)
-        given = {"duplicates": self.duplicates, "class_map": self.class_map and str(self.class_map)}
-        return bound | {key: value for key, value in given.items() if value is not None}
+        given = {"duplicates": self.duplicates, "class_map": self.class_map}
+        return bound | {key: str(value) for key, value in given.items() if value is not None}
 
 
 def key_values(option: str, texts: Sequence[str] | None) -> dict[str, str]:

@@ -92,9 +92,9 @@ def _by_names(source: Layout, target: Layout) -> np.ndarray:
         made_of = next((made_of for made_of in choices if set(made_of) <= set(source.joints)), ())
         for part in made_of:
             weights[at, source.index(part)] = 1 / len(made_of)
-    placed = weights.any(1)
-    for at in np.flatnonzero(~placed):
-        weights[at] = weights[next(near for near in _by_distance(target, int(at)) if placed[near])]
+    placed = np.asarray(weights.any(1))
+    for lacking in np.flatnonzero(~placed).tolist():
+        weights[lacking] = weights[next(near for near in _by_distance(target, lacking) if placed[near])]
     return weights
 
 

@@ -6,7 +6,7 @@ Those of this package are TOML files in ``protocols/layouts``, one a layout. A p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -130,7 +130,7 @@ def _require_tree(layout: Layout) -> None:
         raise ValueError(f"bones: a bone leads from the centre {layout.centre} outwards; bones form a tree")
 
 
-def _first_twice(names: tuple[str, ...] | list[str]) -> str | None:
+def _first_twice(names: Sequence[str]) -> str | None:
     return next((name for at, name in enumerate(names) if name in names[:at]), None)
 
 
@@ -184,7 +184,7 @@ class LayoutTable(Fact):
         )
 
     def _all_parts(self) -> dict[str, tuple[str, ...]]:
-        parts = {
+        parts: dict[str, tuple[str, ...]] = {
             part: self.parts.get(part) or tuple(joint for joint in self.joints if _part_of(joint) == part)
             for part in PARTS
         }
