@@ -90,9 +90,9 @@ def _content(folder: Path) -> dict[str, Any]:
     try:
         layout = _LAYOUT.validate_python(content.get("layout"))
     except ValidationError as error:
-        raise _unusable(folder, f"{FACTS} lacks a joint layout") from error
+        raise _unusable(folder, f"{FACTS} lacks layout or facts") from error
     if not isinstance(content.get("facts"), dict):
-        raise _unusable(folder, f"{FACTS} lacks facts")
+        raise _unusable(folder, f"{FACTS} lacks layout or facts")
     return {**content, "layout": layout}
 
 
