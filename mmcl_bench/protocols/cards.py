@@ -121,7 +121,7 @@ class TaskCard(BaseModel):
             raise UserError(f"{bound[CLASS_MAP]}: a task's name cannot hold {min(strange)}; rename the class map")
         names = self.split_names()
         if "split" in bound and bound["split"] not in names:
-            if several := splits.numbered(bound["split"], names):
+            if several := splits.splits_of(bound["split"], names):
                 raise UserError(
                     f"{self.path}: {bound['split']} is the {len(several)} splits {several[0]} to {several[-1]}; "
                     f"name one of them, or run them all with --split {bound['split']}"

@@ -12,8 +12,9 @@ from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.core.settings import parse_bracketed
+from mmcl_bench.core.text import numbered
 from mmcl_bench.protocols.cards import FAMILIES, NAME, PATH, Task, TaskCard, read_card
-from mmcl_bench.protocols.splits import numbered, without_number
+from mmcl_bench.protocols.splits import splits_of
 
 Splits = tuple[str, ...] | Literal["all"]
 """Names of splits, ``all`` of a task's, or none for the one that the task names itself. ``fold`` names ``fold-1``,
@@ -109,13 +110,13 @@ def _each_split(card: TaskCard, splits: Splits) -> list[str]:
     known = card.split_names()
     if splits == "all":
         return known
-    return [each for name in splits for each in numbered(name, known) or (name,)]
+    return [each for name in splits for each in splits_of(name, known) or (name,)]
 
 
 def require_splits(tasks: Sequence[Task], splits: Splits) -> None:
     """Raises :class:`UserError` for a split that was asked for and that none of the tasks has."""
     for name in () if splits == "all" else splits:
-        if not any(name in (task.split, without_number(str(task.split))) for task in tasks):
+        if not any(name in (task.split, (numbered(str(task.split)) or [""])[0]) for task in tasks):
             raise UserError(f"no task here has a split {name}; leave it out, or name a task that has it")
 
 

@@ -14,8 +14,7 @@ from pydantic import Field, model_validator
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.facts import Fact, Label, Words, fact_names, read_fact
 from mmcl_bench.core.registry import unknown
-
-_NUMBERED = re.compile(r"(.+)-(\d{1,3})")
+from mmcl_bench.core.text import numbered
 
 
 class Split(Fact):
@@ -130,17 +129,11 @@ def split(table: str, name: str) -> Split:
         raise UserError(unknown(f"split of {table}", name, list(known))) from None
 
 
-def numbered(name: str, names: Sequence[str]) -> tuple[str, ...]:
+def splits_of(name: str, names: Sequence[str]) -> tuple[str, ...]:
     """The splits that are called ``name`` with a number after it, in their order: ``fold-1``, ``fold-2``, ... of
     ``fold``. None where ``name`` itself is a split, or only one is called so."""
-    found = sorted((int(match[2]), each) for each in names if (match := _NUMBERED.fullmatch(each)) and match[1] == name)
+    found = sorted((told[1], each) for each in names if (told := numbered(each)) and told[0] == name)
     return tuple(each for _, each in found) if len(found) > 1 and name not in names else ()
-
-
-def without_number(name: str) -> str | None:
-    """``fold`` of ``fold-1``; None where no number ends the name of a split."""
-    match = _NUMBERED.fullmatch(name)
-    return match[1] if match else None
 
 
 def class_map(source: str, target: str, variant: str | None = None) -> ClassMap:

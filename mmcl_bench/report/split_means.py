@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from mmcl_bench.core.text import numbered
 from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.evaluation.statistics import Interval, split_interval
 from mmcl_bench.report.tables import LEVEL, LeaderboardRow, leaderboard_rows, percent
@@ -70,9 +71,9 @@ def split_means(rows: Iterable[LeaderboardRow]) -> list[SplitMean]:
 
     Rows that differ in anything else than the split, its data or the limit of a smoke run included, do not meet.
     """
-    numbered = sorted((row for row in rows if _numbered(row.group)[1]), key=_key)
+    having = sorted((row for row in rows if _numbered(row.group)[1]), key=_key)
     found = []
-    for _, members in groupby(numbered, key=lambda row: _key(row)[:-1]):
+    for _, members in groupby(having, key=lambda row: _key(row)[:-1]):
         of_splits = tuple(members)
         if len(of_splits) > 1:
             found.append(SplitMean(of_splits, _figures(of_splits)))
@@ -137,10 +138,9 @@ def _main(mean: SplitMean) -> float:
 def _numbered(group: Group) -> tuple[str, int]:
     """The task's identity with the number off its split, and the number; 0 where the split has none."""
     split = group.task.split or ""
-    name, _, number = split.rpartition("-")
-    if not (name and number.isdecimal()):
+    if not (told := numbered(split)):
         return group.task.identity, 0
-    return group.task.identity.replace(f"split={split}", f"split={name}", 1), int(number)
+    return group.task.identity.replace(f"split={split}", f"split={told[0]}", 1), told[1]
 
 
 def _key(row: LeaderboardRow) -> tuple[str, str, int]:
