@@ -164,9 +164,11 @@ def _write_index(path: Path, laid: Sequence[_Laid]) -> None:
     columns["n_bodies"] = [len(clip.facts["track_start"]) for clip in laid]
     columns["content"] = [bytes.fromhex(clip.facts["content"]) for clip in laid]
     schema = _INDEX_SCHEMA
-    if any(clip.facts[OTHER_SUBJECTS] for clip in laid):
+    # Parts that an earlier version left have no such entry.
+    others = [clip.facts.get(OTHER_SUBJECTS, []) for clip in laid]
+    if any(others):
         schema = schema.append(pa.field(OTHER_SUBJECTS, pa.list_(pa.int32())))
-        columns[OTHER_SUBJECTS] = [clip.facts[OTHER_SUBJECTS] for clip in laid]
+        columns[OTHER_SUBJECTS] = others
     pq.write_table(pa.table(columns, schema=schema), path)
 
 

@@ -23,7 +23,7 @@ _MIDDLE: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
         (f"{_SHOULDERS}+{_HIPS}",),
     ),
     (("spine_shoulder", "shoulder_center", "thorax"), (_SHOULDERS,)),
-    (("spine_chest", "spine3", "upper_back"), ("spine_shoulder", "shoulder_center", "thorax", _SHOULDERS)),
+    (("spine_chest", "chest", "spine3", "upper_back"), ("spine_shoulder", "shoulder_center", "thorax", _SHOULDERS)),
     (("neck", "lower_neck", "upper_neck"), ("spine_shoulder", "shoulder_center", "thorax", _SHOULDERS)),
     (("head", "head_top"), ("left_ear+right_ear", "nose")),
     (("nose",), ("head", "head_top")),
@@ -84,8 +84,8 @@ def _by_rules(source: Layout, target: Layout) -> np.ndarray:
 
 
 def _by_names(source: Layout, target: Layout) -> np.ndarray:
-    """A joint is the one of its name, else the best of its stand-ins; else that of the joint of ``target`` which is
-    the fewest bones away, towards the centre where two are."""
+    """A joint is the one of its name, else the best of its stand-ins; else the mean of those joints of ``target`` that
+    are the fewest bones away."""
     weights = np.zeros((len(target), len(source)))
     for at, joint in enumerate(target.joints):
         choices = (choice.split("+") for choice in (joint, *_STAND_INS.get(joint, ())))
@@ -94,20 +94,17 @@ def _by_names(source: Layout, target: Layout) -> np.ndarray:
             weights[at, source.index(part)] = 1 / len(made_of)
     placed = np.asarray(weights.any(1))
     for lacking in np.flatnonzero(~placed).tolist():
-        weights[lacking] = weights[next(near for near in _by_distance(target, lacking) if placed[near])]
+        weights[lacking] = weights[_nearest(target, lacking, placed)].mean(0)
     return weights
 
 
-def _by_distance(layout: Layout, joint: int) -> Iterator[int]:
-    """All joints, by rising number of bones from ``joint``; of those alike the one towards the centre first."""
-    waiting, seen = [joint], {joint}
-    for at in waiting:
-        yield at
-        around = [int(layout.parents[at]), *map(int, np.flatnonzero(layout.parents == at))]
-        for near in around:
-            if near not in seen:
-                seen.add(near)
-                waiting.append(near)
+def _nearest(layout: Layout, joint: int, placed: np.ndarray) -> list[int]:
+    """Those of the ``placed`` (V,) joints that are the fewest bones away from ``joint``."""
+    level, seen = {joint}, set[int]()
+    while not (found := sorted(at for at in level if placed[at])):
+        seen |= level
+        level = {other for pair in layout.bone_pairs if not level.isdisjoint(pair) for other in pair} - seen
+    return found
 
 
 def map_joints(positions: np.ndarray, matrix: np.ndarray) -> np.ndarray:

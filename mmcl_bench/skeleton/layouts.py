@@ -136,7 +136,7 @@ def _first_twice(names: Sequence[str]) -> str | None:
 
 Joint = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=60)]
 _MIDDLE_OF_HIPS = ("spine_base", "hip_center", "pelvis", "mid_hip")
-_CENTRES = ("spine_shoulder", "shoulder_center", "thorax", "spine_chest", "spine3", "neck", "torso", "spine")
+_CENTRES = ("spine_shoulder", "shoulder_center", "thorax", "spine_chest", "chest", "spine3", "neck", "torso", "spine")
 _PART_OF_WORD: Mapping[str, Part] = {
     **dict.fromkeys(("head", "neck", "nose", "eye", "ear", "mouth", "jaw", "chin", "face"), "head"),
     **dict.fromkeys(("shoulder", "elbow", "forearm", "wrist", "hand", "thumb", "index", "pinky", "finger"), "hands"),
@@ -149,7 +149,7 @@ class LayoutTable(Fact):
     """A layout as a file says it: ``protocols/layouts``, and ``[layout]`` in a ``dataset.toml``."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)] = "own"
-    joints: tuple[Joint, ...]
+    joints: Annotated[tuple[Joint, ...], Field(max_length=1000)]
     """In the order of the arrays."""
     bones: tuple[Annotated[tuple[Joint, ...], Field(min_length=2)], ...]
     """Pairs of joints, or longer chains of them, in any direction."""
@@ -230,7 +230,12 @@ def get_layout(layout: str | Layout) -> Layout:
     if layout in LAYOUTS:
         return LAYOUTS[layout]
     if layout in ADDED:
-        return ADDED.get(layout)
+        added = ADDED.get(layout)
+        if not isinstance(added, Layout):
+            raise UserError(
+                f"layout {layout!r}: its plugin names a {type(added).__name__} and no Layout; mend that package"
+            )
+        return added
     raise UserError(unknown("layout", layout, layout_names()))
 
 

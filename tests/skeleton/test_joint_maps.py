@@ -125,6 +125,7 @@ def test_layouts_without_a_map_of_their_own_meet_in_kinect_v2() -> None:
         ("sbu-15", "florence-15", "spine", {"torso": 1}),
         ("florence-15", "cad60-15", "right_hand", {"right_wrist": 1}),
         ("kinect-v2", "smpl-24", "spine3", {"spine_shoulder": 1}),
+        ("kinect-v2", "smpl-24", "left_collar", {"spine_shoulder": 0.5, "left_shoulder": 0.5}),
         ("kinect-v2", "body-25", "left_small_toe", {"left_foot": 1}),
         ("kinect-v2", "mediapipe-33", "left_eye_outer", {"head": 1}),
         ("mediapipe-33", "body-25", "left_ear", {"left_ear": 1}),
@@ -142,20 +143,21 @@ def test_layouts_without_a_file_are_mapped_by_the_names_of_joints(
 
 def test_a_joint_that_no_name_tells_is_where_the_nearest_is() -> None:
     table = LayoutTable(
-        joints=("chest", "left_shoulder", "left_claw", "right_shoulder", "left_hip", "right_hip", "tail"),
+        joints=("middle", "left_shoulder", "left_claw", "right_shoulder", "left_hip", "right_hip", "tail"),
         bones=(
-            *(("left_claw", "left_shoulder", "chest"), ("right_shoulder", "chest"), ("tail", "left_hip", "chest")),
-            ("right_hip", "chest"),
+            *(("left_claw", "left_shoulder", "middle"), ("right_shoulder", "middle"), ("tail", "left_hip", "middle")),
+            ("right_hip", "middle"),
         ),
-        centre="chest",
-        parts={"head": ("chest",)},
+        centre="middle",
+        parts={"head": ("middle",)},
     )
     layout = table.layout()
     pose = a_pose("kinect-v2")
     made = map_joints(pose, joint_matrix("kinect-v2", layout))
-    for joint, near in (("left_claw", "left_shoulder"), ("tail", "left_hip"), ("chest", "left_shoulder")):
-        expected = pose[:, LAYOUTS["kinect-v2"].index(near)]
-        np.testing.assert_array_equal(made[:, layout.index(joint)], expected, err_msg=joint)
+    around = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+    for joint, near in (("left_claw", around[:1]), ("tail", around[2:3]), ("middle", around)):
+        expected = pose[:, [LAYOUTS["kinect-v2"].index(each) for each in near]].mean(1)
+        np.testing.assert_allclose(made[:, layout.index(joint)], expected, atol=1e-6, err_msg=joint)
 
 
 def test_nothing_is_made_of_a_joint_that_was_not_seen() -> None:

@@ -301,14 +301,16 @@ def _facts(archive: Archive) -> OwnFacts:
 
 
 def _layout(told: object, unit: object, where: str) -> str | Layout | None:
-    """The layout that ``dataset.toml`` names or defines, as the card keeps it; None where it is neither."""
+    """The layout that ``dataset.toml`` names or defines, as the card keeps it; None where it says nothing of it."""
+    if told is None:
+        return None
     if isinstance(told, str):
         try:
             return portable(told)
         except UserError as error:
             raise UserError(f"{where}: layout: {error}") from error
     if not isinstance(told, dict):
-        return None
+        raise UserError(f"{where}: layout: should be a name in quotes, or a table [layout]")
     try:
         table = LayoutTable.model_validate({"from_images": unit == "image", **told})
         if table.name in layout_names():
@@ -369,7 +371,10 @@ def _check_row(row: Mapping[str, str], where: str, seen: Mapping[str, int]) -> N
 
 def _numbers(row: Mapping[str, str], where: str) -> tuple[Any, ...]:
     """Subjects, a tuple, then camera, setup, start and stop."""
-    subjects = tuple(_number(text, "subject", where) for text in row["subject"].split("+"))
+    people = row["subject"].split("+")
+    if len(people) > 1 and not all(text.strip() for text in people):
+        raise UserError(f"{where}: subject {row['subject']!r} has a + without a number on both its sides")
+    subjects = tuple(_number(text, "subject", where) for text in people)
     if len(set(subjects)) < len(subjects):
         raise UserError(f"{where}: subject {row['subject']!r} names one person twice")
     others = [_number(row[name], name, where) if row[name] or name != "stop" else None for name in NUMBERS[1:]]
