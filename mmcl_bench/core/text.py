@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 _SHOWN = 8
 _JOINERS = dict.fromkeys((0x200C, 0x200D))
+_NUMBERED = re.compile(r"(.+)-([0-9]{1,3})")
 _WHOLE = re.compile(r"([+-]?\d{1,4000})(\.0*)?")
 # The mark of UTF-32 begins with that of UTF-16.
 _WIDE = (
@@ -36,6 +37,12 @@ def as_utf8(content: bytes, errors: str = "strict") -> bytes:
 def slug(text: str, longest: int = 72) -> str:
     """Lower-case ASCII letters, digits and single hyphens, for names of files and anchors."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:longest].strip("-") or "unnamed"
+
+
+def numbered(name: str) -> tuple[str, int] | None:
+    """``("fold", 3)`` of ``fold-3``; None for a name that does not end so."""
+    match = _NUMBERED.fullmatch(name)
+    return (match[1], int(match[2])) if match else None
 
 
 def first_line(error: BaseException) -> str:

@@ -26,6 +26,7 @@ from mmcl_bench.datasets.store import (
     IMAGES_A_GROUP,
     INDEX,
     INSTRUCT,
+    OTHER_SUBJECTS,
     RGB,
     TRACKS,
     Clip,
@@ -165,7 +166,13 @@ def _write_index(path: Path, laid: Sequence[_Laid]) -> None:
     columns["offset"] = offsets
     columns["n_bodies"] = [len(clip.facts["track_start"]) for clip in laid]
     columns["content"] = [bytes.fromhex(clip.facts["content"]) for clip in laid]
-    pq.write_table(pa.table(columns, schema=_INDEX_SCHEMA), path)
+    schema = _INDEX_SCHEMA
+    # Parts that an earlier version left have no such entry.
+    others = [clip.facts.get(OTHER_SUBJECTS, []) for clip in laid]
+    if any(others):
+        schema = schema.append(pa.field(OTHER_SUBJECTS, pa.list_(pa.int32())))
+        columns[OTHER_SUBJECTS] = others
+    pq.write_table(pa.table(columns, schema=schema), path)
 
 
 def _write_tracks(path: Path, laid: Sequence[_Laid], n_joints: int, bins: _Bins) -> None:
@@ -209,6 +216,7 @@ def _facts(clip: Clip, at: int) -> dict[str, Any]:
         "sample_id": clip.sample_id,
         "label": clip.label,
         "subject": clip.subject,
+        OTHER_SUBJECTS: clip.other_subjects,
         "camera": clip.camera,
         "setup": clip.setup,
         "fold": clip.fold,

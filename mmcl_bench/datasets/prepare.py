@@ -25,7 +25,7 @@ from mmcl_bench.datasets.formats.archive import SYNTHETIC_MARK, Archive, base_na
 from mmcl_bench.datasets.parts import Part, put_together
 from mmcl_bench.datasets.readers import READERS, AnotherSetError, Reader
 from mmcl_bench.datasets.reading import Stretch, Work, read_all
-from mmcl_bench.datasets.store import CARD, FORMAT, DatasetCard, SkeletonDataset, remove_drafts
+from mmcl_bench.datasets.store import CARD, FORMAT, DatasetCard, SkeletonDataset, each_subject, remove_drafts
 from mmcl_bench.skeleton.layouts import get_layout
 
 Advance = Callable[[int, int], None]
@@ -140,11 +140,11 @@ def summary(dataset: SkeletonDataset) -> Summary:
         synthetic=card.synthetic,
         clips=card.n_clips,
         classes=len(card.classes),
-        subjects=int(index.loc[index["subject"] > 0, "subject"].nunique()),
+        subjects=int(each_subject(index)["subject"].loc[lambda numbers: numbers > 0].nunique()),
         frames=Frames(min=int(frames.min()), median=float(frames.median()), max=int(frames.max())),
         bodies={int(n): int(clips) for n, clips in index["n_bodies"].value_counts().sort_index().items()},
         joints=dataset.tracks.shape[1],
-        layout=card.layout,
+        layout=str(card.layout),
         modalities=[str(modality) for modality in card.modalities],
         duplicates={side: len(duplicates(dataset, side)) for side in card.sides},
         skipped=len(card.skipped),

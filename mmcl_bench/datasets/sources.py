@@ -21,7 +21,7 @@ from mmcl_bench.datasets.readers import READERS, FilePerClipReader, LengthUnit, 
 from mmcl_bench.datasets.readers.custom import CLIP_ENDINGS, MANIFEST, Custom, loose_unit
 from mmcl_bench.datasets.readers.ntu import NtuSettings
 from mmcl_bench.datasets.store import CARD, Clip, SkeletonDataset
-from mmcl_bench.skeleton.layouts import get_layout
+from mmcl_bench.skeleton.layouts import Layout, get_layout
 
 SKELETON_ENDING, SKELETON_LAYOUT = ".skeleton", "kinect-v2"
 LOOSE_ENDINGS = (*CLIP_ENDINGS, SKELETON_ENDING)
@@ -33,7 +33,7 @@ class Source:
     """Clips that are read unit by unit: a file, a stretch of one, or a row of a prepared set."""
 
     where: str
-    layout: str
+    layout: str | Layout
     units: tuple[Any, ...]
     read: Callable[[Any, OnBad], Iterator[Clip]]
     """The clips of a unit; raises :class:`.archive.BadFile`, or tells of single clips, as :meth:`Reader.clips` does."""
@@ -63,7 +63,7 @@ def open_source(
     data_root: Path,
     reader: str | None = None,
     settings: Mapping[str, Any] | None = None,
-    layout: str | None = None,
+    layout: str | Layout | None = None,
     usual_reader: str | None = None,
 ) -> Iterator[Source]:
     """The clips of what ``named`` says: a file, a folder, a zip, or a prepared data set by its name or folder.
@@ -89,7 +89,7 @@ def open_source(
 
 
 @contextmanager
-def _unnamed(path: Path, layout: str | None, usual_reader: str | None) -> Iterator[Source]:
+def _unnamed(path: Path, layout: str | Layout | None, usual_reader: str | None) -> Iterator[Source]:
     """A file, a folder or a zip whose form nobody named."""
     if path.is_file() and not zipfile.is_zipfile(path):
         if path.suffix.lower() in LOOSE_ENDINGS:
@@ -131,7 +131,7 @@ def _read_by(reader: Reader, archive: Archive) -> Source:
     )
 
 
-def _loose(archive: Archive, layout: str | None) -> Source:
+def _loose(archive: Archive, layout: str | Layout | None) -> Source:
     """A clip a file, called by the path without its ending."""
     loose = (file for file in archive.names() if PurePosixPath(file).suffix.lower() in LOOSE_ENDINGS)
     files = sorted(loose, key=lambda file: name_order(str(PurePosixPath(file).with_suffix(""))))
@@ -146,7 +146,9 @@ def _loose(archive: Archive, layout: str | None) -> Source:
     return replace(found, unit=length_unit)
 
 
-def _files(archive: Archive, files: list[str], layout: str, read: Callable[[str, OnBad], Iterator[Clip]]) -> Source:
+def _files(
+    archive: Archive, files: list[str], layout: str | Layout, read: Callable[[str, OnBad], Iterator[Clip]]
+) -> Source:
     return Source(str(archive.source), layout, tuple(files), read, str)
 
 

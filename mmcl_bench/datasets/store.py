@@ -22,7 +22,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,6 +36,7 @@ from mmcl_bench.core.registry import unknown
 from mmcl_bench.core.text import as_utf8, first_line, some_of
 from mmcl_bench.datasets.classes import ClassText
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
+from mmcl_bench.skeleton.layouts import Layout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +45,8 @@ FORMAT = 2
 CARD, TRACKS, INDEX, RGB, INSTRUCT = "card.json", "tracks.npy", "index.parquet", "rgb.parquet", "instruct.parquet"
 
 IMAGES_A_GROUP = 64
+OTHER_SUBJECTS = "other_subjects"
+"""Column of the index of a set in which clips show several people: the numbers of all but the first, a list."""
 
 
 class Side(BaseModel):
@@ -57,9 +60,16 @@ class Side(BaseModel):
     source: str
 
     def masks(self, index: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """(N,) bool: the training clips and the test clips of an index table."""
+        """(N,) bool: the training clips and the test clips of an index table.
+
+        A clip of several people is on the side on which all of them are, so that no one trains and tests.
+        """
         numbers = index[self.column].to_numpy()
-        return np.isin(numbers, self.train), np.isin(numbers, self.test)
+        train, test = np.isin(numbers, self.train), np.isin(numbers, self.test)
+        if self.column == "subject" and OTHER_SUBJECTS in index:
+            for mask, people in ((train, self.train), (test, self.test)):
+                mask &= [set(others) <= set(people) for others in index[OTHER_SUBJECTS]]
+        return train, test
 
 
 class Addition(BaseModel):
@@ -137,7 +147,8 @@ class DatasetCard(BaseModel):
     """The reader's settings, such as the steps of denoising."""
     title: str
     synthetic: bool
-    layout: str
+    layout: str | Layout
+    """The name of a layout of this package, else the layout itself, so that the set can be opened elsewhere."""
     unit: Literal["metres", "image"] = "metres"
     """Of positions, y up. ``image``: seen by a colour camera, in image heights from the middle, z is 0."""
     class_table: str
@@ -187,12 +198,14 @@ class Clip:
     sample_id: str
     label: int
     subject: int
+    """The first of its subjects, where they are several."""
     n_frames: int
     bodies: tuple[BodyTrack, ...]
     camera: int = 0
     setup: int = 0
     fold: int = 0
-    """The side on which the published files themselves put it: 1 train, 2 test, 0 where they do not."""
+    """The side on which the published files themselves put it: 1 train, 2 test, 0 where they do not; or its fold."""
+    other_subjects: tuple[int, ...] = ()
     rgb: bytes | None = None
     """PNG or JPEG bytes of the person crops, concatenated left to right."""
     answers: tuple[tuple[str, str], ...] = ()
@@ -227,8 +240,8 @@ class SkeletonDataset:
     @cached_property
     def index(self) -> pd.DataFrame:
         """One row a clip: sample_id, label, subject, camera, setup, fold, n_bodies, n_frames, offset, track_start,
-        track_length, content. ``offset`` is the clip's first row in :attr:`tracks`; the next two are lists, one item a
-        body; ``content`` is its :func:`content_hash`."""
+        track_length, content; other_subjects where clips show several people. ``offset`` is the clip's first row in
+        :attr:`tracks`; the next two are lists, one item a body; ``content`` is its :func:`content_hash`."""
         return self._read_table(self._part(INDEX))
 
     @cached_property
@@ -367,6 +380,14 @@ def _draft_name(target: Path, token: str) -> str:
     return f".{target.name}.draft-{token}"
 
 
+def each_subject(index: pd.DataFrame) -> pd.DataFrame:
+    """An index table with a row for every subject of a clip."""
+    if OTHER_SUBJECTS not in index:
+        return index
+    people = [[first, *others] for first, others in zip(index["subject"], index[OTHER_SUBJECTS], strict=True)]
+    return index.assign(subject=people).explode("subject").astype({"subject": np.int64})
+
+
 def content_hash(n_frames: int, bodies: Sequence[BodyTrack]) -> bytes:
     """sha256 of what a clip shows, whatever it is called and whoever it is of."""
     starts, lengths = [body.start for body in bodies], [len(body.positions) for body in bodies]
@@ -383,10 +404,14 @@ def fingerprint(dataset: SkeletonDataset) -> str:
     that write them. Tracks enter by the content hashes of the index; ``mmcl-bench data verify`` checks these.
     """
     digest = hashlib.sha256(json.dumps(dataset.tracks.shape[1:]).encode())
+    if isinstance(dataset.card.layout, Layout):
+        digest.update(json.dumps(asdict(dataset.card.layout), sort_keys=True).encode())
     facts = dataset.index[["sample_id", "label", "subject", "camera", "setup", "fold", "content"]]
     for *values, fold, content in facts.itertuples(index=False):
         digest.update(json.dumps([*values, fold] if fold else values).encode())
         digest.update(content)
+    if OTHER_SUBJECTS in dataset.index:
+        digest.update(json.dumps([[int(n) for n in others] for others in dataset.index[OTHER_SUBJECTS]]).encode())
     if dataset.card.brings(Modality.RGB):
         for image in dataset.images(range(len(facts))):
             digest.update(hashlib.sha256(image).digest())

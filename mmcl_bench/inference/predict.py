@@ -25,7 +25,7 @@ from mmcl_bench.methods.shared.saved import saved_layout
 from mmcl_bench.protocols.problem import ClipView, mapped_to_layout
 from mmcl_bench.results.groups import matches
 from mmcl_bench.results.store import FUSION, RESULT, Stored, stored_results
-from mmcl_bench.skeleton.joint_maps import joint_matrix
+from mmcl_bench.skeleton.layouts import Layout
 
 _CLIPS_AT_ONCE = 256
 _NAMED = 6
@@ -47,8 +47,8 @@ class TrainedModel:
 
     stored: Stored
     method: Method
-    layout: str
-    """Name of the joint layout that it scores."""
+    layout: str | Layout
+    """The joint layout that it scores, or its name."""
     classes: tuple[str, ...]
     seen: np.ndarray
     """bool (K,)"""
@@ -126,9 +126,8 @@ def predict(
 ) -> Iterator[Prediction]:
     """The ``top`` classes of every usable clip of a source, in its order; ``on_bad`` is called with the others.
 
-    Joints are mapped to the model's layout. Raises :class:`UserError` where there is no such map.
+    Joints are mapped to the model's layout.
     """
-    require_joint_map(model, source)
     usable = _clips(source, on_bad, advance)
     while clips := list(islice(usable, _CLIPS_AT_ONCE)):
         view = ClipView([clip.bodies for clip in clips], [clip.n_frames for clip in clips], source.layout)
@@ -136,17 +135,6 @@ def predict(
         best = np.argsort(-shares, axis=1, kind="stable")[:, :top]
         for clip, columns, row in zip(clips, best, shares, strict=True):
             yield Prediction(clip.sample_id, tuple(model.classes[c] for c in columns), tuple(map(float, row[columns])))
-
-
-def require_joint_map(model: TrainedModel, source: Source) -> None:
-    """Raises :class:`UserError` where joints of the source cannot be mapped to the model's layout."""
-    try:
-        joint_matrix(source.layout, model.layout)
-    except UserError as error:
-        raise UserError(
-            f"{source.where}: its joints are {source.layout}, the model scores {model.layout}, and no joint map leads "
-            "from one to the other; give clips of a layout that has one"
-        ) from error
 
 
 def _clips(source: Source, on_bad: Callable[[str, str], None], advance: Callable[[int, int], None]) -> Iterator[Clip]:

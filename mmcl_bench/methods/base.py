@@ -50,7 +50,7 @@ class DenseScorer:
     """Joint positions (N, 3, T, V, M), prepared, absent bodies zero -> scores (N, K)."""
     prepare: Callable[[ClipView], np.ndarray]
     """Clips -> float32 (N, 3, T, V, M), the input that :meth:`Method.score` gives the network."""
-    layout: str
+    layout: str | Layout
     n_frames: int
     n_bodies: int | None
     """M; None: any number."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from mmcl_bench.skeleton.joint_maps import joint_matrix, map_joints
-from mmcl_bench.skeleton.layouts import get_layout
+from mmcl_bench.skeleton.layouts import Layout, get_layout
 from mmcl_bench.skeleton.unseen import fill_missing
 
 
@@ -23,9 +23,9 @@ class ClipView:
     seen are filled, see :func:`~mmcl_bench.skeleton.unseen.fill_missing`; a body of which nothing was seen is left out.
     """
 
-    def __init__(self, clips: Sequence[Sequence[BodyTrack]], n_frames: Sequence[int], layout: str) -> None:
+    def __init__(self, clips: Sequence[Sequence[BodyTrack]], n_frames: Sequence[int], layout: str | Layout) -> None:
         self.layout = layout
-        """Name of the joint layout."""
+        """The joint layout, or its name."""
         self.n_frames = np.array(n_frames, dtype=np.int64)
         """(N,) frames of each clip."""
         clips = [[body for body in clip if (np.abs(body.positions) > 0).any()] for clip in clips]
@@ -56,7 +56,8 @@ class LabelledClips:
     labels: np.ndarray
     """(N,) int64, positions in ``problem.classes``."""
     subjects: np.ndarray
-    """(N,) int64, an arbitrary number for each subject, for splits by person."""
+    """(N,) int64, an arbitrary number for each subject, for splits by person; people whom clips show together share
+    one."""
     features: Mapping[Modality, np.ndarray]
     """float32 (N, D) by modality; a modality that the data set lacks is absent."""
 
@@ -105,9 +106,9 @@ class Problem:
     """None unless the method is transductive."""
 
 
-def mapped_to_layout(view: ClipView, target: str) -> ClipView:
-    """A view with every joint of layout ``target`` computed from the view's own layout, by ``protocols/joint_maps``."""
-    if view.layout == target:
+def mapped_to_layout(view: ClipView, target: str | Layout) -> ClipView:
+    """A view with every joint of layout ``target`` computed from the view's own layout, by :func:`.joint_matrix`."""
+    if get_layout(view.layout) == get_layout(target):
         return view
     mapped = copy(view)
     mapped.layout = target

@@ -22,6 +22,7 @@ from mmcl_bench.report.gallery import Gallery, Picture, Which
 from mmcl_bench.report.lineage import origin_of
 from mmcl_bench.report.published import Beside, beside, read_published
 from mmcl_bench.report.ranking import Ranking, rank_methods
+from mmcl_bench.report.split_means import SplitMean, frame_of, split_means
 from mmcl_bench.report.table_files import TableFolder
 from mmcl_bench.report.tables import LeaderboardRow
 from mmcl_bench.results.groups import Group, metric_names, metric_title, newest, unlimited
@@ -140,6 +141,8 @@ class _Family:
     tasks: list[_Task]
     files: list[str]
     ranked: _Ranked | None
+    means: list[SplitMean]
+    means_files: list[str]
 
     @property
     def width(self) -> int:
@@ -179,6 +182,10 @@ class _Builder:
             tasks,
             self.table_folder.add(stem, shown, numbers, f"{title}: percent with 95% intervals"),
             self._ranked(stem, title, rows),
+            means := split_means(rows),
+            self.table_folder.add(f"{stem}-split-means", frame_of(means), title=f"{title}: means over splits")
+            if means
+            else [],
         )
 
     def _ranked(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Ranked | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmcl_bench.core.plotting import own_style, picture_of
-from mmcl_bench.skeleton.joint_maps import HUB, joint_matrix, map_joints
+from mmcl_bench.skeleton.joint_maps import HUB, joint_maps, joint_matrix, map_joints
 from mmcl_bench.skeleton.layouts import Layout, get_layout
 
 if TYPE_CHECKING:
@@ -38,6 +38,27 @@ _STANDING: Mapping[str, tuple[float, float, float]] = {
     "right_foot": (0.21, 0.03, -0.12),
 }
 """Joints of kinect-v2 in metres, by hand: someone of 1.75 m who stands with the arms spread, seen from behind."""
+
+
+_BESIDE: Mapping[str, tuple[float, float, float]] = {
+    "nose": (0.00, 1.65, -0.12),
+    "right_eye": (0.035, 1.69, -0.10),
+    "right_eye_inner": (0.018, 1.69, -0.10),
+    "right_eye_outer": (0.052, 1.69, -0.09),
+    "right_ear": (0.08, 1.67, -0.02),
+    "right_mouth": (0.025, 1.60, -0.10),
+    "spine1": (0.00, 1.07, 0.00),
+    "spine3": (0.00, 1.32, 0.00),
+    "spine_chest": (0.00, 1.32, 0.00),
+    "right_collar": (0.07, 1.40, 0.00),
+    "right_clavicle": (0.07, 1.40, 0.00),
+    "right_pinky": (0.63, 0.97, 0.00),
+    "right_index": (0.66, 0.96, -0.05),
+    "right_heel": (0.15, 0.04, 0.06),
+    "right_big_toe": (0.20, 0.03, -0.13),
+    "right_small_toe": (0.25, 0.03, -0.10),
+}
+"""Joints of the same person that kinect-v2 has no name for."""
 
 
 def draw_pose(
@@ -77,11 +98,18 @@ def draw_pose(
 
 def standing_pose(layout: Layout) -> np.ndarray:
     """(V, 3) metres: the same person standing, as every layout would record it."""
-    hub = get_layout(HUB)
-    pose = dict(_STANDING)
-    for joint, (x, y, z) in _STANDING.items():
-        pose[joint.replace("right_", "left_")] = (-x, y, z) if joint.startswith("right_") else (x, y, z)
-    return map_joints(np.array([pose[joint] for joint in hub.joints]), joint_matrix(HUB, layout.name))
+    hub, places = get_layout(HUB), _on_both_sides(_STANDING)
+    pose = map_joints(np.array([places[joint] for joint in hub.joints]), joint_matrix(HUB, layout))
+    if f"{HUB}--{layout.name}" not in joint_maps():
+        for joint, place in _on_both_sides(_BESIDE).items():
+            if joint in layout.joints:
+                pose[layout.index(joint)] = place
+    return pose
+
+
+def _on_both_sides(places: Mapping[str, tuple[float, float, float]]) -> dict[str, tuple[float, float, float]]:
+    lefts = {joint.replace("right_", "left_"): (-x, y, z) for joint, (x, y, z) in places.items() if "right_" in joint}
+    return {**places, **lefts}
 
 
 @own_style()

@@ -24,7 +24,7 @@ from mmcl_bench.datasets.prepare import prepare
 from mmcl_bench.datasets.sources import open_source
 from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.methods import METHODS
-from mmcl_bench.protocols.catalogue import find_task, load_task
+from mmcl_bench.protocols.catalogue import find_task, find_tasks, load_task
 from mmcl_bench.protocols.problem import ClipView
 from mmcl_bench.running.jobs import make_job
 from mmcl_bench.running.runner import RunSite, run_job
@@ -163,6 +163,34 @@ def test_a_number_as_unit_says_how_many_metres_one_is(source: Path) -> None:
         ("dataset.toml", '"3/2"', '"4/1"', r"split 4/1: should be called 3/2"),
         ("dataset.toml", '["jump", "kick"]', '["jump", "fly"]', r"split 3/2: unknown class 'fly'"),
         ("dataset.toml", "[[class]]", "[[class]", r"dataset\.toml: no TOML"),
+        ("manifest.csv", ",wave,1,", ",wave,1+1,", r"row 2: subject '1\+1' names one person twice"),
+        ("manifest.csv", ",wave,1,", ",wave,1+b,", r"row 2: subject 'b' is no whole number; the numbers of several"),
+        (
+            "manifest.csv",
+            ",wave,1,",
+            ',wave,"1,2",',
+            r"row 2: subject '1,2' is no whole number; the numbers of several",
+        ),
+        ("manifest.csv", ",wave,1,", ",wave,1+,", r"row 2: subject '1\+' has a \+ without a number on both its sides"),
+        ("dataset.toml", 'layout = "kinect-v1"', "layout = 15", r"dataset\.toml: layout: should be a name in quotes"),
+        ("dataset.toml", 'layout = "kinect-v1"', "", r"dataset\.toml: layout: Field required"),
+        (
+            "dataset.toml",
+            "[folds.by-subject]",
+            '[folds."by subject"]',
+            r"side 'by subject-1' should be called by letters",
+        ),
+        ("manifest.csv", ",1,train", ",1,1", r"column fold has both numbers and words"),
+        ("manifest.csv", ",1,train", ",1,-1", r"row 2: fold '-1' is neither train nor test, nor the number of a fold"),
+        ("dataset.toml", "[[1, 2], [3]]", "[[1, 2], [2]]", r"folds\.by-subject: parts: subject 2 is in two of them"),
+        ("dataset.toml", "[[1, 2], [3]]", "[[1, 2]]", r"folds\.by-subject: parts: one part leaves nothing to train"),
+        (
+            "dataset.toml",
+            "[[1, 2], [3]]",
+            "[[1, 2], [9]]",
+            r"side by-subject-1: no clip of manifest\.csv is on its train",
+        ),
+        ("dataset.toml", "[side.x-sub]", "[side.by-subject-1]", r"two sides are called by-subject-1"),
     ],
 )
 def test_a_mistake_is_told_with_its_place(source: Path, name: str, old: str, new: str, message: str) -> None:
@@ -494,6 +522,102 @@ def test_a_transfer_to_a_set_without_hands_and_feet_loses_nothing_against_copied
         stored, _ = run_job(job, RunSite(root, tmp_path / f"{name} results"))
         scores.append(stored.scores)
     np.testing.assert_array_equal(scores[0], scores[1])
+
+
+STICK = """\
+[layout]
+joints = ["head", "neck", "left_shoulder", "right_shoulder", "left_hip", "right_hip"]
+bones = [["head", "neck"], ["neck", "left_shoulder", "left_hip"], ["neck", "right_shoulder", "right_hip"]]
+"""
+
+
+def with_layout(source: Path, table: str) -> Path:
+    """Gives a source a layout of its own, of six joints."""
+    edit(source, "dataset.toml", 'layout = "kinect-v1"\n', "")
+    with (source / "dataset.toml").open("a") as file:
+        file.write(table)
+    for path in source.glob("wave-*.*"):
+        text = path.suffix == ".csv"
+        clip = np.loadtxt(path, delimiter=",").reshape(-1, 20, 3) if text else np.load(path)
+        path.unlink()
+        np.save(path.with_suffix(".npy"), clip[:, :6].astype(np.float32))
+    rows = (source / "manifest.csv").read_text().splitlines()
+    kept = [row.replace(".csv", ".npy") for row in rows[1:] if row.startswith("wave")]
+    (source / "manifest.csv").write_text("\n".join([rows[0], *kept, ""]))
+    return source
+
+
+def test_a_set_keeps_the_layout_that_it_brings(source: Path) -> None:
+    dataset = SkeletonDataset.open(prepared(with_layout(source, STICK)).folder)
+    layout = get_layout(dataset.card.layout)
+    assert (layout.name, layout.hips, layout.from_images) == ("own", ("left_hip", "right_hip"), False)
+    assert layout.joints[layout.parents[layout.index("left_hip")]] == "left_shoulder"
+    before = dataset.card.fingerprint
+    edit(source, "dataset.toml", '"left_shoulder", "left_hip"]', '"left_hip", "left_shoulder"]')
+    assert prepared(source).card.fingerprint != before, "another tree of bones is other data"
+
+
+def test_key_points_of_images_are_so_in_a_layout_of_their_own(source: Path) -> None:
+    edit(source, "dataset.toml", 'unit = "millimetres"\nup = "z"', 'unit = "image"')
+    with_layout(source, STICK)
+    for path in source.glob("wave-*.npy"):
+        np.save(path, np.load(path) / 10000 * np.float32([1, 1, 0]))
+    assert get_layout(prepared(source).card.layout).from_images
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"neck", "left_shoulder", "left_hip"', '"left_shoulder", "left_hip"', "layout.bones: no chain of bones"),
+        ('joints = ["head",', 'joints = ["neck",', "layout.joints: neck stands twice"),
+        ('joints = ["head",', 'joints = ["he ad",', "layout.joints.0: "),
+        ("joints =", "joint =", "layout.joints: Field required"),
+        ("[layout]", '[layout]\nname = "kinect-v2"', "layout.name: kinect-v2 is the name of a layout that is there"),
+        ("[layout]", '[layout]\nhip = "head"', "layout.hip: Extra inputs"),
+        ("[layout]", '[layout]\ncentre = "navel"', "layout.centre: unknown joint 'navel'"),
+        ("[layout]", "[layout]\nparts = { arms = ['head'] }", "layout.parts.arms"),
+    ],
+)
+def test_a_wrong_layout_is_told_with_its_entry(source: Path, old: str, new: str, message: str) -> None:
+    with_layout(source, STICK)
+    edit(source, "dataset.toml", old, new)
+    with pytest.raises(UserError) as caught:
+        prepared(source)
+    assert f"dataset.toml: {message}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (source.parent / "root" / "mine").exists()
+
+
+def test_a_clip_of_several_people_is_where_all_of_them_are(source: Path) -> None:
+    edit(source, "manifest.csv", "wave-1-2.npy,wave,1,train", "wave-1-2.npy,wave,1+3,train")
+    edit(source, "manifest.csv", "wave-2-1.npy,wave,2,test", "wave-2-1.npy,wave,2 + 1,test")
+    dataset = prepared(source)
+    train, test = dataset.card.sides["x-sub"].masks(dataset.index)
+    at = {name: row for row, name in enumerate(dataset.index["sample_id"])}
+    assert (train[at["wave-1-2"]], test[at["wave-1-2"]]) == (True, False)
+    assert (train[at["wave-2-1"]], test[at["wave-2-1"]]) == (False, False)
+    # By the manifest's own fold it tests, whoever is in it.
+    assert dataset.card.sides["official"].masks(dataset.index)[1][at["wave-2-1"]]
+    assert dataset.index["other_subjects"][at["wave-2-1"]].tolist() == [1]
+
+
+def test_folds_by_number_and_by_column_are_sides(source: Path) -> None:
+    text = (source / "manifest.csv").read_text()
+    for subject in (1, 2, 3):
+        text = re.sub(rf",{subject},(train|test)", f",{subject},{4 - subject}", text)
+    (source / "manifest.csv").write_text(text)
+    edit(source, "dataset.toml", "parts = [[1, 2], [3]]", "")
+    sides = prepared(source).card.sides
+    assert list(sides) == ["x-sub", *(f"{name}-{number}" for name in ("by-subject", "fold") for number in (1, 2, 3))]
+    assert (sides["by-subject-2"].train, sides["by-subject-2"].test) == ((1, 3), (2,))
+    assert (sides["fold-1"].column, sides["fold-1"].train, sides["fold-1"].test) == ("fold", (2, 3), (1,))
+    root = source.parent / "root"
+    (task, *others) = find_tasks("supervised/mine", ("fold",), data_root=root)
+    assert [each.split for each in (task, *others)] == ["fold-1", "fold-2", "fold-3"]
+    with pytest.raises(UserError, match="fold is the 3 splits fold-1 to fold-3; name one of them"):
+        load_task("supervised/mine[split=fold]", root)
+    with pytest.raises(UserError, match="unknown split 'folds'"):
+        find_tasks("supervised/mine", ("folds",), data_root=root)
 
 
 # Tasks

@@ -9,7 +9,7 @@ import pytest
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.joint_maps import joint_map, joint_maps, joint_matrix, map_joints
-from mmcl_bench.skeleton.layouts import LAYOUTS, get_layout
+from mmcl_bench.skeleton.layouts import LAYOUTS, LayoutTable, get_layout
 
 PAIRS = list(permutations(LAYOUTS, 2))
 FILES = [tuple(name.split("--")) for name in joint_maps()]
@@ -111,6 +111,53 @@ def test_a_layout_maps_to_itself(layout: str) -> None:
 def test_layouts_without_a_map_of_their_own_meet_in_kinect_v2() -> None:
     direct = mapped(mapped(a_pose("hdm05"), "hdm05", "kinect-v2"), "kinect-v2", "kinect-v1")
     np.testing.assert_allclose(mapped(a_pose("hdm05"), "hdm05", "kinect-v1"), direct, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "joint", "made_of"),
+    [
+        ("sbu-15", "kinect-v2", "left_wrist", {"left_hand": 1}),
+        ("sbu-15", "kinect-v2", "left_thumb", {"left_hand": 1}),
+        ("sbu-15", "kinect-v2", "right_ankle", {"right_foot": 1}),
+        ("sbu-15", "kinect-v2", "spine_mid", {"torso": 1}),
+        ("sbu-15", "kinect-v2", "spine_base", {"left_hip": 0.5, "right_hip": 0.5}),
+        ("sbu-15", "kinect-v1", "shoulder_center", {"left_shoulder": 0.5, "right_shoulder": 0.5}),
+        ("sbu-15", "florence-15", "spine", {"torso": 1}),
+        ("florence-15", "cad60-15", "right_hand", {"right_wrist": 1}),
+        ("kinect-v2", "smpl-24", "spine3", {"spine_shoulder": 1}),
+        ("kinect-v2", "smpl-24", "left_collar", {"spine_shoulder": 0.5, "left_shoulder": 0.5}),
+        ("kinect-v2", "body-25", "left_small_toe", {"left_foot": 1}),
+        ("kinect-v2", "mediapipe-33", "left_eye_outer", {"head": 1}),
+        ("mediapipe-33", "body-25", "left_ear", {"left_ear": 1}),
+        ("mediapipe-33", "kinect-v1", "head", {"left_ear": 0.5, "right_ear": 0.5}),
+        ("azure-kinect-32", "kinect-v2", "neck", {"neck": 1}),
+        ("smpl-22", "kinect-v2", "right_hand_tip", {"right_wrist": 1}),
+    ],
+)
+def test_layouts_without_a_file_are_mapped_by_the_names_of_joints(
+    source: str, target: str, joint: str, made_of: dict[str, float]
+) -> None:
+    row = joint_matrix(source, target)[LAYOUTS[target].index(joint)]
+    assert {LAYOUTS[source].joints[at]: row[at] for at in np.flatnonzero(row)} == made_of
+
+
+def test_a_joint_that_no_name_tells_is_where_the_nearest_is() -> None:
+    table = LayoutTable(
+        joints=("middle", "left_shoulder", "left_claw", "right_shoulder", "left_hip", "right_hip", "tail"),
+        bones=(
+            *(("left_claw", "left_shoulder", "middle"), ("right_shoulder", "middle"), ("tail", "left_hip", "middle")),
+            ("right_hip", "middle"),
+        ),
+        centre="middle",
+        parts={"head": ("middle",)},
+    )
+    layout = table.layout()
+    pose = a_pose("kinect-v2")
+    made = map_joints(pose, joint_matrix("kinect-v2", layout))
+    around = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+    for joint, near in (("left_claw", around[:1]), ("tail", around[2:3]), ("middle", around)):
+        expected = pose[:, [LAYOUTS["kinect-v2"].index(each) for each in near]].mean(1)
+        np.testing.assert_allclose(made[:, layout.index(joint)], expected, atol=1e-6, err_msg=joint)
 
 
 def test_nothing_is_made_of_a_joint_that_was_not_seen() -> None:

@@ -32,6 +32,7 @@ from mmcl_bench.datasets.formats.archive import (
 )
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
+from mmcl_bench.skeleton.layouts import Layout, portable
 
 OnBad = Callable[[str, str], None]
 """Called with the name of a file, or of a clip in one, and what is wrong with it, said so that the name fits before."""
@@ -136,7 +137,7 @@ class Reader(ABC):
             settings=self.settings.model_dump(mode="json"),
             title=self.title,
             synthetic=self.synthetic,
-            layout=self.layout,
+            layout=self.layout_of(archive),
             unit=self.unit,
             class_table=self.class_table,
             classes=self.class_names,
@@ -150,9 +151,9 @@ class Reader(ABC):
             n_clips=0,
         )
 
-    def layout_of(self, archive: Archive) -> str:
-        """Name of the joint layout of its clips."""
-        return self.layout
+    def layout_of(self, archive: Archive) -> str | Layout:
+        """The joint layout of its clips, as the card keeps it."""
+        return portable(self.layout)
 
     def unit_of(self, archive: Archive) -> LengthUnit:
         """The unit of the positions of its clips."""

@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import (
@@ -31,15 +31,16 @@ from mmcl_bench.datasets.formats.npy import read_array
 from mmcl_bench.datasets.readers import LengthUnit, OnBad, Reader, Unit, folds_of_the_files
 from mmcl_bench.datasets.store import Clip, Completeness, DatasetCard, Side
 from mmcl_bench.skeleton.dense import tracks_of
-from mmcl_bench.skeleton.layouts import Layout, get_layout
+from mmcl_bench.skeleton.layouts import Layout, LayoutTable, get_layout, layout_names, portable
 
 FACTS, MANIFEST = "dataset.toml", "manifest.csv"
 REQUIRED = ("sample_id", "file", "label")
 NUMBERS = ("subject", "camera", "setup", "start", "stop")
 FOLDS = {"": 0, "train": 1, "test": 2}
+"""Of the manifest's column ``fold``, where it holds words."""
 CLIP_ENDINGS = (".npy", ".csv")
 OFFICIAL = "official"
-"""The side that the manifest's column ``fold`` makes."""
+"""The side that the manifest's column ``fold`` makes of words."""
 MAX_CELL = 500
 """Characters; a path may be long, and a line that tells of a mistake stays one that can be read."""
 _PER_METRE = {"metres": 1.0, "centimetres": 100.0, "millimetres": 1000.0, "image": 1.0}
@@ -81,6 +82,25 @@ class OwnSide(BaseModel):
         return self
 
 
+class OwnFolds(BaseModel):
+    """Sides by the numbers of a column, each of which tests on one part of the numbers and trains on the others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: Literal["subject", "camera", "setup"]
+    parts: tuple[Annotated[tuple[Number, ...], Field(min_length=1)], ...] = ()
+    """When not given, every number of the column is a part: leave one subject out, for example."""
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> OwnFolds:
+        numbers = [number for part in self.parts for number in part]
+        if len(self.parts) == 1:
+            raise ValueError("parts: one part leaves nothing to train with; name two or more")
+        if twice := sorted({number for number in numbers if numbers.count(number) > 1}):
+            raise ValueError(f"parts: {self.column} {twice[0]} is in two of them")
+        return self
+
+
 class OwnSplit(BaseModel):
     """The classes that a zero-shot task holds out, by name; the split is called ``seen/unseen``, such as ``8/2``."""
 
@@ -97,7 +117,8 @@ class OwnFacts(BaseModel):
     title: Annotated[Line, Field(min_length=1)]
     synthetic: bool = False
     """Not recorded from people."""
-    layout: str
+    layout: str | Layout
+    """A name, or a table that :class:`.LayoutTable` describes."""
     unit: str | float | None = None
     """Of the positions: a name, or how many metres one is. ``image``: of 2D key points, in image heights. Without it,
     metres, or ``image`` where the layout is one of key points from images."""
@@ -114,6 +135,7 @@ class OwnFacts(BaseModel):
     classes: Annotated[tuple[ClassText, ...], Field(alias="class")] = ()
     """In label order; without them, the labels of the manifest, whole numbers by value, then others as text."""
     side: dict[str, OwnSide] = {}
+    folds: dict[str, OwnFolds] = {}
     default_side: str | None = None
     split: dict[str, OwnSplit] = {}
 
@@ -157,7 +179,7 @@ class Custom(Reader):
             .card(archive)
             .model_copy(
                 update={
-                    **own.model_dump(include={"title", "synthetic", "layout", "frame_rate", "homepage"}),
+                    **own.model_dump(include={"title", "synthetic", "frame_rate", "homepage"}),
                     "unit": _length_unit(own),
                     "classes": tuple(names),
                     "class_texts": classes,
@@ -170,7 +192,7 @@ class Custom(Reader):
             )
         )
 
-    def layout_of(self, archive: Archive) -> str:
+    def layout_of(self, archive: Archive) -> str | Layout:
         return _facts(archive).layout
 
     def unit_of(self, archive: Archive) -> LengthUnit:
@@ -196,11 +218,11 @@ class Custom(Reader):
             label = label_of[row["label"]]
             if label is None:
                 raise UserError(f"{where}: {unknown('class', row['label'], names)}")
-            units.append(Unit(file, (row["sample_id"], label, *_numbers(row, where), FOLDS[row["fold"]], _form(own))))
+            units.append(Unit(file, (row["sample_id"], label, *_numbers(row, where), _fold(row), _form(own))))
         return units
 
     def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
-        sample_id, label, subject, camera, setup, start, stop, fold, form = unit.detail
+        sample_id, label, subjects, camera, setup, start, stop, fold, form = unit.detail
         read = _from_npy if unit.file.lower().endswith(".npy") else _from_csv
         bodies = read(archive.read(unit.file), get_layout(form.layout))
         if not bodies.size:
@@ -219,7 +241,8 @@ class Custom(Reader):
         yield Clip(
             sample_id=sample_id,
             label=label,
-            subject=subject,
+            subject=subjects[0],
+            other_subjects=subjects[1:],
             camera=camera,
             setup=setup,
             fold=fold,
@@ -229,7 +252,7 @@ class Custom(Reader):
         )
 
 
-def loose_unit(archive: Archive, layout: str | None) -> tuple[Callable[[str], Unit], str, LengthUnit]:
+def loose_unit(archive: Archive, layout: str | Layout | None) -> tuple[Callable[[str], Unit], str | Layout, LengthUnit]:
     """What makes the unit of a clip file that no manifest lists, its whole length; layout and unit of such files.
 
     Both, and the axis, are those of the source's ``dataset.toml``. Where it has none, positions are in the usual unit
@@ -240,8 +263,8 @@ def loose_unit(archive: Archive, layout: str | None) -> tuple[Callable[[str], Un
     elif layout is None:
         raise UserError(f"{archive.source}: nothing says its joint layout; name it with --layout, or in a {FACTS}")
     else:
-        own = OwnFacts(title="loose files", layout=get_layout(layout).name)
-    detail = (0, 0, 0, 0, 0, None, 0, _form(own))
+        own = OwnFacts(title="loose files", layout=portable(layout))
+    detail = (0, (0,), 0, 0, 0, None, 0, _form(own))
     chosen, unit = own.layout, _length_unit(own)
     return lambda file: Unit(file, (PurePosixPath(file).with_suffix("").as_posix(), *detail)), chosen, unit
 
@@ -279,18 +302,38 @@ def _facts(archive: Archive) -> OwnFacts:
         raise UserError(f"{where}: no TOML ({first_line(error)})") from error
     except RecursionError as error:
         raise UserError(f"{where}: is nested too deep") from error
+    layout = _layout(content.get("layout"), content.get("unit"), where)
     try:
-        own = OwnFacts.model_validate(content)
+        own = OwnFacts.model_validate(content if layout is None else {**content, "layout": layout})
     except ValidationError as error:
         entry, message = first_fault(error)
         raise UserError(f"{where}: {entry or 'file'}: {message.splitlines()[0]}") from error
-    try:
-        get_layout(own.layout)
-    except UserError as error:
-        raise UserError(f"{where}: layout: {error}") from error
     if fault := _image_fault(own):
         raise UserError(f"{where}: {fault}")
     return own
+
+
+def _layout(told: object, unit: object, where: str) -> str | Layout | None:
+    """The layout that ``dataset.toml`` names or defines, as the card keeps it; None where it says nothing of it."""
+    if told is None:
+        return None
+    if isinstance(told, str):
+        try:
+            return portable(told)
+        except UserError as error:
+            raise UserError(f"{where}: layout: {error}") from error
+    if not isinstance(told, dict):
+        raise UserError(f"{where}: layout: should be a name in quotes, or a table [layout]")
+    try:
+        table = LayoutTable.model_validate({"from_images": unit == "image", **told})
+        if table.name in layout_names():
+            raise ValueError(f"name: {table.name} is the name of a layout that is there; call this one otherwise")
+        return table.layout()
+    except ValidationError as error:
+        entry, message = first_fault(error)
+        raise UserError(f"{where}: layout.{entry}: {message.splitlines()[0]}") from error
+    except ValueError as error:
+        raise UserError(f"{where}: layout.{error}") from error
 
 
 def _image_fault(own: OwnFacts) -> str | None:
@@ -306,7 +349,7 @@ def _image_fault(own: OwnFacts) -> str | None:
 class Form(NamedTuple):
     """What is to be known of a clip file to read its numbers."""
 
-    layout: str
+    layout: str | Layout
     up: str
     unit: str | float
     third: str | None
@@ -382,22 +425,32 @@ def _check_row(row: Mapping[str, str], where: str, seen: Mapping[str, int]) -> N
             raise UserError(f"{where}: {name} is empty or has characters that cannot be printed")
     if row["sample_id"] in seen:
         raise UserError(f"{where}: sample_id {row['sample_id']} stands in row {seen[row['sample_id']]} already")
-    if row["fold"] not in FOLDS:
-        raise UserError(f"{where}: fold {row['fold']!r} is neither train nor test")
+    if row["fold"] not in FOLDS and not _is_fold_number(row["fold"]):
+        raise UserError(f"{where}: fold {row['fold']!r} is neither train nor test, nor the number of a fold, from 1 on")
     *_, start, stop = _numbers(row, where)
     if stop is not None and stop <= (start or 0):
         raise UserError(f"{where}: stop {stop} is not after start {start}")
 
 
-def _numbers(row: Mapping[str, str], where: str) -> tuple[int | None, ...]:
-    """Subject, camera, setup, start and stop."""
-    found: list[int | None] = []
-    for name in NUMBERS:
-        text = row[name]
-        if text and not (text.isascii() and text.isdigit() and len(text) < 10):
-            raise UserError(f"{where}: {name} {text!r} is no whole number")
-        found.append(int(text) if text else None if name == "stop" else 0)
-    return tuple(found)
+def _numbers(row: Mapping[str, str], where: str) -> tuple[Any, ...]:
+    """Subjects, a tuple, then camera, setup, start and stop."""
+    people = row["subject"].split("+")
+    if len(people) > 1 and not all(text.strip() for text in people):
+        raise UserError(f"{where}: subject {row['subject']!r} has a + without a number on both its sides")
+    subjects = tuple(_number(text, "subject", where) for text in people)
+    if len(set(subjects)) < len(subjects):
+        raise UserError(f"{where}: subject {row['subject']!r} names one person twice")
+    others = [_number(row[name], name, where) if row[name] or name != "stop" else None for name in NUMBERS[1:]]
+    return (subjects, *others)
+
+
+def _number(text: str, name: str, where: str) -> int:
+    """Of a cell; 0 where it is empty."""
+    text = text.strip()
+    if text and not (text.isascii() and text.isdigit() and len(text) < 10):
+        several = "; the numbers of several people have a + between them, as in 1+2" if name == "subject" else ""
+        raise UserError(f"{where}: {name} {text!r} is no whole number{several}")
+    return int(text or 0)
 
 
 def _classes(archive: Archive, own: OwnFacts, rows: Rows) -> tuple[ClassText, ...]:
@@ -448,11 +501,21 @@ def _sides(archive: Archive, own: OwnFacts, rows: Rows) -> dict[str, Side]:
     """The sides of ``dataset.toml``, and that of the manifest's column ``fold`` where it has one."""
     source = "the owner's dataset.toml"
     sides = {name: Side(source=source, **side.model_dump()) for name, side in own.side.items()}
+    for name, folds in own.folds.items():
+        found = sorted({number for _, row in rows for number in _values(row, folds.column) if number})
+        _add_folds(sides, name, folds.column, folds.parts or tuple((number,) for number in found), archive, source)
     if strange := [name for name in sides if not _SIDE_NAME.fullmatch(name)]:
         raise UserError(
             f"{archive.source}: {FACTS}: side {strange[0]!r} should be called by letters, digits, dots and dashes"
         )
-    if any(row["fold"] for _, row in rows):
+    told = {row["fold"] for _, row in rows} - {""}
+    numbers = sorted(map(int, filter(_is_fold_number, told)))
+    if numbers and len(numbers) < len(told):
+        raise UserError(f"{archive.source}: {MANIFEST}: column fold has both numbers and words; use one of them")
+    if numbers:
+        parts = tuple((number,) for number in numbers)
+        _add_folds(sides, "fold", "fold", parts, archive, "the owner's manifest.csv")
+    elif told:
         if OFFICIAL in sides:
             raise UserError(
                 f"{archive.source}: the column fold of {MANIFEST} makes the side {OFFICIAL}; "
@@ -461,23 +524,54 @@ def _sides(archive: Archive, own: OwnFacts, rows: Rows) -> dict[str, Side]:
         sides[OFFICIAL] = folds_of_the_files("the owner's manifest.csv")
     if not sides:
         raise UserError(
-            f"{archive.source}: says nothing of who trains and who tests; add [side.x-sub] to {FACTS} or a column fold "
-            f"with train and test to {MANIFEST}"
+            f"{archive.source}: says nothing of who trains and who tests; add [side.x-sub] or [folds.x-sub] to "
+            f"{FACTS}, or a column fold with train and test, or with numbers, to {MANIFEST}"
         )
     for name, side in sides.items():
-        if not any(row[side.column] for _, row in rows):
+        if not any(any(_values(row, side.column)) for _, row in rows):
             raise UserError(
                 f"{archive.source}: {MANIFEST}: has no number in column {side.column}, which side {name} goes by"
             )
-        values = {_value(row, side.column) for _, row in rows}
+        values = {_values(row, side.column) for _, row in rows}
         for part, wanted in (("train", side.train), ("test", side.test)):
-            if not values & set(wanted):
+            if not any(each <= set(wanted) for each in values):
                 raise UserError(f"{archive.source}: side {name}: no clip of {MANIFEST} is on its {part} side")
     return sides
 
 
-def _value(row: Mapping[str, str], column: str) -> int:
-    return FOLDS[row["fold"]] if column == "fold" else int(row[column] or 0)
+def _add_folds(
+    sides: dict[str, Side],
+    name: str,
+    column: Literal["subject", "camera", "setup", "fold"],
+    parts: tuple[tuple[int, ...], ...],
+    archive: Archive,
+    source: str,
+) -> None:
+    """Adds a side a part, ``name-1`` and so on. Raises :class:`UserError` for a single part, or a name twice."""
+    if len(parts) < 2:
+        raise UserError(
+            f"{archive.source}: folds {name}: {MANIFEST} has {len(parts)} numbers in {column}; two are needed"
+        )
+    for number, part in enumerate(parts, 1):
+        if f"{name}-{number}" in sides:
+            raise UserError(f"{archive.source}: two sides are called {name}-{number}; rename one in {FACTS}")
+        others = tuple(each for other in parts if other != part for each in other)
+        sides[f"{name}-{number}"] = Side(column=column, train=others, test=part, source=source)
+
+
+def _values(row: Mapping[str, str], column: str) -> frozenset[int]:
+    """The number of a clip in a column; of all its subjects."""
+    if column == "fold":
+        return frozenset({_fold(row)})
+    return frozenset(int(text or 0) for text in row[column].split("+"))
+
+
+def _fold(row: Mapping[str, str]) -> int:
+    return int(row["fold"]) if _is_fold_number(row["fold"]) else FOLDS[row["fold"]]
+
+
+def _is_fold_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 4 and int(text) > 0
 
 
 def _from_npy(content: bytes, layout: Layout) -> np.ndarray:

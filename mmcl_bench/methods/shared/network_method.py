@@ -86,7 +86,7 @@ class NetworkMethod(Method):
     def save(self, folder: Path) -> list[str]:
         arrays = {name: value.cpu().numpy() for name, value in self._network.scoring_state().items()}
         facts = {"classes": list(self._classes.names), "seen": self._classes.seen.tolist()}
-        return write_model(folder, self, self._layout.name, facts, arrays)
+        return write_model(folder, self, self._layout, facts, arrays)
 
     def load(self, folder: Path, device: str = "cpu") -> None:
         saved = read_model(folder, type(self))
@@ -131,7 +131,7 @@ class NetworkMethod(Method):
         return DenseScorer(
             module=PositionScorer(self._network.eval(), settings.streams, self._layout).eval(),
             prepare=prepare,
-            layout=self._layout.name,
+            layout=self._layout,
             n_frames=settings.n_frames,
             n_bodies=n_bodies if n_bodies > 1 else None,
             streams=settings.streams,
