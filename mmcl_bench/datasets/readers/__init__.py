@@ -335,7 +335,7 @@ def clip_fault(clip: Clip, n_joints: int, n_classes: int, unit: LengthUnit = "me
     if fault := next(filter(None, faults), None):
         return fault
     if not any(np.nan_to_num(body.positions).any() for body in clip.bodies):
-        return f"is all zeros: it {nobody_in(clip.n_frames)}"
+        return f"is all zeros or NaN: it {nobody_in(clip.n_frames)}"
     return None
 
 

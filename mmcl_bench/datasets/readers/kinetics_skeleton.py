@@ -45,7 +45,7 @@ class _Skeleton(_Json):
     pose: Annotated[list[float], Field(min_length=2 * N_JOINTS, max_length=2 * N_JOINTS)]
     """x to the right and y down of each joint, as shares of the width and the height of the image."""
     score: Annotated[list[float], Field(min_length=N_JOINTS, max_length=N_JOINTS)]
-    """Confidence of each joint; 0 where it was not seen."""
+    """Confidence of each joint; 0 or less where it was not seen."""
 
 
 class _Frame(_Json):
@@ -183,5 +183,5 @@ def _positions(pose: np.ndarray, score: np.ndarray) -> np.ndarray:
     positions = np.zeros((len(pose), N_JOINTS, 3))
     positions[..., 0] = (pose[..., 0] - 0.5) * ASPECT
     positions[..., 1] = 0.5 - pose[..., 1]
-    positions[score == 0] = 0
+    positions[score <= 0] = 0
     return positions
