@@ -130,7 +130,7 @@ class Row(_Record):
     @property
     def key(self) -> str:
         """What stays the same from version to version."""
-        return _key(self.task, self.label, self.incomplete)
+        return key_of(self.task, self.label, self.incomplete)
 
     @property
     def name(self) -> str:
@@ -201,7 +201,7 @@ def rows_of(stored: Sequence[Stored], pattern: str = "*", allow_dirty: bool = Fa
         raise UserError(_nothing(len(stored), len(wanted), pattern))
     by_key: dict[str, list[Group]] = defaultdict(list)
     for group in group_jobs(whole):
-        by_key[key_of(group)].append(group)
+        by_key[key_of(group.task.identity, group.label, group.incomplete)].append(group)
     rows = (row_of(_sound(_newest(groups), allow_dirty)) for groups in by_key.values())
     return sorted(rows, key=lambda row: (row.task, row.label))
 
@@ -275,13 +275,8 @@ def with_reruns(row: Row, rerun: Row) -> Row:
     return row.model_copy(update={"reruns": measured})
 
 
-def key_of(group: Group) -> str:
-    """The :attr:`Row.key` of finished jobs."""
-    return _key(group.task.identity, group.label, group.incomplete)
-
-
-def _key(task: str, label: str, incomplete: str) -> str:
-    """Figures on a part of a set are never held against those on the whole, nor on another part."""
+def key_of(task: str, label: str, incomplete: str = "") -> str:
+    """The :attr:`Row.key` of finished jobs: figures on a part of a set are never held to those on the whole."""
     return " ".join(filter(None, [unversioned(task), label, incomplete and f"on {incomplete}"]))
 
 

@@ -48,10 +48,10 @@ def own_style() -> Iterator[None]:
         import_matplotlib()
         import matplotlib
 
-        defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if "backend" not in name}
+        style: Any = {name: value for name, value in matplotlib.rcParamsDefault.items() if "backend" not in name}
         with warnings.catch_warnings(), matplotlib.rc_context():
             warnings.simplefilter("ignore", matplotlib.MatplotlibDeprecationWarning)
-            matplotlib.rcParams.update(defaults | _STYLE)
+            matplotlib.rcParams.update(style | _STYLE)
             yield
     finally:
         log.setLevel(level)
@@ -80,7 +80,7 @@ def picture_of(figure: Figure) -> Image:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 

@@ -148,8 +148,8 @@ def summary(dataset: SkeletonDataset) -> Summary:
         modalities=[str(modality) for modality in card.modalities],
         duplicates={side: len(duplicates(dataset, side)) for side in card.sides},
         skipped=len(card.skipped),
-        completeness=card.completeness and str(card.completeness),
-        is_whole=card.completeness and card.completeness.is_whole,
+        completeness=None if card.completeness is None else str(card.completeness),
+        is_whole=None if card.completeness is None else card.completeness.is_whole,
         fingerprint=card.fingerprint,
     )
 

@@ -93,7 +93,13 @@ def test_the_gate_holds_a_part_to_no_figure_of_the_whole(tmp_path: Path) -> None
     whole = next(row for row in rows if not row.incomplete)
     of_part = [job for job in require_results(tmp_path) if job.result.task.incomplete]
     (judgement,) = judge([whole], current_rows([whole], of_part))
-    assert judgement.verdict not in (Verdict.SAME, Verdict.HELD, Verdict.ROSE, Verdict.FELL)
+    assert judgement.verdict is Verdict.REFUSED
+    assert "fingerprint" in judgement.reason
+    assert {judged.verdict for judged in judge(rows, current_rows(rows, require_results(tmp_path)))} == {Verdict.SAME}
+    before = [row.model_copy(update={"incomplete": ""}) for row in rows if row.incomplete]
+    assert [each.verdict for each in judge(before, current_rows(before, of_part))] == [Verdict.SAME], (
+        "of before it was told"
+    )
     Baseline(rows=tuple(rows)).write(tmp_path / "baseline.json")
     assert Baseline.read(tmp_path / "baseline.json").rows == tuple(rows)
 
