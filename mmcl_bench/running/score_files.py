@@ -287,7 +287,10 @@ def _parquet_frame(path: Path) -> tuple[list[str], pd.DataFrame]:
 def _of_frame(path: Path, names: Sequence[str], frame: pd.DataFrame, ids: _SampleIds) -> ScoreFile:
     at = _id_column(names)
     if ids is None and at is None:
-        raise UserError(f"{path}: no column {SAMPLE_ID}; name the column of clips so, every other one is a class")
+        raise UserError(
+            f"{path}: no column {SAMPLE_ID}; name the column of clips so, every other one is a class, and put commas "
+            "between them"
+        )
     sample_ids = ids or tuple(frame.iloc[:, at or 0].astype(str))
     columns = [column for column, name in enumerate(names) if column != at and name]
     arrays = [_numbers(path, names[column], frame.iloc[:, column]) for column in columns]
@@ -382,6 +385,8 @@ def _of_plain(path: Path, content: object, ids: _SampleIds) -> ScoreFile:
         classes = _names_in(content["classes"]) if "classes" in content else None
         ids = ids or (_names_in(content["sample_ids"]) if "sample_ids" in content else None)
         content = content["scores"]
+    elif isinstance(content, list | tuple) and len(content) == 2 and _are_texts(content[0]):
+        ids, content = ids or _names_in(content[0]), content[1]
     elif isinstance(content, dict) and content:
         ids, rows = tuple(content), [_array(row).reshape(-1) for row in content.values()]
         if odd := [name for name, row in zip(ids, rows, strict=True) if len(row) != len(rows[0])]:
@@ -396,6 +401,10 @@ def _array(content: object) -> np.ndarray:
     if isinstance(content, list | tuple) and content and isinstance(content[0], PickledArray | np.ndarray):
         return np.stack([_array(row) for row in content])
     return np.asarray(content)
+
+
+def _are_texts(content: object) -> bool:
+    return isinstance(content, list | tuple) and all(isinstance(name, str) for name in content)
 
 
 def _names_in(content: object) -> tuple[str, ...]:

@@ -248,6 +248,12 @@ class TestFilesAsTheFieldWritesThem:
         (tmp_path / "scores.txt").write_text("c1\nc2\nc3\n")
         assert read_score_file(tmp_path / "scores.npy").sample_ids == tuple(ROWS)
 
+    def test_names_and_rows_may_be_a_pair(self, tmp_path: Path) -> None:
+        write_pickle(tmp_path / "scores.pkl", (list(ROWS), MATRIX))
+        found = read_score_file(tmp_path / "scores.pkl")
+        assert found.sample_ids == tuple(ROWS)
+        np.testing.assert_array_equal(found.scores, MATRIX)
+
     def test_json(self, tmp_path: Path) -> None:
         (tmp_path / "scores.json").write_text("\ufeff" + json.dumps(ROWS), encoding="utf-8")
         found = read_score_file(tmp_path / "scores.json")
