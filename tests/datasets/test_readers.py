@@ -340,6 +340,9 @@ def test_an_nw_ucla_file_that_is_no_clip_is_named(tmp_path: Path, content: bytes
     ("content", "reason"),
     [
         (b"", "not a little-endian MATLAB 5 file"),
+        (b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n", "is a MATLAB 7.3 file (HDF5); save it in MATLAB"),
+        (b"\x89HDF\r\n\x1a\n", "is a MATLAB 7.3 file (HDF5); save it in MATLAB"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "is a Git LFS pointer"),
         (mat_file(body().transpose(1, 2, 0), name="skeleton"), "holds no 'd_skel' array"),
         (mat_file(body()[0]), "shape (20, 3)"),
         (mat_file(body(n_joints=25).transpose(1, 2, 0)), "shape (25, 3, 3)"),

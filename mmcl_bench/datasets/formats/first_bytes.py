@@ -42,7 +42,7 @@ _KINDS = (
         Kind("the first part of a zip in parts", "put its parts together, as with zip -s 0 -O whole.zip"),
     ),
     (rb"PK\x03\x04", Kind("a zip that is cut short", _AGAIN)),
-    (rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|script)\b", WEB_PAGE),
+    (rb"(?>\s*<!--.*?-->)*+\s*+<(?:!doctype\s+html|html|head|body|script)\b", WEB_PAGE),
     (rb"\s*<\?xml", Kind("an XML text, as servers answer where a file is not to be had", _AGAIN)),
     (rb"version https://git-lfs\.github\.com/", LFS),
     (rb"(?:\.\./)*(?:\.git)?/annex/objects/", ANNEX),
