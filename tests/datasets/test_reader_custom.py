@@ -448,8 +448,12 @@ def test_a_key_point_that_was_not_found_is_no_place(
         (key_points(), (IMAGE, 'third = "depth"'), r"dataset\.toml: third: .*'confidence'"),
         (key_points(), (IMAGE, "least_confidence = -1"), r"dataset\.toml: least_confidence: .*greater than or equal"),
         (key_points(), ('unit = "metres"', CONFIDENCE), r'dataset\.toml: third: is for key points.*unit = "image"'),
-        (key_points(), (IMAGE, CONFIDENCE), r"has no frames"),
-        (confident(key_points()), (IMAGE, CONFIDENCE, "least_confidence = 0.95"), r"has no frames"),
+        (key_points(), (IMAGE, CONFIDENCE), r"shows nobody in any of its 6 frames"),
+        (
+            confident(key_points()),
+            (IMAGE, CONFIDENCE, "least_confidence = 0.95"),
+            r"shows nobody in any of its 6 frames",
+        ),
     ],
 )
 def test_key_points_in_another_form_are_refused_in_one_line(
