@@ -48,9 +48,9 @@ def own_style() -> Iterator[None]:
         import_matplotlib()
         import matplotlib
 
-        style: Any = {name: value for name, value in matplotlib.rcParamsDefault.items() if "backend" not in name}
         with warnings.catch_warnings(), matplotlib.rc_context():
             warnings.simplefilter("ignore", matplotlib.MatplotlibDeprecationWarning)
+            style: Any = {name: value for name, value in matplotlib.rcParamsDefault.items() if "backend" not in name}
             matplotlib.rcParams.update(style | _STYLE)
             yield
     finally:
@@ -140,7 +140,10 @@ def _draws(path: str, sign: str) -> bool:
 
     if ord(sign) not in _signs_of(path):
         return False
-    font = FT2Font(path)
-    font.set_size(12, 72)
-    font.load_char(ord(sign))
+    try:
+        font = FT2Font(path)
+        font.set_size(12, 72)
+        font.load_char(ord(sign))
+    except (OSError, RuntimeError):
+        return False
     return len(font.get_path()[0]) > 0

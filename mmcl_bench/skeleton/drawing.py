@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmcl_bench.core.plotting import own_style, picture_of
+from mmcl_bench.core.plotting import drawable, own_style, picture_of
 from mmcl_bench.skeleton.joint_maps import HUB, joint_maps, joint_matrix, map_joints
 from mmcl_bench.skeleton.layouts import Layout, get_layout
 
@@ -119,7 +119,8 @@ def draw_layout(layout: Layout, path: Path) -> None:
 
     figure = Figure(figsize=(7.2, 5.4), dpi=100)
     body, names = figure.add_axes((0.0, 0.0, 0.72, 0.95)), figure.add_axes((0.72, 0.0, 0.28, 0.95))
-    figure.suptitle(f"{layout.name}: {len(layout)} joints", fontsize=11, y=0.97)
+    title, families = drawable(f"{layout.name}: {len(layout)} joints")
+    figure.suptitle(title, fontsize=11, y=0.97, fontfamily=families)
     pose = standing_pose(layout)
     draw_pose(body, pose, layout, joint_size=26)
     _number(body, pose, layout)
@@ -163,4 +164,5 @@ def _list_names(axes: Axes, layout: Layout) -> None:
     for number, joint in enumerate(layout.joints):
         height = 1 - (number + 1) / (len(layout) + 1)
         axes.text(0.10, height, str(number), ha="right", va="center", fontsize=9, color=_colour(joint))
-        axes.text(0.14, height, joint, ha="left", va="center", fontsize=9, color=_colour(joint))
+        shown, families = drawable(joint)
+        axes.text(0.14, height, shown, ha="left", va="center", fontsize=9, color=_colour(joint), fontfamily=families)

@@ -110,7 +110,6 @@ def test_text_with_a_mark_is_the_text(text: str, encoding: str) -> None:
 
 @given(text=TEXTS)
 def test_the_other_byte_order_is_read_too(text: str) -> None:
-    # Where a text in UTF-16 begins with a NUL, its mark and that NUL are the mark of UTF-32.
     assert as_utf8(codecs.BOM_UTF16_BE + text.encode("utf-16-be")) == text.encode()
     assert as_utf8(codecs.BOM_UTF32_BE + text.encode("utf-32-be")) == text.encode()
 
