@@ -22,6 +22,8 @@ from mmcl_bench.results.store import FUSION, FUSION_OPTIONS, Stored
 
 _KEPT_BYTES = 2**20
 """Size limit for keeping score sheets in memory after reading: enough for many small jobs, not for a large one."""
+UNSEEN_ALONE = "unseen_classes_alone"
+"""Setting of a result whose scores, from elsewhere, are of the clips and columns of the unseen classes alone."""
 FAMILIES = ("supervised", "zero-shot", "transfer")
 
 
@@ -247,7 +249,7 @@ def _remarks(result: Result) -> Iterator[str]:
     selection = result.selection
     if text := wiped_out(figures, len(result.classes), selection.calibration, selection.validation):
         yield text
-    if result.notes.get("unseen_classes_alone"):
+    if result.method.settings.get(UNSEEN_ALONE):
         yield "scores of the unseen classes alone, so S, U and H are unknown"
 
 

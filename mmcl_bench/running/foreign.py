@@ -23,8 +23,8 @@ from mmcl_bench.protocols.cards import Task
 from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.protocols.zero_shot import ZeroShot
 from mmcl_bench.results import provenance
-from mmcl_bench.results.groups import wiped_out
-from mmcl_bench.results.records import MethodRecord
+from mmcl_bench.results.groups import UNSEEN_ALONE, wiped_out
+from mmcl_bench.results.records import MethodRecord, TaskRecord
 from mmcl_bench.results.store import FUSION, Stored, Validation, write_result
 from mmcl_bench.running.identity import Identity, locked_folder
 from mmcl_bench.running.recording import result_record, selection_record, task_record, write_sheets
@@ -32,8 +32,6 @@ from mmcl_bench.running.score_files import SAMPLE_ID, ScoreFile, read_score_file
 
 FOREIGN = "foreign"
 """Preset of a stored result whose scores were read from a file, and the key in its notes."""
-UNSEEN_ALONE = "unseen_classes_alone"
-"""Key in the notes of a result whose scores are of the clips and columns of unseen classes alone."""
 UNKNOWN = "unknown"
 """Its selection rule: how its epoch and settings were chosen is unknown here."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -111,6 +109,10 @@ class ScoredTask:
         if not self.is_of_unseen_alone(file):
             return named
         return tuple(name for name in named if METRICS.get(name).contest == "unseen")
+
+    def record(self, file: ScoreFile) -> TaskRecord:
+        """What results keep of the task, with the metrics that are known of a file."""
+        return task_record(self.task, self.protocol).model_copy(update={"metrics": self.metrics(file)})
 
     def clips_of(self, file: ScoreFile) -> list[str]:
         """Sample ids of the clips that a file is judged on, in the order of :meth:`scored`."""
@@ -215,8 +217,9 @@ class ForeignRun(Identity):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What is known of how the scores were made."""
-        return {"transductive": True} if self.transductive else {}
+        """What is known of how the scores were made, and whether they are of the unseen classes alone."""
+        unseen_alone = {UNSEEN_ALONE: True} if self.scored_task.is_of_unseen_alone(self.file) else {}
+        return {**({"transductive": True} if self.transductive else {}), **unseen_alone}
 
     def canonical(self) -> dict[str, Any]:
         """What names the result, as plain JSON values."""
@@ -238,8 +241,7 @@ class ForeignRun(Identity):
         """
         check_name(self.name)
         started, scored, held_out = provenance.start(), self.scored, self.calibration.validation
-        task, protocol = task_record(self.scored_task.task, self.scored_task.protocol), self.scored_task.protocol
-        task = task.model_copy(update={"metrics": self.metrics})
+        task, protocol = self.scored_task.record(self.file), self.scored_task.protocol
         if task.main_metric not in task.metrics:
             raise UserError(
                 f"{self.file.path}: {task.main_metric} needs the scores of all classes; give these to store"
@@ -261,7 +263,6 @@ class ForeignRun(Identity):
                 ),
                 notes={
                     FOREIGN: True,
-                    **({UNSEEN_ALONE: True} if len(scored.seen) < len(self.scored_task.classes) else {}),
                     "file": self.file.path.name,
                     "sha256": self.file.sha256,
                     "calibration": self.calibration.source,
@@ -316,7 +317,7 @@ def entry_of_scores(path: Path, task: str, data_root: Path | None) -> Entry:
     return Entry(
         path.name,
         file.sha256,
-        task_record(scored_task.task, scored_task.protocol),
+        scored_task.record(file),
         scored_task.fingerprints,
         scored_task.classes_of(file),
         True,

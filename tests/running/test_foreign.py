@@ -21,12 +21,13 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
+from mmcl_bench.comparing.paired import compare_entries
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.evaluation.metrics import METRICS, fit_calibration
 from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.report.page import build_report
 from mmcl_bench.results.store import Stored, read_results, stored_results
-from mmcl_bench.running.foreign import ForeignRun, ScoredTask, write_template
+from mmcl_bench.running.foreign import ForeignRun, ScoredTask, entry_of_scores, write_template
 from mmcl_bench.running.fusion import FUSION
 from mmcl_bench.running.score_files import ScoreFile, read_score_file, read_score_files
 from stored_jobs import leaderboard
@@ -621,6 +622,31 @@ class TestUnseenClassesAlone:
         assert "unseen classes alone" in rows.loc["theirs", "notes"]
         report = build_report(tmp_path / "results", tmp_path / "reports")
         assert "unseen classes alone" in report.page.read_text(encoding="utf-8")
+
+    def test_a_seed_of_them_stands_apart_from_one_of_all_classes(
+        self, part: ScoreFile, zero_shot: ScoredTask, tmp_path: Path
+    ) -> None:
+        whole = stored_run(zero_shot, tmp_path, seed=0)
+        np.save(tmp_path / "zsl.npy", part.scores)
+        file = replace(part, path=tmp_path / "zsl.npy")
+        for seed in (0, 1):
+            run = ForeignRun(zero_shot, "theirs", seed, file, zero_shot.calibration(None, None), False)
+            assert run.store(tmp_path / "results").folder != whole.folder
+        rows = leaderboard(stored_results(tmp_path / "results")).sort_values("seeds")
+        assert rows["seeds"].tolist() == [1, 2]
+        assert rows["gzsl_unseen"].notna().tolist() == [True, False]
+
+    def test_two_of_them_are_compared_by_what_they_tell(
+        self, part: ScoreFile, toy_data_root: Path, tmp_path: Path
+    ) -> None:
+        sides = []
+        for name in ("a", "b"):
+            named = {} if part.columns is None else {"classes": np.array(part.columns)}
+            np.savez(tmp_path / f"{name}.npz", scores=part.scores, sample_ids=np.array(part.sample_ids), **named)
+            sides.append(entry_of_scores(tmp_path / f"{name}.npz", ZERO_SHOT, toy_data_root))
+        compared = compare_entries(*sides, resamples=50)
+        assert [each.metric for each in compared.metrics] == ["zsl_top1", "zsl_macro_top1"]
+        assert compared.main.paired.difference == 0
 
     def test_no_calibration_goes_with_them(self, part: ScoreFile, zero_shot: ScoredTask) -> None:
         with pytest.raises(UserError, match="which no calibration changes; leave the calibration out"):
