@@ -93,18 +93,10 @@ def _by_names(source: Layout, target: Layout) -> np.ndarray:
         for part in made_of:
             weights[at, source.index(part)] = 1 / len(made_of)
     placed = np.asarray(weights.any(1))
-    for lacking in np.flatnonzero(~placed).tolist():
-        weights[lacking] = weights[_nearest(target, lacking, placed)].mean(0)
+    for lacking in np.flatnonzero(~placed):
+        apart = np.where(placed, target.bones_apart[lacking], np.inf)
+        weights[lacking] = weights[apart == apart.min()].mean(0)
     return weights
-
-
-def _nearest(layout: Layout, joint: int, placed: np.ndarray) -> list[int]:
-    """Those of the ``placed`` (V,) joints that are the fewest bones away from ``joint``."""
-    level, seen = {joint}, set[int]()
-    while not (found := sorted(at for at in level if placed[at])):
-        seen |= level
-        level = {other for pair in layout.bone_pairs if not level.isdisjoint(pair) for other in pair} - seen
-    return found
 
 
 def map_joints(positions: np.ndarray, matrix: np.ndarray) -> np.ndarray:

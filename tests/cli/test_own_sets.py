@@ -138,7 +138,6 @@ def copied(positions: np.ndarray) -> np.ndarray:
     return positions
 
 
-@pytest.mark.xfail(reason="a joint that is never seen is not filled yet", strict=True)
 def test_joints_that_are_never_seen_lose_nothing_against_copied_ones(typed: Type, tmp_path: Path) -> None:
     own_sets.of_pairs(tmp_path / "pairs-source")
     typed("data prepare custom --source pairs-source --as pairs")
