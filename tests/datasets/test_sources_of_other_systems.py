@@ -19,6 +19,7 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import open_with_zips
 from mmcl_bench.datasets.prepare import prepare
 from mmcl_bench.datasets.readers import READERS
+from mmcl_bench.datasets.sources import open_source
 from mmcl_bench.datasets.store import SkeletonDataset
 
 NAMES = [name for name in READERS.names() if not READERS.get(name).embedded]
@@ -281,6 +282,20 @@ def test_a_source_of_another_set_is_called_what_it_is(
     source = source_of(name)
     other = next(each for each in ("utkinect", "sysu-3d-hoi") if each != name)
     assert re.search(rf"these are files of .*\b{name}\b", refusal(other, source, tmp_path / "root"))
+
+
+def test_clips_to_predict_are_called_what_they_are(tmp_path: Path) -> None:
+    clips = in_folder(tmp_path / "clips", {"a.npy": LFS, "._a.npy": b"\0\5\26\7", "__MACOSX/a.npy": b""})
+    bad: dict[str, str] = {}
+    with open_source(str(clips), tmp_path, layout="kinect-v1") as source:
+        (unit,) = source.units
+        assert list(source.clips(unit, bad.__setitem__)) == []
+    assert "is a Git LFS pointer" in bad["a.npy"]
+    (tmp_path / "clips.zip").write_bytes(OTHERS["tar"][0])
+    for reader in (None, "utd-mhad"):
+        opened = open_source(str(tmp_path / "clips.zip"), tmp_path, reader, usual_reader="utd-mhad")
+        with pytest.raises(UserError, match="is a tar archive; unpack it"), opened:
+            pass
 
 
 # A clip in two places
