@@ -10,9 +10,10 @@ from pydantic import Field, ValidationError, field_validator
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.facts import Fact, Label, Words
+from mmcl_bench.core.paths import at_home
 from mmcl_bench.core.records import first_fault, read_toml
 from mmcl_bench.core.registry import unknown
-from mmcl_bench.core.text import match_names
+from mmcl_bench.core.text import match_name, match_names
 from mmcl_bench.datasets.classes import ClassText, class_texts
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import CARD, DatasetCard, Side, SkeletonDataset
@@ -112,7 +113,7 @@ def class_map_of_file(path: Path, source: DatasetFacts, target: DatasetFacts) ->
 
     Raises :class:`UserError` with the entry that is wrong.
     """
-    path = path.expanduser()
+    path = Path(at_home(path))
     file = read_toml(path, _ClassMapFile, "class map")
     try:
         return ClassMap(
@@ -139,9 +140,10 @@ def _label(told: int | str, facts: DatasetFacts) -> int:
     names = [text.name for text in facts.class_texts]
     if isinstance(told, int) and told < len(names):
         return told
-    if told not in names:
+    label = match_name(str(told), names)
+    if label is None:
         raise UserError(unknown(f"class of {facts.name}", str(told), names))
-    return names.index(str(told))
+    return label
 
 
 def _published_splits(table: str) -> Mapping[str, Split]:
