@@ -16,7 +16,15 @@ from mmcl_bench.evaluation.statistics import bootstrap_interval
 from mmcl_bench.report.tables import frame_of, leaderboard_rows
 from mmcl_bench.results.groups import newest, unlimited
 from mmcl_bench.results.records import Figure, MethodRecord, Oracle, Provenance, Result, Selection, TaskRecord
-from mmcl_bench.results.store import Embeddings, Stored, write_embeddings, write_result, write_scores
+from mmcl_bench.results.store import (
+    Embeddings,
+    Stored,
+    folder_name,
+    job_label,
+    write_embeddings,
+    write_result,
+    write_scores,
+)
 
 CLASSES = ("wave", "clap", "walk", "sit")
 _METRICS = {
@@ -58,6 +66,8 @@ def stored_job(
     dirty: bool | None = False,
     version: int = 1,
     method_version: int = 1,
+    incomplete: Mapping[str, str] | None = None,
+    validation: Mapping[str, float | None] | None = None,
 ) -> Stored:
     labels = np.arange(n_test) % len(classes) if labels is None else labels
     if scores is None:
@@ -72,7 +82,7 @@ def stored_job(
     job |= {"preset": preset} if preset != "quick" else {}
     job |= {"method_version": method_version} if method_version > 1 else {}
     job_hash = hashlib.sha256(json.dumps({**job, "limit": limit, "data": fingerprint}).encode()).hexdigest()
-    folder = root / "jobs" / f"job-{job_hash[:16]}"
+    folder = root / "jobs" / folder_name(job_label(identity, method), seed, job_hash)
     files = write_scores(folder, scored.scores, [f"clip-{at}" for at in range(len(labels))], labels)
     files |= write_embeddings(folder, embeddings)
     result = Result(
@@ -91,6 +101,7 @@ def stored_job(
             metrics=metrics,
             main_metric=metrics[0],
             synthetic=synthetic,
+            incomplete=dict(incomplete or {}),
             citation="Nobody: Toy clips, 2024.",
         ),
         method=MethodRecord(
@@ -112,7 +123,7 @@ def stored_job(
             rule="validation",
             chosen={"epoch": 2},
             calibration=scored.calibration,
-            validation={metrics[0]: 0.5},
+            validation={metrics[0]: 0.5} if validation is None else dict(validation),
             n_validation=20,
         ),
         metrics={each: _figure(each, scored) for each in metrics},

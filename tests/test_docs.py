@@ -108,6 +108,9 @@ class Reader:
             words, root = self._with_tiny_source(words), self.prepared
         elif any((self.prepared / word / CARD).is_file() for word in words if word not in READERS):
             root = self.prepared
+            for name in READERS.names():
+                if name in words and not (root / name).is_dir():
+                    write_toy_for_every_side(root, name)
         else:
             root = self.toys_of(words)
         if words[:2] == ["data", "show"]:
@@ -124,6 +127,9 @@ class Reader:
             return
         monkeypatch.setenv("MMCL_BENCH_DATA", str(root))
         app(words, standalone_mode=False)
+        if "--template" in words:
+            template = Path(words[words.index("--template") + 1])
+            template.write_text(template.read_text(encoding="utf-8").replace(",0.0", ",0.5"), encoding="utf-8")
 
     def _shortened(self, words: list[str]) -> list[str]:
         """The words of a run as a smoke run, where it would train a network."""
@@ -165,6 +171,8 @@ def test_every_command_and_snippet_of_a_page_runs(page: Path, tmp_path: Path, mo
     shutil.copytree(ROOT / "results", tmp_path / "results", ignore=shutil.ignore_patterns("jobs"))
     for card in re.findall(r"```toml\n(family = .*?)```", page.read_text(), flags=re.DOTALL):
         (tmp_path / "my-card.toml").write_text(card)
+    for classes in re.findall(r"```toml\n(\[\[shared\]\].*?)```", page.read_text(), flags=re.DOTALL):
+        (tmp_path / "classes.toml").write_text(classes)
     reader = Reader(tmp_path)
     for words in commands(page):
         print("mmcl-bench", *words)  # shown by pytest when it fails

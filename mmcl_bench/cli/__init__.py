@@ -8,7 +8,10 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from mmcl_bench.cli.console import print_on_any_console
+from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.version import __version__
 
@@ -19,10 +22,24 @@ _GROUPS = {"baseline": "baseline", "data": "data", "features": "features", "list
 """Groups of verbs, and the file or folder whose ``app`` holds them."""
 
 
+class _WordsAtHome(TyperGroup):
+    """Verbs to which ``~`` is the user's home folder in whatever is typed, also where the shell leaves it there: in
+    ``--output=~/model.onnx``, between quotes, and on Windows."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [_at_home(word) for word in args])
+
+
+def _at_home(word: str) -> str:
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return option + equals + paths.at_home(value)
+
+
 def command_line(verb: str | None = None) -> typer.Typer:
     """The command line, with one verb or group where that is one, else with all: each that is built takes time."""
     app = typer.Typer(
         name="mmcl-bench",
+        cls=_WordsAtHome,
         help="Evaluation benchmark suite for skeleton-based action recognition.",
         no_args_is_help=True,
         add_completion=False,
@@ -63,6 +80,7 @@ def _root(
 
 def main() -> None:
     """Runs the command line; a user's mistake becomes one line and exit code 2."""
+    print_on_any_console()
     try:
         command_line(sys.argv[1] if len(sys.argv) > 1 else None)()
     except UserError as error:

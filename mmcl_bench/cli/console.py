@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +17,29 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for programs instead of a table.")]
+
+
+_PLAIN = str.maketrans("–−·…", "--|~")
+"""Signs of this program and of rich, and what stands for them where they cannot be shown; one letter for one, so that
+columns stay below one another."""
+
+
+def print_on_any_console() -> None:
+    """Lets whatever is printed be printed: what the encoding of a console or a pipe lacks is written as an escape."""
+    codecs.register_error("mmcl-bench", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="mmcl-bench")
+    # For processes that are started; they are given the streams of this one.
+    encoding = os.environ.get("PYTHONIOENCODING", "").partition(":")[0]
+    os.environ["PYTHONIOENCODING"] = f"{encoding}:backslashreplace"
+
+
+def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return lacking.translate(_PLAIN).encode("ascii", "backslashreplace").decode(), error.end
 
 
 def show(table: RenderableType) -> None:
@@ -33,7 +60,7 @@ def status(what: str) -> Iterator[None]:
     from rich.console import Console
     from rich.text import Text
 
-    with Console(stderr=True).status(Text(what)):
+    with Console(stderr=True).status(Text(what), spinner="line"):
         yield
 
 
@@ -55,6 +82,9 @@ def progress(label: str, what: str) -> Iterator[Callable[[int, int], None]]:
     console = Console(stderr=True)
     described = TextColumn("{task.description}", markup=False)
     columns = (described, BarColumn(), MofNCompleteColumn(), Rate(""), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    # Standard output is left alone: it may be a file while standard error is a terminal.
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal, redirect_stdout=False
+    ) as bar:
         task = bar.add_task(label, total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from mmcl_bench.inference.cost import Cost
     from mmcl_bench.skeleton.clips import Modality
+    from mmcl_bench.skeleton.layouts import Layout
 
 DEFAULT_LAYOUT, DEFAULT_CLASSES = "kinect-v2", 60
 """Those of NTU RGB+D."""
@@ -63,7 +64,7 @@ def info(
     with status(f"measuring {method}"):
         cost = measure(blueprint, batch, find_device(device))
     if as_json:
-        about = {"method": method, "preset": preset, "settings": own, "layout": subject.layout}
+        about = {"method": method, "preset": preset, "settings": own, "layout": str(subject.layout)}
         teachers = {str(modality): dim for modality, dim in dims.items()}
         show_json({**about, "classes": subject.n_classes, "teachers": teachers, **cost.as_json()})
     else:
@@ -74,7 +75,7 @@ def info(
 class _Subject:
     """What of a data set decides a network's size."""
 
-    layout: str
+    layout: str | Layout
     n_classes: int
     modalities: frozenset[Modality] | None
     """None: not known, so all that the method asks for."""
@@ -84,17 +85,17 @@ def _subject(dataset: str | None, layout: str | None, classes: int | None, data_
     from mmcl_bench.datasets.readers import READERS
     from mmcl_bench.datasets.store import CARD, SkeletonDataset
     from mmcl_bench.protocols.dataset_facts import dataset_facts
-    from mmcl_bench.skeleton.layouts import get_layout
+    from mmcl_bench.skeleton.layouts import portable
 
     if dataset is None:
-        return _Subject(get_layout(layout or DEFAULT_LAYOUT).name, classes or DEFAULT_CLASSES, None)
+        return _Subject(portable(layout or DEFAULT_LAYOUT), classes or DEFAULT_CLASSES, None)
     if layout is not None:
         raise UserError(f"--layout {layout}: {dataset} has a layout of its own; leave out --layout or --dataset")
     if (data_root / dataset / CARD).is_file():
         card = SkeletonDataset.open(data_root / dataset).card
         return _Subject(card.layout, classes or len(card.classes), frozenset(card.modalities))
     facts = dataset_facts(dataset, data_root)
-    return _Subject(READERS.get(dataset).layout, classes or len(facts.class_texts), None)
+    return _Subject(portable(READERS.get(dataset).layout), classes or len(facts.class_texts), None)
 
 
 def _feature_dims(encoders: Mapping[Modality, str], modalities: frozenset[Modality] | None) -> dict[Modality, int]:

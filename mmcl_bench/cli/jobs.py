@@ -87,6 +87,7 @@ def job_progress(label: str) -> Iterator[Progress]:
         TextColumn("{task.fields[figures]}", markup=False),
         console=console,
         disable=not console.is_terminal,
+        redirect_stdout=False,
     )
     lines: dict[str, TaskID] = {}
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import fnmatch
 import json
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mmcl_bench.cli.console import AsJson, show
 from mmcl_bench.cli.descriptions import described
+
+if TYPE_CHECKING:
+    from mmcl_bench.skeleton.layouts import Layout
 
 app = typer.Typer(help="List tasks, methods, data sets, layouts, encoders or splits.", no_args_is_help=True)
 
@@ -72,10 +75,19 @@ def datasets(pattern: Pattern = "*", as_json: AsJson = False) -> None:
 
 
 @app.command()
-def layouts(pattern: Pattern = "*", as_json: AsJson = False) -> None:
-    """List the joint layouts."""
-    from mmcl_bench.skeleton.layouts import LAYOUTS
+def layouts(
+    pattern: Annotated[
+        str, typer.Argument(help="The name of a layout, for its joints, or a shell glob over names.")
+    ] = "*",
+    as_json: AsJson = False,
+) -> None:
+    """List the joint layouts; of a single one, the joints in the order of the arrays."""
+    from mmcl_bench.skeleton.layouts import get_layout, layout_names
 
+    known = [get_layout(name) for name in layout_names()]
+    if chosen := next((layout for layout in known if layout.name == pattern), None):
+        _print(f"{chosen.name}: {chosen.source}", _joints(chosen), as_json)
+        return
     rows = [
         {
             "layout": layout.name,
@@ -84,10 +96,24 @@ def layouts(pattern: Pattern = "*", as_json: AsJson = False) -> None:
             "hips": ", ".join(layout.hips),
             "source": layout.source,
         }
-        for layout in LAYOUTS.values()
+        for layout in known
         if fnmatch.fnmatchcase(layout.name, pattern)
     ]
     _print("layouts", rows, as_json)
+
+
+def _joints(layout: Layout) -> list[dict[str, str]]:
+    other = [layout.joints[at] for at in layout.swap]
+    return [
+        {
+            "number": str(at),
+            "joint": joint,
+            "bone to": layout.joints[layout.parents[at]] if joint != layout.centre else "- (the centre)",
+            "part": ", ".join(part for part, joints in layout.parts.items() if joint in joints),
+            "mirrored": other[at] if other[at] != joint else "-",
+        }
+        for at, joint in enumerate(layout.joints)
+    ]
 
 
 @app.command()

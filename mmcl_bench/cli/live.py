@@ -102,4 +102,5 @@ def _progress() -> Progress:
         TextColumn("{task.fields[figures]}", markup=False),
         console=console,
         disable=not console.is_terminal,
+        redirect_stdout=False,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,11 +91,11 @@ class JobOptions(TaskOptions):
 
         if self.split is not None and self.splits is not None:
             raise UserError("--split and --splits both name the split; give one")
+        splits = (self.split,) if self.split is not None else self._splits
         if not is_pattern(name):
-            return with_splits(self.find(name, data_root), self._splits)
+            return with_splits(replace(self, split=None).find(name, data_root), splits)
         if self.dataset or self.source or self.target:
             raise UserError(f"{name} names tasks with data of their own; leave out --dataset, --source and --target")
-        splits = (self.split,) if self.split is not None else self._splits
         return find_tasks(name, splits, self.bound(), paths.data_root(data_root))
 
     @property
@@ -113,6 +113,7 @@ class JobOptions(TaskOptions):
             "--source": self.source,
             "--target": self.target,
             "--duplicates": self.duplicates,
+            "--class-map": self.class_map,
             "--parameter": self.parameters,
             "--set": self.settings,
             "--streams": self.streams,

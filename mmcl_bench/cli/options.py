@@ -109,6 +109,10 @@ class TaskOptions:
         str | None,
         typer.Option(help="removed: without the test clips that equal a training clip; a task version of its own."),
     ] = None
+    class_map: Annotated[
+        Path | None,
+        typer.Option(help="Transfer: a file of the classes that correspond, in the place of those of equal names."),
+    ] = None
     parameters: Annotated[
         list[str] | None,
         typer.Option("--parameter", help="Set a task's parameter, as key=value, such as text=clip:ViT-B-32."),
@@ -126,7 +130,8 @@ class TaskOptions:
     def bound(self) -> dict[str, str]:
         """The parameters that are set, but for the split."""
         bound = key_values("--parameter", self.parameters)
-        return bound | ({"duplicates": self.duplicates} if self.duplicates is not None else {})
+        given = {"duplicates": self.duplicates, "class_map": self.class_map}
+        return bound | {key: str(value) for key, value in given.items() if value is not None}
 
 
 def key_values(option: str, texts: Sequence[str] | None) -> dict[str, str]:

@@ -72,12 +72,13 @@ def run(
         ran = _run_all(jobs, where, chosen, describe, fresh, retry_failed, threads)
         stored, failures = ran.stored, ran.failures
 
-    from mmcl_bench.report import tables
+    from mmcl_bench.report import split_means, tables
 
     if as_json:
-        show_json(tables.run_records(stored))
+        means = split_means.split_means(tables.leaderboard_rows(stored))
+        show_json([*tables.run_records(stored), *(mean.as_json() for mean in means)])
     else:
-        for table in tables.run_tables(stored):
+        for table in [*tables.run_tables(stored), *split_means.tables_of(stored)]:
             show(table)
         typer.echo(f"stored in {paths.results_root(site.results) / 'jobs'}; mmcl-bench report makes the page", err=True)
     if failures:

@@ -30,17 +30,18 @@ def score(
         typer.Argument(
             metavar="FILES",
             help="Score matrices: csv or parquet with a column sample_id and one a class, npz with scores and "
-            "sample_ids, safetensors with scores and ids in its metadata or beside it. Several files are seeds.",
+            "sample_ids, pkl or json with a row by sample id, npy or safetensors with the ids beside it. Several files "
+            "are seeds, and so are the runs of an array of three axes.",
         ),
     ] = None,
     samples: Annotated[
         Path | None,
-        typer.Option(help="Sample ids of the rows where FILES lack them: csv, parquet, or txt with one a line."),
+        typer.Option(help="Sample ids of the rows where FILES lack them: txt with one a line, csv, json, pkl, ..."),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="What tables call the method; the first file's name when not given.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the first file; those after it count on.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the first run; those after it count on.", min=0)] = 0,
     transductive: Annotated[
         bool, typer.Option("--transductive", help="The method read unlabelled test clips; tables then say so.")
     ] = False,
@@ -75,33 +76,35 @@ def score(
 
     from mmcl_bench.protocols.catalogue import load_task
     from mmcl_bench.running import foreign
-    from mmcl_bench.running.score_files import read_score_file
+    from mmcl_bench.running.score_files import read_score_files
 
     if store:
         foreign.check_name(str(name))
-    given = list(files or ())
-    held_out = list(validation or ())
-    if held_out and len(held_out) != len(given):
-        raise UserError(f"{len(held_out)} --validation files for {len(given)} of scores; give one for each")
     with status("reading the task's data and the scores"):
         scored_task = foreign.ScoredTask(load_task(task, paths.data_root(data_root)), paths.data_root(data_root))
         if template is not None:
             n_rows = foreign.write_template(template, scored_task)
             typer.echo(f"{template}: {n_rows} clips, {len(scored_task.classes)} classes", err=True)
             return
-        runs = []
-        for at, path in enumerate(given):
-            of_validation = read_score_file(held_out[at]) if held_out else None
-            runs.append(
-                foreign.ForeignRun(
-                    scored_task,
-                    name or given[0].stem,
-                    seed + at,
-                    read_score_file(path, samples),
-                    scored_task.calibration(calibration, of_validation),
-                    transductive,
-                )
+        given = [file for path in files or () for file in read_score_files(path, samples)]
+        held_out = [file for path in validation or () for file in read_score_files(path)]
+        if held_out and len(held_out) != len(given):
+            raise UserError(
+                f"--validation has the scores of {len(held_out)} runs and FILES of {len(given)}; give as many"
             )
+        runs = [
+            foreign.ForeignRun(
+                scored_task,
+                name or given[0].path.stem,
+                seed + at,
+                file,
+                scored_task.calibration(calibration, held_out[at] if held_out else None),
+                transductive,
+            )
+            for at, file in enumerate(given)
+        ]
+        if len({run.metrics for run in runs}) > 1:
+            raise UserError("some of the runs have the scores of unseen classes alone; score these by themselves")
         intervals = _intervals(runs)
     stored = [run.store(paths.results_root(results)) for run in runs] if store else []
     folders = [str(each.folder) for each in stored]
@@ -123,7 +126,7 @@ def _intervals(runs: Sequence[ForeignRun]) -> dict[str, list[Interval]]:
     from mmcl_bench.running.recording import LEVEL, RESAMPLES
 
     found = {}
-    for metric in map(METRICS.get, runs[0].scored_task.task.card.metrics):
+    for metric in map(METRICS.get, runs[0].metrics):
         groups = [[run] for run in runs] + ([list(runs)] if len(runs) > 1 else [])
         found[metric.name] = [
             bootstrap_interval(
@@ -149,12 +152,18 @@ def _table(scored_task: ScoredTask, runs: Sequence[ForeignRun], intervals: dict[
     from mmcl_bench.report.tables import percent
 
     notes = [
-        f"percent, with 95% intervals over test samples{' and files' if len(runs) > 1 else ''}; "
-        f"{len(scored_task.sample_ids)} test clips",
+        f"percent, with 95% intervals over test samples{' and runs' if len(runs) > 1 else ''}; "
+        f"{len(runs[0].scored)} test clips",
         "scores from elsewhere: nobody here saw how epoch and settings were chosen",
     ]
-    if scored_task.task.card.family == "zero-shot":
+    unknown = [name for name in scored_task.task.card.metrics if name not in intervals]
+    if unknown:
+        notes.append(
+            "scores of the unseen classes alone; unknown: " + ", ".join(METRICS.get(name).title for name in unknown)
+        )
+    elif scored_task.task.card.family == "zero-shot":
         notes += sorted({run.calibration.note for run in runs})
+        notes += [f"{run.file.label}: {run.wiped_out}" for run in runs if run.wiped_out]
     setting = "transductive" if runs[0].transductive else "inductive"
     table = Table(
         title=Text(f"{scored_task.task.identity}  {runs[0].name} (foreign, {setting})", style="bold"),
@@ -163,16 +172,18 @@ def _table(scored_task: ScoredTask, runs: Sequence[ForeignRun], intervals: dict[
         caption_justify="left",
     )
     table.add_column("")
-    names = [run.file.path.name for run in runs]
+    names = [run.file.label for run in runs]
     alike = len(set(names)) < len(names)
     for run, file_name in zip(runs, names, strict=True):
         table.add_column(Text(f"seed {run.seed}" if alike else file_name), justify="right")
     if len(runs) > 1:
         table.add_column("mean", justify="right")
     table.add_column("n", justify="right")
-    for metric, found in intervals.items():
-        cells = [METRICS.get(metric).title, *map(percent, found), str(found[0].n)]
-        table.add_row(*map(Text, cells), style="bold" if metric == scored_task.task.card.main_metric else None)
+    for metric in scored_task.task.card.metrics:
+        found = intervals.get(metric)
+        cells = ["unknown"] if found is None else [*map(percent, found), str(found[0].n)]
+        style = "bold" if metric == scored_task.task.card.main_metric else None
+        table.add_row(*map(Text, [METRICS.get(metric).title, *cells]), style=style)
     return table
 
 
@@ -183,7 +194,8 @@ def _record(
     from mmcl_bench.running.recording import figure_record, number
 
     def figures(at: int) -> dict[str, Any]:
-        return {metric: figure_record(found[at]).model_dump() for metric, found in intervals.items()}
+        known = {metric: figure_record(found[at]).model_dump() for metric, found in intervals.items()}
+        return {metric: known.get(metric) for metric in scored_task.task.card.metrics}
 
     return {
         "task": scored_task.task.identity,
@@ -191,18 +203,22 @@ def _record(
         "method": runs[0].name,
         "foreign": True,
         "transductive": runs[0].transductive,
-        "n_test": len(scored_task.sample_ids),
+        "n_test": len(runs[0].scored),
         "main_metric": scored_task.task.card.main_metric,
         "runs": [
             {
                 "file": str(run.file.path),
+                "run": run.file.run,
                 "seed": run.seed,
                 "calibration": run.calibration.value,
                 "calibration_source": run.calibration.source,
+                "wiped_out": run.wiped_out or None,
                 "metrics": figures(at),
                 "per_class": {
                     name: number(share)
-                    for name, share in zip(scored_task.classes, per_class_accuracy(run.scored), strict=True)
+                    for name, share in zip(
+                        scored_task.classes_of(run.file), per_class_accuracy(run.scored), strict=True
+                    )
                 },
                 "folder": folders[at] if folders else None,
             }

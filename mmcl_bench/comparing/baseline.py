@@ -91,6 +91,8 @@ class Row(_Record):
     task_hash: str
     family: str
     synthetic: bool
+    incomplete: str = ""
+    """What of its data sets is not all of the published set."""
     method: str
     method_version: int
     preset: str
@@ -128,11 +130,11 @@ class Row(_Record):
     @property
     def key(self) -> str:
         """What stays the same from version to version."""
-        return f"{unversioned(self.task)} {self.label}"
+        return key_of(self.task, self.label, self.incomplete)
 
     @property
     def name(self) -> str:
-        return f"{self.task} {self.label}"
+        return f"{self.task} {self.label}{f' on {self.incomplete}' if self.incomplete else ''}"
 
     @property
     def figure(self) -> float:
@@ -199,7 +201,7 @@ def rows_of(stored: Sequence[Stored], pattern: str = "*", allow_dirty: bool = Fa
         raise UserError(_nothing(len(stored), len(wanted), pattern))
     by_key: dict[str, list[Group]] = defaultdict(list)
     for group in group_jobs(whole):
-        by_key[key_of(group)].append(group)
+        by_key[key_of(group.task.identity, group.label, group.incomplete)].append(group)
     rows = (row_of(_sound(_newest(groups), allow_dirty)) for groups in by_key.values())
     return sorted(rows, key=lambda row: (row.task, row.label))
 
@@ -225,6 +227,7 @@ def row_of(group: Group) -> Row:
         task_hash=task.hash,
         family=task.family,
         synthetic=task.synthetic,
+        incomplete=group.incomplete,
         method=method.name,
         method_version=method.version,
         preset=method.preset,
@@ -272,9 +275,9 @@ def with_reruns(row: Row, rerun: Row) -> Row:
     return row.model_copy(update={"reruns": measured})
 
 
-def key_of(group: Group) -> str:
-    """The :attr:`Row.key` of finished jobs."""
-    return f"{unversioned(group.task.identity)} {group.label}"
+def key_of(task: str, label: str, incomplete: str = "") -> str:
+    """The :attr:`Row.key` of finished jobs: figures on a part of a set are never held to those on the whole."""
+    return " ".join(filter(None, [unversioned(task), label, incomplete and f"on {incomplete}"]))
 
 
 def flip_deviation(right: np.ndarray) -> float:

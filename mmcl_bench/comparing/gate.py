@@ -12,6 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Literal
 
@@ -188,20 +189,22 @@ def judge(
 def current_rows(rows: Sequence[Row], stored: Sequence[Stored]) -> dict[str, Row]:
     """What finished jobs say of the rows of a baseline, by key; smoke runs do not count.
 
-    Where several versions of a task, a method or the data are there, the baseline's is taken, else the newest.
+    Where several versions of a task, a method or the data are there, the baseline's is taken, else the newest. Jobs on
+    an incomplete copy of the data count as other data.
     """
-    wanted = {row.key: row for row in rows}
     found: dict[str, list[Group]] = defaultdict(list)
     for group in group_jobs(unlimited(stored)):
-        if (key := key_of(group)) in wanted:
-            found[key].append(group)
+        found[key_of(group.task.identity, group.label)].append(group)
 
-    def fit(group: Group) -> tuple[bool, int, int]:
-        row = wanted[key_of(group)]
+    def fit(row: Row, group: Group) -> tuple[bool, bool, int, int]:
         same = group.task.hash == row.task_hash and group.first.provenance.data_fingerprints == row.data_fingerprints
-        return same, group.task.version, group.method.version
+        return same, group.incomplete == row.incomplete, group.task.version, group.method.version
 
-    return {key: row_of(max(groups, key=fit)) for key, groups in found.items()}
+    return {
+        row.key: row_of(max(groups, key=partial(fit, row)))
+        for row in rows
+        if (groups := found.get(key_of(row.task, row.label)))
+    }
 
 
 def _compared(row: Row, now: Row, noise: RowNoise, level: float, only_seeds: bool) -> Judgement:

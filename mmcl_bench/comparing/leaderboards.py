@@ -12,7 +12,7 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.evaluation.statistics import Interval, holm, unpaired_difference
 from mmcl_bench.results.groups import unversioned
 
-_KEY = ("task", "method", "setting", "preset", "settings")
+_KEY = ("task", "incomplete", "method", "setting", "preset", "settings")
 """Columns of a leaderboard that say what a row is of, the task without its version."""
 
 
@@ -97,6 +97,7 @@ def _interval(row: Mapping[str, Any], metric: str) -> Interval | None:
 
 def _row_description(row: Mapping[str, Any]) -> str:
     beside = [_cell(row.get("preset")), _cell(row.get("settings"))]
+    beside += [f"on {incomplete}"] if (incomplete := _cell(row.get("incomplete"))) else []
     beside += ["transductive"] if row.get("setting") == "transductive" else []
     return f"{row['method']} ({', '.join(part for part in beside if part)})"
 

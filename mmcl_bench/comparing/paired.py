@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -25,13 +24,12 @@ from mmcl_bench.comparing.records import (
 )
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.seeds import derive_seed
+from mmcl_bench.core.text import numbered
 from mmcl_bench.evaluation.metrics import METRICS, Metric, Scored, ShareRight, require_metric
 from mmcl_bench.evaluation.statistics import McNemar, combined_p, holm, mcnemar, paired_difference, split_difference
 from mmcl_bench.results.records import TaskRecord
 
 RESAMPLES = 10_000
-_DRAWN_SPLIT = re.compile(r"(?P<family>.+:.+)-\d+")
-"""A split that is one of several of its family, such as 55/5:sadvae-2."""
 
 
 def compare(
@@ -257,11 +255,11 @@ def _changes(
 def _over_splits(
     pairs: Sequence[tuple[Entry, Entry]], metric: str | None, resamples: int
 ) -> Iterator[SplitsComparison]:
-    """One comparison for each family of drawn splits of which both sides have two or more."""
+    """One comparison for each family of numbered splits of which both sides have two or more: folds, drawn classes."""
     families: dict[tuple[str, str], list[tuple[Entry, Entry]]] = {}
     for a, b in pairs:
-        if found := _DRAWN_SPLIT.fullmatch(a.task.split or ""):
-            name = a.task.identity.replace(f"split={a.task.split}", f"split={found['family']}-*")
+        if told := numbered(a.task.split or ""):
+            name = a.task.identity.replace(f"split={a.task.split}", f"split={told[0]}")
             families.setdefault((name, repr(sorted(a.data.items()))), []).append((a, b))
     for (name, _), members in families.items():
         if len(members) > 1:

@@ -15,7 +15,7 @@ from mmcl_bench.comparing.records import Entry, Leaderboard, Sheet, Side
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.core.settings import parse_bracketed, setting_text
-from mmcl_bench.core.text import first_line
+from mmcl_bench.core.text import as_utf8, first_line
 from mmcl_bench.results.groups import Group, group_jobs, matches, newest
 from mmcl_bench.results.store import RESULT, Stored, stored_results
 
@@ -28,6 +28,8 @@ _HASH = re.compile("[0-9a-f]{4,64}")
 _AT_REVISION = re.compile(r"(?P<revision>[^:\s]+):(?P<path>.+\.csv)")
 
 
+_LONGEST_HEAD = 1 << 16
+"""Bytes of the first line of a leaderboard."""
 _NEEDED = ("task", "version", "task_hash", "method", "main_metric")
 
 
@@ -147,15 +149,17 @@ def _setting(group: Group, key: str) -> str | None:
 
 
 def _is_leaderboard(path: Path) -> bool:
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        return set(_NEEDED) <= set(file.readline().strip().split(","))
+    with path.open("rb") as file:
+        head = as_utf8(file.read(_LONGEST_HEAD), errors="replace").decode(errors="replace")
+    return set(_NEEDED) <= set(head.partition("\n")[0].strip().split(","))
 
 
 def _leaderboard(where: str, content: bytes) -> Leaderboard:
     import pandas as pd
 
+    texts = {"task_hash": str, "data": str, "preset": str, "settings": str}
     try:
-        frame = pd.read_csv(io.BytesIO(content), dtype={"task_hash": str, "data": str, "preset": str, "settings": str})
+        frame = pd.read_csv(io.BytesIO(as_utf8(content)), dtype=texts)
     except (ValueError, OSError) as error:
         raise UserError(f"{where}: not a readable leaderboard ({first_line(error)})") from error
     if missing := [name for name in _NEEDED if name not in frame.columns]:

@@ -11,11 +11,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from mmcl_bench.core.text import as_utf8
+
 _DRAFT = re.compile(r"\.(.+-[a-z0-9_]{8}|tmp[A-Za-z0-9]{6})")
 """Names that :func:`write_atomically` gives, and those of drafts that safetensors makes beside them."""
 _SEAL = b"mmcl-bench sha256:"
 _ROOM = 2**16
 """Bytes of free space below which a failed write is one of a full disk."""
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -51,6 +54,14 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes text atomically as UTF-8, lines ending as they do in the text."""
     write_atomically(path, lambda draft: draft.write_text(text, encoding="utf-8", newline=""))
+
+
+def read_text(path: Path) -> str:
+    """Text in UTF-8, or in UTF-16 or UTF-32 that says so with a byte order mark; the mark is left out.
+
+    Raises :class:`OSError`, and :class:`ValueError` for what is no text of that encoding.
+    """
+    return as_utf8(path.read_bytes()).decode()
 
 
 def write_sealed(path: Path, content: bytes) -> None:
@@ -100,6 +111,11 @@ def remove_drafts(folder: Path) -> None:
 def is_disk_full(error: BaseException) -> bool:
     """Whether the error means that a disk, a quota or a file has no space left."""
     return isinstance(error, OSError) and error.errno in _NO_ROOM
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Whether the error means that a folder or a disk may be read but not written."""
+    return isinstance(error, OSError) and error.errno in _READ_ONLY
 
 
 def _flush(path: Path) -> None:

@@ -1,7 +1,7 @@
 """Where things are kept: prepared data, caches, raw archives, results. Every place is a setting.
 
 An option on the command line comes first, then an environment variable, then ``mmcl-bench.toml`` in the working
-directory, then the default.
+directory, then the default. A ``~`` at the start of any of them is the user's home folder.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 import platformdirs
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import read_text
 from mmcl_bench.core.registry import unknown
 
 CONFIG = Path("mmcl-bench.toml")
@@ -25,17 +26,17 @@ _VARIABLES = {"data_root": DATA_ROOT_VARIABLE, "results": RESULTS_VARIABLE, "sou
 
 def data_root(chosen: Path | None = None) -> Path:
     """The folder of prepared data sets and caches; by default the platform's user data folder."""
-    return chosen or _setting("data_root") or Path(platformdirs.user_data_dir("mmcl-bench", appauthor=False))
+    return _setting("data_root", chosen) or Path(platformdirs.user_data_dir("mmcl-bench", appauthor=False))
 
 
 def results_root(chosen: Path | None = None) -> Path:
     """The folder of results; by default ``results`` in the working directory."""
-    return chosen or _setting("results") or Path("results")
+    return _setting("results", chosen) or Path("results")
 
 
 def sources_folder() -> Path | None:
     """The folder of published archives, ``<data set>.zip`` each; None where it is not set."""
-    return _setting("sources")
+    return _setting("sources", None)
 
 
 def packaged(kind: str) -> Path:
@@ -44,15 +45,23 @@ def packaged(kind: str) -> Path:
     return installed if installed.is_dir() else PACKAGE.parent / kind
 
 
-def _setting(key: str) -> Path | None:
-    value = os.environ.get(_VARIABLES[key]) or _config().get(key)
-    return Path(value).expanduser() if value else None
+def at_home(path: str | Path) -> str:
+    """The path, in which a ``~`` at the start is the user's home folder, as in a shell.
+
+    Without such a user it is the name of a file, and so is that of ``./~``.
+    """
+    return os.path.expanduser(path)  # noqa: PTH111  pathlib drops the ./ and raises without such a user
+
+
+def _setting(key: str, chosen: Path | None) -> Path | None:
+    value = chosen or os.environ.get(_VARIABLES[key]) or _config().get(key)
+    return Path(at_home(value)) if value else None
 
 
 def _config() -> dict[str, str]:
     """The config file; empty where there is none. Raises :class:`UserError` when it cannot be used."""
     try:
-        settings = tomllib.loads(CONFIG.read_text(encoding="utf-8"))
+        settings = tomllib.loads(read_text(CONFIG))
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

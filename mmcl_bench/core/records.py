@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import read_text
 
 Content = TypeVar("Content", bound=BaseModel)
 
@@ -17,7 +18,7 @@ Content = TypeVar("Content", bound=BaseModel)
 def read_toml(path: Path, model: type[Content], what: str) -> Content:
     """The content of a file, checked. Raises :class:`UserError` with the file and the field that is wrong."""
     try:
-        content: Content = _parsed(path.read_text(encoding="utf-8"), model)
+        content: Content = _parsed(read_text(path), model)
         return content
     except ValidationError as error:
         where, message = first_fault(error)

@@ -63,9 +63,14 @@ def denoise(bodies: Sequence[TrackedBody], steps: Collection[Step]) -> list[Trac
 
 
 def motion(positions: np.ndarray) -> float:
-    """Variances of x, y and z over all joints of all frames, added up; ``positions`` are (T, V, 3)."""
+    """Variances of x, y and z over all joints of all frames, added up; ``positions`` are (T, V, 3).
+
+    Joints that are NaN, which were not seen, do not count.
+    """
     # Sums along rows that lie in one piece are several times faster than along columns.
     coordinates = np.ascontiguousarray(positions.reshape(-1, 3).T, dtype=np.float64)
+    if np.isnan(coordinates).any():
+        coordinates = coordinates[:, ~np.isnan(coordinates).any(0)]
     with np.errstate(over="ignore", invalid="ignore"):
         return float(coordinates.var(axis=1).sum())
 
@@ -93,5 +98,5 @@ def _is_wide(positions: np.ndarray) -> np.ndarray:
     """(T,) whether a body is too wide for its height; x is to the side and y up."""
     x_and_y = np.ascontiguousarray(positions[..., :2].transpose(2, 1, 0))
     with np.errstate(over="ignore", invalid="ignore"):
-        width, height = np.ptp(x_and_y, axis=1)
+        width, height = np.fmax.reduce(x_and_y, axis=1) - np.fmin.reduce(x_and_y, axis=1)
         return np.asarray(width > MAX_WIDTH * height)

@@ -19,11 +19,14 @@ import pyarrow.parquet as pq
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.text import sorted_names
+from mmcl_bench.datasets.completeness import completeness_of
 from mmcl_bench.datasets.store import (
     CARD,
     IMAGES_A_GROUP,
     INDEX,
     INSTRUCT,
+    OTHER_SUBJECTS,
     RGB,
     TRACKS,
     Clip,
@@ -90,8 +93,8 @@ class Part:
 def put_together(folder: Path, parts: Sequence[Part], n_joints: int, describe: DatasetCard) -> SkeletonDataset:
     """Writes a prepared data set from its parts, atomically, and opens it. One clip at a time is held in memory.
 
-    ``describe`` gives every field of the card; ``fingerprint``, ``n_clips`` and ``skipped`` in it are replaced by what
-    was written. The files depend on the clips alone, not on their order or how they were parted.
+    ``describe`` gives every field of the card; ``fingerprint``, ``n_clips``, ``skipped`` and ``completeness`` in it are
+    replaced by what was written. The files depend on the clips alone, not on their order or how they were parted.
     Raises :class:`UserError` for no clip or two of one name, ``OSError`` when the disk is full.
     """
     laid, bad = _gather(parts, describe.name)
@@ -103,7 +106,8 @@ def put_together(folder: Path, parts: Sequence[Part], n_joints: int, describe: D
         if Modality.INSTRUCT in describe.modalities:
             _write_answers(draft / INSTRUCT, laid)
         card = describe.model_copy(update={"n_clips": len(laid), "skipped": dict(bad)})
-        card = card.model_copy(update={"fingerprint": fingerprint(SkeletonDataset(draft, card))})
+        written = SkeletonDataset(draft, card)
+        card = card.model_copy(update={"fingerprint": fingerprint(written), "completeness": completeness_of(written)})
         (draft / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return SkeletonDataset.open(folder)
 
@@ -121,7 +125,7 @@ class _Laid:
 
 
 def _gather(parts: Sequence[Part], name: str) -> tuple[list[_Laid], Bad]:
-    """Clips in the order of sample_id. Raises :class:`UserError` for no clip or two of one name."""
+    """Clips by sample_id, whole numbers by value. Raises :class:`UserError` for no clip or two of one name."""
     laid: dict[str, _Laid] = {}
     bad: Bad = []
     for part in parts:
@@ -133,7 +137,7 @@ def _gather(parts: Sequence[Part], name: str) -> tuple[list[_Laid], Bad]:
             laid[facts["sample_id"]] = _Laid(part.data, facts)
     if not laid:
         raise UserError(f"{name}: no clip to prepare")
-    return [laid[sample_id] for sample_id in sorted(laid)], sorted(bad)
+    return [laid[sample_id] for sample_id in sorted_names(laid)], sorted(bad)
 
 
 class _Bins(ExitStack):
@@ -162,7 +166,13 @@ def _write_index(path: Path, laid: Sequence[_Laid]) -> None:
     columns["offset"] = offsets
     columns["n_bodies"] = [len(clip.facts["track_start"]) for clip in laid]
     columns["content"] = [bytes.fromhex(clip.facts["content"]) for clip in laid]
-    pq.write_table(pa.table(columns, schema=_INDEX_SCHEMA), path)
+    schema = _INDEX_SCHEMA
+    # Parts that an earlier version left have no such entry.
+    others = [clip.facts.get(OTHER_SUBJECTS, []) for clip in laid]
+    if any(others):
+        schema = schema.append(pa.field(OTHER_SUBJECTS, pa.list_(pa.int32())))
+        columns[OTHER_SUBJECTS] = others
+    pq.write_table(pa.table(columns, schema=schema), path)
 
 
 def _write_tracks(path: Path, laid: Sequence[_Laid], n_joints: int, bins: _Bins) -> None:
@@ -206,6 +216,7 @@ def _facts(clip: Clip, at: int) -> dict[str, Any]:
         "sample_id": clip.sample_id,
         "label": clip.label,
         "subject": clip.subject,
+        OTHER_SUBJECTS: clip.other_subjects,
         "camera": clip.camera,
         "setup": clip.setup,
         "fold": clip.fold,

@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -20,11 +20,12 @@ from filelock import FileLock
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
+from mmcl_bench.datasets.completeness import with_completeness
 from mmcl_bench.datasets.formats.archive import SYNTHETIC_MARK, Archive, base_name
 from mmcl_bench.datasets.parts import Part, put_together
-from mmcl_bench.datasets.readers import READERS, Reader
+from mmcl_bench.datasets.readers import READERS, AnotherSetError, Reader
 from mmcl_bench.datasets.reading import Stretch, Work, read_all
-from mmcl_bench.datasets.store import CARD, FORMAT, DatasetCard, SkeletonDataset, remove_drafts
+from mmcl_bench.datasets.store import CARD, FORMAT, DatasetCard, SkeletonDataset, each_subject, remove_drafts
 from mmcl_bench.skeleton.layouts import get_layout
 
 Advance = Callable[[int, int], None]
@@ -61,6 +62,9 @@ class Summary(TypedDict):
     duplicates: dict[str, int]
     """By side: test clips that equal a training clip in every number."""
     skipped: int
+    completeness: str | None
+    """How many of the published clips there are; None where nobody says how many a whole copy holds."""
+    is_whole: bool | None
     fingerprint: str
 
 
@@ -110,7 +114,7 @@ def open_dataset(name: str, root: Path, advance: Advance | None = None) -> Skele
             f"{folder}: prepared by version {card.reader_version} of its reader, which is at {current}; "
             f"run mmcl-bench data prepare {card.reader} again"
         )
-    return dataset
+    return with_completeness(dataset)
 
 
 def duplicates(dataset: SkeletonDataset, side: str) -> list[tuple[str, str]]:
@@ -136,14 +140,16 @@ def summary(dataset: SkeletonDataset) -> Summary:
         synthetic=card.synthetic,
         clips=card.n_clips,
         classes=len(card.classes),
-        subjects=int(index.loc[index["subject"] > 0, "subject"].nunique()),
+        subjects=int(each_subject(index)["subject"].loc[lambda numbers: numbers > 0].nunique()),
         frames=Frames(min=int(frames.min()), median=float(frames.median()), max=int(frames.max())),
         bodies={int(n): int(clips) for n, clips in index["n_bodies"].value_counts().sort_index().items()},
         joints=dataset.tracks.shape[1],
-        layout=card.layout,
+        layout=str(card.layout),
         modalities=[str(modality) for modality in card.modalities],
         duplicates={side: len(duplicates(dataset, side)) for side in card.sides},
         skipped=len(card.skipped),
+        completeness=None if card.completeness is None else str(card.completeness),
+        is_whole=None if card.completeness is None else card.completeness.is_whole,
         fingerprint=card.fingerprint,
     )
 
@@ -189,7 +195,10 @@ def _write(
     """Reads all and writes it. Parts outlive a stop, but no refusal."""
     _refuse_foreign(folder)
     with reader.open(source) as archive:
-        units = reader.units(archive)
+        try:
+            units = reader.units(archive)
+        except AnotherSetError as error:
+            raise UserError(f"{error}{_whose(source)}") from error
         card = _called_synthetic(reader.card(archive), archive).model_copy(update={"name": folder.name})
         identity = archive.identity()
     n_joints = len(get_layout(card.layout))
@@ -222,6 +231,19 @@ def _write(
         ) from error
     shutil.rmtree(parts, ignore_errors=True)
     return dataset
+
+
+def _whose(source: Path | None) -> str:
+    """Says whose files a source holds; empty where no reader takes them."""
+    names = []
+    for name in READERS.names():
+        # It is only a hint, and a reader from elsewhere may raise anything.
+        with suppress(Exception):
+            other = READERS.get(name)()
+            with other.open(source) as archive:
+                if not other.embedded and other.units(archive):
+                    names.append(name)
+    return f"; these are files of {' or '.join(names)}" if names else ""
 
 
 def _called_synthetic(card: DatasetCard, archive: Archive) -> DatasetCard:

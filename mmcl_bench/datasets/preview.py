@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageColor
 from PIL.Image import Dither
 
+from mmcl_bench.core.plotting import drawable, own_style, picture_of
+from mmcl_bench.core.text import columns
 from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.skeleton.clips import BodyTrack
 from mmcl_bench.skeleton.drawing import BODY_COLOURS, MIDDLE, draw_pose
 from mmcl_bench.skeleton.layouts import Layout, get_layout
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 YAW = math.radians(15)
 """By which depth shows a little; a view from straight ahead hides it."""
@@ -41,6 +42,7 @@ _TITLE, _KEY = 0.55, 0.40
 _WIDEST = 16.0
 """Inches of a strip."""
 _LONGEST_LINE = 46
+_SYNTHETIC = " (synthetic)"
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,12 @@ def preview(dataset: SkeletonDataset, row: int) -> Preview:
     """The clip in ``row`` of the index, from ahead and a little to the side; key points of images as they are."""
     card, clip = dataset.card, dataset.index.iloc[row]
     in_metres = card.unit == "metres"
-    bodies = [BodyTrack(body.start, _turned(body.positions, in_metres)) for body in dataset.bodies(row)]
-    synthetic = " (synthetic)" if card.synthetic else ""
+    layout = get_layout(card.layout)
+    bodies = [BodyTrack(body.start, _turned(body.positions, layout, in_metres)) for body in dataset.bodies(row)]
+    synthetic = _SYNTHETIC if card.synthetic else ""
     return Preview(
         title=(_line(card.classes[clip.label]) + synthetic, _line(f"{card.name} {clip.sample_id}")),
-        layout=get_layout(card.layout),
+        layout=layout,
         frame_rate=card.frame_rate or USUAL_RATE,
         in_metres=in_metres,
         poses=[_seen(bodies, frame) for frame in range(int(clip.n_frames))],
@@ -89,6 +92,7 @@ def preview(dataset: SkeletonDataset, row: int) -> Preview:
     )
 
 
+@own_style()
 def write_gif(clip: Preview, path: Path) -> None:
     """Writes the clip as a GIF that plays at the speed of the recording, again and again."""
     step = max(math.ceil(len(clip.poses) / MOST_PICTURES), math.ceil(clip.frame_rate / FASTEST_GIF))
@@ -99,6 +103,7 @@ def write_gif(clip: Preview, path: Path) -> None:
     first.save(path, "GIF", save_all=True, append_images=others, duration=10 * hundredths, loop=0)
 
 
+@own_style()
 def write_strip(clip: Preview, n_poses: int, path: Path) -> None:
     """Writes ``n_poses`` poses, evenly over the frames in which somebody is seen, side by side as PNG."""
     frames = _spread([frame for frame, pose in enumerate(clip.poses) if pose], n_poses)
@@ -110,7 +115,7 @@ def write_strip(clip: Preview, n_poses: int, path: Path) -> None:
         axes = _axes(figure, clip, margin + wide * place, wide, high)
         _draw(axes, clip, frame)
         _write(axes, 0.5, 0.0, f"frame {frame}", transform=axes.transAxes, ha="center", va="bottom", color=MIDDLE)
-    _picture(figure).quantize(palette=_palette(), dither=Dither.NONE).save(path, "PNG", optimize=True)
+    picture_of(figure).quantize(palette=_palette(), dither=Dither.NONE).save(path, "PNG", optimize=True)
 
 
 def file_stem(dataset_name: str, sample_id: str) -> str:
@@ -118,13 +123,13 @@ def file_stem(dataset_name: str, sample_id: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "_", f"{dataset_name}-{sample_id}")[:120]
 
 
-def _turned(positions: np.ndarray, in_metres: bool) -> np.ndarray:
-    """Positions turned by :data:`YAW` about the vertical; zeros, which were not seen, stay zeros."""
+def _turned(positions: np.ndarray, layout: Layout, in_metres: bool) -> np.ndarray:
+    """Positions turned by :data:`YAW` about the vertical; NaN for joints that were not seen."""
+    turned = np.where(layout.seen(positions)[..., None], positions, np.nan)
     if not in_metres:
-        return positions
+        return turned
     cos, sin = math.cos(YAW), math.sin(YAW)
-    turn = np.array([[cos, 0.0, -sin], [0.0, 1.0, 0.0], [sin, 0.0, cos]], np.float32)
-    turned: np.ndarray = positions @ turn
+    turned @= np.array([[cos, 0.0, -sin], [0.0, 1.0, 0.0], [sin, 0.0, cos]], np.float32)
     return turned
 
 
@@ -134,13 +139,14 @@ def _seen(bodies: Sequence[BodyTrack], frame: int) -> list[tuple[int, np.ndarray
         for number, body in enumerate(bodies)
         if body.start <= frame < body.start + len(body.positions)
     ]
-    return sorted((pose for pose in poses if pose[1].any()), key=lambda pose: -float(pose[1][:, 2].mean()))
+    seen = [pose for pose in poses if not np.isnan(pose[1]).all()]
+    return sorted(seen, key=lambda pose: -float(np.nanmean(pose[1][:, 2])))
 
 
 def _extent(bodies: Sequence[BodyTrack]) -> Extent:
     """What holds all bodies in all frames, with room around them."""
     joints = np.concatenate([body.positions.reshape(-1, 3) for body in bodies])
-    plane = joints[joints.any(1), :2]
+    plane = joints[~np.isnan(joints).any(1), :2]
     if not len(plane):
         return Extent(-1, 1, -1, 1)
     middle = np.median(plane, axis=0)
@@ -171,11 +177,13 @@ def _pictures(clip: Preview, frames: Sequence[int]) -> Iterator[Image.Image]:
             artist.remove()
         _draw(axes, clip, frame)
         counter.set_text(f"frame {frame} of {len(clip.poses)}")
-        yield _picture(figure)
+        yield picture_of(figure)
 
 
 def _figure(clip: Preview, wide: float, high: float) -> Figure:
     """A figure with room for a picture of that size in inches, the title above it and the key of colours below."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(max(wide, 3.6), high + _TITLE + _KEY), dpi=_DPI, facecolor="white")
     across, up = figure.get_figwidth(), figure.get_figheight()
     name, sample = clip.title
@@ -206,30 +214,25 @@ def _draw(axes: Axes, clip: Preview, frame: int) -> None:
 
 
 def _write(place: Axes | Figure, x: float, y: float, text: str, fontsize: float = 8, **style: Any) -> None:
-    """Text as it is: a name may have signs that matplotlib takes for mathematics."""
-    place.text(x, y, text, fontsize=fontsize, parse_math=False, **style)
+    shown, families = drawable(text)
+    if len(shown) > _LONGEST_LINE + len(_SYNTHETIC):
+        # Escapes are longer than what they stand for.
+        shown = f"{shown[: _LONGEST_LINE - 1]}…{_SYNTHETIC if text.endswith(_SYNTHETIC) else ''}"
+    place.text(x, y, shown, fontsize=fontsize, fontfamily=families, **style)
 
 
 def _line(text: str) -> str:
     """A name as one short line that can be drawn."""
     shown = "".join(sign if sign.isprintable() else "?" for sign in text)
-    return shown if len(shown) <= _LONGEST_LINE else shown[: _LONGEST_LINE - 1] + "…"
+    while columns(shown) > _LONGEST_LINE:
+        shown = shown[:-2] + "…"
+    return shown
 
 
 def _palette() -> Image.Image:
     """White, and every colour that is drawn with, in shades towards white for smooth edges."""
-    drawn = [np.array(to_rgb(colour)) for colour in ("black", *chain(*BODY_COLOURS))]
+    drawn = [np.array(ImageColor.getrgb(colour)) / 255 for colour in ("black", *chain(*BODY_COLOURS))]
     shades = [1 - (1 - colour) * shade / _SHADES for colour in drawn for shade in range(1, _SHADES + 1)]
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.round(255 * np.array([np.ones(3), *shades])).astype(np.uint8).tobytes())
     return palette
-
-
-def _picture(figure: Figure) -> Image.Image:
-    drawn = io.BytesIO()
-    with warnings.catch_warnings():
-        # Of a name in signs that the font lacks, boxes are drawn.
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)
-        figure.savefig(drawn, format="rgba")
-    size = (int(figure.bbox.width), int(figure.bbox.height))
-    return Image.frombytes("RGBA", size, drawn.getvalue()).convert("RGB")

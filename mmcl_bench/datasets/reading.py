@@ -84,7 +84,8 @@ class _StretchReader:
         for unit in stretch.units:
             try:
                 for clip in self._reader.clips(self._archive, unit, on_bad):
-                    if fault := clip_fault(clip, self._work.n_joints, len(self._work.card.classes)):
+                    card = self._work.card
+                    if fault := clip_fault(clip, self._work.n_joints, len(card.classes), card.unit):
                         on_bad(clip.file or clip.sample_id, fault)
                     else:
                         yield clip

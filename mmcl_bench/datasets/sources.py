@@ -6,20 +6,22 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
+from mmcl_bench.core.text import name_order
 from mmcl_bench.datasets.denoise import denoise
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, FolderArchive, base_name, open_archive
 from mmcl_bench.datasets.formats.ntu_skeleton import parse_skeleton
 from mmcl_bench.datasets.prepare import open_dataset
-from mmcl_bench.datasets.readers import READERS, FilePerClipReader, OnBad, Reader, clip_fault
+from mmcl_bench.datasets.readers import READERS, FilePerClipReader, LengthUnit, OnBad, Reader, clip_fault, nobody_in
 from mmcl_bench.datasets.readers.custom import CLIP_ENDINGS, MANIFEST, Custom, loose_unit
 from mmcl_bench.datasets.readers.ntu import NtuSettings
 from mmcl_bench.datasets.store import CARD, Clip, SkeletonDataset
-from mmcl_bench.skeleton.layouts import get_layout
+from mmcl_bench.skeleton.layouts import Layout, get_layout
 
 SKELETON_ENDING, SKELETON_LAYOUT = ".skeleton", "kinect-v2"
 LOOSE_ENDINGS = (*CLIP_ENDINGS, SKELETON_ENDING)
@@ -31,12 +33,14 @@ class Source:
     """Clips that are read unit by unit: a file, a stretch of one, or a row of a prepared set."""
 
     where: str
-    layout: str
+    layout: str | Layout
     units: tuple[Any, ...]
     read: Callable[[Any, OnBad], Iterator[Clip]]
     """The clips of a unit; raises :class:`.archive.BadFile`, or tells of single clips, as :meth:`Reader.clips` does."""
     name: Callable[[Any], str]
     """What messages call a unit."""
+    unit: LengthUnit = "metres"
+    """Of positions."""
 
     def clips(self, unit: Any, on_bad: OnBad) -> Iterator[Clip]:
         """The usable clips of a unit, their labels 0; ``on_bad`` is told of the others."""
@@ -45,7 +49,7 @@ class Source:
             for clip in self.read(unit, on_bad):
                 # Whatever the file says that the clip shows, nothing here asks for it.
                 unlabelled = replace(clip, label=0)
-                if fault := clip_fault(unlabelled, n_joints, n_classes=1):
+                if fault := clip_fault(unlabelled, n_joints, 1, self.unit):
                     on_bad(clip.file or clip.sample_id, fault)
                 else:
                     yield unlabelled
@@ -59,7 +63,7 @@ def open_source(
     data_root: Path,
     reader: str | None = None,
     settings: Mapping[str, Any] | None = None,
-    layout: str | None = None,
+    layout: str | Layout | None = None,
     usual_reader: str | None = None,
 ) -> Iterator[Source]:
     """The clips of what ``named`` says: a file, a folder, a zip, or a prepared data set by its name or folder.
@@ -85,7 +89,7 @@ def open_source(
 
 
 @contextmanager
-def _unnamed(path: Path, layout: str | None, usual_reader: str | None) -> Iterator[Source]:
+def _unnamed(path: Path, layout: str | Layout | None, usual_reader: str | None) -> Iterator[Source]:
     """A file, a folder or a zip whose form nobody named."""
     if path.is_file() and not zipfile.is_zipfile(path):
         if path.suffix.lower() in LOOSE_ENDINGS:
@@ -110,7 +114,7 @@ def _unnamed(path: Path, layout: str | None, usual_reader: str | None) -> Iterat
 def _published(reader: Reader, path: Path) -> Iterator[Source]:
     if reader.embedded:
         raise UserError(f"{reader.name} is generated, not read; give {reader.name} itself as the source")
-    is_one_clip = isinstance(reader, FilePerClipReader) and path.is_file() and not zipfile.is_zipfile(path)
+    is_one_clip = isinstance(reader, FilePerClipReader) and path.is_file() and reader.file_name.fullmatch(path.name)
     opened: AbstractContextManager[Archive] = nullcontext(_OneFile(path)) if is_one_clip else reader.open(path)
     with opened as archive:
         yield _read_by(reader, archive)
@@ -123,30 +127,35 @@ def _read_by(reader: Reader, archive: Archive) -> Source:
         units=tuple(reader.units(archive)),
         read=lambda unit, on_bad: reader.clips(archive, unit, on_bad),
         name=lambda unit: str(unit.file),
+        unit=reader.unit_of(archive),
     )
 
 
-def _loose(archive: Archive, layout: str | None) -> Source:
+def _loose(archive: Archive, layout: str | Layout | None) -> Source:
     """A clip a file, called by the path without its ending."""
-    files = [file for file in archive.names() if PurePosixPath(file).suffix.lower() in LOOSE_ENDINGS]
+    loose = (file for file in archive.names() if PurePosixPath(file).suffix.lower() in LOOSE_ENDINGS)
+    files = sorted(loose, key=lambda file: name_order(str(PurePosixPath(file).with_suffix(""))))
     forms = {PurePosixPath(file).suffix.lower() == SKELETON_ENDING for file in files}
     if len(forms) > 1:
         raise UserError(f"{archive.source}: holds {SKELETON_ENDING} files and others; give one form at a time")
     if forms == {True}:
         return _files(archive, files, SKELETON_LAYOUT, lambda file, on_bad: _from_skeleton(archive, file))
-    unit, chosen = loose_unit(archive, layout)
+    unit, chosen, length_unit = loose_unit(archive, layout)
     reader = Custom()
-    return _files(archive, files, chosen, lambda file, on_bad: reader.clips(archive, unit(file), on_bad))
+    found = _files(archive, files, chosen, lambda file, on_bad: reader.clips(archive, unit(file), on_bad))
+    return replace(found, unit=length_unit)
 
 
-def _files(archive: Archive, files: list[str], layout: str, read: Callable[[str, OnBad], Iterator[Clip]]) -> Source:
+def _files(
+    archive: Archive, files: list[str], layout: str | Layout, read: Callable[[str, OnBad], Iterator[Clip]]
+) -> Source:
     return Source(str(archive.source), layout, tuple(files), read, str)
 
 
 def _from_skeleton(archive: Archive, file: str) -> Iterator[Clip]:
     n_frames, bodies = parse_skeleton(archive.read(file))
     if not bodies:
-        raise BadFile(f"has no body in any of its {n_frames} frames")
+        raise BadFile(nobody_in(n_frames))
     tracks = tuple(body.track() for body in denoise(bodies, NtuSettings().denoise))
     yield Clip(str(PurePosixPath(file).with_suffix("")), 0, 0, n_frames, tracks, file=file)
 
@@ -163,6 +172,7 @@ def _of_prepared(dataset: SkeletonDataset, named: str) -> Source:
         units=tuple(range(len(index))),
         read=read,
         name=lambda row: str(index["sample_id"].iat[row]),
+        unit=dataset.card.unit,
     )
 
 
@@ -183,5 +193,6 @@ class _OneFile(FolderArchive):
         super().__init__(path.parent)
         self.source = path
 
-    def names(self) -> list[str]:
-        return [self.source.name]
+    @cached_property
+    def _paths(self) -> dict[str, str]:
+        return {self.source.name: self.source.name}

@@ -22,7 +22,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,9 +33,10 @@ from safetensors import SafetensorError, safe_open
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
-from mmcl_bench.core.text import first_line
+from mmcl_bench.core.text import as_utf8, first_line, some_of
 from mmcl_bench.datasets.classes import ClassText
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
+from mmcl_bench.skeleton.layouts import Layout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +45,8 @@ FORMAT = 2
 CARD, TRACKS, INDEX, RGB, INSTRUCT = "card.json", "tracks.npy", "index.parquet", "rgb.parquet", "instruct.parquet"
 
 IMAGES_A_GROUP = 64
+OTHER_SUBJECTS = "other_subjects"
+"""Column of the index of a set in which clips show several people: the numbers of all but the first, a list."""
 
 
 class Side(BaseModel):
@@ -57,9 +60,16 @@ class Side(BaseModel):
     source: str
 
     def masks(self, index: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """(N,) bool: the training clips and the test clips of an index table."""
+        """(N,) bool: the training clips and the test clips of an index table.
+
+        A clip of several people is on the side on which all of them are, so that no one trains and tests.
+        """
         numbers = index[self.column].to_numpy()
-        return np.isin(numbers, self.train), np.isin(numbers, self.test)
+        train, test = np.isin(numbers, self.train), np.isin(numbers, self.test)
+        if self.column == "subject" and OTHER_SUBJECTS in index:
+            for mask, people in ((train, self.train), (test, self.test)):
+                mask &= [set(others) <= set(people) for others in index[OTHER_SUBJECTS]]
+        return train, test
 
 
 class Addition(BaseModel):
@@ -82,6 +92,46 @@ class Addition(BaseModel):
     """How it was made, for people: settings, models, hashes of weights."""
 
 
+class Completeness(BaseModel):
+    """How much of a published set a copy holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    published: int
+    """Clips, or what ``counted`` says, of a whole copy."""
+    present: int
+    """Those that are here."""
+    counted: Literal["clips", "videos"] = "clips"
+    missing: tuple[str, ...] = ()
+    """Sample ids of clips that are not here, the first of them, as far as names tell."""
+    sides: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
+    """By side whose numbers are published, of training and of test: how many are here, and in a whole copy."""
+
+    @property
+    def is_whole(self) -> bool:
+        return self.present >= self.published and not self._short_sides
+
+    @property
+    def _short_sides(self) -> list[str]:
+        return [name for name, side in self.sides.items() if any(here < whole for here, whole in side)]
+
+    def __str__(self) -> str:
+        """``1,187 of 1,484 published clips``; where all are here and not all on their sides, also those of a side."""
+        count = f"{self.present:,} of {self.published:,} published {self.counted}"
+        return count if self.present < self.published else "; ".join([count, *map(self._of_side, self._short_sides)])
+
+    def _of_side(self, name: str) -> str:
+        train, test = self.sides[name]
+        return f"{name} has {train[0]:,} of {train[1]:,} for training and {test[0]:,} of {test[1]:,} for testing"
+
+    @property
+    def details(self) -> str:
+        """What is missing, by side and by name, as far as that is known."""
+        sides = map(self._of_side, self.sides)
+        names = [f"missing are {some_of(self.missing, self.published - self.present)}"] if self.missing else []
+        return "; ".join([*sides, *names])
+
+
 class DatasetCard(BaseModel):
     """What a prepared data set says of itself (``card.json``)."""
 
@@ -97,7 +147,8 @@ class DatasetCard(BaseModel):
     """The reader's settings, such as the steps of denoising."""
     title: str
     synthetic: bool
-    layout: str
+    layout: str | Layout
+    """The name of a layout of this package, else the layout itself, so that the set can be opened elsewhere."""
     unit: Literal["metres", "image"] = "metres"
     """Of positions, y up. ``image``: seen by a colour camera, in image heights from the middle, z is 0."""
     class_table: str
@@ -118,6 +169,8 @@ class DatasetCard(BaseModel):
     n_clips: int
     skipped: dict[str, str] = {}
     """Clips left out with ``--skip-bad``: file name to reason."""
+    completeness: Completeness | None = None
+    """How much of the published set it is; None where nobody says how much a whole copy holds."""
     noted: dict[str, str] = {}
     """Faults of the published files that the reader knows and works around: file name to what and how."""
     additions: tuple[Addition, ...] = ()
@@ -145,12 +198,14 @@ class Clip:
     sample_id: str
     label: int
     subject: int
+    """The first of its subjects, where they are several."""
     n_frames: int
     bodies: tuple[BodyTrack, ...]
     camera: int = 0
     setup: int = 0
     fold: int = 0
-    """The side on which the published files themselves put it: 1 train, 2 test, 0 where they do not."""
+    """The side on which the published files themselves put it: 1 train, 2 test, 0 where they do not; or its fold."""
+    other_subjects: tuple[int, ...] = ()
     rgb: bytes | None = None
     """PNG or JPEG bytes of the person crops, concatenated left to right."""
     answers: tuple[tuple[str, str], ...] = ()
@@ -171,7 +226,7 @@ class SkeletonDataset:
         """Opens a prepared folder. Raises :class:`UserError` when it is damaged or of another format."""
         path = folder / CARD
         try:
-            card = DatasetCard.model_validate_json(path.read_bytes())
+            card = DatasetCard.model_validate_json(as_utf8(path.read_bytes(), errors="replace"))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise UserError(f"{folder}: no prepared data set; run mmcl-bench data prepare {folder.name}") from error
         except OSError as error:
@@ -185,8 +240,8 @@ class SkeletonDataset:
     @cached_property
     def index(self) -> pd.DataFrame:
         """One row a clip: sample_id, label, subject, camera, setup, fold, n_bodies, n_frames, offset, track_start,
-        track_length, content. ``offset`` is the clip's first row in :attr:`tracks`; the next two are lists, one item a
-        body; ``content`` is its :func:`content_hash`."""
+        track_length, content; other_subjects where clips show several people. ``offset`` is the clip's first row in
+        :attr:`tracks`; the next two are lists, one item a body; ``content`` is its :func:`content_hash`."""
         return self._read_table(self._part(INDEX))
 
     @cached_property
@@ -325,6 +380,14 @@ def _draft_name(target: Path, token: str) -> str:
     return f".{target.name}.draft-{token}"
 
 
+def each_subject(index: pd.DataFrame) -> pd.DataFrame:
+    """An index table with a row for every subject of a clip."""
+    if OTHER_SUBJECTS not in index:
+        return index
+    people = [[first, *others] for first, others in zip(index["subject"], index[OTHER_SUBJECTS], strict=True)]
+    return index.assign(subject=people).explode("subject").astype({"subject": np.int64})
+
+
 def content_hash(n_frames: int, bodies: Sequence[BodyTrack]) -> bytes:
     """sha256 of what a clip shows, whatever it is called and whoever it is of."""
     starts, lengths = [body.start for body in bodies], [len(body.positions) for body in bodies]
@@ -341,10 +404,14 @@ def fingerprint(dataset: SkeletonDataset) -> str:
     that write them. Tracks enter by the content hashes of the index; ``mmcl-bench data verify`` checks these.
     """
     digest = hashlib.sha256(json.dumps(dataset.tracks.shape[1:]).encode())
+    if isinstance(dataset.card.layout, Layout):
+        digest.update(json.dumps(asdict(dataset.card.layout), sort_keys=True).encode())
     facts = dataset.index[["sample_id", "label", "subject", "camera", "setup", "fold", "content"]]
     for *values, fold, content in facts.itertuples(index=False):
         digest.update(json.dumps([*values, fold] if fold else values).encode())
         digest.update(content)
+    if OTHER_SUBJECTS in dataset.index:
+        digest.update(json.dumps([[int(n) for n in others] for others in dataset.index[OTHER_SUBJECTS]]).encode())
     if dataset.card.brings(Modality.RGB):
         for image in dataset.images(range(len(facts))):
             digest.update(hashlib.sha256(image).digest())

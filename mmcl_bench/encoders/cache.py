@@ -2,7 +2,8 @@
 
 Every file is written beside its place and then moved there, and says in its header whose it is and what its bytes
 hash to. A file that is cut short, damaged or another's is computed again. Two processes that need the same file
-both compute it and write the same bytes, so nothing is locked.
+both compute it and write the same bytes, so nothing is locked. What cannot be written there, as beside data that are
+shared read-only, is kept in the user's own cache folder.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.files import is_read_only, write_atomically
 from mmcl_bench.encoders import text_encoder
 
 FORMAT = "2"
@@ -163,7 +165,19 @@ def folder_name(encoder: str, weight_hash: str) -> str:
 
 
 def read_arrays(path: Path, identity: Mapping[str, str]) -> dict[str, np.ndarray] | None:
-    """What :func:`write_arrays` wrote at ``path``; None when absent, damaged or another's."""
+    """What :func:`write_arrays` wrote for ``path``; None when absent, damaged or another's."""
+    found = (_read(place, identity) for place in (path, _in_own_cache(path)))
+    return next((arrays for arrays in found if arrays is not None), None)
+
+
+def _in_own_cache(path: Path) -> Path:
+    """Where the user's cache folder has what cannot be written at ``path``."""
+    own = platformdirs.user_cache_path("mmcl-bench", appauthor=False)
+    whole = path.absolute()
+    return own.joinpath("read-only", *whole.relative_to(whole.anchor).parts)
+
+
+def _read(path: Path, identity: Mapping[str, str]) -> dict[str, np.ndarray] | None:
     try:
         with safe_open(path, framework="np") as file:
             header = file.metadata() or {}
@@ -174,11 +188,20 @@ def read_arrays(path: Path, identity: Mapping[str, str]) -> dict[str, np.ndarray
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], identity: Mapping[str, str]) -> None:
-    """Writes ``arrays`` at ``path`` in one step, with ``identity`` and their sha256 in the header."""
+    """Writes ``arrays`` at ``path`` in one step, with ``identity`` and their sha256 in the header.
+
+    Where nothing can be written, they go to the user's cache folder; where not even that can be, they are not kept.
+    """
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     header = {**identity, "format": FORMAT, "sha256": _digest(whole)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda draft: draft.write_bytes(save(whole, metadata=header)))
+    for place in (path, _in_own_cache(path)):
+        try:
+            write_atomically(place, lambda draft: draft.write_bytes(save(whole, metadata=header)))
+        except OSError as error:
+            if not is_read_only(error):
+                raise
+        else:
+            return
 
 
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:

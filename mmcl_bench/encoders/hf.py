@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import read_text
+from mmcl_bench.core.paths import at_home
 from mmcl_bench.core.text import first_line
 from mmcl_bench.encoders import EncoderFamily
 from mmcl_bench.encoders.weights import cached_hub_file, file_hash
@@ -198,7 +200,7 @@ def model_folder(argument: str) -> Path:
     """The folder that ``argument`` names: itself, or a snapshot in the local Hugging Face cache."""
     if not argument:
         raise UserError("encoder 'hf' needs a model: hf:<name or folder>")
-    folder = Path(argument).expanduser()
+    folder = Path(at_home(argument))
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise UserError(f"encoder 'hf:{argument}': no config.json in that folder; give a transformers folder")
@@ -233,14 +235,14 @@ def _no_progress_bar() -> Iterator[None]:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not readable as JSON; copy the model again") from error
 
 
 def model_name(argument: str, folder: Path) -> str:
     """``hf:`` and the name of a model: that of its folder where ``argument`` is one."""
-    return f"hf:{folder.resolve().name if Path(argument).expanduser().is_dir() else argument}"
+    return f"hf:{folder.resolve().name if Path(at_home(argument)).is_dir() else argument}"
 
 
 def hf_text_encoder(argument: str) -> TransformersTextEncoder:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import read_text
 from mmcl_bench.core.text import some_of
 from mmcl_bench.datasets.formats.archive import BadFile
 from mmcl_bench.datasets.formats.npy import read_array
@@ -72,7 +73,7 @@ def _of_matrix(folder: Path) -> dict[str, np.ndarray]:
     if len(matrices) != 1:
         raise UserError(f"{folder}: holds {SAMPLE_IDS} and {len(matrices)} .npy files; one matrix belongs there")
     try:
-        sample_ids = (folder / SAMPLE_IDS).read_text(encoding="utf-8").split()
+        sample_ids = read_text(folder / SAMPLE_IDS).split()
         matrix = _numbers(matrices[0])
     except (BadFile, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{matrices[0]}: {error}; write it again") from error

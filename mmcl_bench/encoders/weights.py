@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import file_sha256
+from mmcl_bench.core.paths import at_home
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +62,7 @@ def model_and_weights(family: str, argument: str) -> tuple[str, Path | None]:
         raise UserError(f"encoder {family!r} needs a model: {family}:<name>[:<weights file>]")
     if not given:
         return model, None
-    path = Path(given).expanduser()
+    path = Path(at_home(given))
     if not path.is_file():
         raise UserError(f"encoder '{family}:{argument}': no weights file at {path}; check the path")
     return model, path

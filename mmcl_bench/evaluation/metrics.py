@@ -24,12 +24,12 @@ from mmcl_bench.core.registry import Registry, unknown
 class Scored:
     """A score sheet: a method's scores for every test sample, and the true classes.
 
-    Raises :class:`ValueError` if the shapes of the arrays do not match, a score is not finite in float32, or a label is
-    not a column.
+    Raises :class:`ValueError` if the shapes of the arrays do not match, a score is not finite, or a label is not a
+    column.
     """
 
     scores: np.ndarray
-    """float32 (N, K), higher is likelier. Other dtypes are converted, so that figures are those of the dumped sheet."""
+    """float32 or float64 (N, K), higher is likelier; see :func:`real_scores`. Figures are those of the dumped sheet."""
     labels: np.ndarray
     """int64 (N,), the column of the true class."""
     seen: np.ndarray
@@ -39,8 +39,7 @@ class Scored:
     classes compete. Infinite values are the two ends of the sweep."""
 
     def __post_init__(self) -> None:
-        with np.errstate(over="ignore"):
-            scores = np.asarray(self.scores, dtype=np.float32)
+        scores = real_scores(self.scores)
         labels = np.asarray(self.labels)
         seen = np.asarray(self.seen)
         if scores.ndim != 2 or scores.shape[1] == 0:
@@ -52,7 +51,7 @@ class Scored:
         finite = np.isfinite(scores)
         if not finite.all():
             row, column = np.argwhere(~finite)[0]
-            raise ValueError(f"scores must be finite float32; row {row}, column {column} is {scores[row, column]}")
+            raise ValueError(f"scores must be finite; row {row}, column {column} is {scores[row, column]}")
         if labels.size and (labels.min() < 0 or labels.max() >= scores.shape[1]):
             raise ValueError(f"labels must be columns 0..{scores.shape[1] - 1}, not {labels.min()}..{labels.max()}")
         if np.isnan(self.calibration):
@@ -82,6 +81,35 @@ class Scored:
             np.searchsorted(columns, self.labels[rows]),
             np.zeros(len(columns), dtype=bool),
         )
+
+
+def real_scores(scores: np.ndarray) -> np.ndarray:
+    """Scores (N, K) as float32 or float64, in which the classes of a row keep their order.
+
+    Up to 32 bits, floating-point numbers become float32; others become float64. Where that would make different scores
+    of a row equal, as it may be with integers of 64 bits and long doubles, the row's maximum is subtracted first, which
+    changes no figure.
+
+    Raises :class:`ValueError` for complex numbers, texts, truth values, objects and masked arrays.
+    """
+    if np.ma.is_masked(scores):
+        raise ValueError("scores must be numbers; some are masked")
+    scores = np.asarray(scores)
+    if scores.dtype.kind not in "iuf":
+        raise ValueError(f"scores must be real numbers, not {scores.dtype}")
+    is_narrow = np.result_type(scores, np.float32) == np.float32
+    with np.errstate(over="ignore"):
+        kept = scores.astype(np.float32 if is_narrow else np.float64, copy=False)
+    if is_narrow or scores.dtype.itemsize < 8 or kept.dtype == scores.dtype or scores.ndim != 2:
+        return kept
+    made_equal = (np.diff(np.sort(kept, axis=1)) == 0) & (np.diff(np.sort(scores, axis=1)) != 0)
+    rows = np.flatnonzero(made_equal.any(axis=1))
+    if rows.size:
+        # Integers are subtracted modulo 2**64, as their differences need all 64 bits.
+        wide = scores[rows] if scores.dtype.kind == "f" else scores[rows].astype(np.uint64)
+        best = np.take_along_axis(wide, scores[rows].argmax(axis=1, keepdims=True), axis=1)
+        kept[rows] = -(best - wide).astype(np.float64)
+    return kept
 
 
 def predictions(scored: Scored) -> np.ndarray:
@@ -202,8 +230,10 @@ def fit_calibration(scores: np.ndarray, labels: np.ndarray, seen: np.ndarray) ->
         return 0.0
     # S falls to 0 after the last breakpoint and U is 0 before the first: the best intervals are bounded.
     best = np.flatnonzero(np.isclose(harmonic, harmonic.max(), rtol=0, atol=1e-12))
-    widest = best[np.argmax(curve.calibration[best + 1] - curve.calibration[best])]
-    return float(curve.calibration[widest : widest + 2].mean())
+    with np.errstate(over="ignore"):
+        widest = best[np.argmax(curve.calibration[best + 1] - curve.calibration[best])]
+    # Half of each, as the sum of two lowest numbers, which often stand for classes that are ruled out, is infinite.
+    return float(curve.calibration[widest] / 2 + curve.calibration[widest + 1] / 2)
 
 
 WeightedStatistic = Callable[[np.ndarray], np.ndarray]

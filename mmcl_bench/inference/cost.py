@@ -26,7 +26,7 @@ from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import ScoringNetwork
 from mmcl_bench.results.provenance import peak_memory_bytes
 from mmcl_bench.skeleton.clips import Modality
-from mmcl_bench.skeleton.layouts import get_layout
+from mmcl_bench.skeleton.layouts import Layout, get_layout
 
 WARM_UP, REPEATS = 1, 5
 
@@ -80,7 +80,7 @@ class Blueprint:
     """Everything needed to build a network, small enough to send to another process."""
 
     method: str
-    layout: str
+    layout: str | Layout
     n_classes: int
     settings: Mapping[str, Any]
     feature_dims: Mapping[Modality, int]

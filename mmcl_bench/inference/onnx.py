@@ -133,7 +133,7 @@ def _metadata(model: TrainedModel, scorer: DenseScorer) -> dict[str, str]:
         "classes": json.dumps(model.classes, ensure_ascii=False),
         "seen": json.dumps(model.seen.tolist()),
         "calibration": repr(result.selection.calibration),
-        "layout": scorer.layout,
+        "layout": str(scorer.layout),
         "joints": json.dumps(get_layout(scorer.layout).joints),
         "frames": str(scorer.n_frames),
         "bodies": "any" if scorer.n_bodies is None else str(scorer.n_bodies),

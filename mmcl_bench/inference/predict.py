@@ -14,7 +14,8 @@ import numpy as np
 from scipy.special import softmax
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.files import DamagedError
+from mmcl_bench.core.files import DamagedError, read_text
+from mmcl_bench.core.text import is_printable
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.sources import Source
 from mmcl_bench.datasets.store import Clip
@@ -24,7 +25,7 @@ from mmcl_bench.methods.shared.saved import saved_layout
 from mmcl_bench.protocols.problem import ClipView, mapped_to_layout
 from mmcl_bench.results.groups import matches
 from mmcl_bench.results.store import FUSION, RESULT, Stored, stored_results
-from mmcl_bench.skeleton.joint_maps import joint_matrix
+from mmcl_bench.skeleton.layouts import Layout
 
 _CLIPS_AT_ONCE = 256
 _NAMED = 6
@@ -46,8 +47,8 @@ class TrainedModel:
 
     stored: Stored
     method: Method
-    layout: str
-    """Name of the joint layout that it scores."""
+    layout: str | Layout
+    """The joint layout that it scores, or its name."""
     classes: tuple[str, ...]
     seen: np.ndarray
     """bool (K,)"""
@@ -125,9 +126,8 @@ def predict(
 ) -> Iterator[Prediction]:
     """The ``top`` classes of every usable clip of a source, in its order; ``on_bad`` is called with the others.
 
-    Joints are mapped to the model's layout. Raises :class:`UserError` where there is no such map.
+    Joints are mapped to the model's layout.
     """
-    require_joint_map(model, source)
     usable = _clips(source, on_bad, advance)
     while clips := list(islice(usable, _CLIPS_AT_ONCE)):
         view = ClipView([clip.bodies for clip in clips], [clip.n_frames for clip in clips], source.layout)
@@ -135,17 +135,6 @@ def predict(
         best = np.argsort(-shares, axis=1, kind="stable")[:, :top]
         for clip, columns, row in zip(clips, best, shares, strict=True):
             yield Prediction(clip.sample_id, tuple(model.classes[c] for c in columns), tuple(map(float, row[columns])))
-
-
-def require_joint_map(model: TrainedModel, source: Source) -> None:
-    """Raises :class:`UserError` where joints of the source cannot be mapped to the model's layout."""
-    try:
-        joint_matrix(source.layout, model.layout)
-    except UserError as error:
-        raise UserError(
-            f"{source.where}: its joints are {source.layout}, the model scores {model.layout}, and no joint map leads "
-            "from one to the other; give clips of a layout that has one"
-        ) from error
 
 
 def _clips(source: Source, on_bad: Callable[[str, str], None], advance: Callable[[int, int], None]) -> Iterator[Clip]:
@@ -185,9 +174,7 @@ def find_job(root: Path, wanted: str, method: str | None = None, seed: int | Non
 def _by_hash(root: Path, wanted: str) -> list[Stored]:
     if not re.fullmatch("[0-9a-f]{4,64}", wanted):
         return []
-    folders = sorted((root / "jobs").glob(f"*-{wanted[:12]}*"))
-    found = [stored for folder in folders if (stored := Stored.read(folder)) is not None]
-    return [stored for stored in found if stored.result.job_hash.startswith(wanted)]
+    return list(stored_results(root, hash_start=wanted))
 
 
 def _description(stored: Stored) -> str:
@@ -201,7 +188,7 @@ def read_texts(path: Path) -> dict[str, str]:
     Raises :class:`UserError` with what is wrong.
     """
     try:
-        content = path.read_text(encoding="utf-8-sig")
+        content = read_text(path)
         return _of_csv(path, content) if path.suffix.lower() == ".csv" else _of_toml(path, content)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file of class texts") from error
@@ -232,5 +219,5 @@ def _of_csv(path: Path, content: str) -> dict[str, str]:
 
 def _require_words(path: Path, name: object, text: object) -> None:
     for what in (name, text):
-        if not (isinstance(what, str) and what.strip() and what.isprintable()):
+        if not (isinstance(what, str) and what.strip() and is_printable(what)):
             raise UserError(f"{path}: class {name!r} should have a name and a text, both printable words")

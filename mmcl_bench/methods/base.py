@@ -50,7 +50,7 @@ class DenseScorer:
     """Joint positions (N, 3, T, V, M), prepared, absent bodies zero -> scores (N, K)."""
     prepare: Callable[[ClipView], np.ndarray]
     """Clips -> float32 (N, 3, T, V, M), the input that :meth:`Method.score` gives the network."""
-    layout: str
+    layout: str | Layout
     n_frames: int
     n_bodies: int | None
     """M; None: any number."""
@@ -122,7 +122,7 @@ class Method(ABC):
 
     @abstractmethod
     def score(self, clips: ClipView) -> np.ndarray:
-        """float32 (N, K) scores, higher is likelier, columns in the order of ``problem.classes``.
+        """(N, K) scores, higher is likelier, columns in the order of ``problem.classes``; float32 or float64.
 
         The scores of a clip do not depend on the other clips, unless the method is transductive.
         """

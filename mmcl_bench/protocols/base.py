@@ -19,7 +19,7 @@ import numpy as np
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.datasets.readers import READERS
-from mmcl_bench.datasets.store import SkeletonDataset
+from mmcl_bench.datasets.store import OTHER_SUBJECTS, SkeletonDataset
 from mmcl_bench.evaluation.metrics import Scored
 from mmcl_bench.protocols.cards import Task
 from mmcl_bench.protocols.problem import ClassTable, ClipView, LabelledClips, Problem
@@ -201,11 +201,10 @@ class Protocol(ABC):
         """Clips with labels renumbered to positions in ``columns``."""
         if len(rows) == 0:
             raise UserError(f"{self.task.identity}: no training clip is left; raise --limit or prepare the data again")
-        _, subjects = np.unique(rows.of_index("subject"), return_inverse=True)
         return LabelledClips(
             clips=self._view(rows),
             labels=np.searchsorted(columns, rows.columns).astype(np.int64),
-            subjects=subjects.astype(np.int64),
+            subjects=_people(rows),
             features=self._features(rows),
         )
 
@@ -250,10 +249,12 @@ class Protocol(ABC):
         kept[np.lexsort((rows.columns, rank))[: self.limit]] = True
         return rows.where(kept)
 
-    def _held_out_recordings(self, rows: Rows) -> np.ndarray:
-        """(N,) bool: clips of the performers, or the performances, that a selection fit holds out: a fifth of them.
+    def _held_out_recordings(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        """Two (N,) bool: clips that train a selection fit, and clips of the performers, or the performances, that it
+        holds out: a fifth of them.
 
-        Where the set has neither, a fifth of the clips; :attr:`validation_notes` then states that.
+        Clips that show several performers are in neither where some of these are held out and others train. Where the
+        set numbers no one, a fifth of the clips is held out; :attr:`validation_notes` then states that.
         """
         generator = self.generator("held-out subjects")
         reader = rows.dataset.card.reader
@@ -266,10 +267,30 @@ class Protocol(ABC):
                     f"single clips, as {rows.dataset.card.name} tells neither subjects nor performances: another "
                     "camera's clip of the same performance may train"
                 )
-            mask: np.ndarray = generator.random(len(rows)) < VALIDATION_SHARE
-            return mask
+            mask = generator.random(len(rows)) < VALIDATION_SHARE
+            return ~mask, mask
+        if column == "subject" and OTHER_SUBJECTS in rows.dataset.index:
+            return self._held_out_people(rows, generator)
         held_out = generator.choice(numbers, size=max(1, round(VALIDATION_SHARE * len(numbers))), replace=False)
-        return np.isin(recordings, held_out)
+        mask = np.isin(recordings, held_out)
+        return ~mask, mask
+
+    def _held_out_people(self, rows: Rows, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """:meth:`_held_out_recordings` of clips that show several people: whole clips' people are held out, in random
+        order, until they are a fifth of all."""
+        people = _people_of_clips(rows)
+        groups = sorted(set(people), key=sorted)
+        wanted = max(1, round(VALIDATION_SHARE * len(frozenset[int]().union(*groups))))
+        held_out: frozenset[int] = frozenset()
+        for at in generator.permutation(len(groups)):
+            if len(held_out) < wanted:
+                held_out |= groups[at]
+        masks = [np.array([fits(clip) for clip in people]) for fits in (held_out.isdisjoint, held_out.issuperset)]
+        if not masks[0].any():
+            self.validation_notes["held out"] = "single clips, as those of other people would leave none to train with"
+            masks[1] = generator.random(len(rows)) < VALIDATION_SHARE
+            masks[0] = ~masks[1]
+        return masks[0], masks[1]
 
 
 def side_rows(dataset: SkeletonDataset, side_name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -277,6 +298,25 @@ def side_rows(dataset: SkeletonDataset, side_name: str) -> tuple[np.ndarray, np.
     sides = dataset.card.sides
     if side_name not in sides:
         raise UserError(f"{dataset.card.name}: {unknown('side', side_name, sorted(sides))}")
-    side = sides[side_name]
-    values = dataset.index[side.column].to_numpy()
-    return np.flatnonzero(np.isin(values, side.train)), np.flatnonzero(np.isin(values, side.test))
+    train, test = sides[side_name].masks(dataset.index)
+    return np.flatnonzero(train), np.flatnonzero(test)
+
+
+def _people(rows: Rows) -> np.ndarray:
+    """int64 (N,): the subject of each clip, numbered from 0. Where clips show several people, a number is of all those
+    whom some clips connect, so that no one has two."""
+    first = rows.of_index("subject")
+    if OTHER_SUBJECTS in rows.dataset.index:
+        connected: dict[int, frozenset[int]] = {}
+        for people in set(_people_of_clips(rows)):
+            joined = people.union(*(connected.get(number, ()) for number in people))
+            connected |= dict.fromkeys(joined, joined)
+        first = np.array([min(connected[number]) for number in first])
+    _, numbers = np.unique(first, return_inverse=True)
+    return numbers.astype(np.int64)
+
+
+def _people_of_clips(rows: Rows) -> list[frozenset[int]]:
+    """The subjects of each clip of a set that has :data:`.store.OTHER_SUBJECTS`."""
+    pairs = zip(rows.of_index("subject").tolist(), rows.of_index(OTHER_SUBJECTS), strict=True)
+    return [frozenset((first, *others.tolist())) for first, others in pairs]

@@ -36,6 +36,9 @@ _NEEDED: dict[str, tuple[str, ...]] = {
 OPTIONS: dict[str, tuple[str, ...]] = {"duplicates": ("kept", "removed")}
 """Parameters that every supervised and zero-shot task has beside those of its card, with the values that they take; the
 first is the default. ``duplicates``: whether test clips that equal a training clip in every number stay."""
+CLASS_MAP = "class_map"
+"""The parameter that every transfer task has beside those of its card: a file of the classes that correspond, in the
+place of those that :func:`.dataset_facts.class_map` finds; empty by default."""
 NAME = r"[a-z0-9][a-z0-9-]*"
 PATH = re.compile(rf"(?P<family>{NAME})/(?P<name>{NAME})(?:@(?P<version>\d+))?")
 
@@ -106,7 +109,8 @@ class TaskCard(BaseModel):
         ``data_root`` is where data sets are found that no reader knows by name.
         """
         options = self._options()
-        known = {**{key: values[0] for key, values in options.items()}, **self.parameters}
+        extra = {CLASS_MAP: ""} if self.family == "transfer" else {}
+        known = {**{key: values[0] for key, values in options.items()}, **extra, **self.parameters}
         for key in parameters:
             if key not in known:
                 raise UserError(f"{self.path}: {unknown('parameter', key, sorted(known))}")
@@ -114,8 +118,15 @@ class TaskCard(BaseModel):
         for key, values in options.items():
             if bound[key] not in values:
                 raise UserError(f"{self.path}: {unknown(f'value of {key}', bound[key], list(values))}")
+        if strange := set(bound.get(CLASS_MAP, "")) & set("[],="):
+            raise UserError(f"{bound[CLASS_MAP]}: a task's name cannot hold {min(strange)}; rename the class map")
         names = self.split_names()
         if "split" in bound and bound["split"] not in names:
+            if several := splits.splits_of(bound["split"], names):
+                raise UserError(
+                    f"{self.path}: {bound['split']} is the {len(several)} splits {several[0]} to {several[-1]}; "
+                    f"name one of them, or run them all with --split {bound['split']}"
+                )
             raise UserError(f"{self.path}: {unknown('split', bound['split'], names)}")
         return Task(self, bound, data_root or paths.data_root())
 
@@ -154,7 +165,7 @@ class Task:
     def hash(self) -> str:
         """sha256 over everything that determines a score besides data and method: card, parameters, facts they name."""
         content = self.card.model_dump(mode="json", exclude={"title", "citation", "default", "seeds", "splits"})
-        content["parameters"] = self._deciding()
+        content["parameters"] = {key: value for key, value in self._deciding().items() if key != CLASS_MAP}
         content["facts"] = self._facts()
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -163,7 +174,7 @@ class Task:
         return {
             key: value
             for key, value in self.parameters.items()
-            if key in self.card.parameters or key not in OPTIONS or value != OPTIONS[key][0]
+            if key in self.card.parameters or value != OPTIONS.get(key, ("",))[0]
         }
 
     def _facts(self) -> dict[str, Any]:
@@ -199,9 +210,11 @@ class Task:
     @cached_property
     def class_map(self) -> splits.ClassMap:
         """Transfer: the classes that source and target share."""
-        from mmcl_bench.protocols.dataset_facts import class_map, dataset_facts
+        from mmcl_bench.protocols.dataset_facts import class_map, class_map_of_file, dataset_facts
 
-        return class_map(dataset_facts(str(self.card.source), self._data_root), self._tested)
+        trained = dataset_facts(str(self.card.source), self._data_root)
+        file = self.parameters[CLASS_MAP]
+        return class_map_of_file(Path(file), trained, self._tested) if file else class_map(trained, self._tested)
 
     def class_texts(self) -> tuple[str, ...]:
         """Zero-shot: what is embedded for each class, from the fields that the parameter ``fields`` joins by ``+``."""

@@ -12,10 +12,13 @@ from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.core.settings import parse_bracketed
+from mmcl_bench.core.text import numbered
 from mmcl_bench.protocols.cards import FAMILIES, NAME, PATH, Task, TaskCard, read_card
+from mmcl_bench.protocols.splits import splits_of
 
 Splits = tuple[str, ...] | Literal["all"]
-"""Names of splits, ``all`` of a task's, or none for the one that the task names itself."""
+"""Names of splits, ``all`` of a task's, or none for the one that the task names itself. ``fold`` names ``fold-1``,
+``fold-2`` and so on."""
 
 
 def cards() -> dict[str, TaskCard]:
@@ -42,9 +45,9 @@ def load_task(name: str, data_root: Path | None = None, **parameters: str) -> Ta
     """
     root = data_root or paths.data_root()
     if name.endswith(".toml"):
-        return _checked(read_card(Path(name))).bind(parameters, root)
+        return _checked(read_card(Path(paths.at_home(name)))).bind(parameters, root)
     path, bracketed = parse_bracketed(name, name)
-    return _card_called(path, root).bind({**bracketed, **parameters}, root)
+    return _with_classes(_card_called(path, root).bind({**bracketed, **parameters}, root))
 
 
 def find_task(
@@ -70,8 +73,8 @@ def find_task(
         raise UserError("transfer goes from one data set to another; give both --source and --target")
     for card in cards().values():
         if (card.family, card.dataset, card.source) == (family, dataset, source):
-            return card.bind(parameters, root)
-    return _derived_card(family, str(dataset), source, root).bind(parameters, root)
+            return _with_classes(card.bind(parameters, root))
+    return _with_classes(_derived_card(family, str(dataset), source, root).bind(parameters, root))
 
 
 def find_tasks(
@@ -99,14 +102,21 @@ def find_tasks(
 
 def with_splits(task: Task, splits: Splits) -> list[Task]:
     """A task once for each of the splits. Raises :class:`UserError` for one that it lacks."""
-    names = task.card.split_names() if splits == "all" else splits
-    return [task.with_split(name) for name in names] or [task]
+    return [task.with_split(name) for name in _each_split(task.card, splits)] or [task]
+
+
+def _each_split(card: TaskCard, splits: Splits) -> list[str]:
+    """All splits that are meant: ``fold`` means ``fold-1``, ``fold-2`` and so on."""
+    known = card.split_names()
+    if splits == "all":
+        return known
+    return [each for name in splits for each in splits_of(name, known) or (name,)]
 
 
 def require_splits(tasks: Sequence[Task], splits: Splits) -> None:
     """Raises :class:`UserError` for a split that was asked for and that none of the tasks has."""
     for name in () if splits == "all" else splits:
-        if name not in {task.split for task in tasks}:
+        if not any(name in (task.split, (numbered(str(task.split)) or [""])[0]) for task in tasks):
             raise UserError(f"no task here has a split {name}; leave it out, or name a task that has it")
 
 
@@ -120,7 +130,7 @@ def _for_splits(card: TaskCard, parameters: Mapping[str, str], splits: Splits) -
     known = card.split_names()
     if not splits or (splits == "all" and not known):
         return [parameters]
-    return [{**parameters, "split": name} for name in (known if splits == "all" else splits) if name in known]
+    return [{**parameters, "split": name} for name in _each_split(card, splits) if name in known]
 
 
 def _card_called(path: str, data_root: Path) -> TaskCard:
@@ -161,7 +171,7 @@ def _card_of(family: str, name: str, data_root: Path) -> TaskCard | None:
 
 def _derived_card(family: str, dataset: str, source: str | None, data_root: Path) -> TaskCard:
     """A card from the facts of the data sets. Raises :class:`UserError` where these do not allow such a task."""
-    from mmcl_bench.protocols.dataset_facts import class_map, dataset_facts
+    from mmcl_bench.protocols.dataset_facts import dataset_facts
 
     tested = dataset_facts(dataset, data_root)
     for name in filter(None, (dataset, source)):
@@ -172,7 +182,7 @@ def _derived_card(family: str, dataset: str, source: str | None, data_root: Path
     card: dict[str, Any] = {
         "family": family,
         "name": dataset,
-        "version": 2 if family == "zero-shot" else 1,
+        "version": 3 if family == "zero-shot" else 2,
         "dataset": dataset,
         "seeds": 5,
         "citation": tested.citation,
@@ -187,7 +197,6 @@ def _derived_card(family: str, dataset: str, source: str | None, data_root: Path
         }
     elif family == "transfer":
         trained = dataset_facts(str(source), data_root)
-        class_map(trained, tested)
         card |= {
             "name": f"{source}-to-{dataset}",
             "title": f"From {trained.title} to {tested.title}, without adaptation",
@@ -215,6 +224,13 @@ def _derived_card(family: str, dataset: str, source: str | None, data_root: Path
             },
         }
     return TaskCard.model_validate(card)
+
+
+def _with_classes(task: Task) -> Task:
+    """The task. Raises :class:`UserError` for a transfer between sets that share no classes."""
+    if task.card.family == "transfer":
+        _ = task.class_map
+    return task
 
 
 def _checked(card: TaskCard) -> TaskCard:

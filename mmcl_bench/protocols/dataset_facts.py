@@ -6,8 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import Field, ValidationError, field_validator
+
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.facts import Fact, Label, Words
+from mmcl_bench.core.paths import at_home
+from mmcl_bench.core.records import first_fault, read_toml
 from mmcl_bench.core.registry import unknown
+from mmcl_bench.core.text import match_name, match_names
 from mmcl_bench.datasets.classes import ClassText, class_texts
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import CARD, DatasetCard, Side, SkeletonDataset
@@ -60,25 +66,84 @@ def dataset_facts(name: str, data_root: Path) -> DatasetFacts:
 
 
 def class_map(source: DatasetFacts, target: DatasetFacts) -> ClassMap:
-    """The classes that two data sets share: those of ``protocols/class_maps``, or else those with equal names.
+    """The classes that two data sets share: those of ``protocols/class_maps``, or else those with the same names by
+    :func:`match_names`.
 
     Raises :class:`UserError` when they share none.
     """
     if published.has_class_map(source.class_table, target.class_table):
         return published.class_map(source.class_table, target.class_table)
-    by_name = {text.name.casefold(): label for label, text in enumerate(target.class_texts)}
+    names = [text.name for text in source.class_texts]
+    places = match_names(names, [text.name for text in target.class_texts])
     shared = tuple(
-        SharedClass(name=text.name, source=(label,), target=(by_name[text.name.casefold()],))
-        for label, text in enumerate(source.class_texts)
-        if text.name.casefold() in by_name
+        SharedClass(name=name, source=(label,), target=(place,))
+        for label, (name, place) in enumerate(zip(names, places, strict=True))
+        if place is not None
     )
     if len(shared) < 2:
         raise UserError(
-            f"a transfer task needs two classes or more of one name; {source.name} and {target.name} have {len(shared)}"
+            f"a transfer task needs two classes or more of one name; {source.name} and {target.name} have "
+            f"{len(shared)}; name those that correspond in a file, with --class-map FILE"
         )
     return ClassMap(
         source_table=source.class_table, target_table=target.class_table, source="equal class names", shared=shared
     )
+
+
+class _NamedClass(Fact):
+    """A class that two sets share, and what it is called in each: names, or zero-based labels."""
+
+    name: Words
+    source: tuple[Label | str, ...] = Field(min_length=1)
+    target: tuple[Label | str, ...] = Field(min_length=1)
+
+    @field_validator("source", "target", mode="before")
+    @classmethod
+    def _one_or_several(cls, told: object) -> object:
+        return [told] if isinstance(told, str | int) else told
+
+
+class _ClassMapFile(Fact):
+    source: Words = "the owner"
+    shared: tuple[_NamedClass, ...] = Field(min_length=2)
+
+
+def class_map_of_file(path: Path, source: DatasetFacts, target: DatasetFacts) -> ClassMap:
+    """The classes that two data sets share, by a file of ``[[shared]]`` entries that name them in each.
+
+    Raises :class:`UserError` with the entry that is wrong.
+    """
+    path = Path(at_home(path))
+    file = read_toml(path, _ClassMapFile, "class map")
+    try:
+        return ClassMap(
+            source_table=source.class_table,
+            target_table=target.class_table,
+            source=file.source,
+            shared=tuple(
+                SharedClass(
+                    name=shared.name,
+                    source=tuple(_label(each, source) for each in shared.source),
+                    target=tuple(_label(each, target) for each in shared.target),
+                )
+                for shared in file.shared
+            ),
+        )
+    except ValidationError as error:
+        raise UserError(f"{path}: {first_fault(error)[1]}; mend the class map") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _label(told: int | str, facts: DatasetFacts) -> int:
+    """The label of a class by its name, or a label itself."""
+    names = [text.name for text in facts.class_texts]
+    if isinstance(told, int) and told < len(names):
+        return told
+    label = match_name(str(told), names)
+    if label is None:
+        raise UserError(unknown(f"class of {facts.name}", str(told), names))
+    return label
 
 
 def _published_splits(table: str) -> Mapping[str, Split]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from copy import copy
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +13,37 @@ import numpy as np
 
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from mmcl_bench.skeleton.joint_maps import joint_matrix, map_joints
+from mmcl_bench.skeleton.layouts import Layout, get_layout
+from mmcl_bench.skeleton.unseen import fill_missing
 
 
 class ClipView:
     """Skeleton clips and nothing else: no label, no sample id, no reference to the data set.
 
-    Positions are a copy of only these clips, so no other data can be reached through the view.
+    Positions are a copy of only these clips, so no other data can be reached through the view. Joints that were not
+    seen are filled, see :func:`~mmcl_bench.skeleton.unseen.fill_missing`; a body of which nothing was seen is left out.
     """
 
-    def __init__(self, clips: Sequence[Sequence[BodyTrack]], n_frames: Sequence[int], layout: str) -> None:
+    def __init__(self, clips: Sequence[Sequence[BodyTrack]], n_frames: Sequence[int], layout: str | Layout) -> None:
         self.layout = layout
-        """Name of the joint layout."""
+        """The joint layout, or its name."""
         self.n_frames = np.array(n_frames, dtype=np.int64)
         """(N,) frames of each clip."""
+        clips = [[body for body in clip if (np.abs(body.positions) > 0).any()] for clip in clips]
         tracks = [body for clip in clips for body in clip]
-        self._positions = np.concatenate([np.asarray(body.positions, np.float32) for body in tracks])
         self._track_at = np.cumsum([0, *(len(body.positions) for body in tracks)], dtype=np.int64)
+        self._positions = np.empty((self._track_at[-1], len(get_layout(layout)), 3), dtype=np.float32)
+        for body, first, end in zip(tracks, self._track_at, self._track_at[1:], strict=False):
+            self._positions[first:end] = fill_missing(body.positions, get_layout(layout))
         self._track_start = np.array([body.start for body in tracks], dtype=np.int64)
         self._clip_at = np.cumsum([0, *(len(clip) for clip in clips)], dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.n_frames)
 
-    @cached_property
     def fingerprint(self) -> str:
         """sha256 of the clips: layout, positions, bodies, frames and their order."""
-        digest = hashlib.sha256(self.layout.encode())
+        digest = hashlib.sha256(repr(get_layout(self.layout)).encode())
         for array in (self.n_frames, self._positions, self._track_at, self._track_start, self._clip_at):
             digest.update(f"{array.dtype} {array.shape} ".encode())
             digest.update(np.ascontiguousarray(array).data)
@@ -60,7 +65,8 @@ class LabelledClips:
     labels: np.ndarray
     """(N,) int64, positions in ``problem.classes``."""
     subjects: np.ndarray
-    """(N,) int64, an arbitrary number for each subject, for splits by person."""
+    """(N,) int64, an arbitrary number for each subject, for splits by person; people whom clips show together share
+    one."""
     features: Mapping[Modality, np.ndarray]
     """float32 (N, D) by modality; a modality that the data set lacks is absent."""
 
@@ -112,16 +118,14 @@ class Problem:
     """None unless the method is transductive."""
 
 
-def mapped_to_layout(view: ClipView, target: str) -> ClipView:
-    """A view with every joint of layout ``target`` computed from the view's own layout, by ``protocols/joint_maps``."""
-    if view.layout == target:
+def mapped_to_layout(view: ClipView, target: str | Layout) -> ClipView:
+    """A view with every joint of layout ``target`` computed from the view's own layout, by :func:`.joint_matrix`."""
+    if get_layout(view.layout) == get_layout(target):
         return view
-    matrix = joint_matrix(view.layout, target)
-    clips = [
-        [replace(body, positions=map_joints(body.positions, matrix)) for body in view.bodies(clip)]
-        for clip in range(len(view))
-    ]
-    return ClipView(clips, view.n_frames.tolist(), target)
+    mapped = copy(view)
+    mapped.layout = target
+    mapped._positions = map_joints(view._positions, joint_matrix(view.layout, target))
+    return mapped
 
 
 Progress = Callable[[str, int, int, Mapping[str, float]], None]

@@ -6,6 +6,7 @@ Labels are zero-based.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -13,6 +14,7 @@ from pydantic import Field, model_validator
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.facts import Fact, Label, Words, fact_names, read_fact
 from mmcl_bench.core.registry import unknown
+from mmcl_bench.core.text import numbered
 
 
 class Split(Fact):
@@ -125,6 +127,13 @@ def split(table: str, name: str) -> Split:
         return known[name]
     except KeyError:
         raise UserError(unknown(f"split of {table}", name, list(known))) from None
+
+
+def splits_of(name: str, names: Sequence[str]) -> tuple[str, ...]:
+    """The splits that are called ``name`` with a number after it, in their order: ``fold-1``, ``fold-2``, ... of
+    ``fold``. None where ``name`` itself is a split, or only one is called so."""
+    found = sorted((told[1], each) for each in names if (told := numbered(each)) and told[0] == name)
+    return tuple(each for _, each in found) if len(found) > 1 and name not in names else ()
 
 
 def class_map(source: str, target: str, variant: str | None = None) -> ClassMap:

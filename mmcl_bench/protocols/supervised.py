@@ -28,8 +28,8 @@ class Supervised(Protocol):
         return self._side(1)
 
     def _hold_out(self, train: Rows) -> tuple[Rows, Rows, np.ndarray]:
-        held_out = self._held_out_recordings(train)
-        return train.where(~held_out), train.where(held_out), np.array([], dtype=np.int64)
+        kept, held_out = self._held_out_recordings(train)
+        return train.where(kept), train.where(held_out), np.array([], dtype=np.int64)
 
     @property
     def _dataset(self) -> SkeletonDataset:

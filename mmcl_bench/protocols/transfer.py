@@ -1,7 +1,7 @@
 """Cross-dataset transfer: train on a source set, test on the classes that a target set shares with it.
 
 Both sets are used whole: no clip of the target is ever trained on. Target skeletons are mapped to the source's joint
-layout. Which class corresponds to which is a fact of ``protocols/class_maps``.
+layout. Which class corresponds to which is a fact of ``protocols/class_maps``, or of a file of the user's own.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Transfer(Protocol):
         return self._rows(target, [shared.target for shared in self._map.shared])
 
     def _hold_out(self, train: Rows) -> tuple[Rows, Rows, np.ndarray]:
-        held_out = self._held_out_recordings(train)
-        return train.where(~held_out), train.where(held_out), np.array([], dtype=np.int64)
+        kept, held_out = self._held_out_recordings(train)
+        return train.where(kept), train.where(held_out), np.array([], dtype=np.int64)
 
     @property
     def _source(self) -> SkeletonDataset:

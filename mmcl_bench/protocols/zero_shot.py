@@ -61,7 +61,8 @@ class ZeroShot(Protocol):
         return self._sides[1]
 
     def _hold_out(self, train: Rows) -> tuple[Rows, Rows, np.ndarray]:
-        pseudo, held_out = np.isin(train.columns, self.pseudo_unseen), self._held_out_recordings(train)
+        pseudo = np.isin(train.columns, self.pseudo_unseen)
+        kept, held_out = self._held_out_recordings(train)
         clips_of_class = [(held_out & (train.columns == column)).sum() for column in self.pseudo_unseen]
         if min(clips_of_class) >= PSEUDO_UNSEEN_CLIPS:
             validation = held_out
@@ -70,7 +71,7 @@ class ZeroShot(Protocol):
             self.validation_notes["pseudo-unseen clips"] = (
                 f"of all training subjects, as held-out ones have {min(clips_of_class)} of a class"
             )
-        return train.where(~(held_out | pseudo)), train.where(validation), self.pseudo_unseen
+        return train.where(kept & ~pseudo), train.where(validation), self.pseudo_unseen
 
     def _slot_texts(self, slot: str) -> list[str]:
         """The texts of a slot; a class without one has its label, or its name."""

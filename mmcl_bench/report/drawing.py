@@ -13,6 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from mmcl_bench.core.plotting import FONT, drawable, own_style
+from mmcl_bench.core.text import columns
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -158,7 +161,7 @@ class Drawing:
 
 def text_width(text: str, size: float = 11.0) -> float:
     """About as wide as a text is, in pixels."""
-    return _LETTER * size * len(text)
+    return _LETTER * size * columns(text)
 
 
 def shortened(text: str, letters: int) -> str:
@@ -229,12 +232,6 @@ def _opacity(value: float) -> str:
     return "" if value == 1 else f' opacity="{value:g}"'
 
 
-_STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    # Names come from task cards and plugins: a dollar sign in one is a dollar sign.
-    "text.parse_math": False,
-    "pdf.fonttype": 42,
-}
 _POINTS = 0.72
 """Points in a pixel of a file, which has 100 an inch."""
 _TITLE_SIZE = 12.0
@@ -242,9 +239,7 @@ _TITLE_SIZE = 12.0
 
 def write_file(drawing: Drawing, path: Any, suffix: str) -> None:
     """Writes a ``png`` or ``pdf``; equal drawings give equal bytes."""
-    import matplotlib
-
-    with matplotlib.rc_context(_STYLE):
+    with own_style():
         figure = to_figure(drawing)
         if suffix == "png":
             _write_png(figure, path)
@@ -272,26 +267,42 @@ def to_figure(drawing: Drawing) -> Figure:
     """The drawing below its title as a matplotlib figure of 100 pixels an inch, in light colours."""
     from matplotlib.figure import Figure
 
-    lines = [part for line in drawing.title.splitlines() for part in _wrapped(line, drawing.width)]
-    top = 1.4 * _TITLE_SIZE * len(lines) + 10
-    height = drawing.height + top
-    figure = Figure(figsize=(drawing.width / 100, height / 100), dpi=100)
+    lines = [part for line in drawing.title.splitlines() for part in _wrapped(drawable(line)[0], drawing.width)]
+    left, right, above, bottom = _extent(drawing)
+    top = above - (1.4 * _TITLE_SIZE * len(lines) + 10)
+    figure = Figure(figsize=((right - left) / 100, (bottom - top) / 100), dpi=100)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    axes.set_xlim(0, drawing.width)
-    axes.set_ylim(drawing.height, -top)
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
     for at, line in enumerate(lines, 1):
-        place = (drawing.width / 2, -top + 1.4 * _TITLE_SIZE * at)
+        place = (drawing.width / 2, top + 1.4 * _TITLE_SIZE * at)
         _draw_text(axes, Text(place, line, size=_TITLE_SIZE, anchor="middle"))
     for order, mark in enumerate(drawing.marks):
         _draw(axes, mark, order)
     return figure
 
 
+def _extent(drawing: Drawing) -> tuple[float, float, float, float]:
+    """Left, right, top and bottom of the canvas, with room for names in another script or in escapes."""
+    left, right, top, bottom = 0.0, drawing.width, 0.0, drawing.height
+    for mark in drawing.marks:
+        if isinstance(mark, Text) and drawable(mark.text) != (mark.text, [FONT]):
+            x, y = mark.place
+            width = text_width(drawable(mark.text)[0], mark.size)
+            before = {"start": 0.0, "middle": width / 2, "end": width}[mark.anchor]
+            if mark.upright:
+                top, bottom = min(top, y - (width - before)), max(bottom, y + before)
+            else:
+                left, right = min(left, x - before), max(right, x + width - before)
+    return left, right, top, bottom
+
+
 def _wrapped(line: str, width: float) -> list[str]:
     import textwrap
 
-    return textwrap.wrap(line, max(10, int(width / (_LETTER * _TITLE_SIZE))))
+    wide = columns(line) / max(1, len(line))
+    return textwrap.wrap(line, max(10, int(width / (_LETTER * _TITLE_SIZE * wide))))
 
 
 def _draw(axes: Axes, mark: Line | Boxes | Markers | Text, order: int) -> None:
@@ -328,9 +339,11 @@ def _glyph(name: str, place: Point, radius: float) -> Path:
 
 
 def _draw_text(axes: Axes, text: Text, order: int = 0) -> None:
+    shown, families = drawable(text.text)
     axes.text(
         *text.place,
-        text.text,
+        shown,
+        fontfamily=families,
         color=LIGHT[text.color],
         fontsize=text.size * _POINTS,
         fontweight="bold" if text.bold else "normal",

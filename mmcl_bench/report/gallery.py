@@ -137,7 +137,8 @@ def _write(file: _File) -> tuple[str, str]:
 
 
 def _where(group: Group) -> str:
-    return f"{group.task.identity}{' (synthetic)' if group.task.synthetic else ''}"
+    beside = ", ".join(filter(None, ["synthetic" if group.task.synthetic else "", group.incomplete]))
+    return f"{group.task.identity}{f' ({beside})' if beside else ''}"
 
 
 def _accuracy(rows: Sequence[LeaderboardRow], where: str) -> Drawing:

@@ -34,6 +34,7 @@ def _what(group: Group) -> list[tuple[str, str]]:
         ("Preset", method.preset),
         ("Settings", _pairs({name: value for name, value in method.settings.items() if name != _MEMBERS})),
         ("Seeds", ", ".join(map(str, group.seeds))),
+        ("Incomplete data", group.incomplete),
         ("Clips", _by_seed(group, lambda result: f"{result.n_train} train, {result.n_test} test")),
     ]
 

@@ -22,6 +22,7 @@ from mmcl_bench.report.gallery import Gallery, Picture, Which
 from mmcl_bench.report.lineage import origin_of
 from mmcl_bench.report.published import Beside, beside, read_published
 from mmcl_bench.report.ranking import Ranking, rank_methods
+from mmcl_bench.report.split_means import SplitMean, frame_of, split_means
 from mmcl_bench.report.table_files import TableFolder
 from mmcl_bench.report.tables import LeaderboardRow
 from mmcl_bench.results.groups import Group, metric_names, metric_title, newest, unlimited
@@ -140,6 +141,8 @@ class _Family:
     tasks: list[_Task]
     files: list[str]
     ranked: _Ranked | None
+    means: list[SplitMean]
+    means_files: list[str]
 
     @property
     def width(self) -> int:
@@ -179,10 +182,14 @@ class _Builder:
             tasks,
             self.table_folder.add(stem, shown, numbers, f"{title}: percent with 95% intervals"),
             self._ranked(stem, title, rows),
+            means := split_means(rows),
+            self.table_folder.add(f"{stem}-split-means", frame_of(means), title=f"{title}: means over splits")
+            if means
+            else [],
         )
 
     def _ranked(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Ranked | None:
-        ranking = rank_methods([row for row in rows if row.group.setting == "inductive"])
+        ranking = rank_methods([row for row in rows if row.group.setting == "inductive" and not row.group.incomplete])
         if ranking is None:
             return None
         found = ranking.ranks
@@ -274,11 +281,25 @@ def _lead(group: Group, best: Group) -> tuple[str, bool | None]:
 def _shown_leaderboard(tasks: Sequence[_Task], metrics: Sequence[str], with_costs: bool) -> pd.DataFrame:
     """A leaderboard's texts, as the page shows them."""
     costs = {"parameters": "Parameters", "flops": "FLOPs"} if with_costs else {}
-    heads = ["Task", "Setting", "Method", "Settings", "Preset", "Seeds", *map(metric_title, metrics), *costs.values()]
+    partly = {"Data": "incomplete"} if any(task.group.incomplete for task in tasks) else {}
+    heads = [
+        "Task",
+        *partly,
+        "Setting",
+        "Method",
+        "Settings",
+        "Preset",
+        "Seeds",
+        *map(metric_title, metrics),
+        *costs.values(),
+    ]
     heads += ["Against the first", "Oracle, not ranked"]
+    with_notes = any(row.shown.group.remarks for task in tasks for _, rows in task.blocks for row in rows)
+    heads += ["Notes"] * with_notes
     cells = [
         [
             task.group.task.identity,
+            *(getattr(task.group, name) for name in partly.values()),
             setting,
             row.shown.group.method.name,
             row.shown.group.settings,
@@ -288,6 +309,7 @@ def _shown_leaderboard(tasks: Sequence[_Task], metrics: Sequence[str], with_cost
             *(tables.count_text(tables.cost_of(row.shown.group).get(name)) for name in costs),
             row.lead,
             tables.percent_value(row.shown.oracle),
+            *([". ".join(row.shown.group.remarks)] * with_notes),
         ]
         for task in tasks
         for setting, rows in task.blocks

@@ -109,6 +109,7 @@ def _theirs(row: pd.Series, metrics: Sequence[str]) -> PublishedRow:
 def _ours(row: LeaderboardRow, metrics: Sequence[str]) -> PublishedRow:
     group = row.group
     rule = group.first.selection.rule
+    seeds = f"mean of {len(group.seeds)} seeds" if len(group.seeds) > 1 else "one seed"
     undefined = all(math.isnan(row.figures[name].value) for name in metrics)
     return PublishedRow(
         group.label,
@@ -118,7 +119,7 @@ def _ours(row: LeaderboardRow, metrics: Sequence[str]) -> PublishedRow:
         "yes" if group.method.transductive else "no",
         rule,
         _calibrated_on(row) if any(name.startswith("gzsl") for name in metrics) else "",
-        "undefined here" if undefined else f"mean of {len(group.seeds)} seeds" if len(group.seeds) > 1 else "one seed",
+        "; ".join(filter(None, ["undefined here" if undefined else seeds, group.incomplete])),
         "this report",
     )
 

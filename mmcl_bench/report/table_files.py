@@ -52,7 +52,7 @@ def written_before(manifest: Path, suffixes: Sequence[str]) -> dict[str, str]:
     Only files beside it with one of the suffixes, whatever it lists; none where it is missing or damaged.
     """
     try:
-        listed = json.loads(manifest.read_text(encoding="utf-8"))
+        listed = json.loads(manifest.read_bytes())
     except (OSError, ValueError):
         return {}
     if isinstance(listed, list):

@@ -26,11 +26,14 @@ LEADERBOARDS = {False: "leaderboard.csv", True: "leaderboard-synthetic.csv"}
 _MANY_GROUPS = 40
 """More rows than these are worth starting processes for their intervals."""
 _BEFORE_METRICS = [
-    *("task", "version", "task_hash", "data", "family", "dataset", "split", "synthetic"),
+    *("task", "version", "task_hash", "data", "family", "dataset", "split", "synthetic", "incomplete"),
     *("method", "method_version", "setting", "preset", "settings", "selection", "seeds", "n_test"),
 ]
 _COSTS = ["parameters", "flops"]
-_AFTER_METRICS = ["oracle", *_COSTS, "main_metric", "commit", "dirty", "command"]
+_REMARKS = "notes"
+_WHERE_KNOWN = {"incomplete", *_COSTS, _REMARKS}
+"""Columns that a table lacks where no row has them."""
+_AFTER_METRICS = ["oracle", *_COSTS, "main_metric", "commit", "dirty", "command", _REMARKS]
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,11 @@ def leaderboard_rows(stored: Iterable[Stored]) -> list[LeaderboardRow]:
 def frame_of(rows: Sequence[LeaderboardRow]) -> pd.DataFrame:
     """A leaderboard: one row for all jobs that differ in their seed alone.
 
-    Columns: task, version, task_hash, data, family, dataset, split, synthetic, method, method_version, setting, preset,
-    settings (where groups differ in them), selection, seeds, n_test, then for each metric its mean over seeds,
-    ``_low`` and ``_high``, then oracle, parameters and flops (to score a clip; left out where no row has them),
-    main_metric, commit, dirty, command. Figures are shares of 1.
+    Columns: task, version, task_hash, data, family, dataset, split, synthetic, incomplete (the published clips that the
+    data have, where they lack some), method, method_version, setting, preset, settings (where groups differ in them),
+    selection, seeds, n_test, then for each metric its mean over seeds, ``_low`` and ``_high``, then oracle, parameters
+    and flops (to score a clip), main_metric, commit, dirty, command, notes. Incomplete, parameters, flops and notes are
+    left out where no row has them. Figures are shares of 1.
     """
     metrics = metric_names(row.group for row in rows)
     columns = [column for name in metrics for column in (name, f"{name}_low", f"{name}_high")]
@@ -147,7 +151,7 @@ def fusion_table(fused: Sequence[Stored], members: Sequence[Stored]) -> Table:
     ahead = "not paired with its best member on test"
     if comparison is not None:
         ahead = f"against its best member on test, {name_of(comparison.b)}: {comparison.outcome}"
-    table = _terminal_table(rows, [ahead, *_cost_of_fusion(fusion)])
+    table = _terminal_table(rows, [ahead, *_cost_of_fusion(fusion), *_remarks(rows)])
     table.add_column("", overflow="fold", min_width=20)
     for head in ("weight", *map(metric_title, metrics)):
         table.add_column(head, justify="right")
@@ -223,7 +227,7 @@ def run_table(stored: Sequence[Stored]) -> Table:
 
     rows = leaderboard_rows(stored)
     metrics = metric_names(row.group for row in rows)
-    table = _terminal_table(rows, _comparisons(rows))
+    table = _terminal_table(rows, [*_comparisons(rows), *_remarks(rows)])
     table.add_column("")
     for row in rows:
         table.add_column(Text(row.group.label), justify="right")
@@ -351,6 +355,7 @@ def _frame_row(row: LeaderboardRow) -> dict[str, Any]:
         "dataset": " to ".join(task.datasets),
         "split": task.split,
         "synthetic": task.synthetic,
+        "incomplete": group.incomplete or None,
         "method": group.method.name,
         "method_version": group.method.version,
         "setting": group.setting,
@@ -366,6 +371,7 @@ def _frame_row(row: LeaderboardRow) -> dict[str, Any]:
         "commit": " ".join(sorted(commits)) or None,
         "dirty": True if True in dirty else (None if None in dirty else False),
         "command": group.command,
+        _REMARKS: ". ".join(group.remarks) or None,
     }
     for name, figure in row.figures.items():
         cells |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
@@ -373,8 +379,8 @@ def _frame_row(row: LeaderboardRow) -> dict[str, Any]:
 
 
 def own_metrics(frame: pd.DataFrame) -> pd.DataFrame:
-    """A leaderboard without the columns of metrics and costs that none of its rows has."""
-    fixed = {*_BEFORE_METRICS, *_AFTER_METRICS}.difference(_COSTS)
+    """A leaderboard without the columns of metrics, costs, incomplete data and notes that none of its rows has."""
+    fixed = {*_BEFORE_METRICS, *_AFTER_METRICS} - _WHERE_KNOWN
     kept = [column for column in frame.columns if column in fixed or frame[column].notna().any()]
     return frame[kept].reset_index(drop=True)
 
@@ -385,6 +391,8 @@ def _run_title(rows: Sequence[LeaderboardRow]) -> str:
 
 def _task_title(group: Group) -> str:
     notes = ["synthetic"] if group.task.synthetic else []
+    if group.incomplete:
+        notes.append(f"incomplete data, {group.incomplete}: not ranked with whole copies")
     if group.first.limit is not None:
         notes.append(f"smoke run, limit {group.first.limit}: never ranked")
     return f"{group.task.identity}  {' · '.join(notes)}".rstrip()
@@ -394,6 +402,10 @@ def _comparisons(rows: Sequence[LeaderboardRow]) -> list[str]:
     best = rows[0].group
     comparisons = (compare(best, row.group) for row in rows[1:])
     return [str(comparison) for comparison in comparisons if comparison is not None]
+
+
+def _remarks(rows: Sequence[LeaderboardRow]) -> list[str]:
+    return [f"{row.group.label}: {text}" for row in rows for text in row.group.remarks]
 
 
 def _spread(rows: Sequence[LeaderboardRow]) -> str:
@@ -409,6 +421,7 @@ def _record(row: LeaderboardRow) -> dict[str, Any]:
         "task_hash": task.hash,
         "family": task.family,
         "synthetic": task.synthetic,
+        "incomplete": task.incomplete,
         "method": group.method.name,
         "method_version": group.method.version,
         "setting": group.setting,
@@ -426,6 +439,7 @@ def _record(row: LeaderboardRow) -> dict[str, Any]:
         "oracle": _json_number(row.oracle),
         "cost": cost_of(group) or None,
         "command": group.command,
+        _REMARKS: group.remarks,
         "folders": [str(job.folder) for job in group.jobs],
     }
 

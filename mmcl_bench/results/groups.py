@@ -8,7 +8,7 @@ import json
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,6 +22,8 @@ from mmcl_bench.results.store import FUSION, FUSION_OPTIONS, Stored
 
 _KEPT_BYTES = 2**20
 """Size limit for keeping score sheets in memory after reading: enough for many small jobs, not for a large one."""
+UNSEEN_ALONE = "unseen_classes_alone"
+"""Setting of a result whose scores, from elsewhere, are of the clips and columns of the unseen classes alone."""
 FAMILIES = ("supervised", "zero-shot", "transfer")
 
 
@@ -53,6 +55,12 @@ class Group:
         return "transductive" if self.method.transductive else "inductive"
 
     @property
+    def incomplete(self) -> str:
+        """What of its data sets is not all of the published set, ``nw-ucla: 1,187 of 1,484 published clips``; mostly
+        empty. Figures on a part of a set are not ranked with those on the whole."""
+        return self.task.incomplete_data
+
+    @property
     def foreign(self) -> bool:
         """Whether the scores are foreign: read from a file."""
         return bool(self.first.notes.get("foreign"))
@@ -81,6 +89,18 @@ class Group:
             name, settings = self.method.name, self.settings
         beside = ", ".join(part for part in (settings, "transductive" if self.method.transductive else "") if part)
         return f"{name} ({self.method.preset}{', ' + beside if beside else ''})"
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader of its figures must know, one sentence each."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for job in self.jobs:
+            for text in _remarks(job.result):
+                found[text].append(job.result.seed)
+        return [
+            text if len(seeds) == len(self.jobs) else f"seed {', '.join(map(str, seeds))}: {text}"
+            for text, seeds in found.items()
+        ]
 
     @property
     def command(self) -> str:
@@ -121,7 +141,7 @@ class Group:
         return {name: self.method.overrides[name] for name in FUSION_OPTIONS if name in self.method.overrides}
 
     def _score_verb(self) -> list[str]:
-        files = [str(job.result.notes.get("file", "FILE")) for job in self.jobs]
+        files = list(dict.fromkeys(str(job.result.notes.get("file", "FILE")) for job in self.jobs))
         seed = ["--seed", str(self.seeds[0])] if self.seeds[0] else []
         read_test = ["--transductive"] if self.method.transductive else []
         return ["score", *files, "--task", self.task.identity, "--name", self.method.name, *seed, *read_test, "--store"]
@@ -141,7 +161,7 @@ class Group:
 
 
 def group_jobs(stored: Iterable[Stored]) -> list[Group]:
-    """Groups by family, task and method. A job that is stored twice, as in a copied folder, counts once."""
+    """Groups by family, task and method. A job that is given twice counts once."""
     jobs: dict[str, Stored] = {}
     for job in stored:
         jobs.setdefault(job.result.job_hash + _task_key(job.result), job)
@@ -190,10 +210,57 @@ def metric_title(name: str) -> str:
     return METRICS.get(name).title if name in METRICS else name
 
 
-def _place(group: Group) -> tuple[int, str, str, str, str, str, str]:
+def wiped_out(
+    figures: Mapping[str, float | None],
+    n_classes: int,
+    calibration: float,
+    promised: Mapping[str, float | None],
+) -> str:
+    """Says so where hardly a clip of the seen, or of the unseen, classes is right though clips of the others are.
+
+    That is where S or U is 0, or below chance and less than a quarter of the other. ``promised`` are the metrics on
+    validation, empty where there was none. Empty where neither side is wiped out, or the figures are unknown.
+    """
+    for names in _SIDES:
+        seen, unseen = (figures.get(name) for name in names[:2])
+        if seen is None or unseen is None:
+            continue
+        what, lost, other = ("seen", seen, unseen) if seen < unseen else ("unseen", unseen, seen)
+        if lost < other / 4 and lost < 1 / n_classes:
+            how = "wiped out" if lost == 0 else "all but wiped out"
+            cause = f"by calibration {calibration:.4g}" if calibration else "without a calibration"
+            before = (
+                f"validation had promised {_percents(names, promised)}" if promised else "no validation warned of it"
+            )
+            return f"the {what} classes are {how} {cause}: {_percents(names, figures)}; {before}"
+    return ""
+
+
+def _percents(names: Iterable[str], figures: Mapping[str, float | None]) -> str:
+    known = [(metric_title(name), value) for name in names if (value := figures.get(name)) is not None]
+    return ", ".join(f"{title} {100 * value:.1f}" for title, value in known)
+
+
+_SIDES = (("gzsl_seen", "gzsl_unseen", "gzsl_h"), ("gzsl_macro_seen", "gzsl_macro_unseen", "gzsl_macro_h"))
+
+
+def _remarks(result: Result) -> Iterator[str]:
+    figures = {name: figure.value for name, figure in result.metrics.items()}
+    selection = result.selection
+    if text := wiped_out(figures, len(result.classes), selection.calibration, selection.validation):
+        yield text
+    if result.method.settings.get(UNSEEN_ALONE):
+        yield "scores of the unseen classes alone, so S, U and H are unknown"
+
+
+def _place(group: Group) -> tuple[int, str, str, str, str, str, str, str]:
     family = group.task.family
     order = FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
-    return (order, family, group.task.identity, group.task_key, group.method.name, group.method.preset, group.key)
+    method = group.method
+    return (
+        *(order, family, group.task.identity, group.incomplete, group.task_key),
+        *(method.name, method.preset, group.key),
+    )
 
 
 def _task_key(result: Result) -> str:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import DamagedError, file_sha256, write_atomically
 from mmcl_bench.core.paths import results_root
 from mmcl_bench.core.records import first_fault
+from mmcl_bench.core.text import as_utf8, slug, some_of
 from mmcl_bench.results.records import SCHEMA, Result
 
 if TYPE_CHECKING:
@@ -40,6 +42,28 @@ FUSION = "fusion"
 """Method name of a result that is a weighted sum of others' scores; no method."""
 FUSION_OPTIONS = ("method", "streams", "members", "weights", "scale")
 """The overrides of a fusion that are options of ``mmcl-bench fuse``; others are settings of its members."""
+
+
+LONGEST_NAME = 255 - len("..lock")
+"""Letters of a folder's name, as file systems take 255 bytes, also in the name of the lock beside it."""
+LONGEST_LABEL = 200
+"""Letters of :func:`job_label` in the name of a run's folder; others take what there is room for."""
+_HASH_LETTERS = 12
+_LOG = logging.getLogger(__name__)
+
+
+def job_label(task: str, method: str, n_members: int = 0) -> str:
+    """The readable part of the name of a job's folder; ``n_members`` are those of a fusion."""
+    return f"{task}-{method}-of-{n_members}" if n_members else f"{task}-{method}"
+
+
+def folder_name(label: str, seed: int, job_hash: str, longest: int = LONGEST_NAME) -> str:
+    """The name of a job's folder: readable first, unique by its hash, no longer than a file system takes.
+
+    ``longest`` is how many letters of ``label`` it keeps at most.
+    """
+    ending = f"-s{seed}-{job_hash[:_HASH_LETTERS]}"
+    return slug(label, min(longest, LONGEST_NAME - len(ending))) + ending
 
 
 class OtherSchemaError(DamagedError):
@@ -80,7 +104,7 @@ class Stored:
         """As :meth:`open`, with ``result.json`` read alone: its figures can be trusted, other files are unchecked."""
         path = folder / RESULT
         try:
-            content = path.read_bytes()
+            content = as_utf8(path.read_bytes(), errors="replace")
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -106,6 +130,14 @@ class Stored:
                 raise DamagedError(f"{name} cannot be read ({error.strerror or error})") from error
             if found != self.result.files[name]:
                 raise DamagedError(f"{name} is damaged (sha256 differs)")
+
+    @property
+    def has_own_name(self) -> bool:
+        """Whether its folder is called as the job that it holds, and so is no copy."""
+        result = self.result
+        label = job_label(result.task.identity, result.method.name, len(result.job.get("members", ())))
+        names = {folder_name(label, result.seed, result.job_hash, longest) for longest in (LONGEST_LABEL, LONGEST_NAME)}
+        return self.folder.name in names
 
     @property
     def model_files(self) -> list[str]:
@@ -294,12 +326,15 @@ def _what_is_wrong(error: ValidationError) -> str:
     return f"{where}: {message}" if where else message.partition(" at line")[0]
 
 
-def stored_results(root: Path) -> Iterator[Stored]:
-    """The finished jobs under ``root/jobs``, by folder name. Their other files are checked when they are read."""
-    for folder in _folders(root):
-        with suppress(DamagedError):
-            if (stored := Stored.listed(folder)) is not None:
-                yield stored
+def stored_results(root: Path, hash_start: str = "") -> Iterator[Stored]:
+    """The finished jobs under ``root/jobs``, by folder name. Their other files are checked when they are read.
+
+    ``hash_start`` is how the hash of each begins. A folder that is called otherwise than its job, such as a copy, is
+    no result: it is left out, and a warning names it.
+    """
+    for _, stored in _jobs(root, hash_start):
+        if stored is not None and stored.result.job_hash.startswith(hash_start):
+            yield stored
 
 
 def require_results(root: Path) -> list[Stored]:
@@ -308,17 +343,39 @@ def require_results(root: Path) -> list[Stored]:
 
 
 def whole_and_damaged(root: Path) -> tuple[list[Stored], list[Path]]:
-    """The finished jobs under ``root/jobs`` all of whose files are whole, and the folders of the others.
+    """The jobs of :func:`stored_results` all of whose files are whole, and the folders of damaged ones.
 
     Raises :class:`UserError` when no job is finished.
     """
-    read = {folder: Stored.read(folder) for folder in _folders(root)}
+    read = {folder: stored and Stored.read(folder) for folder, stored in _jobs(root)}
     whole = [stored for stored in read.values() if stored is not None]
     return _some(root, whole), [folder for folder, stored in read.items() if stored is None]
 
 
-def _folders(root: Path) -> list[Path]:
-    return [path.parent for path in sorted((root / "jobs").glob(f"*/{RESULT}"))]
+def _jobs(root: Path, hash_start: str = "") -> Iterator[tuple[Path, Stored | None]]:
+    """The folders of finished jobs by name, with None for a damaged one; those of another name are left out."""
+    misnamed = []
+    for path in sorted((root / "jobs").glob(f"*{hash_start[:_HASH_LETTERS]}*/{RESULT}")):
+        try:
+            stored = Stored.listed(path.parent)
+        except DamagedError:
+            yield path.parent, None
+            continue
+        if stored is not None and not stored.has_own_name:
+            misnamed.append(path.parent.name)
+        else:
+            yield path.parent, stored
+    if misnamed:
+        _warn_once(
+            f"{root / 'jobs'}: {some_of(misnamed)}: not called as the job inside, so left out as a copy; "
+            "move it elsewhere, or give it back its name"
+        )
+
+
+@cache
+def _warn_once(message: str) -> None:
+    """Warns at the first time alone, as one command may read the results several times."""
+    _LOG.warning("%s", message)
 
 
 def _some(root: Path, found: list[Stored]) -> list[Stored]:
@@ -330,9 +387,9 @@ def _some(root: Path, found: list[Stored]) -> list[Stored]:
 def read_results(root: Path | str | None = None) -> pd.DataFrame:
     """One row a metric of every finished job under ``root``; without it, where ``mmcl-bench run`` keeps results.
 
-    Columns: task, family, dataset, split, synthetic, method, method_version, transductive, preset, seed, limit,
-    selection, metric, main (whether it is the task's main metric), value, low, high, n, oracle, job, folder. Figures
-    are shares of 1.
+    Columns: task, family, dataset, split, synthetic, incomplete (how many published clips its data have, where they
+    lack some), method, method_version, transductive, preset, seed, limit, selection, metric, main (whether it is the
+    task's main metric), value, low, high, n, oracle, job, folder. Figures are shares of 1.
     """
     return table_of(stored_results(results_root(None if root is None else Path(root))))
 
@@ -345,7 +402,8 @@ def table_of(stored: Iterable[Stored]) -> pd.DataFrame:
 
 
 _COLUMNS = [
-    *("task", "family", "dataset", "split", "synthetic", "method", "method_version", "transductive", "preset", "seed"),
+    *("task", "family", "dataset", "split", "synthetic", "incomplete"),
+    *("method", "method_version", "transductive", "preset", "seed"),
     *("limit", "selection", "metric", "main", "value", "low", "high", "n", "oracle", "job", "folder"),
 ]
 
@@ -358,6 +416,7 @@ def _rows_of(stored: Stored) -> list[dict[str, Any]]:
         "dataset": " to ".join(result.task.datasets),
         "split": result.task.split,
         "synthetic": result.task.synthetic,
+        "incomplete": result.task.incomplete_data,
         "method": result.method.name,
         "method_version": result.method.version,
         "transductive": result.method.transductive,

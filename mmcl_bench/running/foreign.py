@@ -15,7 +15,7 @@ from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import write_atomically
 from mmcl_bench.datasets.prepare import open_dataset
-from mmcl_bench.evaluation.metrics import Scored, fit_calibration
+from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration
 from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.protocols.base import Needs, Protocol
@@ -23,7 +23,8 @@ from mmcl_bench.protocols.cards import Task
 from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.protocols.zero_shot import ZeroShot
 from mmcl_bench.results import provenance
-from mmcl_bench.results.records import MethodRecord
+from mmcl_bench.results.groups import UNSEEN_ALONE, wiped_out
+from mmcl_bench.results.records import MethodRecord, TaskRecord
 from mmcl_bench.results.store import FUSION, Stored, Validation, write_result
 from mmcl_bench.running.identity import Identity, locked_folder
 from mmcl_bench.running.recording import result_record, selection_record, task_record, write_sheets
@@ -78,9 +79,69 @@ class ScoredTask:
         """Of the data, by data set."""
         return {name: dataset.card.fingerprint for name, dataset in self.protocol.data.items()}
 
+    @property
+    def unseen_classes(self) -> np.ndarray:
+        """int64, the columns of the unseen classes; none but in zero-shot tasks."""
+        return np.flatnonzero(~self.protocol.classes.seen)
+
     def scored(self, file: ScoreFile, calibration: Calibration) -> Scored:
         """A file's scores joined with the labels. Raises :class:`UserError` where they are not of this task's test."""
+        if self.is_of_unseen_alone(file):
+            if calibration.source in ("given", "validation"):
+                raise UserError(
+                    f"{file.path}: has the unseen classes alone, which no calibration changes; leave the calibration "
+                    "out, or give the scores of all test clips and classes"
+                )
+            return self._scored_among_unseen(file)
         return self.protocol.test_scored(file.aligned(self.sample_ids, self.classes), calibration.value)
+
+    def is_of_unseen_alone(self, file: ScoreFile) -> bool:
+        """Whether a file has only the clips, or only the columns, of the unseen classes: the conventional zero-shot
+        setting. Then S, U, H and AUSUC are unknown."""
+        n_unseen = len(self.unseen_classes)
+        if not n_unseen:
+            return False
+        return file.scores.shape[1] == n_unseen or file.has_clips(self._unseen_ids)
+
+    def metrics(self, file: ScoreFile) -> tuple[str, ...]:
+        """Those of the task that a file's scores are enough for."""
+        named = self.task.card.metrics
+        if not self.is_of_unseen_alone(file):
+            return named
+        return tuple(name for name in named if METRICS.get(name).contest == "unseen")
+
+    def record(self, file: ScoreFile) -> TaskRecord:
+        """What results keep of the task, with the metrics that are known of a file."""
+        return task_record(self.task, self.protocol).model_copy(update={"metrics": self.metrics(file)})
+
+    def clips_of(self, file: ScoreFile) -> list[str]:
+        """Sample ids of the clips that a file is judged on, in the order of :meth:`scored`."""
+        return self._unseen_ids if self.is_of_unseen_alone(file) else self.sample_ids
+
+    def classes_of(self, file: ScoreFile) -> tuple[str, ...]:
+        """The candidate classes that a file is judged on, in the order of the columns of :meth:`scored`."""
+        columns = self.unseen_classes if self.is_of_unseen_alone(file) else range(len(self.classes))
+        return tuple(self.classes[column] for column in columns)
+
+    @cached_property
+    def _of_unseen(self) -> np.ndarray:
+        """bool (N,), the test clips of unseen classes."""
+        return np.isin(self.protocol.test_rows.columns, self.unseen_classes)
+
+    @cached_property
+    def _unseen_ids(self) -> list[str]:
+        return [self.sample_ids[row] for row in np.flatnonzero(self._of_unseen)]
+
+    def _scored_among_unseen(self, file: ScoreFile) -> Scored:
+        columns, rows = self.unseen_classes, np.flatnonzero(self._of_unseen)
+        is_short = len(file.sample_ids) <= len(rows)
+        ids, what = (self._unseen_ids, "unseen classes' test clip") if is_short else (self.sample_ids, "test clip")
+        if file.scores.shape[1] == len(columns):
+            scores = file.aligned(ids, self.classes_of(file), what, columns.tolist())
+        else:
+            scores = file.aligned(ids, self.classes, what)[:, columns]
+        labels = np.searchsorted(columns, self.protocol.test_rows.columns[rows])
+        return Scored(scores if is_short else scores[rows], labels, np.zeros(len(columns), dtype=bool))
 
     def calibration(self, given: float | None, validation: ScoreFile | None) -> Calibration:
         """Raises :class:`UserError` where the task needs no calibration, or the given one cannot be used."""
@@ -106,7 +167,7 @@ class ScoredTask:
         if file.scores.shape[1] == len(self.classes):
             scores = file.aligned(sample_ids, self.classes, "validation clip")[:, columns]
         else:
-            scores = file.aligned(sample_ids, names, "validation clip")
+            scores = file.aligned(sample_ids, names, "validation clip", columns.tolist())
         train = protocol.train_rows
         column_of = dict(zip(map(str, train.of_index(SAMPLE_ID)), train.columns.tolist(), strict=True))
         labels = np.searchsorted(columns, [column_of[sample_id] for sample_id in sample_ids])
@@ -140,9 +201,25 @@ class ForeignRun(Identity):
         return self.scored_task.scored(self.file, self.calibration)
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """Those of the task that are known."""
+        return self.scored_task.metrics(self.file)
+
+    @property
+    def wiped_out(self) -> str:
+        """What :func:`wiped_out` says of its figures."""
+        held_out = self.calibration.validation
+        figures, promised = (
+            {} if sheet is None else {name: METRICS.get(name)(sheet) for name in self.metrics}
+            for sheet in (self.scored, None if held_out is None else held_out.scored)
+        )
+        return wiped_out(figures, len(self.scored_task.classes), self.calibration.value, promised)
+
+    @property
     def settings(self) -> dict[str, Any]:
-        """What is known of how the scores were made."""
-        return {"transductive": True} if self.transductive else {}
+        """What is known of how the scores were made, and whether they are of the unseen classes alone."""
+        unseen_alone = {UNSEEN_ALONE: True} if self.scored_task.is_of_unseen_alone(self.file) else {}
+        return {**({"transductive": True} if self.transductive else {}), **unseen_alone}
 
     def canonical(self) -> dict[str, Any]:
         """What names the result, as plain JSON values."""
@@ -164,14 +241,18 @@ class ForeignRun(Identity):
         """
         check_name(self.name)
         started, scored, held_out = provenance.start(), self.scored, self.calibration.validation
-        task, protocol = task_record(self.scored_task.task, self.scored_task.protocol), self.scored_task.protocol
+        task, protocol = self.scored_task.record(self.file), self.scored_task.protocol
+        if task.main_metric not in task.metrics:
+            raise UserError(
+                f"{self.file.path}: {task.main_metric} needs the scores of all classes; give these to store"
+            )
         with locked_folder(self, root) as folder:
-            files = write_sheets(folder, scored, self.scored_task.sample_ids, held_out)
+            files = write_sheets(folder, scored, self.scored_task.clips_of(self.file), held_out)
             result = result_record(
                 self,
                 task=task,
                 method=self._method_record(),
-                classes=self.scored_task.classes,
+                classes=self.scored_task.classes_of(self.file),
                 n_train=len(protocol.train_rows),
                 scored=scored,
                 selection=selection_record(
@@ -214,14 +295,14 @@ def check_name(name: str) -> None:
 
 
 def write_template(path: Path, scored_task: ScoredTask) -> int:
-    """Writes a CSV file of all test clips and classes with every score 0, to be filled in; returns its rows."""
+    """Writes a CSV file of all test clips and classes with every score 0.0, to be filled in; returns its rows."""
     import pandas as pd
 
     if not path.parent.is_dir():
         raise UserError(f"{path.parent}: no such folder; make it, or choose another --template")
-    zeros = np.zeros((len(scored_task.sample_ids), len(scored_task.classes)), dtype=np.int64)
+    zeros = np.zeros((len(scored_task.sample_ids), len(scored_task.classes)))
     frame = pd.DataFrame(zeros, columns=list(scored_task.classes))
-    frame.insert(0, SAMPLE_ID, scored_task.sample_ids)
+    frame.insert(0, SAMPLE_ID, scored_task.sample_ids, allow_duplicates=True)
     write_atomically(path, lambda draft: frame.to_csv(draft, index=False, lineterminator="\n"))
     return len(frame)
 
@@ -236,9 +317,9 @@ def entry_of_scores(path: Path, task: str, data_root: Path | None) -> Entry:
     return Entry(
         path.name,
         file.sha256,
-        task_record(scored_task.task, scored_task.protocol),
+        scored_task.record(file),
         scored_task.fingerprints,
-        scored_task.classes,
+        scored_task.classes_of(file),
         True,
-        lambda: [Sheet(None, np.array(scored_task.sample_ids), scored)],
+        lambda: [Sheet(None, np.array(scored_task.clips_of(file)), scored)],
     )

@@ -25,14 +25,16 @@ from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols.cards import Task
 from mmcl_bench.results import provenance
 from mmcl_bench.results.records import MethodRecord
-from mmcl_bench.results.store import FUSION, SCORES, VALIDATION_SCORES, Stored, Validation, write_result
-from mmcl_bench.running.identity import Identity, locked_folder
+from mmcl_bench.results.store import FUSION, SCORES, VALIDATION_SCORES, Stored, Validation, job_label, write_result
+from mmcl_bench.running.identity import Identity, locked_folder, result_folder
 from mmcl_bench.running.jobs import Job, make_job
 from mmcl_bench.running.recording import result_record, selection_record, write_sheets
 
 VERSION = 1
 FITTED_VERSION = 2
 """Version of fusions with fitted weights. In version 1 seen columns competed too, and a member could be better."""
+_FAR = 1e4
+"""Best score of a clip beyond which float32 has less than three decimals left."""
 Scale = Literal["logits", "softmax"]
 Weights = tuple[float, ...] | Literal["equal", "fitted"]
 ENSEMBLES: Mapping[str, tuple[str, ...]] = {
@@ -92,7 +94,7 @@ class FusionJob(Identity):
 
     @property
     def label(self) -> str:
-        return f"{self.first.task.identity}-{FUSION}-of-{len(self.members)}"
+        return job_label(self.first.task.identity, FUSION, len(self.members))
 
     @property
     def version(self) -> int:
@@ -180,7 +182,7 @@ def parse_scale(text: str) -> Scale:
 
 
 def fuse_scores(scores: Sequence[np.ndarray], weights: np.ndarray, scale: Scale) -> np.ndarray:
-    """float32 (N, K): M score sheets (N, K), weighted by the shares (M,).
+    """(N, K) in the members' precision: M score sheets (N, K), weighted by the shares (M,).
 
     ``logits``: the weighted sum. ``softmax``: the logarithm of the weighted sum of probabilities. It gives the same
     ranking, but still distinguishes classes whose probabilities are too small for float32.
@@ -191,7 +193,10 @@ def fuse_scores(scores: Sequence[np.ndarray], weights: np.ndarray, scale: Scale)
         fused = (shares * sheets).sum(axis=0)
     else:
         fused = logsumexp(log_softmax(sheets, axis=2), axis=0, b=shares)
-    return np.asarray(fused, dtype=np.float32)
+    # A score that is the same for all classes of a clip tells nothing and would take float32 the digits that do.
+    best = fused.max(axis=1, keepdims=True)
+    fused = np.where(np.abs(best) > _FAR, fused - best, fused)
+    return np.asarray(fused, dtype=np.result_type(*scores, np.float32))
 
 
 def fit_weights(members: Sequence[Scored], scale: Scale, metric: Metric) -> np.ndarray:
@@ -254,11 +259,17 @@ def run_fusion(job: FusionJob, members: Sequence[Stored], root: Path) -> tuple[S
 
     Raises :class:`UserError` where members do not fit one another, or lack the validation scores that weights need.
     """
+
+    def stored() -> Stored | None:
+        found = Stored.read(result_folder(job, root))
+        return found if found is not None and found.result.notes.get("members") == _ingredients(members) else None
+
+    if found := stored():
+        return found, False
     with locked_folder(job, root) as folder:
-        stored = Stored.read(folder)
-        if stored is not None and stored.result.notes.get("members") == _ingredients(members):
-            return stored, False
-        return _fuse(job, members, folder), True
+        # Another process may have written it since.
+        found = stored()
+        return (found, False) if found else (_fuse(job, members, folder), True)
 
 
 def lacks_validation(stored: Stored) -> bool:

@@ -13,10 +13,9 @@ from typing import Any, ClassVar
 
 from filelock import FileLock
 
-from mmcl_bench.core.text import slug
-
-LONGEST_NAME = 255 - len("..lock")
-"""Letters of a folder's name, as file systems take 255 bytes, also in the name of the lock beside it."""
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.files import is_read_only
+from mmcl_bench.results.store import LONGEST_NAME, folder_name, job_label
 
 
 class Identity(ABC):
@@ -33,7 +32,7 @@ class Identity(ABC):
     def label(self) -> str:
         """The readable part of the folder's name."""
         content = self.canonical()
-        return f"{content['task']}-{content['method']}"
+        return job_label(content["task"], content["method"])
 
     @cached_property
     def hash(self) -> str:
@@ -42,19 +41,34 @@ class Identity(ABC):
 
     @cached_property
     def folder(self) -> str:
-        """Name of the result's folder: readable first, unique by its hash, no longer than a file system takes."""
-        ending = f"-s{self.canonical()['seed']}-{self.hash[:12]}"
-        longest = min(self.longest_label, LONGEST_NAME - len(ending))
-        return slug(self.label, longest) + ending
+        """Name of the result's folder."""
+        return folder_name(self.label, self.canonical()["seed"], self.hash, self.longest_label)
 
 
 @contextmanager
 def locked_folder(identity: Identity, results_root: Path, wait: bool = True) -> Iterator[Path]:
     """The folder of a result, locked against other writers. It need not be there yet.
 
-    Raises :class:`filelock.Timeout` if ``wait`` is false and another process has the lock.
+    Raises :class:`filelock.Timeout` if ``wait`` is false and another process has the lock, and :class:`UserError` where
+    nothing can be written.
     """
-    folder = results_root / "jobs" / identity.folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=-1 if wait else 0):
+    folder = result_folder(identity, results_root)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=-1 if wait else 0)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        if is_read_only(error):
+            raise UserError(
+                f"{folder.parent}: cannot be written ({error.strerror}); choose another place with --results"
+            ) from error
+        raise
+    try:
         yield folder
+    finally:
+        lock.release()
+
+
+def result_folder(identity: Identity, results_root: Path) -> Path:
+    """Where a result lies, if it is there. Reading it needs no lock: it is written whole, and sealed."""
+    return results_root / "jobs" / identity.folder

@@ -13,6 +13,7 @@ from mmcl_bench.core.settings import parse_setting
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Method
 from mmcl_bench.protocols.cards import Task
+from mmcl_bench.results.store import LONGEST_LABEL
 from mmcl_bench.running.identity import Identity
 
 
@@ -20,7 +21,7 @@ from mmcl_bench.running.identity import Identity
 class Job(Identity):
     """Everything that determines the result of a run."""
 
-    longest_label: ClassVar[int] = 200  # less than there is room for, so that stored results are found
+    longest_label: ClassVar[int] = LONGEST_LABEL  # less than there is room for, so that stored results are found
 
     task: Task
     method: str

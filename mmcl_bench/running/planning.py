@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING, Any
 import pydantic_core
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.text import slug
+from mmcl_bench.core.text import as_utf8, slug
 from mmcl_bench.datasets.prepare import open_dataset
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.results.records import SCHEMA
-from mmcl_bench.results.store import RESULT
-from mmcl_bench.running.identity import LONGEST_NAME
+from mmcl_bench.results.store import LONGEST_NAME, RESULT
 from mmcl_bench.running.runner import RunSite, why_checkpoints_stale
 from mmcl_bench.running.validity import checkpoint_environment, what_differs, why_stale
 from mmcl_bench.running.work_folder import FAILURE, read_failure, time_spent
@@ -212,7 +211,7 @@ class _Here:
         """What of ``result.json`` a plan looks at, unchecked: None where there is none, empty where it is no JSON."""
         if name not in self._known:
             try:
-                content = pydantic_core.from_json((self._jobs / name / RESULT).read_bytes())
+                content = pydantic_core.from_json(as_utf8((self._jobs / name / RESULT).read_bytes()))
                 self._known[name] = {key: content.get(key) for key in _LOOKED_AT} if isinstance(content, dict) else {}
             except FileNotFoundError:
                 self._known[name] = None

@@ -166,6 +166,11 @@ def task_record(task: Task, protocol: Protocol) -> TaskRecord:
         metrics=card.metrics,
         main_metric=card.main_metric,
         synthetic=any(dataset.card.synthetic for dataset in protocol.data.values()),
+        incomplete={
+            name: str(found)
+            for name, dataset in protocol.data.items()
+            if (found := dataset.card.completeness) is not None and not found.is_whole
+        },
         citation=card.citation,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from mmcl_bench.core.files import DamagedError, is_disk_full, remove_drafts, wri
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.datasets.prepare import open_dataset
 from mmcl_bench.datasets.store import SkeletonDataset
-from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration
+from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration, real_scores
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Method
 from mmcl_bench.protocols import PROTOCOLS
@@ -30,11 +31,11 @@ from mmcl_bench.results import provenance
 from mmcl_bench.results import store as results
 from mmcl_bench.results.records import Oracle, Selection
 from mmcl_bench.results.store import Embeddings, Stored, Validation
-from mmcl_bench.running.identity import locked_folder
+from mmcl_bench.running.identity import locked_folder, result_folder
 from mmcl_bench.running.jobs import Job, make_job
 from mmcl_bench.running.recording import History, JobOutput, selection_record, write_sheets
 from mmcl_bench.running.validity import WeightHashes, checkpoint_environment, what_differs, why_stale
-from mmcl_bench.running.work_folder import WorkTime, forget_failure, record_failure
+from mmcl_bench.running.work_folder import FAILURE, WorkTime, forget_failure, record_failure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,11 +84,20 @@ def run_job(job: Job, where: RunSite, fresh: bool = False, wait: bool = True) ->
     """
     data = {name: open_dataset(name, where.data_root, _preparing(where.progress, name)) for name in job.task.datasets}
     fingerprints = {name: dataset.card.fingerprint for name, dataset in data.items()}
-    # Of two runners that want one job, the second waits and then finds the result.
-    with locked_folder(job, where.results_root, wait) as folder:
-        stored = None if fresh else _valid(job, where, folder, fingerprints)
+    folder = result_folder(job, where.results_root)
+    if not fresh and not _to_tidy(folder):
+        stored, _ = _stored(job, where, folder, fingerprints)
         if stored is not None:
             return stored, False
+    # Of two runners that want one job, the second waits and then finds the result.
+    with locked_folder(job, where.results_root, wait):
+        stored, why_not = (None, "") if fresh else _stored(job, where, folder, fingerprints)
+        if stored is not None:
+            forget_failure(folder)
+            shutil.rmtree(folder / "work", ignore_errors=True)
+            return stored, False
+        if why_not:
+            _LOG.warning("%s: %s; it is run again", folder, why_not)
         environment = checkpoint_environment(fingerprints, where.device)
         remove_drafts(folder)
         if fresh or _work_is_stale(folder, environment):
@@ -100,24 +110,22 @@ def run_job(job: Job, where: RunSite, fresh: bool = False, wait: bool = True) ->
             raise
 
 
-def _valid(job: Job, where: RunSite, folder: Path, fingerprints: dict[str, str]) -> Stored | None:
-    """The stored result if it is undamaged and valid; else logs why it is not."""
+def _to_tidy(folder: Path) -> bool:
+    """Whether a kill between the writing of a result and the end of the run left files, which can be removed."""
+    return any((folder / name).exists() for name in ("work", FAILURE)) and os.access(folder, os.W_OK)
+
+
+def _stored(job: Job, where: RunSite, folder: Path, fingerprints: dict[str, str]) -> tuple[Stored | None, str]:
+    """The stored result if it is undamaged and valid; else why it is not, empty where there is none."""
     try:
         stored = Stored.open(folder)
     except DamagedError as error:
-        _LOG.warning("%s: %s; it is run again", folder, error)
-        return None
+        return None, str(error)
     if stored is None:
-        return None
+        return None, ""
     origin = stored.result.provenance.model_dump()
     why = why_stale(job, origin, fingerprints, where.asked_device, where.weights)
-    if why is None:
-        # Left by a kill after the result was written and before the run ended.
-        forget_failure(folder)
-        shutil.rmtree(folder / "work", ignore_errors=True)
-        return stored
-    _LOG.warning("%s: stale: %s; it is run again", folder, why)
-    return None
+    return (stored, "") if why is None else (None, f"stale: {why}")
 
 
 def _finished(
@@ -189,9 +197,7 @@ class _Run:
         write_atomically(self.work / ENVIRONMENT, lambda path: path.write_text(kept))
         self._time = WorkTime(self.work)
         method_class = METHODS.get(self.job.method)
-        needs = Needs(
-            method_class(**self.job.settings).encoders(), method_class.transductive, method_class.text_slots
-        )
+        needs = Needs(method_class(**self.job.settings).encoders(), method_class.transductive, method_class.text_slots)
         protocol = PROTOCOLS.get(self.job.task.card.family)(
             self.job.task, data, needs, self.where.data_root / "cache", self.job.limit, self._advance
         )
@@ -404,8 +410,12 @@ def _spread(epochs: list[int], at_most: int) -> list[int]:
 
 
 def _checked(scores: np.ndarray, n_clips: int, n_classes: int, method: str) -> np.ndarray:
-    """Scores as float32. Raises :class:`ValueError` when they are not finite numbers (n_clips, n_classes)."""
-    scores = np.asarray(scores, dtype=np.float32)
+    """Scores in the precision that is kept. Raises :class:`ValueError` when they are not finite real numbers
+    (n_clips, n_classes)."""
+    try:
+        scores = real_scores(scores)
+    except ValueError as error:
+        raise ValueError(f"method {method}: {error}") from error
     if scores.shape != (n_clips, n_classes):
         raise ValueError(f"method {method} gave scores of shape {scores.shape}, not {(n_clips, n_classes)}")
     if not np.isfinite(scores).all():

@@ -84,7 +84,7 @@ class Suite(BaseModel):
 
 def load_suite(name: str) -> Suite:
     """The suite in a file, or the packaged one of that name. Raises :class:`UserError` with the field that is wrong."""
-    path = Path(name)
+    path = Path(paths.at_home(name))
     if path.suffix != ".toml":
         known = suite_names()
         if name not in known:

@@ -18,7 +18,8 @@ class Modality(StrEnum):
 class BodyTrack:
     """One tracked body: ``positions`` float32 (T, V, 3) in metres, y up, first seen in frame ``start`` of its clip.
 
-    A frame within the track in which the body was not seen is all zeros.
+    A frame within the track in which the body was not seen is all zeros; a single joint that was not seen is NaN, or
+    zeros as in many published files: :meth:`.layouts.Layout.seen` tells.
     """
 
     start: int

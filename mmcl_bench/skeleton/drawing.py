@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmcl_bench.skeleton.joint_maps import HUB, joint_matrix, map_joints
+from mmcl_bench.core.plotting import drawable, own_style, picture_of
+from mmcl_bench.skeleton.joint_maps import HUB, joint_maps, joint_matrix, map_joints
 from mmcl_bench.skeleton.layouts import Layout, get_layout
 
 if TYPE_CHECKING:
@@ -40,6 +40,27 @@ _STANDING: Mapping[str, tuple[float, float, float]] = {
 """Joints of kinect-v2 in metres, by hand: someone of 1.75 m who stands with the arms spread, seen from behind."""
 
 
+_BESIDE: Mapping[str, tuple[float, float, float]] = {
+    "nose": (0.00, 1.65, -0.12),
+    "right_eye": (0.035, 1.69, -0.10),
+    "right_eye_inner": (0.018, 1.69, -0.10),
+    "right_eye_outer": (0.052, 1.69, -0.09),
+    "right_ear": (0.08, 1.67, -0.02),
+    "right_mouth": (0.025, 1.60, -0.10),
+    "spine1": (0.00, 1.07, 0.00),
+    "spine3": (0.00, 1.32, 0.00),
+    "spine_chest": (0.00, 1.32, 0.00),
+    "right_collar": (0.07, 1.40, 0.00),
+    "right_clavicle": (0.07, 1.40, 0.00),
+    "right_pinky": (0.63, 0.97, 0.00),
+    "right_index": (0.66, 0.96, -0.05),
+    "right_heel": (0.15, 0.04, 0.06),
+    "right_big_toe": (0.20, 0.03, -0.13),
+    "right_small_toe": (0.25, 0.03, -0.10),
+}
+"""Joints of the same person that kinect-v2 has no name for."""
+
+
 def draw_pose(
     axes: Axes,
     positions: np.ndarray,
@@ -50,14 +71,14 @@ def draw_pose(
     alpha: float = 1.0,
     colours: tuple[str, str, str] = BODY_COLOURS[0],
 ) -> None:
-    """Adds one pose (V, 3) to ``axes``, x to the right and y up. Joints that are all zeros were not seen: left out.
+    """Adds one pose (V, 3) to ``axes``, x to the right and y up. Joints that were not seen are left out.
 
     ``colours`` are of the left side, the right side and what lies between: by default blue, vermilion and grey. The
     axes' limits are the caller's. ``joint_size`` is in square points, ``bone_width`` in points.
     """
     from matplotlib.collections import LineCollection
 
-    seen = (positions != 0).any(axis=-1)
+    seen = layout.seen(positions)
     flat = positions[:, :2]
     of_joints = np.array([_colour(joint, colours) for joint in layout.joints])
     pairs = [(child, parent) for child, parent in layout.bone_pairs if seen[child] and seen[parent]]
@@ -77,21 +98,29 @@ def draw_pose(
 
 def standing_pose(layout: Layout) -> np.ndarray:
     """(V, 3) metres: the same person standing, as every layout would record it."""
-    hub = get_layout(HUB)
-    pose = dict(_STANDING)
-    for joint, (x, y, z) in _STANDING.items():
-        pose[joint.replace("right_", "left_")] = (-x, y, z) if joint.startswith("right_") else (x, y, z)
-    return map_joints(np.array([pose[joint] for joint in hub.joints]), joint_matrix(HUB, layout.name))
+    hub, places = get_layout(HUB), _on_both_sides(_STANDING)
+    pose = map_joints(np.array([places[joint] for joint in hub.joints]), joint_matrix(HUB, layout))
+    if f"{HUB}--{layout.name}" not in joint_maps():
+        for joint, place in _on_both_sides(_BESIDE).items():
+            if joint in layout.joints:
+                pose[layout.index(joint)] = place
+    return pose
 
 
+def _on_both_sides(places: Mapping[str, tuple[float, float, float]]) -> dict[str, tuple[float, float, float]]:
+    lefts = {joint.replace("right_", "left_"): (-x, y, z) for joint, (x, y, z) in places.items() if "right_" in joint}
+    return {**places, **lefts}
+
+
+@own_style()
 def draw_layout(layout: Layout, path: Path) -> None:
     """Writes a picture of a layout, with its joints numbered and named, as PNG."""
     from matplotlib.figure import Figure
-    from PIL import Image
 
     figure = Figure(figsize=(7.2, 5.4), dpi=100)
     body, names = figure.add_axes((0.0, 0.0, 0.72, 0.95)), figure.add_axes((0.72, 0.0, 0.28, 0.95))
-    figure.suptitle(f"{layout.name}: {len(layout)} joints", fontsize=11, y=0.97)
+    title, families = drawable(f"{layout.name}: {len(layout)} joints")
+    figure.suptitle(title, fontsize=11, y=0.97, fontfamily=families)
     pose = standing_pose(layout)
     draw_pose(body, pose, layout, joint_size=26)
     _number(body, pose, layout)
@@ -99,10 +128,8 @@ def draw_layout(layout: Layout, path: Path) -> None:
     _list_names(names, layout)
     for axes in (body, names):
         axes.set_axis_off()
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png")
     # Few colours make a picture small enough to be kept with the pages that show it.
-    Image.open(drawn).convert("RGB").quantize(64).save(path, format="PNG", optimize=True)
+    picture_of(figure).quantize(64).save(path, format="PNG", optimize=True)
 
 
 def _colour(joint: str, colours: tuple[str, str, str] = BODY_COLOURS[0]) -> str:
@@ -137,4 +164,5 @@ def _list_names(axes: Axes, layout: Layout) -> None:
     for number, joint in enumerate(layout.joints):
         height = 1 - (number + 1) / (len(layout) + 1)
         axes.text(0.10, height, str(number), ha="right", va="center", fontsize=9, color=_colour(joint))
-        axes.text(0.14, height, joint, ha="left", va="center", fontsize=9, color=_colour(joint))
+        shown, families = drawable(joint)
+        axes.text(0.14, height, shown, ha="left", va="center", fontsize=9, color=_colour(joint), fontfamily=families)

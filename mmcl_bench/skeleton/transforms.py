@@ -24,49 +24,10 @@ def _each(bodies: Bodies, change: Callable[[np.ndarray], np.ndarray]) -> Bodies:
     return tuple(replace(body, positions=change(body.positions).astype(np.float32)) for body in bodies)
 
 
-def fill_missing(bodies: Bodies, layout: Layout) -> Bodies:
-    """Fills the frames in which a body was not seen, all zeros in its track, from the nearest ones in which it was.
-
-    Between two such frames by linear interpolation; before the first and after the last their poses hold. In layouts
-    of key points from images, single joints are filled alike. What was never seen stays zero.
-    """
-    if all(_is_whole(body.positions) for body in bodies):
-        return bodies
-    return tuple(replace(body, positions=_filled(body.positions, layout)) for body in bodies)
-
-
-def _is_whole(positions: np.ndarray) -> bool:
-    # Few tracks hold a zero at all, and looking for one is ten times as fast as looking for a joint of zeros.
-    return bool(positions.all() or positions.any(-1).all())
-
-
-def _filled(positions: np.ndarray, layout: Layout) -> np.ndarray:
-    joints_seen = np.asarray(positions.any(-1))
-    if not layout.from_images:
-        joints_seen[:] = joints_seen.any(1, keepdims=True)
-    filled = positions.copy()
-    frames = np.arange(len(positions))
-    for joint, seen in enumerate(joints_seen.T):
-        if seen.any() and not seen.all():
-            for axis in range(positions.shape[2]):
-                filled[:, joint, axis] = np.interp(frames, frames[seen], positions[seen, joint, axis])
-    return filled
-
-
-def _seen(positions: np.ndarray, layout: Layout) -> np.ndarray:
-    """(T, V) bool: which joints were seen. Where a sensor measures, zeros are a place like any other."""
-    return np.asarray(positions.any(-1)) if layout.from_images else np.ones(positions.shape[:2], dtype=bool)
-
-
 def centre(bodies: Bodies, layout: Layout) -> Bodies:
-    """Moves the hip of the first body in its first frame to the origin.
-
-    A key point of an image that was not seen stays at zero, so that it does not tell where in the image the body was.
-    """
+    """Moves the hip of the first body in its first frame to the origin."""
     origin = layout.mid_hip(bodies[0].positions[0])
-    if not layout.from_images:
-        return _each(bodies, lambda positions: positions - origin)
-    return _each(bodies, lambda positions: np.where(_seen(positions, layout)[..., None], positions - origin, 0))
+    return _each(bodies, lambda positions: positions - origin)
 
 
 def align_yaw(bodies: Bodies, layout: Layout, first_frames: int = 8) -> Bodies:
@@ -96,27 +57,16 @@ def _across(positions: np.ndarray, layout: Layout, pair: str) -> np.ndarray:
 def scale_by_torso(bodies: Bodies, layout: Layout) -> Bodies:
     """Divides the clip by the first body's torso length, the median distance of hip and mid-shoulder over frames.
 
-    Frames in which either was not seen do not count. A body whose torso was never seen, or that is collapsed to a
-    point, leaves the clip as it is.
+    A body that is collapsed to a point leaves the clip as it is.
     """
     first = bodies[0].positions
-    shoulders = [layout.index("left_shoulder"), layout.index("right_shoulder")]
-    hips = [layout.index(joint) for joint in layout.hips]
-    seen = _seen(first, layout)
-    lengths = np.linalg.norm(_mid_seen(first[:, shoulders], seen[:, shoulders]) - layout.mid_hip(first), axis=-1)
-    measured = lengths[seen[:, shoulders].any(1) & seen[:, hips].any(1)]
-    torso = np.median(measured) if len(measured) else 0.0
+    shoulders = first[:, [layout.index("left_shoulder"), layout.index("right_shoulder")]]
+    torso = np.median(np.linalg.norm(shoulders.mean(1) - layout.mid_hip(first), axis=-1))
     return _each(bodies, lambda positions: positions / torso) if torso > 1e-6 else bodies
 
 
-def _mid_seen(positions: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """(T, J, 3) and which of them were seen, (T, J) -> their mean (T, 3); those that were not are zero."""
-    middle: np.ndarray = positions.sum(1) / np.maximum(seen.sum(1, keepdims=True, dtype=positions.dtype), 1)
-    return middle
-
-
 def normalise_clip(bodies: Bodies, layout: Layout) -> Bodies:
-    """Centred, turned to face along z, and in torso lengths instead of metres. Missing frames should be filled."""
+    """Centred, turned to face along z, and in torso lengths instead of metres. Joints not seen should be filled."""
     return scale_by_torso(align_yaw(centre(bodies, layout), layout), layout)
 
 
@@ -137,10 +87,10 @@ def _clip_frames(bodies: Bodies, n_frames: int) -> np.ndarray:
 
 
 class Clips(Protocol):
-    """What :func:`prepare_clips` needs of a view of clips."""
+    """What :func:`prepare_clips` needs of a view of clips: bodies without joints that were not seen."""
 
     @property
-    def layout(self) -> str: ...
+    def layout(self) -> str | Layout: ...
     def __len__(self) -> int: ...
     def bodies(self, clip: int) -> Bodies: ...
 
@@ -178,8 +128,7 @@ def prepare_clips(view: Clips, n_frames: int = 64, normalise: bool = True) -> Pr
     for number in np.flatnonzero(counts):
         bodies = view.bodies(int(number))
         frames = _clip_frames(bodies, n_frames)
-        placed = place(fill_missing(bodies, layout), layout)
-        for slot, body in zip(tracks[first[number] : first[number + 1]], placed, strict=True):
+        for slot, body in zip(tracks[first[number] : first[number + 1]], place(bodies, layout), strict=True):
             slot[:] = sample_at(body.positions, frames - body.start).transpose(2, 0, 1)
     clip = torch.arange(len(view)).repeat_interleave(torch.tensor(counts, dtype=torch.int64))
     return PreparedTracks(torch.from_numpy(tracks), clip, len(view))

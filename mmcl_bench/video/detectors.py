@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.paths import at_home
 from mmcl_bench.core.registry import Registry
 from mmcl_bench.encoders.torchvision import downloaded_file
 from mmcl_bench.encoders.weights import WeightsFile, read_state_dict, unknown_model
@@ -129,7 +130,7 @@ class TransformersDetector:
         from mmcl_bench.encoders.hf import model_folder
 
         self._folder = model_folder(argument)
-        self.name = f"hf:{self._folder.name if Path(argument).expanduser().is_dir() else argument}"
+        self.name = f"hf:{self._folder.name if Path(at_home(argument)).is_dir() else argument}"
         self.device = device
 
     @cached_property

@@ -9,7 +9,15 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Self
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.datasets.formats.archive import BadFile, FolderArchive, ZipArchive, base_name, open_archive, stamp
+from mmcl_bench.datasets.formats.archive import (
+    BadFile,
+    FolderArchive,
+    ZipArchive,
+    base_name,
+    open_archive,
+    plain_name,
+    stamp,
+)
 
 SAMPLE_ID = "{sample_id}"
 SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv")
@@ -27,6 +35,7 @@ class VideoFiles:
         self._opened = ExitStack()
         self._zips: dict[str, ZipArchive] = {}
         """By the prefix of their members' names."""
+        self._folder: FolderArchive | None = None
         self._names: list[str] = []
 
     def __enter__(self) -> Self:
@@ -34,8 +43,9 @@ class VideoFiles:
         if isinstance(archive, ZipArchive):
             self._zips[""] = archive
         elif isinstance(archive, FolderArchive):
+            self._folder = archive
             self._names = [name for name in archive.names() if PurePosixPath(name).suffix != ".zip"]
-            for path in sorted(self.source.glob("*.zip")):
+            for path in (path for path in sorted(self.source.glob("*.zip")) if plain_name(path.name)):
                 zipped = self._opened.enter_context(open_archive(path))
                 if isinstance(zipped, ZipArchive):
                     self._zips[f"{path.name}/"] = zipped
@@ -73,22 +83,24 @@ class VideoFiles:
         """What changes when a file changes, found without reading it."""
         zipped, member = self._zipped(name)
         if zipped is not None:
-            info = zipped.zip.getinfo(member)
-            return f"{info.CRC} {info.file_size}"
-        return stamp(self.source / name)
+            return zipped.stamp(member)
+        return stamp(self._path(name))
 
     def open(self, name: str) -> BinaryIO:
         """One file. Raises :class:`BadFile` when it cannot be had or should not be trusted."""
         zipped, member = self._zipped(name)
         if zipped is not None:
             return io.BytesIO(zipped.read(member, MOST_ZIPPED))
-        path = self.source / name
+        path = self._path(name)
         if path.is_symlink():
             raise BadFile("is a link; put the file itself there")
         try:
             return path.open("rb")
         except OSError as error:
             raise BadFile(f"cannot be read ({error.strerror})") from error
+
+    def _path(self, name: str) -> Path:
+        return self._folder.path(name) if self._folder else self.source / name
 
     def _zipped(self, name: str) -> tuple[ZipArchive | None, str]:
         for prefix, zipped in self._zips.items():

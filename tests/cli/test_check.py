@@ -265,7 +265,7 @@ def test_a_suite_finds_its_rows_when_a_preset_has_changed(
     monkeypatch.setattr(logistic, "presets", {**logistic.presets, "quick": worse})
     capsys.readouterr()
     assert call("check", "--suite", "mine.toml", "--rerun", "--results", "now") == 1
-    assert "note: supervised/nw-ucla@1[split=x-view] logistic (quick): the preset is another: C" in (
+    assert "note: supervised/nw-ucla@2[split=x-view] logistic (quick): the preset is another: C" in (
         capsys.readouterr().err
     )
 

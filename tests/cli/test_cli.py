@@ -178,7 +178,7 @@ def test_a_run_prints_a_table_stores_its_results_and_is_reported(toy_data_root: 
     arguments = ["run", "zero-shot", "--dataset", "nw-ucla", "--method", "devise,chance", "--seeds", "2"]
     first = call(*arguments, root=toy_data_root, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    for word in ("zero-shot/nw-ucla@2[split=8/2]", "devise", "chance", "synthetic", "["):
+    for word in ("zero-shot/nw-ucla@3[split=8/2]", "devise", "chance", "synthetic", "["):
         assert word in first.stdout
     again = call(*arguments, "--json", root=toy_data_root, cwd=tmp_path)
     assert again.stderr.count("stored result of") == 4

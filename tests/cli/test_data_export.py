@@ -12,17 +12,19 @@ from typer.testing import CliRunner
 
 from mmcl_bench.cli.data import app
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.formats.ntu_skeleton import parse_skeleton
 from mmcl_bench.datasets.prepare import prepare
 from mmcl_bench.datasets.readers.ntu import Ntu60, missing_samples
 from mmcl_bench.datasets.readers.ntu_npz import Ntu60CrossSubject
-from mmcl_bench.datasets.store import Clip, SkeletonDataset
+from mmcl_bench.datasets.store import Clip, Side, SkeletonDataset
 from mmcl_bench.datasets.synth.scene import camera_of, make_clip, make_skeleton
 from mmcl_bench.datasets.writers.synthetic import clip_names, wanted_clips
 from mmcl_bench.skeleton.clips import BodyTrack
 from mmcl_bench.skeleton.joint_maps import joint_matrix
+from mmcl_bench.skeleton.layouts import KINECT_V1, KINECT_V2
 from prepared import write_dataset
 from published import ntu60
-from toys import write_toy
+from toys import tiny_card, toy_clip, write_toy
 
 
 def run(*arguments: object) -> str:
@@ -215,6 +217,24 @@ def test_another_layout_is_mapped(tmp_path: Path) -> None:
     again = prepare("ntu60", source, tmp_path / "again", settings={"denoise": "none"}, workers=1)
     assert len(again.index) == len(toy.index) == 60
     assert again.index["camera"].value_counts().to_dict() == {1: 20, 2: 20, 3: 20}
+
+
+@pytest.mark.parametrize("mark", [np.nan, 0.0])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_joints_that_were_not_seen_are_zeros_in_what_is_written(mark: float, tmp_path: Path) -> None:
+    clips = [toy_clip(7, label, subject, 1, 20) for label in (0, 1) for subject in (1, 2)]
+    for clip in clips:
+        clip.bodies[0].positions[:, KINECT_V1.index("left_hand")] = mark
+    sides = {"x-sub": Side(column="subject", train=(1,), test=(2,), source="test")}
+    write_dataset(tmp_path / "root" / "tiny", clips, 20, tiny_card(sides=sides))
+    with np.load(export(tmp_path, "tiny", "ctr-gcn-npz", "tiny.npz")) as npz:
+        joints = npz["x_train"][..., :75].reshape(2, -1, 25, 3)
+    made_of_it = {"left_hand", "left_hand_tip", "left_thumb"}
+    assert {KINECT_V2.joints[at] for at in np.flatnonzero(~joints.any((0, 1, 3)))} == made_of_it
+    assert np.isfinite(joints).all()
+    folder = export(tmp_path, "tiny", "ntu-skeleton", "tiny")
+    _, (body,) = parse_skeleton(next(folder.glob("*A001.skeleton")).read_bytes())
+    assert {KINECT_V2.joints[at] for at in np.flatnonzero(~body.positions.any((0, 2)))} == made_of_it
 
 
 def test_clips_that_differ_in_no_number_are_counted_as_repetitions(tmp_path: Path) -> None:

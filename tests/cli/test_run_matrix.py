@@ -33,7 +33,7 @@ def test_a_failing_job_stops_no_other_and_the_exit_code_is_1(typed: Type) -> Non
         assert "failing, seed 2: done" in first.err
         assert "mmcl-bench: 1 of 6 jobs have no result:" in first.err
         assert first.err.splitlines()[-1] == (
-            "  supervised/nw-ucla@1[split=x-sub], failing, seed 1: ValueError: the third layer is missing"
+            "  supervised/nw-ucla@2[split=x-sub], failing, seed 1: ValueError: the third layer is missing"
         )
 
         again = typed(MATRIX)
@@ -61,7 +61,7 @@ def test_results_of_those_that_ran_are_json_though_others_failed(typed: Type) ->
 def test_several_tasks_are_told_apart(typed: Type) -> None:
     message = typed("run supervised/nw-ucla supervised/utd-mhad --method chance")
     assert message.code == 0
-    assert "supervised/nw-ucla@1[split=x-view], chance, seed 0: done" in message.err
+    assert "supervised/nw-ucla@2[split=x-view], chance, seed 0: done" in message.err
     assert "supervised/utd-mhad@1[split=x-sub], chance, seed 0: done" in message.err
 
 

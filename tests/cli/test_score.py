@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,64 @@ def test_the_table_says_what_was_not_seen(capsys: pytest.CaptureFixture[str]) ->
     assert not Path("results").exists(), "nothing is stored unasked"
 
 
+def test_the_runs_of_one_file_are_seeds(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    frames = []
+    for seed in (0, 1, 2):
+        write(f"s{seed}.csv", VIEW, seed)
+        frames.append(pd.read_csv(f"s{seed}.csv", index_col="sample_id"))
+    runs = np.stack([frame.to_numpy() for frame in frames])
+    Path("dump.pkl").write_bytes(pickle.dumps({"scores": runs, "sample_ids": frames[0].index.tolist()}))
+    one = printed(capsys, "score", "s0.csv", "s1.csv", "s2.csv", *VIEW, "--name", "theirs")
+    several = printed(capsys, "score", "dump.pkl", *VIEW, "--name", "theirs", "--store")
+    assert [run["metrics"] for run in several["runs"]] == [run["metrics"] for run in one["runs"]]
+    assert several["mean"] == one["mean"]
+    assert [(run["seed"], run["run"]) for run in several["runs"]] == [(0, 1), (1, 2), (2, 3)]
+    (row,) = leaderboard(list(stored_results(tmp_path / "results"))).to_dict("records")
+    assert (row["seeds"], row["command"].count("dump.pkl")) == (3, 1)
+    call("score", "dump.pkl", *VIEW)
+    assert "dump.pkl, run 3" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_the_unseen_classes_alone_do_not_tell_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    write("s.csv", ZERO)
+    whole = printed(capsys, "score", "s.csv", *ZERO)["runs"][0]["metrics"]
+    unseen = ("sample_id", "pick up with two hands", "sit down")
+    frame = pd.read_csv("s.csv")
+    names = [name for name in frame.columns if name in unseen]
+    assert len(names) == 3, "the unseen classes of NW-UCLA 8/2"
+    frame[names].to_csv("zsl.csv", index=False)
+    record = printed(capsys, "score", "zsl.csv", *ZERO)["runs"][0]
+    assert record["metrics"]["zsl_top1"]["value"] == whole["zsl_top1"]["value"]
+    assert [name for name, figure in record["metrics"].items() if figure is None] == [
+        name for name in whole if not name.startswith("zsl")
+    ]
+    assert sorted(record["per_class"]) == sorted(names[1:])
+    call("score", "zsl.csv", *ZERO)
+    message = " ".join(capsys.readouterr().out.split())
+    assert "scores of the unseen classes alone; unknown: S, U, H, AUSUC" in message
+    assert "calibration" not in message
+    with pytest.raises(UserError, match="leave the calibration out"):
+        call("score", "zsl.csv", *ZERO, "--calibration", "1")
+    with pytest.raises(UserError, match="score these by themselves"):
+        call("score", "zsl.csv", "s.csv", *ZERO)
+
+
+def test_a_side_without_a_right_clip_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    write("s.csv", ZERO)
+    record = printed(capsys, "score", "s.csv", *ZERO, "--calibration", "100")["runs"][0]
+    assert record["metrics"]["gzsl_seen"]["value"] == 0
+    assert record["wiped_out"].startswith("the seen classes are wiped out by calibration 100: S 0.0, U ")
+    call("score", "s.csv", *ZERO, "--calibration", "100")
+    assert "s.csv: the seen classes are wiped out" in " ".join(capsys.readouterr().out.split())
+    assert printed(capsys, "score", "s.csv", *ZERO)["runs"][0]["wiped_out"] is None
+
+
+def test_an_unfilled_template_is_refused() -> None:
+    call("score", *VIEW, "--template", "t.csv")
+    with pytest.raises(UserError, match=r"t\.csv: every score is 0, as in a template"):
+        call("score", "t.csv", *VIEW)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -85,7 +144,6 @@ def test_the_table_says_what_was_not_seen(capsys: pytest.CaptureFixture[str]) ->
         (["score", "s.csv", *VIEW, "--store", "--name", "mmcl"], "a method of this suite"),
         (["score", "s.csv", *VIEW, "--template", "t.csv"], "leave out FILES"),
         (["score", *VIEW, "--template", "no/such/t.csv"], "no such folder"),
-        (["score", "a.csv", "b.csv", *ZERO, "--validation", "v.csv"], "1 --validation files for 2 of scores"),
     ],
 )
 def test_a_mistake_is_one_line(words: list[str], message: str) -> None:

@@ -91,7 +91,7 @@ class TestMethods:
     def test_are_compared_on_every_task_of_both(self, root: Path) -> None:
         found = compared("strong", "weak-one", root)
         assert [task.task.split for task in found.tasks] == ["x-sub", "x-view"]
-        assert found.notes == ("1 tasks that only strong has are left out: zero-shot/nw-ucla@2[split=8/2]",)
+        assert found.notes == ("1 tasks that only strong has are left out: zero-shot/nw-ucla@3[split=8/2]",)
         for task in found.tasks:
             assert task.main.paired.low > 0
             assert task.main.paired.n_runs == 2
@@ -234,7 +234,7 @@ class TestRefusals:
         identity = job.result.task.identity
         for at, (change, message) in enumerate(
             [
-                ({"version": 2, "hash": "f" * 64, "identity": identity.replace("@1", "@2")}, "is of version 1 and"),
+                ({"version": 3, "hash": "f" * 64, "identity": identity.replace("@2", "@3")}, "is of version 2 and"),
                 ({"hash": "f" * 64}, "the card or the facts differ"),
             ]
         ):
@@ -289,7 +289,7 @@ class TestClassSplits:
             sides.append(entries)
         found = compare(*sides, ("a", "b"), resamples=RESAMPLES)
         (family,) = found.splits
-        assert family.task == "zero-shot/made-up@1[split=55/5:sadvae-*]"
+        assert family.task == "zero-shot/made-up@1[split=55/5:sadvae]"
         assert (len(family.splits), family.paired.n_runs) == (3, 3)
         assert family.paired.difference == pytest.approx(found.tasks[0].main.paired.difference)
         assert compared("strong", "weak-one", root).splits == ()
@@ -338,9 +338,9 @@ class TestLeaderboards:
     def test_of_other_versions_are_refused(self, root: Path, tmp_path: Path) -> None:
         path = board(root, tmp_path, "leaderboard.csv")
         frame = pd.read_csv(path)
-        frame.loc[0, "version"] = 2
+        frame.loc[0, "version"] = 3
         frame.to_csv(tmp_path / "later.csv", index=False)
-        with pytest.raises(UserError, match=r"version 1 in .*leaderboard.csv and 2 in .*later.csv") as caught:
+        with pytest.raises(UserError, match=r"version 2 in .*leaderboard.csv and 3 in .*later.csv") as caught:
             compared(str(path), str(tmp_path / "later.csv"), root)
         assert "\n" not in str(caught.value)
 

@@ -31,6 +31,25 @@ def test_each_place_gives_way_to_the_one_before(monkeypatch: pytest.MonkeyPatch)
     assert paths.results_root() == Path("results")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_tilde_is_the_users_home_wherever_a_place_is_named(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    paths.CONFIG.write_bytes('data_root = "~/données"\nsources = "~"\n'.encode(encoding))
+    assert paths.data_root() == tmp_path / "données"
+    assert paths.sources_folder() == tmp_path
+    for variable in (paths.DATA_ROOT_VARIABLE, paths.RESULTS_VARIABLE, paths.SOURCES_VARIABLE):
+        monkeypatch.setenv(variable, "~/from variable")
+    assert paths.data_root() == paths.results_root() == paths.sources_folder() == tmp_path / "from variable"
+    assert paths.data_root(Path("~/x")) == paths.results_root(Path("~/x")) == tmp_path / "x"
+
+
+@pytest.mark.parametrize("path", ["./~", "a/~", "~nobody-is-called-so/x", "x~"])
+def test_a_tilde_that_is_no_home_is_a_name(path: str) -> None:
+    assert paths.at_home(path) == path
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("data-root = 'x'", "Did you mean data_root"), ("results = 3", "a path in quotes"), ("results", "not a readable")],

@@ -19,7 +19,7 @@ from mmcl_bench.datasets.audit.checks import CHECKS, Finding
 from mmcl_bench.datasets.audit.clip_facts import Anatomy, frame_codes, measure
 from mmcl_bench.datasets.audit.page import write_page
 from mmcl_bench.datasets.prepare import prepare
-from mmcl_bench.datasets.store import TRACKS, Clip, DatasetCard, Side, SkeletonDataset
+from mmcl_bench.datasets.store import TRACKS, Clip, Completeness, DatasetCard, Side, SkeletonDataset
 from mmcl_bench.skeleton.clips import BodyTrack
 from mmcl_bench.skeleton.drawing import standing_pose
 from mmcl_bench.skeleton.layouts import KINECT_V1
@@ -156,6 +156,7 @@ def hold_hand(positions: np.ndarray) -> None:
 
 
 FAULTS: dict[str, tuple[Acted, list[str]]] = {
+    "incomplete": (with_card(completeness=Completeness(published=25, present=0)), ["acted"]),
     "duplicates-across": (shows("s2_a0_t1", "s1_a0_t1"), ["s2_a0_t1"]),
     "duplicate-labels": (shows("s1_a1_t1", "s1_a0_t1"), ["s1_a0_t1"]),
     "both-sides": (
@@ -440,7 +441,7 @@ def test_every_known_fault_of_msr_action3d_is_found(sources_dir: Path, tmp_path:
     found = audit(prepare("msr-action3d", source, tmp_path, skip_bad=True), lambda done, total: None)
     (left_out,) = of_kind(found, "left-out").examples
     assert "a13_s09_e02" in left_out.name
-    assert left_out.detail == "is all zeros"
+    assert left_out.detail == "is all zeros or NaN: it shows nobody in any of its 38 frames"
     assert of_kind(found, "empty-frames").count == 19  # the twentieth is the one that was left out
     longest = {example.name: example.detail for example in of_kind(found, "long").examples}
     assert longest["a13_s09_e03"].startswith("936 frames")
@@ -455,3 +456,37 @@ def test_every_known_fault_of_utkinect_is_found(sources_dir: Path, tmp_path: Pat
     assert "no range of frames" in next(noted[name] for name in noted if "s10_e02 carry" in name)
     assert any("twice" in detail for detail in noted.values())
     assert of_kind(found, "frame-rate").count == 1
+
+
+@pytest.mark.parametrize("mark", [np.nan, 0.0])
+@pytest.mark.parametrize("n_unseen", [1, FRAMES])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_joints_that_were_not_seen_are_no_jump_no_bone_and_no_pose(mark: float, n_unseen: int, tmp_path: Path) -> None:
+    clips, card = acted()
+    whole = {finding.kind for finding in audited((clips, card), tmp_path / "whole").findings}
+    chosen = clips["s1_a0_t1"]
+    chosen.bodies[0].positions[:n_unseen, HAND] = mark
+    found = audited((clips, card), tmp_path / "part")
+    expected = whole | ({"unseen-joints"} if n_unseen == FRAMES else set())
+    assert {finding.kind for finding in found.findings} == expected
+    if n_unseen == FRAMES:
+        assert [(each.name, each.detail) for each in of_kind(found, "unseen-joints").examples] == [
+            ("s1_a0_t1", "left_hand")
+        ]
+
+
+def test_equal_bodies_with_joints_that_were_not_seen_are_twins(tmp_path: Path) -> None:
+    clips, card = acted()
+    (body,) = clips["s1_a0_t1"].bodies
+    body.positions[:, HAND] = np.nan
+    clips["s1_a0_t1"] = replace(clips["s1_a0_t1"], bodies=(body, replace(body, positions=body.positions.copy())))
+    assert [each.name for each in of_kind(audited((clips, card), tmp_path), "twins").examples] == ["s1_a0_t1"]
+
+
+def test_a_set_that_is_moved_onto_the_hip_has_no_unseen_and_no_frozen_joint(tmp_path: Path) -> None:
+    clips, card = acted()
+    for clip in clips.values():
+        positions = clip.bodies[0].positions
+        positions -= positions[:, [KINECT_V1.index("hip_center")]]
+    kinds = {finding.kind for finding in audited((clips, card), tmp_path).findings}
+    assert not kinds & {"unseen-joints", "frozen-joints", "empty-frames"}

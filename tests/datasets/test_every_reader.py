@@ -13,6 +13,7 @@ import stat
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,13 @@ from hypothesis import strategies as st
 import published
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets import prepare as preparing
+from mmcl_bench.datasets.formats.asf_amc import METRES_AN_INCH
 from mmcl_bench.datasets.prepare import prepare
 from mmcl_bench.datasets.readers import READERS, Reader, Unit
 from mmcl_bench.datasets.store import SkeletonDataset
+from mmcl_bench.protocols.problem import ClipView
+from mmcl_bench.skeleton.transforms import prepare_clips
+from published import hdm05, kinetics_skeleton, ntu60, ntu60_cs_npz, ntu60_pyskl, pku_mmd
 
 NAMES = [name for name in READERS.names() if not READERS.get(name).embedded]
 CASES = int(os.environ.get("MMCL_BENCH_FUZZ", "15"))
@@ -56,6 +61,10 @@ def content(dataset: SkeletonDataset) -> dict[str, bytes]:
 
 def all_positions(dataset: SkeletonDataset) -> Iterator[np.ndarray]:
     return (body.positions for row in range(len(dataset.index)) for body in dataset.bodies(row))
+
+
+def unseen(positions: np.ndarray) -> np.ndarray:
+    return np.isnan(positions).all(-1)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -107,6 +116,48 @@ def test_the_worker_count_changes_no_byte(
     shared = prepare(name, sources(name), tmp_path / "shared", workers=2)
     assert content(alone) == content(shared)
     assert standing(tmp_path / "shared") == [name]
+
+
+def elsewhere(person: Callable[[int, int], np.ndarray], by: np.ndarray, seed: int, n_frames: int) -> np.ndarray:
+    return person(seed, n_frames) + by
+
+
+def a_metre_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the people of the tiny sources are somewhere else in the room, or in the image."""
+    sways = hdm05.swaying
+
+    def walked(seed: int, n_frames: int) -> dict[str, np.ndarray]:
+        values = sways(seed, n_frames)
+        values["root"][:, [0, 2]] += 0.45 / METRES_AN_INCH
+        return values
+
+    monkeypatch.setattr(hdm05, "swaying", walked)
+    for modules, by in (
+        ((ntu60, ntu60_cs_npz, ntu60_pyskl, pku_mmd), [1, -1, 1]),
+        ((kinetics_skeleton,), [0.1, -0.1]),
+    ):
+        moves = partial(elsewhere, modules[0].moving_person, np.array(by))
+        for module in modules:
+            monkeypatch.setattr(module, "moving_person", moves)
+
+
+def features(dataset: SkeletonDataset) -> np.ndarray:
+    bodies = [dataset.bodies(row) for row in range(len(dataset.index))]
+    view = ClipView(bodies, dataset.index["n_frames"].tolist(), dataset.card.layout)
+    return prepare_clips(view, n_frames=16).tracks.numpy()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_people_stand_changes_no_feature(
+    name: str, sources: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_home = prepare(name, sources(name), tmp_path / "home", workers=1)
+    a_metre_away(monkeypatch)
+    away = prepare(name, published.write(name, tmp_path), tmp_path / "away", workers=1)
+    # The files of CTR-GCN's form are moved onto the first body already.
+    assert name.endswith("-npz") or not np.allclose(at_home.tracks, away.tracks, atol=0.05)
+    # The numbers of pyskl's files have 11 bits, millimetres at that distance.
+    np.testing.assert_allclose(features(away), features(at_home), atol=0.05 if "pyskl" in name else 2e-3)
 
 
 class Stopped(BaseException):
@@ -300,7 +351,7 @@ def test_a_damaged_source_is_prepared_or_refused_in_one_line(
             line = str(error)
         else:
             line = ""
-            assert all(np.isfinite(positions).all() for positions in all_positions(dataset))
+            assert all(np.isfinite(positions[~unseen(positions)]).all() for positions in all_positions(dataset))
             assert skip_bad or not dataset.card.skipped
         assert "\n" not in line
         assert len(line) < 1500

@@ -165,7 +165,7 @@ def test_an_unknown_set_is_answered_with_the_nearest_name(root: Path) -> None:
 BAD = {
     "empty": (clip_file([]), "has no frames"),
     "all zero": (clip_file(np.zeros((4, 20, 3))), "is all zeros"),
-    "NaN": (clip_file(np.full((4, 20, 3), np.nan)), "has NaN"),
+    "NaN": (clip_file(np.full((4, 20, 3), np.nan)), "is all zeros or NaN"),
     "too large for a float": (clip_file(positions() * 1e300), "has NaN or infinite"),
     "millimetres": (clip_file(positions() * 1000), "is no measurement in metres"),
     "joint count": (clip_file(positions(n_joints=25)), "has 25 joints; expected 20"),

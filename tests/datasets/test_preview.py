@@ -178,3 +178,31 @@ def test_no_sample_id_leads_out_of_its_folder(sample_id: str, tmp_path: Path) ->
     assert stem.startswith("nw-ucla-")
     assert len(stem) <= 120
     (tmp_path / f"{stem}.gif").write_bytes(b"")
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("mark", [np.nan, 0.0])
+def test_a_joint_that_was_not_seen_is_not_drawn_and_does_not_move_the_view(mark: float, tmp_path: Path) -> None:
+    positions = walker(12)
+    whole = preview(dataset_of(tmp_path / "whole", BodyTrack(0, positions), n_frames=12), 0)
+    positions[:, KINECT_V1.index("spine")] = mark
+    positions[4] = mark
+    part = preview(dataset_of(tmp_path / "part", BodyTrack(0, positions), n_frames=12), 0)
+    assert part.extent == whole.extent
+    assert [len(pose) for pose in part.poses] == [int(frame != 4) for frame in range(12)]
+    assert np.isnan(part.poses[0][0][1]).any(1).sum() == 1
+    assert gif_of(part, tmp_path).n_frames == 12
+    write_strip(part, 3, tmp_path / "strip.png")
+
+
+@pytest.mark.parametrize("speed", [0.02, 0.031, 0.047, 0.083, 0.111])
+@pytest.mark.parametrize("n_poses", [3, 7, 8, 11])
+def test_a_strip_of_any_width_is_not_sheared(speed: float, n_poses: int, tmp_path: Path) -> None:
+    clip = preview(dataset_of(tmp_path, BodyTrack(0, walker(24, speed=speed)), n_frames=24), 0)
+    write_strip(clip, n_poses, tmp_path / "clip.png")
+    picture = Image.open(tmp_path / "clip.png").convert("RGB")
+    # The word "left" stands in the lower left corner and nowhere else in its rows.
+    key = np.asarray(picture)[-30:-8]
+    assert (key[:, :12] > 250).all()
+    assert (key[:, 13:45] < 200).any()
+    assert (key[:, 90:] > 250).all()

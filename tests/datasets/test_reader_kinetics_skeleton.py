@@ -137,8 +137,8 @@ def test_class_names_are_alphabetical_as_label_indices_are() -> None:
         (lambda content: content["data"][0]["skeleton"][0]["score"].append(1), "score: List should have at most 18"),
         (lambda content: content["data"][0]["skeleton"][0]["pose"].__setitem__(3, None), "pose.3"),
         (lambda content: content["data"][0]["skeleton"][0]["pose"].__setitem__(3, float("nan")), "finite"),
-        (lambda content: content["data"][0]["skeleton"][0]["pose"].__setitem__(3, 1e30), "no measurement"),
-        (lambda content: content.update(data=[{"frame_index": 1, "skeleton": []}]), "has no frames"),
+        (lambda content: content["data"][0]["skeleton"][0]["pose"].__setitem__(3, 1e30), "image heights away"),
+        (lambda content: content.update(data=[{"frame_index": 1, "skeleton": []}]), "shows nobody in its one frame"),
     ],
 )
 def test_a_bad_clip_is_refused_by_name(change: Callable[[dict[str, Any]], object], reason: str, source: Path) -> None:

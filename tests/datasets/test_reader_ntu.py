@@ -115,7 +115,7 @@ def test_an_action_that_the_set_lacks_is_a_bad_file(tmp_path: Path) -> None:
 
 def test_a_clip_without_any_body_is_a_bad_file(tmp_path: Path) -> None:
     source = folder_of(tmp_path, {"S001C001P001R001A001": b"2\r\n0\r\n0\r\n"})
-    with pytest.raises(BadFile, match="has no body in any of its 2 frames"):
+    with pytest.raises(BadFile, match="shows nobody in any of its 2 frames"):
         read(Ntu60(), source)
 
 
@@ -222,6 +222,14 @@ def test_motion_is_the_sum_of_the_variances_of_all_coordinates() -> None:
     positions = np.random.default_rng(0).normal(size=(9, 25, 3))
     expected = sum(np.var([*positions[:, :, axis].flat]) for axis in range(3))
     assert motion(positions) == pytest.approx(expected)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_joints_that_were_not_seen_count_for_no_motion_and_no_width() -> None:
+    whole, part = body(1, 20), body(1, 20)
+    part.positions[:, 7] = np.nan
+    assert motion(part.positions) == pytest.approx(motion(np.delete(whole.positions, 7, axis=1)))
+    assert sorted(kept([part, body(2, 20)], *Step)) == sorted(kept([whole, body(2, 20)], *Step))
 
 
 def test_the_most_moving_body_is_first_whatever_the_steps() -> None:

@@ -141,7 +141,7 @@ def test_a_row_of_zeros_is_named(tmp_path: Path) -> None:
         content["x_test"][1] = 0
 
     source = changed(tmp_path / "NTU60_CS.npz", empty)
-    assert "x_test[1] has no frames" in refusal(source, tmp_path / "root")
+    assert "x_test[1] shows nobody in any of its" in refusal(source, tmp_path / "root")
 
 
 def test_the_file_of_another_protocol_is_refused(

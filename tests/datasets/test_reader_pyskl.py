@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,7 @@ def spoilt(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         (lambda each: each.update(keypoint=each["keypoint"][:, :, :17]), "expected bodies x frames"),
         (lambda each: each.update(keypoint=each["keypoint"].astype(int)), "expected bodies x frames"),
         (lambda each: each.update(keypoint=each["keypoint"] * np.nan), "NaN"),
-        (lambda each: each.update(keypoint=each["keypoint"] * 0), "no frames"),
+        (lambda each: each.update(keypoint=each["keypoint"] * 0), "shows nobody in any of its"),
         (lambda each: each.update(frame_dir="S018C001P001R001A050"), "no sample of"),
         (lambda each: each.update(frame_dir="S001C001P001R001A061"), "no sample of"),
         (lambda each: each.update(frame_dir="dancing"), "unlike a sample"),
@@ -154,8 +155,35 @@ def test_clips_that_share_their_positions_cannot_fill_the_disk(tmp_path: Path) -
     assert "share their positions" in refusal(content, tmp_path)
 
 
-def test_the_file_of_the_other_set_is_refused(tmp_path: Path) -> None:
-    assert "no split xview_train" in refusal(annotated(NAMES, "xset", lambda name: True), tmp_path)
+@pytest.mark.parametrize(
+    ("splits", "whose"),
+    [
+        (["xsub_train", "xsub_val", "xset_train", "xset_val"], "ntu120_3danno.pkl; prepare it as ntu120-pyskl"),
+        (["train1", "test1", "train2"], "ucf101_hrnet.pkl or hmdb51_hrnet.pkl"),
+        (["train", "val"], "gym_hrnet.pkl or k400_hrnet.pkl"),
+        (["train", "test"], "diving48_hrnet.pkl"),
+        (["first"], "no ntu60_3danno.pkl"),
+    ],
+)
+def test_the_file_of_another_set_is_called_what_it_is(splits: list[str], whose: str, tmp_path: Path) -> None:
+    line = refusal({**content_of(NAMES), "split": {split: [] for split in splits}}, tmp_path)
+    assert "no split xview_train" in line
+    assert whose in line
+
+
+def test_key_points_of_the_same_set_are_called_what_they_are(tmp_path: Path) -> None:
+    content = content_of(NAMES)
+    for each in content["annotations"]:
+        each.update(keypoint=each["keypoint"][:, :, :17, :2], keypoint_score=each["keypoint"][:, :, :17, 0])
+    assert "holds 2D key points, as pyskl's hrnet files do" in refusal(content, tmp_path)
+
+
+def test_a_zip_of_the_file_is_called_what_it_is(tmp_path: Path) -> None:
+    path = source_of(content_of(NAMES), tmp_path)
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as zipped:
+        zipped.write(path, path.name)
+    with pytest.raises(UserError, match="is a zip, from which the file must be unpacked"):
+        prepare("ntu60-pyskl", tmp_path / "set.zip", tmp_path / "root", workers=1)
 
 
 def test_a_pickle_that_runs_something_is_refused_without_running_it(tmp_path: Path) -> None:

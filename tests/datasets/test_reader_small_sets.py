@@ -101,7 +101,7 @@ def test_msr_clips_that_are_not_usual_are_left_out_on_demand(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "holds 0 files files_used_in_cvpr12_paper.txt"),
+        (None, "holds no files_used_in_cvpr12_paper.txt"),
         (b"", "is no list of clips"),
         (b"a01_s01_e01\na01_s0", "is no list of clips"),
         (b"a01_s01_e01\na19_s09_e03\n", "lacks a19_s09_e03"),
@@ -132,7 +132,8 @@ def test_a_cut_utkinect_clip_is_its_range_of_frames(tmp_path: Path) -> None:
         (b"s01_e01\nfly: 1 2\n", "line 2: neither a new recording nor a new action"),
         (b"walk: 1 2\n", "line 1: neither a new recording nor a new action"),
         (b"s01_e01\nwalk: 1 2\nwalk: 1 9\n", "line 3: neither a new recording nor a new action"),
-        (b"\xff\xfes\0", "is no plain text"),
+        (b"s01_\xe901\n", "is no plain text"),
+        (b"\xff\xfes", "begins like a text in UTF-16"),
     ],
 )
 def test_a_label_file_that_is_none_is_refused_with_its_line(tmp_path: Path, labels: bytes, reason: str) -> None:

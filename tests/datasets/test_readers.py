@@ -159,6 +159,21 @@ def _cut_short(folder: Path) -> Path:
     return path
 
 
+def _encrypted(folder: Path) -> Path:
+    path = zip_file(folder / "set.zip", {NW_UCLA_NAME: nw_ucla_file(body())})
+    content = bytearray(path.read_bytes())
+    for header, flags_at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(header) + flags_at] |= 1
+    path.write_bytes(content)
+    return path
+
+
+def _lzma(folder: Path) -> Path:
+    with zipfile.ZipFile(folder / "set.zip", "w", zipfile.ZIP_LZMA) as zipped:
+        zipped.writestr(NW_UCLA_NAME, nw_ucla_file(body()))
+    return folder / "set.zip"
+
+
 def _folder_of_zips(folder: Path) -> Path:
     zip_file(folder / "nw-ucla.zip", {NW_UCLA_NAME: nw_ucla_file(body())})
     return folder
@@ -168,7 +183,9 @@ def _folder_of_zips(folder: Path) -> Path:
     ("make", "message"),
     [
         (_not_a_zip, "not a zip, or cut short"),
-        (_cut_short, "not a zip, or cut short"),
+        (_cut_short, "is a zip that is cut short"),
+        (_encrypted, "every file in it is encrypted"),
+        (_lzma, "every file in it is packed by another method"),
         (lambda folder: zip_file(folder / "set.zip", {}), "holds none of its"),
         (lambda folder: zip_file(folder / "set.zip", {UTD_NAME: b""}), "not Northwestern-UCLA"),
         (_folder_of_zips, "holds none of its"),
@@ -178,7 +195,20 @@ def _folder_of_zips(folder: Path) -> Path:
         (lambda folder: zip_file(folder / "set.zip", {"C:\\" + NW_UCLA_NAME: b"{}"}), "climbs out"),
         (lambda folder: zip_file(folder / "set.zip", {"a\n/" + NW_UCLA_NAME: b"{}"}), "control characters"),
     ],
-    ids=["no zip", "cut short", "empty", "other set", "folder of zips", "absent", "dots", "root", "drive", "newline"],
+    ids=[
+        "no zip",
+        "cut short",
+        "encrypted",
+        "lzma",
+        "empty",
+        "other set",
+        "folder of zips",
+        "absent",
+        "dots",
+        "root",
+        "drive",
+        "newline",
+    ],
 )
 def test_a_source_that_is_not_the_set_is_refused_in_one_line(
     tmp_path: Path, make: Callable[[Path], Path], message: str
@@ -242,15 +272,6 @@ def _corrupt(folder: Path) -> Path:
     return folder / "set.zip"
 
 
-def _encrypted(folder: Path) -> Path:
-    path = zip_file(folder / "set.zip", {NW_UCLA_NAME: nw_ucla_file(body())})
-    content = bytearray(path.read_bytes())
-    for header, flags_at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        content[content.index(header) + flags_at] |= 1
-    path.write_bytes(content)
-    return path
-
-
 def _bomb(folder: Path) -> Path:
     path = zip_file(folder / "set.zip", {NW_UCLA_NAME: nw_ucla_file(body())})
     content = bytearray(path.read_bytes())
@@ -280,12 +301,6 @@ def test_a_zip_bomb_that_lies_of_its_size_takes_no_memory(tmp_path: Path) -> Non
     assert peak < 8 << 20
 
 
-def _lzma(folder: Path) -> Path:
-    with zipfile.ZipFile(folder / "set.zip", "w", zipfile.ZIP_LZMA) as zipped:
-        zipped.writestr(NW_UCLA_NAME, nw_ucla_file(body()))
-    return folder / "set.zip"
-
-
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
@@ -293,9 +308,7 @@ def _lzma(folder: Path) -> Path:
         (_link_in_folder, "is a link"),
         (_pipe_in_folder, "is not a plain file"),
         (_corrupt, "is damaged"),
-        (_encrypted, "is encrypted"),
         (_bomb, "MiB is refused"),
-        (_lzma, "another method"),
     ],
 )
 def test_a_file_that_cannot_be_trusted_is_named(tmp_path: Path, make: Callable[[Path], Path], reason: str) -> None:
@@ -327,6 +340,9 @@ def test_an_nw_ucla_file_that_is_no_clip_is_named(tmp_path: Path, content: bytes
     ("content", "reason"),
     [
         (b"", "not a little-endian MATLAB 5 file"),
+        (b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n", "is a MATLAB 7.3 file (HDF5); save it in MATLAB"),
+        (b"\x89HDF\r\n\x1a\n", "is a MATLAB 7.3 file (HDF5); save it in MATLAB"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "is a Git LFS pointer"),
         (mat_file(body().transpose(1, 2, 0), name="skeleton"), "holds no 'd_skel' array"),
         (mat_file(body()[0]), "shape (20, 3)"),
         (mat_file(body(n_joints=25).transpose(1, 2, 0)), "shape (25, 3, 3)"),
@@ -373,13 +389,15 @@ def _with(value: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("clip", "fault"),
     [
-        (_clip(), "has no frames"),
+        (_clip(), "shows nobody in any of its 3 frames"),
+        (_clip(n_frames=1), "shows nobody in its one frame"),
+        (_clip(n_frames=0), "has no frames"),
         (_clip(BodyTrack(0, body()), BodyTrack(0, body(0))), "has a body without frames"),
         (_clip(BodyTrack(0, body()), BodyTrack(0, np.array(1.0))), "has an array of shape ()"),
         (replace(_clip(BodyTrack(0, body())), label=1), "has label 1; the set has 1 classes"),
         (replace(_clip(BodyTrack(0, body())), label=-1), "has label -1"),
         (_clip(BodyTrack(0, body(0)), n_frames=0), "has no frames"),
-        (_clip(BodyTrack(0, np.zeros((3, 20, 3)))), "is all zeros"),
+        (_clip(BodyTrack(0, np.zeros((3, 20, 3)))), "is all zeros: it shows nobody in any of its 3 frames"),
         (_clip(BodyTrack(0, _with(np.nan))), "NaN or infinite"),
         (_clip(BodyTrack(0, body()), BodyTrack(0, _with(np.inf))), "NaN or infinite"),
         (_clip(BodyTrack(0, body(n_joints=25))), "has 25 joints; expected 20"),

@@ -47,4 +47,4 @@ def test_a_plugged_in_set_is_prepared_and_run(plugin: str, tmp_path: Path) -> No
     assert (dataset.card.n_clips, dataset.card.classes[0]) == (18, "walk")
     task = find_task("supervised", plugin, None, {}, tmp_path / "data")
     stored, _ = run_job(make_job(task, METHODS.get("logistic"), 0), RunSite(tmp_path / "data", tmp_path / "results"))
-    assert stored.result.task.identity == "supervised/lab-recordings@1[split=x-sub]"
+    assert stored.result.task.identity == "supervised/lab-recordings@2[split=x-sub]"

@@ -176,6 +176,15 @@ def test_a_centred_row_is_moved_as_the_published_files_are() -> None:
     assert not moved[3:, 1].any()
 
 
+def test_where_the_middle_of_the_spine_is_not_seen_a_row_is_moved_by_where_it_is_put() -> None:
+    body = track(0, 4)
+    for frames, place in ((slice(0, 2), body.positions[2, 1]), (slice(None), body.positions[0, [0, 20]].mean(0))):
+        body.positions[frames, 1] = 0
+        moved = row((body,), 4, centred=True).reshape(4, 2, 25, 3)
+        np.testing.assert_allclose(moved[:, 0, 4], body.positions[:, 4] - place, atol=1e-6)
+        assert not moved[frames, 0, 1].any()
+
+
 def folds(rows: np.ndarray) -> tuple[Fold, Fold]:
     def given(part: np.ndarray) -> Callable[[], Generator[np.ndarray]]:
         return lambda: (each for each in part)

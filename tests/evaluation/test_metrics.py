@@ -20,6 +20,7 @@ from mmcl_bench.evaluation.metrics import (
     fit_calibration,
     per_class_accuracy,
     predictions,
+    real_scores,
     require_metric,
     seen_unseen_curve,
 )
@@ -370,7 +371,12 @@ def test_a_metric_of_another_family_is_refused() -> None:
     [
         ({"scores": np.zeros(8)}, r"scores must be \(N, K\)"),
         ({"scores": np.full((8, 4), np.nan)}, "row 0, column 0 is nan"),
-        ({"scores": np.full((8, 4), 1e300)}, "finite float32; row 0, column 0 is inf"),
+        ({"scores": np.full((8, 4), -np.inf)}, "must be finite; row 0, column 0 is -inf"),
+        ({"scores": np.full((8, 4), 1j)}, "must be real numbers, not complex128"),
+        ({"scores": np.full((8, 4), "1")}, "must be real numbers, not <U1"),
+        ({"scores": np.full((8, 4), True)}, "must be real numbers, not bool"),
+        ({"scores": np.full((8, 4), 1, dtype=object)}, "must be real numbers, not object"),
+        ({"scores": np.ma.masked_less(HAND.scores, 1)}, "some are masked"),
         ({"labels": np.zeros(7, dtype=int)}, r"labels must be \(8,\) integers, not \(7,\)"),
         ({"labels": np.zeros(8)}, "labels must be .* float64"),
         ({"labels": np.full(8, 4)}, r"columns 0\.\.3, not 4\.\.4"),
@@ -384,3 +390,71 @@ def test_a_sheet_that_makes_no_sense_is_refused(change: dict[str, np.ndarray], m
     fields = {"scores": HAND.scores, "labels": HAND.labels, "seen": HAND.seen, **change}
     with pytest.raises(ValueError, match=message):
         Scored(**fields)
+
+
+class TestPrecision:
+    """Figures are those of the scores as they were given, whatever their type and wherever their zero is."""
+
+    @pytest.mark.parametrize("offset", [0.0, 1e5, 1e7, -1e9, 2.0**40])
+    def test_a_number_added_to_all_scores_of_a_clip_changes_no_figure(self, metric: Metric, offset: float) -> None:
+        plain = synthetic_sheet(3)
+        # On a grid of eighths, so that the sums are exact.
+        grid = np.round(plain.scores.astype(np.float64) * 8) / 8
+        by_clip = offset * np.random.default_rng(0).integers(1, 4, size=(len(plain), 1))
+        found = [metric(Scored(scores, plain.labels, plain.seen, 0.3)) for scores in (grid, grid + by_clip)]
+        assert found[0] == found[1]
+
+    def test_a_fitted_calibration_does_not_know_where_zero_is(self) -> None:
+        plain = synthetic_sheet(4)
+        grid = np.round(plain.scores.astype(np.float64) * 8) / 8
+        assert fit_calibration(grid, plain.labels, plain.seen) == fit_calibration(grid + 1e9, plain.labels, plain.seen)
+
+    @pytest.mark.parametrize(
+        "dtype", ["f2", "f4", "f8", ">f8", "g", "i1", "i2", "i4", "i8", ">i8", "u1", "u2", "u4", "u8"]
+    )
+    def test_every_type_of_real_numbers_keeps_its_order(self, dtype: str) -> None:
+        scores = np.array([[1, 3, 2], [9, 7, 8]], dtype=dtype)
+        kept = real_scores(scores)
+        assert kept.dtype in (np.float32, np.float64)
+        np.testing.assert_array_equal(kept.argsort(axis=1), [[0, 2, 1], [1, 2, 0]])
+
+    @given(
+        st.lists(
+            st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(-3, 3), st.integers(2**62, 2**62 + 3)),
+            min_size=2,
+            max_size=6,
+        )
+    )
+    def test_whole_numbers_of_64_bits_lose_no_winner(self, scores: list[int]) -> None:
+        (kept,) = real_scores(np.array([scores], dtype=np.int64))
+        assert int(kept.argmax()) == scores.index(max(scores))
+        n_best = sum(score == max(scores) for score in scores)
+        assert int((kept == kept.max()).sum()) == n_best, "no class is made equal to the best one"
+
+    @pytest.mark.parametrize(
+        ("scores", "order"),
+        [
+            (np.array([[2**64 - 1, 2**64 - 2, 0]], dtype=np.uint64), [2, 1, 0]),
+            (np.array([[-(2**63), 2**63 - 1, 2**63 - 2]], dtype=np.int64), [0, 2, 1]),
+            (np.array([[2**53 + 1, 2**53, 2**53 + 2]], dtype=np.int64), [1, 0, 2]),
+        ],
+    )
+    def test_neighbours_beyond_the_digits_of_a_double_are_told_apart(
+        self, scores: np.ndarray, order: list[int]
+    ) -> None:
+        kept = real_scores(scores)
+        assert kept[0].argsort().tolist() == order
+        assert len(set(kept[0].tolist())) == 3
+
+    def test_small_probabilities_beside_a_large_one_keep_their_order(self) -> None:
+        scores = np.array([[0.999, 3e-12, 2e-12, 1e-300]])
+        labels, seen = np.array([1]), np.array([True, False, False, False])
+        assert value("zsl_top1", Scored(scores, labels, seen)) == 1
+        assert value("zsl_top1", Scored(scores[:, [0, 2, 1, 3]], labels, seen)) == 0
+
+    def test_classes_ruled_out_by_the_lowest_number_leave_a_finite_calibration(self) -> None:
+        lowest = np.finfo(np.float64).min
+        scores = np.array([[1.0, lowest], [1.0, lowest], [lowest, 1.0]])
+        value = fit_calibration(scores, np.array([0, 0, 1]), np.array([True, False]))
+        assert np.isfinite(value)
+        assert predictions(Scored(scores, np.array([0, 0, 1]), np.array([True, False]), value)).tolist() == [0, 0, 1]

@@ -105,7 +105,9 @@ def test_every_method_fits_again_with_what_it_chose(name: str, family: str, tmp_
 
 
 @pytest.mark.parametrize(("name", "family"), [each for each in families() if each[0] != "chance"])
-def test_the_scores_of_a_clip_do_not_depend_on_the_other_clips(name: str, family: str, tmp_path: Path, shared: Path) -> None:
+def test_the_scores_of_a_clip_do_not_depend_on_the_other_clips(
+    name: str, family: str, tmp_path: Path, shared: Path
+) -> None:
     """Of every method that is not transductive; chance draws a number a clip in their order."""
     method = METHODS.get(name)
     fitted = method(**settings(method))
@@ -117,6 +119,24 @@ def test_the_scores_of_a_clip_do_not_depend_on_the_other_clips(name: str, family
     alone = np.concatenate([fitted.score(ClipView([one], [9], "kinect-v1")) for one in bodies])
     np.testing.assert_allclose(permuted, together[order], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "family"), [each for each in families() if each[0] != "chance"])
+def test_scores_stay_when_clips_with_unseen_joints_are_moved_by_a_metre(name: str, family: str, tmp_path: Path) -> None:
+    def seen(by: float) -> ClipView:
+        bodies = [[replace(body, positions=body.positions + np.float32(by)) for body in clip] for clip in whole]
+        for number, clip in enumerate(bodies):
+            for body in clip:
+                body.positions[:, 7], body.positions[2:4, number] = np.nan, np.nan
+        return ClipView(bodies, [9] * len(bodies), "kinect-v1")
+
+    method = METHODS.get(name)
+    fitted = method(**settings(method))
+    fitted.fit(problem(family), Context(seed=5, folder=tmp_path))
+    whole = [clips(4, 3).bodies(clip) for clip in range(4)]
+    at_home, away = fitted.score(seen(0.0)), fitted.score(seen(1.0))
+    assert np.isfinite(at_home).all()
+    np.testing.assert_allclose(away, at_home, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -168,3 +188,22 @@ def test_the_paper_s_schedule_is_the_paper_s() -> None:
         "temperature": 0.4,
     }
     assert {key: paper[key] for key in stated} == stated
+
+
+class Likelihoods:
+    """An estimator whose log-likelihoods are too large for the differences between them in float32."""
+
+    classes_ = np.array([0, 2])
+
+    def predict_log_proba(self, features: np.ndarray) -> np.ndarray:
+        return np.array([[-1e8 - 1, -1e8], [-1e8, -1e8 - 1]])
+
+
+def test_an_estimator_s_scores_keep_their_precision() -> None:
+    class Method(METHODS.get("logistic")):  # type: ignore[misc]
+        def features(self, clips: ClipView) -> np.ndarray:
+            return np.zeros((2, 1))
+
+    method = Method()
+    method._fitted, method._n_classes = Likelihoods(), 3
+    assert method.score(clips(2, 0)).argmax(axis=1).tolist() == [2, 0]

@@ -64,7 +64,7 @@ def own_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_file_states_a_source_and_is_named_after_what_it_holds(path: Path) -> None:
     file = tomllib.loads(path.read_text(encoding="utf-8"))
     assert file["source"].strip()
-    parts = ("table", "source_table", "target_table", "source_layout", "target_layout", "variant")
+    parts = ("name", "table", "source_table", "target_table", "source_layout", "target_layout", "variant")
     assert "--".join(file[part] for part in parts if part in file) == path.stem
 
 
@@ -72,7 +72,9 @@ def test_every_kind_of_fact_is_there() -> None:
     hashed = {table for table, name in SPLITS if splits.split(table, name).family == "hashed"}
     assert set(splits.split_tables()) == set(REFERENCE_TABLES.values()) | hashed
     assert set(facts.fact_names("classes")) == set(DESCRIBED) | set(NAMED_ONLY)
-    assert {path.parent.name for path in FILES} == {"splits", "classes", "class_maps", "joint_maps", "samples"}
+    assert {path.parent.name for path in FILES} == {
+        *("splits", "classes", "class_maps", "joint_maps", "layouts", "samples")
+    }
 
 
 @pytest.mark.parametrize(("table", "name"), SPLITS)

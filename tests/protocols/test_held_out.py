@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -79,3 +79,37 @@ def test_pseudo_unseen_clips_are_of_held_out_subjects_where_these_have_enough(
     assert (set(unseen.of_index("subject")) == {subject}) is held_out_alone
     assert len(unseen) == 2 * (n // 5 if held_out_alone else n) * 3
     assert ("pseudo-unseen clips" in protocol.validation_notes) is not held_out_alone
+
+
+def of_pairs(pairs: Iterator[tuple[int, int]], n_classes: int = 3) -> Iterator[Clip]:
+    joints = len(get_layout(READERS.get("nw-ucla").layout))
+    for (one, other), label in product(pairs, range(n_classes)):
+        clip = toy_clip(0, label, 100 * one + other, 1, joints)
+        yield replace(clip, sample_id=f"{one}-{other}-{label}", subject=one, other_subjects=(other,), camera=1)
+
+
+def people(rows: Rows) -> set[int]:
+    return {*rows.of_index("subject").tolist(), *(n for others in rows.of_index("other_subjects") for n in others)}
+
+
+@pytest.mark.parametrize("n_people", [3, 5, 7, 12])
+def test_no_one_of_a_pair_trains_and_validates(n_people: int, tmp_path: Path) -> None:
+    protocol = rules(tmp_path, "supervised/nw-ucla[split=x-view]", of_pairs(combinations(range(1, n_people + 1), 2)))
+    train, validation = parts(protocol)
+    assert len(validation) > 0
+    assert len(train) > 0
+    if n_people > 3:
+        assert not people(train) & people(validation)
+        assert protocol.validation_notes == {}
+    else:  # any pair of three people leaves no other pair without one of them
+        assert protocol.validation_notes["held out"].startswith("single clips")
+
+
+def test_people_whom_clips_show_together_are_one_subject_to_a_method(tmp_path: Path) -> None:
+    pairs = [(1, 2), (3, 4), (2, 5), (6, 7)]
+    protocol = rules(tmp_path, "supervised/nw-ucla[split=x-view]", of_pairs(iter(pairs)))
+    subjects = protocol._labelled(protocol.train_rows, np.arange(10)).subjects
+    first = protocol.train_rows.of_index("subject")
+    number = {int(one): {int(n) for n in subjects[first == one]} for one in first}
+    assert number[1] == number[2]
+    assert len({*map(frozenset, number.values())}) == 3

@@ -42,6 +42,10 @@ column = "subject"
 train = [1, 3]
 test = [2]
 
+[folds.by-subject]
+column = "subject"
+parts = [[1, 2], [3]]
+
 [split."3/2"]
 unseen = ["jump", "kick"]
 """

@@ -5,22 +5,31 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import example
+from hypothesis import given as try_all
+from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
+from mmcl_bench.comparing.paired import compare_entries
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.evaluation.metrics import METRICS, fit_calibration
 from mmcl_bench.protocols.catalogue import load_task
-from mmcl_bench.results.store import Stored, read_results
-from mmcl_bench.running.foreign import ForeignRun, ScoredTask, write_template
+from mmcl_bench.report.page import build_report
+from mmcl_bench.results.store import Stored, read_results, stored_results
+from mmcl_bench.running.foreign import ForeignRun, ScoredTask, entry_of_scores, write_template
 from mmcl_bench.running.fusion import FUSION
-from mmcl_bench.running.score_files import ScoreFile, read_score_file
+from mmcl_bench.running.score_files import ScoreFile, read_score_file, read_score_files
 from stored_jobs import leaderboard
 
 SUPERVISED = "supervised/nw-ucla[split=x-view]"
@@ -140,7 +149,7 @@ class TestReading:
     @pytest.mark.parametrize(
         ("name", "content", "message"),
         [
-            ("a.txt", b"", "scores are read from .safetensors, .npz, .csv, .parquet"),
+            ("a.txt", b"", "scores are read from .csv, .parquet, .npz, .npy, .pkl, .pickle, .json, .safetensors"),
             ("a.csv", b"", "not a readable file of scores"),
             ("a.csv", b"clip,walk\nc1,3\n", "no column sample_id"),
             ("a.csv", b"sample_id,walk\nc1,3\nc2,high\n", "column 'walk', row 2: 'high' is no number"),
@@ -173,7 +182,7 @@ class TestReading:
             "a.npz": "no array 'scores'; it has logits",
             "b.npz": "one bare array",
             "c.safetensors": "no tensor 'scores'; it has logits",
-            "d.safetensors": "no sample ids; put them in its metadata",
+            "d.safetensors": "no sample ids; put them in d.txt beside it",
             "e.safetensors": "its metadata hold no JSON list",
             "f.safetensors": "2 rows of scores and 1 sample ids",
             "g.safetensors": "float64 of shape (2,)",
@@ -181,6 +190,246 @@ class TestReading:
         }.items():
             with pytest.raises(UserError, match=re.escape(message)):
                 read_score_file(tmp_path / name)
+
+
+ROWS = {"c1": [1.0, 2.0, 3.5], "c2": [4.0, 5.0, 6.0], "c3": [7.0, 9.0, 8.0]}
+MATRIX = np.array(list(ROWS.values()), dtype=np.float32)
+BY_NAME = {name: np.array(row, dtype=np.float32) for name, row in ROWS.items()}
+
+
+def write_pickle(path: Path, content: object) -> None:
+    path.write_bytes(pickle.dumps(content))
+
+
+class TestFilesAsTheFieldWritesThem:
+    @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+    @pytest.mark.parametrize(
+        "content",
+        [
+            BY_NAME,
+            ROWS,
+            {name: row[None] for name, row in BY_NAME.items()},
+            {"scores": MATRIX, "sample_ids": list(ROWS)},
+            {"scores": ROWS.values(), "sample_ids": tuple(ROWS), "classes": None},
+        ],
+        ids=["arrays by name", "lists by name", "arrays of one row", "scores and ids", "lists"],
+    )
+    def test_pickles(self, content: dict[str, Any], protocol: int, tmp_path: Path) -> None:
+        plain = {
+            name: list(value) if name == "scores" and value is not MATRIX else value for name, value in content.items()
+        }
+        plain = {name: value for name, value in plain.items() if value is not None}
+        (tmp_path / "scores.pkl").write_bytes(pickle.dumps(plain, protocol))
+        found = read_score_file(tmp_path / "scores.pkl")
+        assert found.sample_ids == tuple(ROWS)
+        np.testing.assert_array_equal(found.scores, MATRIX)
+
+    @pytest.mark.parametrize("content", [MATRIX, list(MATRIX), MATRIX.tolist()], ids=["matrix", "rows", "lists"])
+    @pytest.mark.parametrize("names", ["txt", "json", "npy", "pkl", "csv"])
+    def test_rows_without_names_and_a_file_of_names(self, content: Any, names: str, tmp_path: Path) -> None:
+        write_pickle(tmp_path / "result.pkl", content)
+        np.save(tmp_path / "result.npy", content)
+        place, listed = tmp_path / f"names.{names}", list(ROWS)
+        if names == "npy":
+            np.save(place, np.array(listed))
+        elif names == "pkl":
+            write_pickle(place, (listed, [0, 1, 2]))
+        else:
+            text = {"txt": "\n".join(listed), "json": json.dumps(listed), "csv": "\n".join(["sample_id", *listed])}
+            place.write_text(text[names])
+        for path in (tmp_path / "result.pkl", tmp_path / "result.npy"):
+            found = read_score_file(path, place)
+            assert found.sample_ids == tuple(ROWS)
+            np.testing.assert_array_equal(found.scores, MATRIX)
+
+    def test_names_of_a_bare_array_may_lie_beside_it(self, tmp_path: Path) -> None:
+        np.save(tmp_path / "scores.npy", MATRIX)
+        with pytest.raises(UserError, match=r"no sample ids; put them in scores.txt beside it"):
+            read_score_file(tmp_path / "scores.npy")
+        (tmp_path / "scores.txt").write_text("c1\nc2\nc3\n")
+        assert read_score_file(tmp_path / "scores.npy").sample_ids == tuple(ROWS)
+
+    def test_names_and_rows_may_be_a_pair(self, tmp_path: Path) -> None:
+        write_pickle(tmp_path / "scores.pkl", (list(ROWS), MATRIX))
+        found = read_score_file(tmp_path / "scores.pkl")
+        assert found.sample_ids == tuple(ROWS)
+        np.testing.assert_array_equal(found.scores, MATRIX)
+
+    def test_json(self, tmp_path: Path) -> None:
+        (tmp_path / "scores.json").write_text("\ufeff" + json.dumps(ROWS), encoding="utf-8")
+        found = read_score_file(tmp_path / "scores.json")
+        assert found.sample_ids == tuple(ROWS)
+        np.testing.assert_array_equal(found.scores, MATRIX)
+
+    @pytest.mark.parametrize("suffix", ["npz", "npy", "pkl", "json", "safetensors"])
+    def test_a_file_may_hold_several_runs(self, suffix: str, tmp_path: Path) -> None:
+        path, ids = tmp_path / f"scores.{suffix}", list(ROWS)
+        runs = np.stack([MATRIX, -MATRIX])
+        (tmp_path / "scores.txt").write_text("\n".join(ids))
+        if suffix == "npz":
+            np.savez(path, scores=runs, sample_ids=np.array(ids))
+        elif suffix == "npy":
+            np.save(path, runs)
+        elif suffix == "pkl":
+            write_pickle(path, {"scores": runs, "sample_ids": ids})
+        elif suffix == "json":
+            path.write_text(json.dumps({"scores": runs.tolist(), "sample_ids": ids}))
+        else:
+            save_file({"scores": runs}, path)
+        first, second = read_score_files(path)
+        np.testing.assert_array_equal(second.scores, -MATRIX)
+        assert (first.label, second.label) == (f"scores.{suffix}, run 1", f"scores.{suffix}, run 2")
+        with pytest.raises(UserError, match="holds the scores of 2 runs; give a file of one"):
+            read_score_file(path)
+
+    @pytest.mark.parametrize(
+        ("given_ids", "wanted"),
+        [
+            (("test_0", "test_1", "test_10"), ("test-000000", "test-000001", "test-000010")),
+            (
+                ("S001C001P001R001A001.skeleton", "S001C001P001R001A010.skeleton"),
+                ("S001C001P001R001A001", "S001C001P001R001A010"),
+            ),
+            (("clips/a.npy", "clips/b.npy"), ("a", "b")),
+            (("cafe\u0301 1", "cafe\u0301 2"), ("caf\u00e9 1", "caf\u00e9 2")),
+            (("D:\\clips\\a 1.avi", "D:\\clips\\a 2.avi"), ("a_1", "a_2")),
+        ],
+    )
+    def test_ids_may_have_folders_and_endings_and_numbers_without_zeros(
+        self, given_ids: tuple[str, ...], wanted: tuple[str, ...]
+    ) -> None:
+        scores = np.arange(1.0, 2 * len(wanted) + 1).reshape(-1, 2)
+        file = ScoreFile(Path("s.pkl"), given_ids[::-1], scores, None)
+        np.testing.assert_array_equal(file.aligned(wanted, ("a", "b")), scores[::-1])
+
+    def test_ids_that_are_alike_are_never_taken_for_one_another(self) -> None:
+        file = ScoreFile(Path("s.pkl"), ("a-1", "a_1"), np.ones((2, 2)), None)
+        with pytest.raises(UserError, match="1 of the 2 test clips are missing: a 1"):
+            file.aligned(("a-1", "a 1"), ("a", "b"))
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ({"c1": Path("x")}, "do not trust this file"),
+            ({"c1": np.array([1j, 2])}, "dtype 'c16'; only numbers are read"),
+            ({"c1": np.array(["a", "b"])}, "only numbers are read"),
+            ({"c1": ["a", "b"]}, "scores are <U1 of shape"),
+            ({"c1": [1.0, 2.0], "c2": [1.0]}, "has 2 scores for clip c1 and another number for c2"),
+            ({"scores": [[1.0, 2.0]], "sample_ids": "c1"}, "holds no list of names"),
+            (
+                {"scores": [[1.0, 2.0]], "sample_ids": ["c1"], "classes": ["a"]},
+                "2 columns of scores and 1 names of classes",
+            ),
+            ({1: [1.0, 2.0]}, "has a key that is no short text"),
+            ({}, "no sample ids"),
+            ([[1.0, 2.0], [1.0]], "no sample ids"),
+            ({"scores": [[1.0, 2.0], [1.0]], "sample_ids": ["c1", "c2"]}, "not a readable file of scores"),
+            (None, "no sample ids"),
+        ],
+    )
+    def test_pickles_of_anything_else_are_refused_in_one_line(
+        self, content: object, message: str, tmp_path: Path
+    ) -> None:
+        write_pickle(tmp_path / "scores.pkl", content)
+        with pytest.raises(UserError) as caught:
+            read_score_file(tmp_path / "scores.pkl")
+        assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_no_pickle_runs_anything(self, tmp_path: Path) -> None:
+        class Trap:
+            def __reduce__(self) -> tuple[Callable[..., object], tuple[Path]]:
+                return Path.touch, (tmp_path / "sprung",)
+
+        for name in ("a.pkl", "a.npy", "a.txt"):
+            write_pickle(tmp_path / name, {"c1": Trap()})
+        np.save(tmp_path / "b.npy", MATRIX)
+        for path, samples in (
+            (tmp_path / "a.pkl", None),
+            (tmp_path / "a.npy", None),
+            (tmp_path / "b.npy", tmp_path / "a.pkl"),
+        ):
+            with pytest.raises(UserError):
+                read_score_file(path, samples)
+        assert not (tmp_path / "sprung").exists()
+
+    @pytest.mark.parametrize("suffix", ["csv", "parquet"])
+    @pytest.mark.parametrize("index", ["ids", "named ids", "numbers beside ids"])
+    def test_tables_with_the_index_that_pandas_writes(self, index: str, suffix: str, tmp_path: Path) -> None:
+        frame = pd.DataFrame(MATRIX, index=list(ROWS), columns=CLASSES)
+        if index != "ids":
+            frame.index.name = "sample_id"
+        frame = frame.reset_index() if index == "numbers beside ids" else frame
+        path = tmp_path / f"scores.{suffix}"
+        frame.to_csv(path) if suffix == "csv" else frame.to_parquet(path)
+        found = read_score_file(path)
+        assert (found.sample_ids, found.columns) == (tuple(ROWS), CLASSES)
+        np.testing.assert_array_equal(found.scores, MATRIX)
+
+    @pytest.mark.parametrize("suffix", ["csv", "parquet"])
+    def test_whole_numbers_of_64_bits_in_tables(self, suffix: str, tmp_path: Path) -> None:
+        big = 2**62
+        frame = pd.DataFrame({"sample_id": ["c1", "c2"], "a": [big + 1, -5], "b": [big, 7], "c": [0.5, 0.25]})
+        signs = pd.DataFrame({"sample_id": ["c1", "c2"], "a": [2**64 - 1, 1], "b": [2**64 - 2, 0], "c": [-(2**63), 2]})
+        for table, winners in ((frame, [0, 1]), (frame.drop(columns="c"), [0, 1]), (signs, [0, 2])):
+            path = tmp_path / f"s.{suffix}"
+            table.to_csv(path, index=False) if suffix == "csv" else table.to_parquet(path, index=False)
+            file = read_score_file(path)
+            scores = file.aligned(("c1", "c2"), file.columns or ())
+            assert scores.argmax(axis=1).tolist() == winners
+            assert (scores[0] == scores[0].max()).sum() == 1
+
+    @pytest.mark.parametrize(
+        ("column", "shown"), [([True, False], "True"), ([None, "2"], "'2'"), (["1+2j", "3"], "'1"), (["1", "x"], "'x'")]
+    )
+    def test_a_column_of_no_numbers_is_named(self, column: list[object], shown: str, tmp_path: Path) -> None:
+        pd.DataFrame({"sample_id": ["c1", "c2"], "a": column}).to_parquet(tmp_path / "s.parquet")
+        if shown == "'2'":
+            assert np.isnan(read_score_file(tmp_path / "s.parquet").scores[0, 0])
+            return
+        with pytest.raises(UserError, match=re.escape(f"{shown}")):
+            read_score_file(tmp_path / "s.parquet")
+
+
+NAMES = st.lists(
+    st.text(min_size=1, max_size=12).filter(lambda name: name.isprintable() and name == name.strip()),
+    min_size=1,
+    max_size=6,
+    unique=True,
+)
+
+
+class TestClassNames:
+    @try_all(NAMES)
+    @example(["turn +90", "turn -90"])
+    @example(["C", "C++", "C#", "c"])
+    @example(["\u00e9", "e\u0301"])
+    @example(["sample_id", "sample_id.1", "Unnamed: 0"])
+    @example(["a", "a.1", "a.2"])
+    @example(['say "hi", twice', "=1+1", "'", ",", ";"])
+    @example(["NA", "nan", "null", "1", "01", "0.10", "1e3", "True"])
+    @example(["1", "2", "3"])
+    def test_what_a_template_names_is_always_read_back(self, classes: list[str]) -> None:
+        task: Any = SimpleNamespace(sample_ids=["c1", "c2"], classes=tuple(classes))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "t.csv"
+            write_template(path, task)
+            file = read_score_file(path)
+        assert file.columns == tuple(classes)
+        assert file.sample_ids == ("c1", "c2")
+        scores = np.arange(1.0, 2 * len(classes) + 1).reshape(2, -1)
+        filled = ScoreFile(path, file.sample_ids, scores[:, ::-1], (file.columns or ())[::-1])
+        np.testing.assert_array_equal(filled.aligned(("c1", "c2"), classes), scores)
+
+    @pytest.mark.parametrize("columns", [("0", "1", "2"), ("2", "3", "4")])
+    def test_numbers_that_are_names_of_some_classes_are_no_label_order(self, columns: tuple[str, ...]) -> None:
+        with pytest.raises(UserError, match="its columns are not the task's classes"):
+            given(columns=columns).aligned(("c1", "c2", "c3"), ("1", "2", "3"))
+
+    def test_columns_may_be_called_by_the_labels_of_some_classes(self) -> None:
+        for columns in (("9", "4", "7"), ("A010", "A005", "A008"), ("3", "1", "2"), ("2", "0", "1")):
+            aligned = given(columns=columns).aligned(("c1", "c2", "c3"), CLASSES, labels=(4, 7, 9))
+            np.testing.assert_array_equal(aligned, given().scores[:, [1, 2, 0]])
 
 
 class TestAligning:
@@ -211,8 +460,14 @@ class TestAligning:
                 {"sample_ids": ("c1", "c2", "c3", "d1", "d2", "d3", "d4"), "scores": np.zeros((7, 3))},
                 "4 sample ids are no test clip of the task: d1, d2, d3 and 1 more",
             ),
-            ({"scores": np.full((3, 3), np.nan)}, "clip c1, class 'walk' is nan"),
-            ({"scores": np.array([[0, 0, 0], [0, 1e39, 0], [0, 0, 0.0]])}, "clip c2, class 'sit down' is inf"),
+            ({"scores": np.full((3, 3), np.nan)}, "clip c1, class 'walk', is nan"),
+            ({"scores": np.array([[0, 0, 1], [0, -np.inf, 0], [0, 0, 1]])}, "clip c2, class 'sit down', is -inf"),
+            ({"scores": np.ones((3, 3)) * 1j}, "must be real numbers, not complex128"),
+            ({"scores": np.zeros((3, 3))}, "every score is 0, as in a template"),
+            (
+                {"scores": np.array([[1, 2, 3], [0, 0, 0], [0, 0, 0]])},
+                "2 of the 3 test clips is 0, as in a template: c2, c3",
+            ),
             (
                 {"scores": np.zeros((3, 4)), "columns": None},
                 "4 columns of scores, and the task has 3 candidate classes",
@@ -222,7 +477,9 @@ class TestAligning:
                 "3 candidate classes (with label)",
             ),
             ({"columns": ("walk", "sit down", "jump")}, "(without stand up, with jump)"),
-            ({"columns": ("walk", "walk", "sit down")}, "(without stand up)"),
+            ({"columns": ("walk", "walk", "sit down")}, "walk names more than one column"),
+            ({"columns": ("a0", "b1", "c2")}, "(without walk, sit down, stand up, with a0, b1, c2)"),
+            ({"columns": ("walk", "Walk", "sit down")}, "(without stand up, with Walk)"),
         ],
     )
     def test_what_does_not_fit_is_said_in_one_line(self, changes: dict[str, object], message: str) -> None:
@@ -311,10 +568,97 @@ class TestJudging:
         expected = accuracy_score(truth[rows], columns[scores[rows][:, columns].argmax(axis=1)])
         assert stored.result.metrics["zsl_top1"].value == pytest.approx(expected)
 
-    def test_a_template_that_is_filled_in_is_a_file_of_scores(self, supervised: ScoredTask, tmp_path: Path) -> None:
-        assert write_template(tmp_path / "t.csv", supervised) == len(supervised.sample_ids)
-        scored = supervised.scored(read_score_file(tmp_path / "t.csv"), supervised.calibration(None, None))
-        assert (scored.scores == 0).all()
+    def test_a_template_is_a_file_of_scores_once_it_is_filled_in(self, supervised: ScoredTask, tmp_path: Path) -> None:
+        path = tmp_path / "t.csv"
+        assert write_template(path, supervised) == len(supervised.sample_ids)
+        assert set(path.read_text().splitlines()[1].split(",")[1:]) == {"0.0"}, "written as the numbers to put there"
+        with pytest.raises(UserError, match="every score is 0, as in a template"):
+            supervised.scored(read_score_file(path), supervised.calibration(None, None))
+        path.write_text(path.read_text().replace(",0.0\n", ",1.0\n"))
+        scored = supervised.scored(read_score_file(path), supervised.calibration(None, None))
+        assert (scored.scores.argmax(axis=1) == len(supervised.classes) - 1).all()
+
+
+class TestUnseenClassesAlone:
+    """Files of the conventional zero-shot setting: clips, columns or both of the unseen classes alone."""
+
+    @pytest.fixture(params=["clips and columns", "named columns", "numbered columns", "clips", "columns"])
+    def part(self, request: pytest.FixtureRequest, zero_shot: ScoredTask) -> ScoreFile:
+        scores, columns = synthetic_scores(zero_shot), np.flatnonzero(~zero_shot.protocol.classes.seen)
+        rows = np.flatnonzero(np.isin(zero_shot.protocol.test_rows.columns, columns))
+        rows = np.arange(len(scores)) if request.param == "columns" else np.random.default_rng(1).permutation(rows)
+        columns = np.arange(len(zero_shot.classes)) if request.param == "clips" else columns
+        names: dict[str, Callable[[int], str]] = {
+            "named columns": lambda column: zero_shot.classes[column].upper(),
+            "numbered columns": lambda column: f"A{column + 1:03d}",
+        }
+        named = tuple(map(names[request.param], columns)) if request.param in names else None
+        ids = tuple(zero_shot.sample_ids[row] for row in rows)
+        return ScoreFile(Path("zsl.npy"), ids, scores[np.ix_(rows, columns)], named)
+
+    def test_their_figures_are_those_of_the_whole_file_and_others_are_unknown(
+        self, part: ScoreFile, zero_shot: ScoredTask
+    ) -> None:
+        none = zero_shot.calibration(None, None)
+        whole, of_part = zero_shot.scored(score_file(zero_shot), none), zero_shot.scored(part, none)
+        assert zero_shot.metrics(part) == ("zsl_top1", "zsl_macro_top1")
+        for name in zero_shot.metrics(part):
+            assert METRICS.get(name)(of_part) == METRICS.get(name)(whole)
+        assert zero_shot.metrics(score_file(zero_shot)) == zero_shot.task.card.metrics
+
+    def test_a_stored_one_has_no_other_figures_in_tables(
+        self, part: ScoreFile, zero_shot: ScoredTask, tmp_path: Path
+    ) -> None:
+        np.save(tmp_path / "zsl.npy", part.scores)
+        file = replace(part, path=tmp_path / "zsl.npy")
+        for seed in (0, 1):
+            run = ForeignRun(zero_shot, "theirs", seed, file, zero_shot.calibration(None, None), False)
+            stored = run.store(tmp_path / "results")
+        whole = stored_run(zero_shot, tmp_path, name="whole")
+        assert stored.result.metrics["zsl_top1"].value == whole.result.metrics["zsl_top1"].value
+        rows = leaderboard(stored_results(tmp_path / "results")).set_index("method")
+        assert rows.loc["theirs", "zsl_top1"] == rows.loc["whole", "zsl_top1"]
+        assert np.isnan(rows.loc["theirs", ["gzsl_seen", "gzsl_unseen", "gzsl_h", "ausuc"]].astype(float)).all()
+        assert "unseen classes alone" in rows.loc["theirs", "notes"]
+        report = build_report(tmp_path / "results", tmp_path / "reports")
+        assert "unseen classes alone" in report.page.read_text(encoding="utf-8")
+
+    def test_a_seed_of_them_stands_apart_from_one_of_all_classes(
+        self, part: ScoreFile, zero_shot: ScoredTask, tmp_path: Path
+    ) -> None:
+        whole = stored_run(zero_shot, tmp_path, seed=0)
+        np.save(tmp_path / "zsl.npy", part.scores)
+        file = replace(part, path=tmp_path / "zsl.npy")
+        for seed in (0, 1):
+            run = ForeignRun(zero_shot, "theirs", seed, file, zero_shot.calibration(None, None), False)
+            assert run.store(tmp_path / "results").folder != whole.folder
+        rows = leaderboard(stored_results(tmp_path / "results")).sort_values("seeds")
+        assert rows["seeds"].tolist() == [1, 2]
+        assert rows["gzsl_unseen"].notna().tolist() == [True, False]
+
+    def test_two_of_them_are_compared_by_what_they_tell(
+        self, part: ScoreFile, toy_data_root: Path, tmp_path: Path
+    ) -> None:
+        sides = []
+        for name in ("a", "b"):
+            named = {} if part.columns is None else {"classes": np.array(part.columns)}
+            np.savez(tmp_path / f"{name}.npz", scores=part.scores, sample_ids=np.array(part.sample_ids), **named)
+            sides.append(entry_of_scores(tmp_path / f"{name}.npz", ZERO_SHOT, toy_data_root))
+        compared = compare_entries(*sides, resamples=50)
+        assert [each.metric for each in compared.metrics] == ["zsl_top1", "zsl_macro_top1"]
+        assert compared.main.paired.difference == 0
+
+    def test_no_calibration_goes_with_them(self, part: ScoreFile, zero_shot: ScoredTask) -> None:
+        with pytest.raises(UserError, match="which no calibration changes; leave the calibration out"):
+            zero_shot.scored(part, zero_shot.calibration(0.5, None))
+
+    def test_a_clip_that_is_missing_is_named(self, zero_shot: ScoredTask) -> None:
+        columns = np.flatnonzero(~zero_shot.protocol.classes.seen)
+        of_unseen = np.isin(zero_shot.protocol.test_rows.columns, columns)
+        first, *ids = (zero_shot.sample_ids[row] for row in np.flatnonzero(of_unseen))
+        file = ScoreFile(Path("zsl.npy"), tuple(ids), np.ones((len(ids), len(columns))), None)
+        with pytest.raises(UserError, match=f"1 of the .* unseen classes' test clips are missing: {first}"):
+            zero_shot.scored(file, zero_shot.calibration(None, None))
 
 
 class TestStoring:

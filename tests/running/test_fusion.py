@@ -118,7 +118,19 @@ def test_only_the_proportions_of_weights_count() -> None:
     generator = np.random.default_rng(0)
     sheets = [generator.normal(size=(5, 3)) for _ in range(2)]
     twice, thirds = (np.array(w) / sum(w) for w in ((0.6, 0.3), (2, 1)))
-    np.testing.assert_array_equal(fuse_scores(sheets, twice, "logits"), fuse_scores(sheets, thirds, "logits"))
+    np.testing.assert_allclose(fuse_scores(sheets, twice, "logits"), fuse_scores(sheets, thirds, "logits"))
+
+
+@pytest.mark.parametrize("scale", ["logits", "softmax"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_member_far_from_zero_leaves_the_others_their_say(scale: fusion.Scale, dtype: type) -> None:
+    """On a grid of eighths, so that a number added to all scores of a clip is exact in either type."""
+    generator = np.random.default_rng(0)
+    sheets = [generator.integers(-16, 16, size=(50, 6)).astype(dtype) / dtype(8) for _ in range(2)]
+    far = [sheets[0] + dtype(-(2.0**20)), sheets[1]]
+    plain, shifted = (fuse_scores(given, np.array([0.5, 0.5]), scale) for given in (sheets, far))
+    assert shifted.dtype == dtype
+    np.testing.assert_allclose(shifted - shifted.max(1, keepdims=True), plain - plain.max(1, keepdims=True), atol=1e-5)
 
 
 def test_softmax_scores_are_the_logarithm_of_mixed_probabilities() -> None:

@@ -108,7 +108,7 @@ def test_results_of_another_version_of_the_method_or_the_facts_are_stale(where: 
     edit(where.results_root / "jobs" / job().folder / RESULT, lambda result: result["job"].update(task_hash="0" * 64))
     moved = where.results_root / "jobs" / f"{job().folder[:-12]}{'0' * 12}"
     (where.results_root / "jobs" / job().folder).rename(moved)
-    assert only(job(), where).why == "the facts or parameters behind supervised/nw-ucla@1[split=x-sub] changed"
+    assert only(job(), where).why == "the facts or parameters behind supervised/nw-ucla@2[split=x-sub] changed"
 
 
 def test_results_of_another_schema_are_stale(where: RunSite) -> None:
@@ -183,4 +183,4 @@ def test_the_name_of_a_folder_fits_a_file_system() -> None:
     wanted = make_job(long.card.bind({"split": "8/2", "fields": many}), METHODS.get("chance"), 12345)
     assert len(os.fsencode(f".{wanted.folder}.lock")) <= 255
     assert wanted.folder.endswith(f"-s12345-{wanted.hash[:12]}")
-    assert job().folder.startswith("supervised-nw-ucla-1-split-x-sub-chance-s0-")
+    assert job().folder.startswith("supervised-nw-ucla-2-split-x-sub-chance-s0-")

@@ -23,7 +23,7 @@ from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
 from mmcl_bench.results.store import RESULT, SAMPLES, SCORES, Stored, require_results
 from mmcl_bench.running.jobs import Job, make_job
-from mmcl_bench.running.runner import RunSite, run_job
+from mmcl_bench.running.runner import RunSite, _checked, run_job
 
 ZERO_SHOT = "zero-shot/nw-ucla[split=8/2]"
 
@@ -194,7 +194,7 @@ def test_results_load_as_one_table(where: RunSite) -> None:
     table = read_results(where.results_root)
     assert set(table.seed) == {0, 1}
     assert table[table.main].metric.tolist() == ["zsl_top1"] * 2
-    assert table.task.unique().tolist() == ["zero-shot/nw-ucla@2[split=8/2]"]
+    assert table.task.unique().tolist() == ["zero-shot/nw-ucla@3[split=8/2]"]
 
 
 def test_no_result_is_one_line(tmp_path: Path) -> None:
@@ -237,3 +237,18 @@ def test_result_json_is_plain_json_without_nan(where: RunSite) -> None:
         raise AssertionError(f"{constant} in result.json")
 
     json.loads((stored.folder / RESULT).read_text(), parse_constant=refuse)
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (np.zeros((2, 3), dtype=complex), "method theirs: scores must be real numbers, not complex128"),
+        (np.array([["a", "b", "c"]] * 2), "method theirs: scores must be real numbers, not <U1"),
+        (np.full((2, 3), -np.inf), "method theirs gave scores that are not finite"),
+        (np.zeros((2, 4)), "method theirs gave scores of shape"),
+    ],
+)
+def test_scores_of_a_method_that_are_none_are_named(scores: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        _checked(scores, 2, 3, "theirs")
+    assert _checked(np.array([[1e9, 1e9 + 1, 0]] * 2), 2, 3, "theirs").argmax(axis=1).tolist() == [1, 1]

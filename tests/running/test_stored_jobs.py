@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmcl_bench.core.paths import packaged
 from mmcl_bench.datasets.prepare import open_dataset
 from mmcl_bench.inference.predict import TrainedModel
 from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.protocols.base import Needs
+from mmcl_bench.protocols.cards import Task
 from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.results.store import read_results
 from mmcl_bench.running.jobs import make_job
@@ -23,7 +25,14 @@ from mmcl_bench.running.runner import RunSite, run_job
 from toys import write_toy
 
 STORED = Path(__file__).parent / "stored"
-TASK = "supervised/nw-ucla[split=x-view]"
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Task:
+    """Version 1, as the card was then."""
+    card = (packaged("tasks") / "supervised-nw-ucla.toml").read_text(encoding="utf-8")
+    (tmp_path / "then.toml").write_text(card.replace("version = 2", "version = 1"), encoding="utf-8")
+    return load_task(str(tmp_path / "then.toml"), split="x-view")
 
 
 @pytest.fixture
@@ -34,14 +43,13 @@ def site(tmp_path: Path) -> RunSite:
 
 
 @pytest.mark.parametrize("method", ["logistic", "chance"])
-def test_a_job_that_was_stored_before_is_not_run_again(method: str, site: RunSite) -> None:
-    stored, is_new = run_job(make_job(load_task(TASK), METHODS.get(method), 0), site)
+def test_a_job_that_was_stored_before_is_not_run_again(method: str, task: Task, site: RunSite) -> None:
+    stored, is_new = run_job(make_job(task, METHODS.get(method), 0), site)
     assert not is_new
     assert set(read_results(site.results_root)["job"]) >= {stored.result.job_hash}
 
 
-def test_its_model_still_predicts_what_it_did(site: RunSite) -> None:
-    task = load_task(TASK)
+def test_its_model_still_predicts_what_it_did(task: Task, site: RunSite) -> None:
     stored, _ = run_job(make_job(task, METHODS.get("logistic"), 0), site)
     data = {"nw-ucla": open_dataset("nw-ucla", site.data_root)}
     clips = PROTOCOLS.get("supervised")(task, data, Needs(), site.data_root).test_clips()

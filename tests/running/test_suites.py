@@ -71,21 +71,21 @@ def test_seeds_are_those_of_the_card_when_not_given(root: Path) -> None:
 def test_splits_are_all_some_or_the_tasks_own(root: Path) -> None:
     every = {"tasks": ("supervised/nw-ucla",), "methods": ("chance",), "seeds": 1}
     assert identities(Matrix(**every, splits="all"), root) == [
-        f"supervised/nw-ucla@1[split={split}]" for split in load_task("supervised/nw-ucla").card.splits
+        f"supervised/nw-ucla@2[split={split}]" for split in load_task("supervised/nw-ucla").card.splits
     ]
-    assert identities(Matrix(**every, splits=("x-sub",)), root) == ["supervised/nw-ucla@1[split=x-sub]"]
+    assert identities(Matrix(**every, splits=("x-sub",)), root) == ["supervised/nw-ucla@2[split=x-sub]"]
     assert identities(Matrix(**every), root) == [load_task("supervised/nw-ucla").identity]
 
 
 def test_all_splits_of_a_task_without_any_is_the_task(root: Path) -> None:
     matrix = Matrix(tasks=("transfer/nw-ucla-to-utd-mhad",), methods=("chance",), splits="all", seeds=1)
-    assert identities(matrix, root) == ["transfer/nw-ucla-to-utd-mhad@1"]
+    assert identities(matrix, root) == ["transfer/nw-ucla-to-utd-mhad@2"]
 
 
 def test_under_a_pattern_tasks_without_the_split_are_left_out(root: Path) -> None:
     matrix = Matrix(tasks=("supervised/*",), methods=("chance",), splits=("x-view",), seeds=1)
     found = identities(matrix, root)
-    assert "supervised/nw-ucla@1[split=x-view]" in found
+    assert "supervised/nw-ucla@2[split=x-view]" in found
     assert not [identity for identity in found if "hdm05" in identity]
     bracketed = Matrix(tasks=("supervised/*[split=x-view]",), methods=("chance",), seeds=1)
     assert identities(bracketed, root) == found

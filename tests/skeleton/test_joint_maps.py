@@ -9,7 +9,7 @@ import pytest
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.skeleton.joint_maps import joint_map, joint_maps, joint_matrix, map_joints
-from mmcl_bench.skeleton.layouts import LAYOUTS, get_layout
+from mmcl_bench.skeleton.layouts import LAYOUTS, LayoutTable, get_layout
 
 PAIRS = list(permutations(LAYOUTS, 2))
 FILES = [tuple(name.split("--")) for name in joint_maps()]
@@ -113,15 +113,71 @@ def test_layouts_without_a_map_of_their_own_meet_in_kinect_v2() -> None:
     np.testing.assert_allclose(mapped(a_pose("hdm05"), "hdm05", "kinect-v1"), direct, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("source", "target", "joint", "made_of"),
+    [
+        ("sbu-15", "kinect-v2", "left_wrist", {"left_hand": 1}),
+        ("sbu-15", "kinect-v2", "left_thumb", {"left_hand": 1}),
+        ("sbu-15", "kinect-v2", "right_ankle", {"right_foot": 1}),
+        ("sbu-15", "kinect-v2", "spine_mid", {"torso": 1}),
+        ("sbu-15", "kinect-v2", "spine_base", {"left_hip": 0.5, "right_hip": 0.5}),
+        ("sbu-15", "kinect-v1", "shoulder_center", {"left_shoulder": 0.5, "right_shoulder": 0.5}),
+        ("sbu-15", "florence-15", "spine", {"torso": 1}),
+        ("florence-15", "cad60-15", "right_hand", {"right_wrist": 1}),
+        ("kinect-v2", "smpl-24", "spine3", {"spine_shoulder": 1}),
+        ("kinect-v2", "smpl-24", "left_collar", {"spine_shoulder": 0.5, "left_shoulder": 0.5}),
+        ("kinect-v2", "body-25", "left_small_toe", {"left_foot": 1}),
+        ("kinect-v2", "mediapipe-33", "left_eye_outer", {"head": 1}),
+        ("mediapipe-33", "body-25", "left_ear", {"left_ear": 1}),
+        ("mediapipe-33", "kinect-v1", "head", {"left_ear": 0.5, "right_ear": 0.5}),
+        ("azure-kinect-32", "kinect-v2", "neck", {"neck": 1}),
+        ("smpl-22", "kinect-v2", "right_hand_tip", {"right_wrist": 1}),
+    ],
+)
+def test_layouts_without_a_file_are_mapped_by_the_names_of_joints(
+    source: str, target: str, joint: str, made_of: dict[str, float]
+) -> None:
+    row = joint_matrix(source, target)[LAYOUTS[target].index(joint)]
+    assert {LAYOUTS[source].joints[at]: row[at] for at in np.flatnonzero(row)} == made_of
+
+
+def test_a_joint_that_no_name_tells_is_where_the_nearest_is() -> None:
+    table = LayoutTable(
+        joints=("middle", "left_shoulder", "left_claw", "right_shoulder", "left_hip", "right_hip", "tail"),
+        bones=(
+            *(("left_claw", "left_shoulder", "middle"), ("right_shoulder", "middle"), ("tail", "left_hip", "middle")),
+            ("right_hip", "middle"),
+        ),
+        centre="middle",
+        parts={"head": ("middle",)},
+    )
+    layout = table.layout()
+    pose = a_pose("kinect-v2")
+    made = map_joints(pose, joint_matrix("kinect-v2", layout))
+    around = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+    for joint, near in (("left_claw", around[:1]), ("tail", around[2:3]), ("middle", around)):
+        expected = pose[:, [LAYOUTS["kinect-v2"].index(each) for each in near]].mean(1)
+        np.testing.assert_allclose(made[:, layout.index(joint)], expected, atol=1e-6, err_msg=joint)
+
+
 def test_nothing_is_made_of_a_joint_that_was_not_seen() -> None:
     openpose, kinect = LAYOUTS["openpose-18"], LAYOUTS["kinect-v2"]
     pose = a_pose("openpose-18")
-    pose[0, openpose.index("left_wrist")] = 0
-    pose[1] = 0
+    pose[0, openpose.index("left_wrist")] = np.nan
+    pose[1] = np.nan
     made = mapped(pose, "openpose-18", "kinect-v2")
-    lacking = {kinect.joints[at] for at in np.flatnonzero(~made[0].any(-1))}
+    lacking = {kinect.joints[at] for at in np.flatnonzero(np.isnan(made[0]).any(-1))}
     assert lacking == {"left_wrist", "left_hand", "left_hand_tip", "left_thumb"}
-    assert not made[1].any()
+    assert np.isnan(made[1]).all()
+
+
+def test_a_joint_in_the_origin_is_a_place_to_map() -> None:
+    pose = a_pose("kinect-v2")
+    pose -= pose[:, [LAYOUTS["kinect-v2"].index("spine_base")]]
+    there = a_pose("kinect-v2") - a_pose("kinect-v2")[:, [0]] + np.float32(1)
+    for target in ("kinect-v1", "h36m-17", "hdm05"):
+        moved = mapped(there, "kinect-v2", target)
+        np.testing.assert_allclose(mapped(pose, "kinect-v2", target) + 1, moved, atol=1e-5)
 
 
 def test_an_unknown_layout_is_answered_with_the_nearest() -> None:

@@ -146,14 +146,13 @@ def test_tracks_go_back_to_bodies_last() -> None:
     assert not clips[0, ..., 1].any()
 
 
-# Frames without a body
+# Joints that were not seen
 
 
 def test_frames_without_a_body_are_filled_from_their_neighbours() -> None:
     body = walker(n_frames=10)
     positions = body.positions.copy()
     positions[[0, 1, 4, 5, 6, 9]] = 0
-    (filled,) = transforms.fill_missing((BodyTrack(2, positions),), KINECT_V1)
     seen = [2, 3, 7, 8]
     expected = np.stack(
         [
@@ -161,25 +160,16 @@ def test_frames_without_a_body_are_filled_from_their_neighbours() -> None:
             for frame in range(10)
         ]
     )
+    (filled,) = view_of((BodyTrack(2, positions),)).bodies(0)
     np.testing.assert_allclose(filled.positions, expected, atol=1e-6)
     assert (filled.start, filled.positions.dtype) == (2, np.float32)
     np.testing.assert_array_equal(positions[4], 0)  # the given track is left as it was
 
 
-def test_a_joint_at_the_origin_is_a_joint_where_a_sensor_measures() -> None:
-    body = walker(n_frames=6)
-    body.positions[2, 5] = 0
-    assert transforms.fill_missing((body,), KINECT_V1)[0].positions[2, 5].tolist() == [0, 0, 0]
-
-
-def test_unseen_key_points_of_images_are_filled_one_by_one() -> None:
-    layout = get_layout("coco-17")
-    positions = np.random.default_rng(0).normal(size=(5, 17, 3)).astype(np.float32)
-    positions[2, 5] = 0
-    positions[:, 9] = 0
-    (filled,) = transforms.fill_missing((BodyTrack(0, positions),), layout)
-    np.testing.assert_allclose(filled.positions[2, 5], (positions[1, 5] + positions[3, 5]) / 2, atol=1e-6)
-    assert not filled.positions[:, 9].any()
+def test_a_body_that_was_never_seen_is_no_body_wherever_the_clip_is() -> None:
+    nobody = BodyTrack(0, np.zeros((12, 20, 3), dtype=np.float32))
+    one, other = (prepare_clips(view_of(clip)).tracks for clip in ((nobody, walker()), (walker(),)))
+    torch.testing.assert_close(one, other)
 
 
 def image_body(*unseen: str, at: float = 0.0) -> Bodies:
@@ -196,29 +186,24 @@ def image_body(*unseen: str, at: float = 0.0) -> Bodies:
 
 
 @pytest.mark.parametrize("unseen", ["left_wrist", "left_shoulder", "right_hip"])
-def test_key_points_never_seen_stay_at_zero_wherever_in_the_image_the_body_is(unseen: str) -> None:
+def test_where_in_the_image_a_body_is_plays_no_part(unseen: str) -> None:
     layout = get_layout("coco-17")
-    tracks = [normalise_clip(image_body(unseen, at=at), layout)[0].positions for at in (0.05, 0.4, -0.9)]
-    assert not tracks[0][:, layout.index(unseen)].any()
+    tracks = [prepare_clips(view_of(image_body(unseen, at=at), layout=layout)).tracks for at in (0.05, 0.4, -0.9)]
     for track in tracks[1:]:
-        np.testing.assert_allclose(track, tracks[0], atol=1e-4)
+        torch.testing.assert_close(track, tracks[0], rtol=0, atol=1e-4)
 
 
-def test_one_unseen_shoulder_leaves_heading_and_size() -> None:
+def test_one_unseen_shoulder_leaves_the_heading() -> None:
     layout = get_layout("coco-17")
-    whole, part = (normalise_clip(image_body(*hidden, at=0.5), layout)[0] for hidden in ((), ("left_shoulder",)))
-    head, knee = layout.index("nose"), layout.index("left_knee")
-    along = [track.positions[0, head] - track.positions[0, knee] for track in (whole, part)]
-    # Half the shoulder line is a little nearer or farther than its middle: hypot(0.08, 0.24) to 0.24.
-    np.testing.assert_allclose(along[1] * np.hypot(0.08, 0.24) / 0.24, along[0], rtol=1e-3, atol=1e-4)
+    clips = (image_body(*hidden, at=0.5) for hidden in ((), ("left_shoulder",)))
+    whole, part = (prepare_clips(view_of(clip, layout=layout)).tracks[0, :, 0].T for clip in clips)
+    nose, knee = layout.index("nose"), layout.index("left_knee")
+    along = [pose[nose] - pose[knee] for pose in (whole, part)]
+    assert torch.cosine_similarity(along[0], along[1], dim=0) > 0.999
 
 
-def test_a_body_whose_torso_was_never_seen_keeps_its_size() -> None:
-    layout = get_layout("coco-17")
-    bodies = image_body("left_shoulder", "right_shoulder")
-    assert transforms.scale_by_torso(bodies, layout) is bodies
-
-
-def test_whole_tracks_are_passed_on_as_they_are() -> None:
-    bodies = (walker(), walker(seed=1))
-    assert transforms.fill_missing(bodies, KINECT_V1) is bodies
+def test_what_was_hidden_from_methods_is_not_changed_in_the_data() -> None:
+    body = walker()
+    body.positions[3] = np.nan
+    view_of((body,))
+    assert np.isnan(body.positions[3]).all()

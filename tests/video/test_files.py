@@ -15,6 +15,7 @@ from mmcl_bench.video.files import VideoFiles
 def zip_with(path: Path, content: bytes, compression: int) -> Path:
     with zipfile.ZipFile(path, "w", compression) as zipped:
         zipped.writestr("wave.mp4", content)
+        zipped.writestr("readme.txt", "how they were recorded", zipfile.ZIP_STORED)
     return path
 
 

@@ -14,11 +14,11 @@ def layouts(
     """Draw every joint layout, its joints numbered and named, as PNG."""
     from mmcl_bench.core.errors import UserError
     from mmcl_bench.skeleton.drawing import draw_layout
-    from mmcl_bench.skeleton.layouts import LAYOUTS
+    from mmcl_bench.skeleton.layouts import get_layout, layout_names
 
     try:
         output.mkdir(parents=True, exist_ok=True)
-        for layout in LAYOUTS.values():
+        for layout in map(get_layout, layout_names()):
             draw_layout(layout, output / f"{layout.name}.png")
             typer.echo(output / f"{layout.name}.png")
     except OSError as error:

@@ -50,18 +50,29 @@ def described(dataset: SkeletonDataset) -> dict[str, Any]:
     from mmcl_bench.datasets.prepare import summary
 
     card = dataset.card
-    facts = {"skipped_files": card.skipped, "noted": card.noted, "homepage": card.homepage, "citation": card.citation}
+    missing = [] if card.completeness is None else list(card.completeness.missing)
+    facts = {
+        "skipped_files": card.skipped,
+        "missing": missing,
+        "noted": card.noted,
+        "homepage": card.homepage,
+        "citation": card.citation,
+    }
     return {**summary(dataset), **facts}
 
 
 def _listed(reader: type[Reader], root: Path) -> dict[str, Any]:
     from mmcl_bench.core.errors import UserError
+    from mmcl_bench.datasets.completeness import with_completeness
     from mmcl_bench.datasets.store import CARD, SkeletonDataset
 
     clips, state = None, "made on first use" if reader.embedded else "not prepared"
     if (root / reader.name / CARD).is_file():
         try:
-            clips, state = SkeletonDataset.open(root / reader.name).card.n_clips, "prepared"
+            card = with_completeness(SkeletonDataset.open(root / reader.name)).card
+            clips, state = card.n_clips, "prepared"
+            if card.completeness is not None and not card.completeness.is_whole:
+                state = f"prepared, {card.completeness}"
         except UserError:
             state = "prepare again"
     return {
@@ -100,6 +111,8 @@ def summary_table(figures: Summary) -> Table:
     table.add_column(overflow="fold")
     table.add_row("data", _kind(figures["synthetic"]))
     table.add_row("clips", f"{figures['clips']} ({figures['skipped']} left out)")
+    if figures["completeness"]:
+        table.add_row("whole" if figures["is_whole"] else "incomplete", figures["completeness"])
     table.add_row("classes", str(figures["classes"]))
     table.add_row("subjects", str(figures["subjects"] or "not told apart"))
     table.add_row("frames", f"{frames['min']} to {frames['max']}, median {frames['median']:g}")

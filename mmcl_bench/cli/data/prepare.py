@@ -48,6 +48,10 @@ def prepare(
         dataset = preparing.prepare(
             name, source, paths.data_root(data_root), skip_bad, advance, workers, prepared_as, chosen
         )
+    found = dataset.card.completeness
+    if found is not None and not found.is_whole:
+        details = f"; {found.details}" if found.details else ""
+        typer.echo(f"incomplete: {dataset.card.name} has {found}{details}", err=True)
     if as_json:
         show_json(described(dataset))
         return

@@ -65,17 +65,20 @@ def _facts(dataset: SkeletonDataset, row: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from mmcl_bench.datasets.store import each_subject
+
     card, clip = dataset.card, dataset.index.iloc[row]
-    sides = {name: (side, int(clip[side.column])) for name, side in card.sides.items()}
+    sides = {
+        name: [bool(mask[0]) for mask in side.masks(dataset.index[row : row + 1])] for name, side in card.sides.items()
+    }
+    subjects = [number for number in each_subject(dataset.index[row : row + 1])["subject"] if number]
     rate = f"{card.frame_rate:g} frames a second" if card.frame_rate else "unknown frame rate"
     facts = {
         "class": f"{card.classes[clip.label]} (label {clip.label})",
         "data": "synthetic" if card.synthetic else "recorded",
-        **{column: str(clip[column]) for column in ("subject", "camera", "setup") if clip[column]},
-        **{
-            name: "train" if number in side.train else "test" if number in side.test else "neither side"
-            for name, (side, number) in sides.items()
-        },
+        **({"subject": " and ".join(map(str, subjects))} if subjects else {}),
+        **{column: str(clip[column]) for column in ("camera", "setup") if clip[column]},
+        **{name: "train" if trains else "test" if tests else "neither side" for name, (trains, tests) in sides.items()},
         "frames": f"{clip.n_frames}, {rate}",
         "bodies": ", ".join(
             f"frames {start} to {start + length - 1}"

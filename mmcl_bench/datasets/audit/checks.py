@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mmcl_bench.skeleton.layouts import LONGEST_BONE
+
 SHORT = 8
 """Frames; fewer are near to nothing."""
 MOSTLY = 0.5
@@ -20,8 +22,6 @@ FARTHEST_STEP = 0.5
 """Image heights from one frame to the next, for key points of images."""
 BONE_CHANGE = 0.5
 """Metres; no bone is as long, so none can change by as much."""
-LONGEST_BONE = 1.0
-"""Metres."""
 FAR = 8.0
 """Metres; depth sensors see no person beyond."""
 UPSIDE_DOWN = -0.3
@@ -101,6 +101,12 @@ def found(
 
 
 CHECKS: Mapping[str, Check] = {
+    "incomplete": Check(
+        Severity.ERROR,
+        "Not all of the published set",
+        "Clips that a whole copy has are not there, so figures do not compare with those of a whole copy.",
+        "Get the missing files and prepare the set again; tables keep its rows apart until then.",
+    ),
     "duplicates-across": Check(
         Severity.ERROR,
         "Test clips that equal a training clip",
@@ -240,8 +246,8 @@ CHECKS: Mapping[str, Check] = {
     "unseen-joints": Check(
         Severity.NOTE,
         "Clips with a joint that is never seen",
-        "It is zero all the time while others are seen.",
-        "Nothing, if the joint was out of the picture; methods should not take zero for a place.",
+        "It is NaN or zero all the time while others are seen.",
+        "Nothing, if the joint was out of the picture: methods get the place of the nearest joint that was seen.",
     ),
     "repeated-frames": Check(
         Severity.NOTE,

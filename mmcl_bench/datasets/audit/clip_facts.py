@@ -28,7 +28,7 @@ class ClipFacts(NamedTuple):
     frozen_joint: int = -1
     """The first of them."""
     unseen_joints: int = 0
-    """Joints that are zero all the time, of bodies that are seen."""
+    """Joints that are never seen, of bodies that are."""
     unseen_joint: int = -1
     step: float = 0.0
     """The farthest that a joint moves from one frame to the next."""
@@ -95,14 +95,16 @@ def measure(n_frames: int, bodies: Sequence[BodyTrack], anatomy: Anatomy) -> Cli
     changed = np.zeros(n_frames + 1, bool)
     frozen, unseen, steps, bones, longest = [], [], [_Step()], [_Bone()], [0.0]
     for body in bodies:
-        positions, start, end = body.positions, body.start, body.start + len(body.positions)
-        seen = (positions != 0).any(-1)
+        start, end = body.start, body.start + len(body.positions)
+        seen = anatomy.layout.seen(body.positions)
+        positions = np.where(seen[..., None], body.positions, 0)
         moves = positions[1:] != positions[:-1]
         shown[start:end] |= seen.any(-1)
         changed[[start, end]] = True
         changed[start + 1 : end] |= moves.any((1, 2))
         is_seen = seen.any(0)
-        frozen.append(np.flatnonzero(is_seen & ~moves.any((0, 2))))
+        # A joint that stays in the origin is the one that the set was moved by.
+        frozen.append(np.flatnonzero(is_seen & ~moves.any((0, 2)) & positions.any((0, 2))))
         unseen.append(np.flatnonzero(~is_seen & is_seen.any()))
         steps.append(_farthest_step(positions, seen, start))
         bone, length = _bones(positions, seen, start, anatomy)
@@ -137,7 +139,8 @@ def frame_codes(bodies: Sequence[BodyTrack]) -> np.ndarray:
 
     Unequal poses have the same number by chance less than once in 2^40 pairs.
     """
-    poses = [body.positions[(body.positions != 0).any((1, 2))] for body in bodies]
+    numbers = [np.nan_to_num(body.positions) for body in bodies]
+    poses = [positions[positions.any((1, 2))] for positions in numbers]
     words = [np.ascontiguousarray(pose, "<f4").reshape(len(pose), -1).view("<u4").astype(np.uint64) for pose in poses]
     codes = [word @ _multipliers(word.shape[1]) for word in words if word.size]
     return np.unique(np.concatenate(codes)) if codes else np.zeros(0, np.uint64)
@@ -182,7 +185,7 @@ def _bones(positions: np.ndarray, seen: np.ndarray, start: int, anatomy: Anatomy
 
 def _stance(positions: np.ndarray, anatomy: Anatomy) -> tuple[float, float]:
     """Distance of the centre from the origin, and height of the head over the legs."""
-    whole = positions[(positions != 0).any(-1).all(-1)]
+    whole = positions[anatomy.layout.seen(positions).all(-1)]
     if not len(whole):
         return 0.0, 0.0
     distance = np.linalg.norm(whole[:, anatomy.centre], axis=-1)
@@ -192,7 +195,7 @@ def _stance(positions: np.ndarray, anatomy: Anatomy) -> tuple[float, float]:
 
 def _has_twins(bodies: Sequence[BodyTrack]) -> bool:
     return any(
-        first.start == second.start and np.array_equal(first.positions, second.positions)
+        first.start == second.start and np.array_equal(first.positions, second.positions, equal_nan=True)
         for at, first in enumerate(bodies)
         for second in bodies[at + 1 :]
     )

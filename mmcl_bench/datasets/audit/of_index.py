@@ -10,7 +10,7 @@ import pandas as pd
 
 from mmcl_bench.datasets.audit.checks import LONG, RARE, SHORT, Example, Finding, found
 from mmcl_bench.datasets.prepare import duplicates
-from mmcl_bench.datasets.store import DatasetCard, Side, SkeletonDataset
+from mmcl_bench.datasets.store import DatasetCard, Side, SkeletonDataset, each_subject
 
 _REGULAR = 0.9
 """Part of all pairs of subject and class with one number of clips, from which that number is the plan."""
@@ -30,6 +30,14 @@ def index_findings(dataset: SkeletonDataset) -> Iterator[Finding]:
 
 
 def _of_card(card: DatasetCard) -> Iterator[Finding]:
+    copy = card.completeness
+    if copy is not None and not copy.is_whole:
+        n_missing = copy.published - copy.present
+        missing = [
+            Example(card.name, f"{copy}{'; ' if copy.details else ''}{copy.details}"),
+            *map(Example, copy.missing),
+        ]
+        yield from found("incomplete", copy.published, f"published {copy.counted}", missing, count=n_missing)
     n_read = card.n_clips + len(card.skipped)
     left_out = [Example(file, reason) for file, reason in card.skipped.items()]
     yield from found("left-out", n_read, "clips or files", left_out)
@@ -83,20 +91,20 @@ def _clips(clips: pd.DataFrame, kind: str, of: int, side: str) -> list[Finding]:
 
 
 def _subjects(index: pd.DataFrame, train: np.ndarray, test: np.ndarray, name: str, side: Side) -> list[Finding]:
-    subjects = index["subject"]
-    both = sorted(set(subjects[train]) & set(subjects[test]))
+    trained, tested = (each_subject(index[mask])["subject"] for mask in (train, test))
+    n_subjects = each_subject(index)["subject"].nunique()
     # A set that numbers nobody has the subject 0 alone.
-    if side.column == "subject" or subjects.nunique() < 2:
+    if side.column == "subject" or n_subjects < 2:
         return []
     kind = "subjects-across" if side.column == "fold" else "subjects-across-by-design"
     examples = [
         Example(
             f"subject {subject}",
-            f"{(subjects[train] == subject).sum()} training clips, {(subjects[test] == subject).sum()} test clips",
+            f"{(trained == subject).sum()} training clips, {(tested == subject).sum()} test clips",
         )
-        for subject in both
+        for subject in sorted(set(trained) & set(tested))
     ]
-    return found(kind, subjects.nunique(), "subjects", examples, name)
+    return found(kind, n_subjects, "subjects", examples, name)
 
 
 def _of_classes(card: DatasetCard, index: pd.DataFrame) -> Iterator[Finding]:
@@ -114,7 +122,8 @@ def _of_classes(card: DatasetCard, index: pd.DataFrame) -> Iterator[Finding]:
 
 def _gaps(card: DatasetCard, index: pd.DataFrame) -> list[Finding]:
     """Subjects and classes with another number of clips, where there is a plain plan."""
-    cells = pd.crosstab(index["subject"], index["label"])
+    people = each_subject(index)
+    cells = pd.crosstab(people["subject"], people["label"])
     usual = int(cells.stack().mode().iloc[0])
     irregular = cells.stack()[lambda n: n != usual]
     if len(irregular) > (1 - _REGULAR) * cells.size or cells.shape[0] < 2:

@@ -12,7 +12,7 @@ import pandas as pd
 from mmcl_bench.datasets.audit import checks
 from mmcl_bench.datasets.audit.checks import Example, Finding, found
 from mmcl_bench.datasets.store import DatasetCard
-from mmcl_bench.skeleton.layouts import Layout
+from mmcl_bench.skeleton.layouts import LONGEST_BONE, Layout
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _of_build(clips: pd.DataFrame, layout: Layout) -> list[_Symptom]:
     return [
         _Symptom(
             "long-bones",
-            clips["longest_bone"] > checks.LONGEST_BONE,
+            clips["longest_bone"] > LONGEST_BONE,
             "longest_bone",
             lambda clip: f"{clip.longest_bone:.2f} m",
         ),

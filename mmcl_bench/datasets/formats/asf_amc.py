@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mmcl_bench.datasets.formats.archive import BadFile
+from mmcl_bench.datasets.formats.archive import BadFile, text_bytes
 
 MAX_ASF_BYTES = 1 << 20
 """Skeletons are below 10 kB."""
@@ -164,7 +164,7 @@ def _sections(content: bytes) -> dict[str, Lines]:
     sections: dict[str, Lines] = {}
     lines: Lines = []
     # Comments hold names in the code page of whoever recorded; what is read of a file is ASCII.
-    for line in content.decode("latin-1").splitlines():
+    for line in text_bytes(content).decode("latin-1").splitlines():
         words = line.partition("#")[0].split()
         if words and words[0].startswith(":"):
             lines = sections.setdefault(words[0][1:].lower(), [])

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mmcl_bench.datasets.formats.archive import MAX_MEMBER_BYTES, BadFile
+from mmcl_bench.datasets.formats.first_bytes import MATLAB_73, kind_of
 
 _HEADER_BYTES = 128
 _MATRIX, _COMPRESSED = 14, 15
@@ -25,6 +26,8 @@ _COMPLEX = 0x08
 
 def read_array(content: bytes, name: str) -> np.ndarray:
     """The real array called ``name`` as float64, in the shape MATLAB shows. Raises :class:`BadFile`."""
+    if kind_of(content) is MATLAB_73:
+        raise BadFile(f"is {MATLAB_73.what}; {MATLAB_73.mend}")
     if content[124:_HEADER_BYTES] != b"\x00\x01IM":
         raise BadFile("is not a little-endian MATLAB 5 file")
     for kind, data in _elements(content[_HEADER_BYTES:]):

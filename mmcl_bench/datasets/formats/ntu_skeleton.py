@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmcl_bench.datasets.formats.archive import BadFile
+from mmcl_bench.datasets.formats.archive import BadFile, text_bytes
 from mmcl_bench.skeleton.clips import BodyTrack
 
 N_JOINTS = 25
@@ -62,7 +62,7 @@ def parse_skeleton(content: bytes) -> tuple[int, list[TrackedBody]]:
 
     Raises :class:`BadFile` when the text is not of the form, or ends too early or too late.
     """
-    content = content.strip()
+    content = text_bytes(content).strip()
     try:
         return _parse_regular(content)
     except BadFile:

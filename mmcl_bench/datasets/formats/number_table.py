@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmcl_bench.datasets.formats.archive import BadFile
+from mmcl_bench.datasets.formats.archive import BadFile, text_bytes
 
 
 def read_numbers(content: bytes, columns: int) -> np.ndarray:
@@ -12,7 +12,7 @@ def read_numbers(content: bytes, columns: int) -> np.ndarray:
 
     Raises :class:`BadFile` for a line with another count, or a word that is no number.
     """
-    lines = [words for line in content.split(b"\n") if (words := line.split())]
+    lines = [words for line in text_bytes(content).split(b"\n") if (words := line.split())]
     if wrong := next((number for number, words in enumerate(lines, 1) if len(words) != columns), None):
         raise BadFile(f"has {len(lines[wrong - 1])} numbers in row {wrong}; expected {columns}")
     try:

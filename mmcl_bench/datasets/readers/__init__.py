@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -20,15 +21,31 @@ from mmcl_bench.core.paths import packaged
 from mmcl_bench.core.records import first_fault
 from mmcl_bench.core.registry import Registry, declared_in
 from mmcl_bench.datasets.classes import class_texts
-from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles, base_name, open_archive
+from mmcl_bench.datasets.formats.archive import (
+    Archive,
+    BadFile,
+    NoFiles,
+    base_name,
+    open_archive,
+    packed_inside,
+    text_bytes,
+)
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
+from mmcl_bench.skeleton.layouts import Layout, portable
 
 OnBad = Callable[[str, str], None]
 """Called with the name of a file, or of a clip in one, and what is wrong with it, said so that the name fits before."""
 
 MAX_METRES = 100.0
 """No depth camera or capture volume reaches this far; a larger coordinate is damage or another unit."""
+MAX_HEIGHTS = 5.0
+"""Image heights; the widest images are not four times as wide as high, and key points lie in the image or near it."""
+LengthUnit = Literal["metres", "image"]
+
+
+class AnotherSetError(UserError):
+    """A source is not the data set that it was given as."""
 
 
 class BadClip(Exception):
@@ -44,6 +61,22 @@ class Unit:
     """Whatever else the reader needs to read it; plain values that can be sent to another process."""
 
 
+@dataclass(frozen=True)
+class WholeCopy:
+    """What is known of a whole copy of the published files."""
+
+    count: int
+    """Its clips, or its videos; without those that are never read."""
+    counted: Literal["clips", "videos"] = "clips"
+    """``videos``: whose names are those of their clips up to the last ``_``; how many clips they hold is not known."""
+    sides: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Of a side, those for training and for testing, where these numbers are published."""
+    sample_ids: frozenset[str] = frozenset()
+    """All of them, where names are known; else empty."""
+    faulty: frozenset[str] = frozenset()
+    """Those that no copy has in a usable form: left out with ``--skip-bad``, they are not missing."""
+
+
 class Settings(BaseModel):
     """What a user may choose of a reader, with ``--set key=value``. A reader without choices has no field."""
 
@@ -56,7 +89,7 @@ class Reader(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     layout: ClassVar[str]
-    unit: ClassVar[Literal["metres", "image"]] = "metres"
+    unit: ClassVar[LengthUnit] = "metres"
     class_table: ClassVar[str]
     """Name of its table of class names, e.g. ``ntu60``."""
     version: ClassVar[int] = 1
@@ -104,7 +137,7 @@ class Reader(ABC):
             settings=self.settings.model_dump(mode="json"),
             title=self.title,
             synthetic=self.synthetic,
-            layout=self.layout,
+            layout=self.layout_of(archive),
             unit=self.unit,
             class_table=self.class_table,
             classes=self.class_names,
@@ -118,9 +151,22 @@ class Reader(ABC):
             n_clips=0,
         )
 
-    def layout_of(self, archive: Archive) -> str:
-        """Name of the joint layout of its clips."""
-        return self.layout
+    def layout_of(self, archive: Archive) -> str | Layout:
+        """The joint layout of its clips, as the card keeps it."""
+        return portable(self.layout)
+
+    def unit_of(self, archive: Archive) -> LengthUnit:
+        """The unit of the positions of its clips."""
+        return self.unit
+
+    def whole_copy(self) -> WholeCopy | None:
+        """What a whole copy holds, as the settings read it; None where nobody published that."""
+        return None
+
+    def missing_clips(self, found: Set[str]) -> Set[str]:
+        """The sample ids of a whole copy that are not among those ``found``, as far as names tell."""
+        whole = self.whole_copy()
+        return whole.sample_ids - found if whole else frozenset()
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
@@ -133,7 +179,9 @@ class Reader(ABC):
 
     def lacking(self, archive: Archive, what: str) -> UserError:
         """The error for a source that is not this data set."""
-        return UserError(f"{archive.source}: not {self.title}: holds {what}; see {self.homepage}")
+        return AnotherSetError(
+            f"{archive.source}: not {self.title}: holds {what}{packed_inside(archive)}; see {self.homepage}"
+        )
 
     def label_of(self, action: int) -> int:
         """The label of an action that is numbered from 1. Raises :class:`.archive.BadFile`."""
@@ -180,6 +228,7 @@ class FilePerClipReader(Reader):
         )
         if not wanted:
             raise self.lacking(archive, f"none of its {self.files}")
+        require_once(archive, wanted)
         return [Unit(file) for _, file in wanted]
 
     def named(self, unit: Unit) -> re.Match[str]:
@@ -188,6 +237,16 @@ class FilePerClipReader(Reader):
 
     def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
         yield replace(self.clip(self.named(unit), archive.read(unit.file)), file=unit.file)
+
+
+def require_once(archive: Archive, found: Sequence[tuple[Any, ...]]) -> None:
+    """Raises :class:`UserError` where two files are one clip, as in a zip beside the folder unpacked from it.
+
+    ``found`` is sorted and holds the clip first, then its file.
+    """
+    for (clip, file, *_), (next_clip, next_file, *_) in pairwise(found):
+        if clip == next_clip:
+            raise UserError(f"{archive.source}: {file} and {next_file} are one clip; remove one of them")
 
 
 def matched(pattern: re.Pattern[str], text: str) -> re.Match[str]:
@@ -201,7 +260,7 @@ def matched(pattern: re.Pattern[str], text: str) -> re.Match[str]:
 def text_of(archive: Archive, file: str) -> str:
     """An ASCII file without which a source cannot be read. Raises :class:`UserError` when it is none."""
     try:
-        return archive.read(file).decode("ascii")
+        return text_bytes(archive.read(file)).decode("ascii")
     except BadFile as error:
         raise UserError(f"{archive.source}: {file} {error}; download it again") from error
     except UnicodeDecodeError as error:
@@ -226,8 +285,35 @@ def folds_of_the_files(source: str) -> Side:
 
 def listed_samples(name: str) -> frozenset[str]:
     """Sample ids that are known to be missing or unusable, from ``protocols/samples``."""
+    return frozenset(_samples(name)["missing"])
+
+
+@cache
+def named_clips(name: str) -> frozenset[str]:
+    """Sample ids of a whole copy, from ``protocols/samples``."""
+    listed = _samples(name)
+    ids = (sample_id for pattern in listed["published"] for sample_id in _spelled_out(pattern))
+    return frozenset(ids) - frozenset(listed.get("missing", ()))
+
+
+def _samples(name: str) -> dict[str, Any]:
     path = packaged("protocols") / "samples" / f"{name}.toml"
-    return frozenset(tomllib.loads(path.read_text(encoding="utf-8"))["missing"])
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def _spelled_out(pattern: str) -> Iterator[str]:
+    """All names that a pattern stands for: ``{01-03}`` is 01, 02 and 03, ``{a|b}`` is a and b."""
+    pieces = re.split(r"[{}]", pattern)
+    choices = [
+        [name for part in piece.split("|") for name in _range(part)] if at % 2 else [piece]
+        for at, piece in enumerate(pieces)
+    ]
+    yield from map("".join, product(*choices))
+
+
+def _range(text: str) -> list[str]:
+    ends = re.fullmatch(r"(\d+)-(\d+)", text)
+    return [f"{n:0{len(ends[1])}d}" for n in range(int(ends[1]), int(ends[2]) + 1)] if ends else [text]
 
 
 def single_body(positions: np.ndarray) -> tuple[BodyTrack, ...]:
@@ -237,21 +323,28 @@ def single_body(positions: np.ndarray) -> tuple[BodyTrack, ...]:
         return (BodyTrack(0, positions.astype(np.float32)),)
 
 
-def clip_fault(clip: Clip, n_joints: int, n_classes: int) -> str | None:
+def clip_fault(clip: Clip, n_joints: int, n_classes: int, unit: LengthUnit = "metres") -> str | None:
     """What makes a clip unusable, in words, or None."""
     if not 0 <= clip.label < n_classes:
         return f"has label {clip.label}; the set has {n_classes} classes, counted from 0"
-    if clip.n_frames < 1 or not any(body.positions.size for body in clip.bodies):
+    if clip.n_frames < 1:
         return "has no frames"
-    faults = (_track_fault(body, clip.n_frames, n_joints) for body in clip.bodies)
+    if not any(body.positions.size for body in clip.bodies):
+        return nobody_in(clip.n_frames)
+    faults = (_track_fault(body, clip.n_frames, n_joints, unit) for body in clip.bodies)
     if fault := next(filter(None, faults), None):
         return fault
-    if not any(body.positions.any() for body in clip.bodies):
-        return "is all zeros"
+    if not any(np.nan_to_num(body.positions).any() for body in clip.bodies):
+        return f"is all zeros or NaN: it {nobody_in(clip.n_frames)}"
     return None
 
 
-def _track_fault(body: BodyTrack, n_frames: int, n_joints: int) -> str | None:
+def nobody_in(n_frames: int) -> str:
+    """Says of a clip that it shows no body."""
+    return f"shows nobody in {f'any of its {n_frames} frames' if n_frames > 1 else 'its one frame'}"
+
+
+def _track_fault(body: BodyTrack, n_frames: int, n_joints: int, unit: LengthUnit) -> str | None:
     positions = body.positions
     if positions.ndim != 3 or positions.shape[2] != 3:
         return f"has an array of shape {positions.shape}; expected (frames, {n_joints}, 3)"
@@ -262,8 +355,16 @@ def _track_fault(body: BodyTrack, n_frames: int, n_joints: int) -> str | None:
     if body.start < 0 or body.start + len(positions) > n_frames:
         return f"has a body outside its {n_frames} frames"
     if not np.isfinite(positions).all():
-        return "has NaN or infinite positions"
-    if (farthest := np.abs(positions).max(initial=0)) > MAX_METRES:
+        positions = positions[~np.isnan(positions).all(-1)]
+        if not np.isfinite(positions).all():
+            return "has NaN or infinite positions; a joint that was not seen has NaN in all three coordinates"
+    farthest = np.abs(positions).max(initial=0)
+    if unit == "image" and farthest > MAX_HEIGHTS:
+        return (
+            f"has a key point {farthest:.3g} image heights away; more than {MAX_HEIGHTS:g} is no place in or near an "
+            "image: divide pixels by the height of the image"
+        )
+    if unit == "metres" and farthest > MAX_METRES:
         return f"has a joint {farthest:.3g} m away; more than {MAX_METRES:g} m is no measurement in metres"
     return None
 

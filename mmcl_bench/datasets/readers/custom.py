@@ -6,9 +6,9 @@ import csv
 import io
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import (
@@ -24,22 +24,23 @@ from pydantic import (
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.records import first_fault
 from mmcl_bench.core.registry import unknown
-from mmcl_bench.core.text import first_line
+from mmcl_bench.core.text import first_line, is_printable, match_name, some_of, sorted_names, without_case
 from mmcl_bench.datasets.classes import ClassText
-from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
+from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name, packed_inside, plain_name, text_bytes
 from mmcl_bench.datasets.formats.npy import read_array
-from mmcl_bench.datasets.readers import OnBad, Reader, Unit, folds_of_the_files
-from mmcl_bench.datasets.store import Clip, DatasetCard, Side
+from mmcl_bench.datasets.readers import LengthUnit, OnBad, Reader, Unit, folds_of_the_files
+from mmcl_bench.datasets.store import Clip, Completeness, DatasetCard, Side
 from mmcl_bench.skeleton.dense import tracks_of
-from mmcl_bench.skeleton.layouts import Layout, get_layout
+from mmcl_bench.skeleton.layouts import Layout, LayoutTable, get_layout, layout_names, portable
 
 FACTS, MANIFEST = "dataset.toml", "manifest.csv"
 REQUIRED = ("sample_id", "file", "label")
 NUMBERS = ("subject", "camera", "setup", "start", "stop")
 FOLDS = {"": 0, "train": 1, "test": 2}
+"""Of the manifest's column ``fold``, where it holds words."""
 CLIP_ENDINGS = (".npy", ".csv")
 OFFICIAL = "official"
-"""The side that the manifest's column ``fold`` makes."""
+"""The side that the manifest's column ``fold`` makes of words."""
 MAX_CELL = 500
 """Characters; a path may be long, and a line that tells of a mistake stays one that can be read."""
 _PER_METRE = {"metres": 1.0, "centimetres": 100.0, "millimetres": 1000.0, "image": 1.0}
@@ -55,7 +56,7 @@ _SIDE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def _printable(text: str) -> str:
-    if not text.isprintable():
+    if not is_printable(text):
         raise ValueError("has a character that cannot be printed")
     return text
 
@@ -81,6 +82,25 @@ class OwnSide(BaseModel):
         return self
 
 
+class OwnFolds(BaseModel):
+    """Sides by the numbers of a column, each of which tests on one part of the numbers and trains on the others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: Literal["subject", "camera", "setup"]
+    parts: tuple[Annotated[tuple[Number, ...], Field(min_length=1)], ...] = ()
+    """When not given, every number of the column is a part: leave one subject out, for example."""
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> OwnFolds:
+        numbers = [number for part in self.parts for number in part]
+        if len(self.parts) == 1:
+            raise ValueError("parts: one part leaves nothing to train with; name two or more")
+        if twice := sorted({number for number in numbers if numbers.count(number) > 1}):
+            raise ValueError(f"parts: {self.column} {twice[0]} is in two of them")
+        return self
+
+
 class OwnSplit(BaseModel):
     """The classes that a zero-shot task holds out, by name; the split is called ``seen/unseen``, such as ``8/2``."""
 
@@ -97,16 +117,25 @@ class OwnFacts(BaseModel):
     title: Annotated[Line, Field(min_length=1)]
     synthetic: bool = False
     """Not recorded from people."""
-    layout: str
-    unit: str | float = "metres"
-    """Of the positions: a name, or how many metres one is. ``image``: of 2D key points, in image heights."""
+    layout: str | Layout
+    """A name, or a table that :class:`.LayoutTable` describes."""
+    unit: str | float | None = None
+    """Of the positions: a name, or how many metres one is. ``image``: of 2D key points, in image heights. Without it,
+    metres, or ``image`` where the layout is one of key points from images."""
+    third: Literal["confidence"] | None = None
+    """What the third number of 2D key points is, if not zero."""
+    least_confidence: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 0.0
+    """A key point of this confidence or less was not seen."""
     up: Literal["y", "-y", "z", "-z"] = "y"
     frame_rate: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
+    clips: Annotated[int, Field(strict=True, gt=0)] | None = None
+    """Of a whole copy, so that one that lacks some is told."""
     homepage: Line = ""
     citation: Line = ""
     classes: Annotated[tuple[ClassText, ...], Field(alias="class")] = ()
-    """In label order; without them, the labels of the manifest in alphabetical order."""
+    """In label order; without them, the labels of the manifest, whole numbers by value, then others as text."""
     side: dict[str, OwnSide] = {}
+    folds: dict[str, OwnFolds] = {}
     default_side: str | None = None
     split: dict[str, OwnSplit] = {}
 
@@ -124,7 +153,7 @@ class Custom(Reader):
     """What the owner says it is: ``dataset.toml`` and ``manifest.csv`` beside the clips."""
 
     name = "custom"
-    version = 2
+    version = 3
     title = "your own data"
     layout = "kinect-v2"
     class_table = "custom"
@@ -150,20 +179,24 @@ class Custom(Reader):
             .card(archive)
             .model_copy(
                 update={
-                    **own.model_dump(include={"title", "synthetic", "layout", "frame_rate", "homepage"}),
-                    "unit": "image" if own.unit == "image" else "metres",
+                    **own.model_dump(include={"title", "synthetic", "frame_rate", "homepage"}),
+                    "unit": _length_unit(own),
                     "classes": tuple(names),
                     "class_texts": classes,
                     "splits": splits,
                     "sides": sides,
                     "default_side": default,
+                    "completeness": None if own.clips is None else Completeness(published=own.clips, present=0),
                     "citation": own.citation or own.title,
                 }
             )
         )
 
-    def layout_of(self, archive: Archive) -> str:
+    def layout_of(self, archive: Archive) -> str | Layout:
         return _facts(archive).layout
+
+    def unit_of(self, archive: Archive) -> LengthUnit:
+        return _length_unit(_facts(archive))
 
     def units(self, archive: Archive) -> list[Unit]:
         own = _facts(archive)
@@ -171,28 +204,27 @@ class Custom(Reader):
         names = [text.name for text in _classes(archive, own, rows)]
         folder = PurePosixPath(_only(archive, MANIFEST)).parent
         files = set(archive.names())
-        label_of = {name: label for label, name in enumerate(names)}
+        label_of = {text: _label(text, names) for text in {row["label"] for _, row in rows}}
         units = []
         for number, row in rows:
             where = f"{archive.source}: {MANIFEST}, row {number}"
-            file = (folder / row["file"]).as_posix()
+            file = (folder / (plain_name(row["file"]) or row["file"])).as_posix()
             if file not in files:
                 raise UserError(f"{where}: there is no file {row['file']!r}; paths are relative to {MANIFEST}")
             if not file.lower().endswith(CLIP_ENDINGS):
                 raise UserError(
                     f"{where}: file {row['file']!r} is neither .npy nor .csv; save the clip as one of these"
                 )
-            label = _label(row["label"], label_of)
+            label = label_of[row["label"]]
             if label is None:
                 raise UserError(f"{where}: {unknown('class', row['label'], names)}")
-            form = (own.layout, own.up, own.unit)
-            units.append(Unit(file, (row["sample_id"], label, *_numbers(row, where), FOLDS[row["fold"]], *form)))
+            units.append(Unit(file, (row["sample_id"], label, *_numbers(row, where), _fold(row), _form(own))))
         return units
 
     def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
-        sample_id, label, subject, camera, setup, start, stop, fold, layout, up, unit_of_length = unit.detail
+        sample_id, label, subjects, camera, setup, start, stop, fold, form = unit.detail
         read = _from_npy if unit.file.lower().endswith(".npy") else _from_csv
-        bodies = read(archive.read(unit.file), get_layout(layout))
+        bodies = read(archive.read(unit.file), get_layout(form.layout))
         if not bodies.size:
             raise BadFile("has no frames")
         end = bodies.shape[1] if stop is None else stop
@@ -201,37 +233,40 @@ class Custom(Reader):
         bodies = bodies[:, start:end]
         if np.isinf(bodies).any():
             raise BadFile("has infinite positions; leave unseen joints empty or NaN")
-        placed = bodies @ _UP[up].T / _units_a_metre(unit_of_length)
-        tracks = tracks_of(np.where(np.isnan(placed).any(-1, keepdims=True), 0, placed))
+        if form.unit == "image":
+            bodies = _key_points(bodies, form)
+        placed = bodies @ _UP[form.up].T / _units_a_metre(form.unit)
+        placed[np.isnan(placed).any(-1)] = np.nan
+        placed[~np.nan_to_num(placed).any((-1, -2))] = 0
         yield Clip(
             sample_id=sample_id,
             label=label,
-            subject=subject,
+            subject=subjects[0],
+            other_subjects=subjects[1:],
             camera=camera,
             setup=setup,
             fold=fold,
             n_frames=bodies.shape[1],
-            bodies=tracks,
+            bodies=tracks_of(placed),
             file=unit.file,
         )
 
 
-def loose_unit(archive: Archive, layout: str | None) -> tuple[Callable[[str], Unit], str]:
-    """What makes the unit of a clip file that no manifest lists, its whole length, and the layout of such files.
+def loose_unit(archive: Archive, layout: str | Layout | None) -> tuple[Callable[[str], Unit], str | Layout, LengthUnit]:
+    """What makes the unit of a clip file that no manifest lists, its whole length; layout and unit of such files.
 
-    Layout, unit and axis are those of the source's ``dataset.toml``. Where it has none, positions are in metres, y up,
-    in ``layout``. Raises :class:`UserError` where nobody says the layout.
+    Both, and the axis, are those of the source's ``dataset.toml``. Where it has none, positions are in the usual unit
+    of ``layout``, y up. Raises :class:`UserError` where nobody says the layout.
     """
-    up: str = "y"
-    scale: str | float = "metres"
     if any(base_name(file) == FACTS for file in archive.names()):
         own = _facts(archive)
-        layout, up, scale = own.layout, own.up, own.unit
-    if layout is None:
+    elif layout is None:
         raise UserError(f"{archive.source}: nothing says its joint layout; name it with --layout, or in a {FACTS}")
-    get_layout(layout)
-    detail = (0, 0, 0, 0, 0, None, 0, layout, up, scale)
-    return lambda file: Unit(file, (PurePosixPath(file).with_suffix("").as_posix(), *detail)), layout
+    else:
+        own = OwnFacts(title="loose files", layout=portable(layout))
+    detail = (0, (0,), 0, 0, 0, None, 0, _form(own))
+    chosen, unit = own.layout, _length_unit(own)
+    return lambda file: Unit(file, (PurePosixPath(file).with_suffix("").as_posix(), *detail)), chosen, unit
 
 
 Rows = list[tuple[int, dict[str, str]]]
@@ -241,17 +276,15 @@ Rows = list[tuple[int, dict[str, str]]]
 def _only(archive: Archive, name: str) -> str:
     found = [file for file in archive.names() if base_name(file) == name]
     if len(found) != 1:
-        raise UserError(
-            f"{archive.source}: holds {len(found) or 'no'} file{'' if len(found) < 2 else 's'} {name}; "
-            f"a data set of your own has one {FACTS} and one {MANIFEST}"
-        )
+        held = some_of(found) or f"no {name}{packed_inside(archive)}"
+        raise UserError(f"{archive.source}: holds {held}; a data set of your own has one {FACTS} and one {MANIFEST}")
     return found[0]
 
 
 def _text(archive: Archive, name: str) -> str:
     file = _only(archive, name)
     try:
-        return archive.read(file).decode("utf-8-sig")
+        return text_bytes(archive.read(file)).decode()
     except UnicodeDecodeError as error:
         raise UserError(f"{archive.source}: {file} is not in UTF-8; save it as UTF-8") from error
     except BadFile as error:
@@ -269,16 +302,88 @@ def _facts(archive: Archive) -> OwnFacts:
         raise UserError(f"{where}: no TOML ({first_line(error)})") from error
     except RecursionError as error:
         raise UserError(f"{where}: is nested too deep") from error
+    layout = _layout(content.get("layout"), content.get("unit"), where)
     try:
-        own = OwnFacts.model_validate(content)
+        own = OwnFacts.model_validate(content if layout is None else {**content, "layout": layout})
     except ValidationError as error:
         entry, message = first_fault(error)
         raise UserError(f"{where}: {entry or 'file'}: {message.splitlines()[0]}") from error
-    try:
-        get_layout(own.layout)
-    except UserError as error:
-        raise UserError(f"{where}: layout: {error}") from error
+    if fault := _image_fault(own):
+        raise UserError(f"{where}: {fault}")
     return own
+
+
+def _layout(told: object, unit: object, where: str) -> str | Layout | None:
+    """The layout that ``dataset.toml`` names or defines, as the card keeps it; None where it says nothing of it."""
+    if told is None:
+        return None
+    if isinstance(told, str):
+        try:
+            return portable(told)
+        except UserError as error:
+            raise UserError(f"{where}: layout: {error}") from error
+    if not isinstance(told, dict):
+        raise UserError(f"{where}: layout: should be a name in quotes, or a table [layout]")
+    try:
+        table = LayoutTable.model_validate({"from_images": unit == "image", **told})
+        if table.name in layout_names():
+            raise ValueError(f"name: {table.name} is the name of a layout that is there; call this one otherwise")
+        return table.layout()
+    except ValidationError as error:
+        entry, message = first_fault(error)
+        raise UserError(f"{where}: layout.{entry}: {message.splitlines()[0]}") from error
+    except ValueError as error:
+        raise UserError(f"{where}: layout.{error}") from error
+
+
+def _image_fault(own: OwnFacts) -> str | None:
+    """What ``dataset.toml`` says of 2D key points that does not go together."""
+    if _form(own).unit == "image":
+        return f"up: is {own.up}; key points of images have no third axis, so give y or -y" if "z" in own.up else None
+    for name in ("third", "least_confidence"):
+        if name in own.model_fields_set:
+            return f'{name}: is for key points of images; leave it out, or say unit = "image"'
+    return None
+
+
+class Form(NamedTuple):
+    """What is to be known of a clip file to read its numbers."""
+
+    layout: str | Layout
+    up: str
+    unit: str | float
+    third: str | None
+    least_confidence: float
+
+
+def _form(own: OwnFacts) -> Form:
+    usual = "image" if get_layout(own.layout).from_images else "metres"
+    return Form(own.layout, own.up, own.unit or usual, own.third, own.least_confidence)
+
+
+def _length_unit(own: OwnFacts) -> LengthUnit:
+    """In which the clips are stored."""
+    return "image" if _form(own).unit == "image" else "metres"
+
+
+def _key_points(bodies: np.ndarray, form: Form) -> np.ndarray:
+    """2D key points (M, T, V, 3) with z 0, and NaN where none was found: at (0, 0) or (-1, -1), or not confident.
+
+    Raises :class:`BadFile` for third numbers of which ``dataset.toml`` does not say what they are.
+    """
+    x_and_y, third = bodies[..., :2], bodies[..., 2]
+    found = ~(x_and_y == 0).all(-1) & ~(x_and_y == -1).all(-1)
+    if form.third == "confidence":
+        found &= third > form.least_confidence
+    elif len(unexplained := np.argwhere(found & (np.nan_to_num(third) != 0))):
+        body, frame, joint = unexplained[0]
+        raise BadFile(
+            f"has {third[body, frame, joint]:.3g} as the third number of {get_layout(form.layout).joints[joint]} in "
+            f'frame {frame}, and a key point of an image has no depth: write 0; or say in {FACTS} third = "confidence" '
+            'if it is that, or the unit, such as unit = "metres", if these are positions in space'
+        )
+    placed = np.concatenate([x_and_y, np.where(np.isnan(third), np.nan, 0)[..., None]], axis=-1)
+    return np.where(found[..., None], placed, np.nan)
 
 
 def _manifest(archive: Archive) -> Rows:
@@ -316,42 +421,52 @@ def _check_row(row: Mapping[str, str], where: str, seen: Mapping[str, int]) -> N
         if len(cell) > MAX_CELL:
             raise UserError(f"{where}: {name} has {len(cell)} characters; {MAX_CELL} are the most")
     for name in REQUIRED:
-        if not row[name] or not row[name].isprintable():
+        if not row[name] or not is_printable(row[name]):
             raise UserError(f"{where}: {name} is empty or has characters that cannot be printed")
     if row["sample_id"] in seen:
         raise UserError(f"{where}: sample_id {row['sample_id']} stands in row {seen[row['sample_id']]} already")
-    if row["fold"] not in FOLDS:
-        raise UserError(f"{where}: fold {row['fold']!r} is neither train nor test")
+    if row["fold"] not in FOLDS and not _is_fold_number(row["fold"]):
+        raise UserError(f"{where}: fold {row['fold']!r} is neither train nor test, nor the number of a fold, from 1 on")
     *_, start, stop = _numbers(row, where)
     if stop is not None and stop <= (start or 0):
         raise UserError(f"{where}: stop {stop} is not after start {start}")
 
 
-def _numbers(row: Mapping[str, str], where: str) -> tuple[int | None, ...]:
-    """Subject, camera, setup, start and stop."""
-    found: list[int | None] = []
-    for name in NUMBERS:
-        text = row[name]
-        if text and not (text.isascii() and text.isdigit() and len(text) < 10):
-            raise UserError(f"{where}: {name} {text!r} is no whole number")
-        found.append(int(text) if text else None if name == "stop" else 0)
-    return tuple(found)
+def _numbers(row: Mapping[str, str], where: str) -> tuple[Any, ...]:
+    """Subjects, a tuple, then camera, setup, start and stop."""
+    people = row["subject"].split("+")
+    if len(people) > 1 and not all(text.strip() for text in people):
+        raise UserError(f"{where}: subject {row['subject']!r} has a + without a number on both its sides")
+    subjects = tuple(_number(text, "subject", where) for text in people)
+    if len(set(subjects)) < len(subjects):
+        raise UserError(f"{where}: subject {row['subject']!r} names one person twice")
+    others = [_number(row[name], name, where) if row[name] or name != "stop" else None for name in NUMBERS[1:]]
+    return (subjects, *others)
+
+
+def _number(text: str, name: str, where: str) -> int:
+    """Of a cell; 0 where it is empty."""
+    text = text.strip()
+    if text and not (text.isascii() and text.isdigit() and len(text) < 10):
+        several = "; the numbers of several people have a + between them, as in 1+2" if name == "subject" else ""
+        raise UserError(f"{where}: {name} {text!r} is no whole number{several}")
+    return int(text or 0)
 
 
 def _classes(archive: Archive, own: OwnFacts, rows: Rows) -> tuple[ClassText, ...]:
     if not own.classes:
-        names = sorted({row["label"] for _, row in rows})
+        names = sorted_names({row["label"] for _, row in rows})
         classes = tuple(ClassText.model_validate({"name": name}) for name in names)
     else:
         classes = own.classes
     where = f"{archive.source}: {FACTS if own.classes else MANIFEST}"
     seen: dict[str, str] = {}
     for text in classes:
-        # Names are compared so when classes of two data sets are matched.
-        if other := seen.get(text.name.casefold()):
+        # Most often one class that is written in two ways.
+        if other := seen.get(without_case(text.name)):
             raise UserError(f"{where}: classes {other!r} and {text.name!r} have one name; give each its own")
-        seen[text.name.casefold()] = text.name
-        if not all(words.isprintable() for words in text.model_dump().values() if words):
+        seen[without_case(text.name)] = text.name
+        if not all(is_printable(words) for words in text.model_dump().values() if words):
             raise UserError(f"{where}: class {text.name!r} has a character that cannot be printed")
     return classes
 
@@ -359,10 +474,11 @@ def _classes(archive: Archive, own: OwnFacts, rows: Rows) -> tuple[ClassText, ..
 def _unseen(archive: Archive, name: str, split: OwnSplit, names: list[str]) -> tuple[int, ...]:
     """The numbers of the unseen classes of a split. Raises :class:`UserError` when they or its name do not fit."""
     where = f"{archive.source}: {FACTS}: split {name}"
-    for label in split.unseen:
-        if label not in names:
+    places = [match_name(label, names) for label in split.unseen]
+    for label, place in zip(split.unseen, places, strict=True):
+        if place is None:
             raise UserError(f"{where}: {unknown('class', label, names)}")
-    unseen = tuple(sorted({names.index(label) for label in split.unseen}))
+    unseen = tuple(sorted({place for place in places if place is not None}))
     expected = f"{len(names) - len(unseen)}/{len(unseen)}"
     if len(names) - len(unseen) < 2:
         raise UserError(f"{where}: leaves {len(names) - len(unseen)} of {len(names)} classes seen; two must be seen")
@@ -371,22 +487,35 @@ def _unseen(archive: Archive, name: str, split: OwnSplit, names: list[str]) -> t
     return unseen
 
 
-def _label(text: str, label_of: Mapping[str, int]) -> int | None:
-    """The number of a class, from its name or its zero-based number."""
-    if text in label_of:
-        return label_of[text]
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 and int(text) < len(label_of) else None
+def _label(text: str, names: Sequence[str]) -> int | None:
+    """The number of a class, from its name, or from its zero-based number where no class is called by one."""
+    if (label := match_name(text, names)) is not None:
+        return label
+    is_number = text.isascii() and text.isdigit() and len(text) < 6
+    if not is_number or any(name.isdigit() for name in names) or int(text) >= len(names):
+        return None
+    return int(text)
 
 
 def _sides(archive: Archive, own: OwnFacts, rows: Rows) -> dict[str, Side]:
     """The sides of ``dataset.toml``, and that of the manifest's column ``fold`` where it has one."""
     source = "the owner's dataset.toml"
     sides = {name: Side(source=source, **side.model_dump()) for name, side in own.side.items()}
+    for name, folds in own.folds.items():
+        found = sorted({number for _, row in rows for number in _values(row, folds.column) if number})
+        _add_folds(sides, name, folds.column, folds.parts or tuple((number,) for number in found), archive, source)
     if strange := [name for name in sides if not _SIDE_NAME.fullmatch(name)]:
         raise UserError(
             f"{archive.source}: {FACTS}: side {strange[0]!r} should be called by letters, digits, dots and dashes"
         )
-    if any(row["fold"] for _, row in rows):
+    told = {row["fold"] for _, row in rows} - {""}
+    numbers = sorted(map(int, filter(_is_fold_number, told)))
+    if numbers and len(numbers) < len(told):
+        raise UserError(f"{archive.source}: {MANIFEST}: column fold has both numbers and words; use one of them")
+    if numbers:
+        parts = tuple((number,) for number in numbers)
+        _add_folds(sides, "fold", "fold", parts, archive, "the owner's manifest.csv")
+    elif told:
         if OFFICIAL in sides:
             raise UserError(
                 f"{archive.source}: the column fold of {MANIFEST} makes the side {OFFICIAL}; "
@@ -395,23 +524,54 @@ def _sides(archive: Archive, own: OwnFacts, rows: Rows) -> dict[str, Side]:
         sides[OFFICIAL] = folds_of_the_files("the owner's manifest.csv")
     if not sides:
         raise UserError(
-            f"{archive.source}: says nothing of who trains and who tests; add [side.x-sub] to {FACTS} or a column fold "
-            f"with train and test to {MANIFEST}"
+            f"{archive.source}: says nothing of who trains and who tests; add [side.x-sub] or [folds.x-sub] to "
+            f"{FACTS}, or a column fold with train and test, or with numbers, to {MANIFEST}"
         )
     for name, side in sides.items():
-        if not any(row[side.column] for _, row in rows):
+        if not any(any(_values(row, side.column)) for _, row in rows):
             raise UserError(
                 f"{archive.source}: {MANIFEST}: has no number in column {side.column}, which side {name} goes by"
             )
-        values = {_value(row, side.column) for _, row in rows}
+        values = {_values(row, side.column) for _, row in rows}
         for part, wanted in (("train", side.train), ("test", side.test)):
-            if not values & set(wanted):
+            if not any(each <= set(wanted) for each in values):
                 raise UserError(f"{archive.source}: side {name}: no clip of {MANIFEST} is on its {part} side")
     return sides
 
 
-def _value(row: Mapping[str, str], column: str) -> int:
-    return FOLDS[row["fold"]] if column == "fold" else int(row[column] or 0)
+def _add_folds(
+    sides: dict[str, Side],
+    name: str,
+    column: Literal["subject", "camera", "setup", "fold"],
+    parts: tuple[tuple[int, ...], ...],
+    archive: Archive,
+    source: str,
+) -> None:
+    """Adds a side a part, ``name-1`` and so on. Raises :class:`UserError` for a single part, or a name twice."""
+    if len(parts) < 2:
+        raise UserError(
+            f"{archive.source}: folds {name}: {MANIFEST} has {len(parts)} numbers in {column}; two are needed"
+        )
+    for number, part in enumerate(parts, 1):
+        if f"{name}-{number}" in sides:
+            raise UserError(f"{archive.source}: two sides are called {name}-{number}; rename one in {FACTS}")
+        others = tuple(each for other in parts if other != part for each in other)
+        sides[f"{name}-{number}"] = Side(column=column, train=others, test=part, source=source)
+
+
+def _values(row: Mapping[str, str], column: str) -> frozenset[int]:
+    """The number of a clip in a column; of all its subjects."""
+    if column == "fold":
+        return frozenset({_fold(row)})
+    return frozenset(int(text or 0) for text in row[column].split("+"))
+
+
+def _fold(row: Mapping[str, str]) -> int:
+    return int(row["fold"]) if _is_fold_number(row["fold"]) else FOLDS[row["fold"]]
+
+
+def _is_fold_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 4 and int(text) > 0
 
 
 def _from_npy(content: bytes, layout: Layout) -> np.ndarray:
@@ -430,7 +590,7 @@ def _from_csv(content: bytes, layout: Layout) -> np.ndarray:
     A row of empty cells is a frame in which nothing was seen; a line without cells is nothing.
     """
     try:
-        table = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
+        table = list(csv.reader(io.StringIO(text_bytes(content).decode(), newline=""), strict=True))
     except UnicodeDecodeError as error:
         raise BadFile("is not in UTF-8") from error
     except csv.Error as error:

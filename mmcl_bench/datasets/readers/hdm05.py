@@ -10,7 +10,18 @@ from pydantic import Field
 
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.asf_amc import Skeleton, joint_positions, read_amc, read_asf
-from mmcl_bench.datasets.readers import OnBad, Reader, Settings, Unit, matched, odd_subjects_train, single_body
+from mmcl_bench.datasets.readers import (
+    OnBad,
+    Reader,
+    Settings,
+    Unit,
+    WholeCopy,
+    matched,
+    named_clips,
+    odd_subjects_train,
+    require_once,
+    single_body,
+)
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 
 RECORDED_RATE = 120.0
@@ -75,6 +86,9 @@ class Hdm05(Reader):
         rf"(?P<sample_id>HDM_(?P<actor>{'|'.join(ACTORS)})_(?P<motion>{'|'.join(MOTIONS)})_\d{{3}}_120)\.amc", re.ASCII
     )
 
+    def whole_copy(self) -> WholeCopy:
+        return WholeCopy(287, sample_ids=named_clips(self.name))
+
     def card(self, archive: Archive) -> DatasetCard:
         return super().card(archive).model_copy(update={"frame_rate": RECORDED_RATE / self.settings.every})
 
@@ -87,6 +101,7 @@ class Hdm05(Reader):
         )
         if not wanted:
             raise self.lacking(archive, "none of its HDM_xx_motion_NNN_120.amc")
+        require_once(archive, wanted)
         skeletons = {base_name(name): name for name in reversed(names) if name.endswith(".asf")}
         beside = set(names)
         units = []

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.checked_json import read_json
-from mmcl_bench.datasets.readers import OnBad, Reader, Settings, Unit, folds_of_the_files
+from mmcl_bench.datasets.readers import OnBad, Reader, Settings, Unit, WholeCopy, folds_of_the_files, require_once
 from mmcl_bench.datasets.store import Clip, Side
 from mmcl_bench.skeleton.dense import tracks_of
 
@@ -27,6 +27,9 @@ LAST_FRAME = 10_000
 _CLIP = r"^[A-Za-z0-9_-]{1,64}$"
 """Clips are called as their videos were on YouTube."""
 FOLDS: Mapping[Literal["train", "val"], int] = {"train": 1, "val": 2}
+
+PUBLISHED = 240_436, 19_796
+"""Training and test clips that are listed to have a skeleton, those that ST-GCN trains and tests on."""
 
 
 class KineticsSkeletonSettings(Settings):
@@ -42,7 +45,7 @@ class _Skeleton(_Json):
     pose: Annotated[list[float], Field(min_length=2 * N_JOINTS, max_length=2 * N_JOINTS)]
     """x to the right and y down of each joint, as shares of the width and the height of the image."""
     score: Annotated[list[float], Field(min_length=N_JOINTS, max_length=N_JOINTS)]
-    """Confidence of each joint; 0 where it was not seen."""
+    """Confidence of each joint; 0 or less where it was not seen."""
 
 
 class _Frame(_Json):
@@ -91,19 +94,24 @@ class KineticsSkeleton(Reader):
     settings_model = KineticsSkeletonSettings
     settings: KineticsSkeletonSettings
 
+    def whole_copy(self) -> WholeCopy:
+        return WholeCopy(sum(PUBLISHED), sides={"official": PUBLISHED})
+
     def units(self, archive: Archive) -> list[Unit]:
         return [unit for part in FOLDS for unit in self._units(archive, part)]
 
     def _units(self, archive: Archive, part: Literal["train", "val"]) -> Iterator[Unit]:
         """Those of one side, without the clips that are listed to have no skeleton."""
         folder = f"kinetics_{part}"
-        files = {
-            path.stem: path.as_posix()
+        found = sorted(
+            (path.stem, path.as_posix())
             for path in map(PurePosixPath, archive.names())
             if path.suffix == ".json" and path.parent.name == folder and re.fullmatch(_CLIP, path.stem)
-        }
-        if not files:
+        )
+        if not found:
             raise self.lacking(archive, f"no folder {folder} of JSON files")
+        require_once(archive, found)
+        files = dict(found)
         listed = self._listed(archive, f"{folder}_label.json")
         for clip in sorted({*files, *listed}):
             known = listed.get(clip)
@@ -175,5 +183,5 @@ def _positions(pose: np.ndarray, score: np.ndarray) -> np.ndarray:
     positions = np.zeros((len(pose), N_JOINTS, 3))
     positions[..., 0] = (pose[..., 0] - 0.5) * ASPECT
     positions[..., 1] = 0.5 - pose[..., 1]
-    positions[score == 0] = 0
+    positions[score <= 0] = 0
     return positions

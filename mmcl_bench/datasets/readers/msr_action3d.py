@@ -7,15 +7,27 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import some_of
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.number_table import read_numbers
-from mmcl_bench.datasets.readers import FilePerClipReader, Settings, Unit, odd_subjects_train, single_body, text_of
+from mmcl_bench.datasets.readers import (
+    FilePerClipReader,
+    Settings,
+    Unit,
+    WholeCopy,
+    named_clips,
+    odd_subjects_train,
+    single_body,
+    text_of,
+)
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 
 USUAL = "files_used_in_cvpr12_paper.txt"
 """Beside the clips in the archive: the 557 that J. Wang et al. (CVPR 2012) and most papers since then use."""
 FROM_FILE = (6, 3, 2, 19, 0, 7, 9, 11, 1, 8, 10, 12, 4, 13, 15, 17, 5, 14, 16, 18)
 """Joints of the file in the order of kinect-v1: the file begins with the shoulders and ends with the head."""
+
+ALL_ZEROS = frozenset({"a13_s09_e02"})
 
 
 class MsrAction3DSettings(Settings):
@@ -43,6 +55,11 @@ class MsrAction3D(FilePerClipReader):
     settings: MsrAction3DSettings
     files = "aNN_sNN_eNN_skeleton3D.txt (the folder of real-world coordinates)"
     file_name = re.compile(r"(?P<sample_id>a(?P<action>\d\d)_s(?P<subject>\d\d)_e\d\d)_skeleton3D\.txt", re.ASCII)
+
+    def whole_copy(self) -> WholeCopy:
+        if self.settings.clips == "usual-557":
+            return WholeCopy(557)
+        return WholeCopy(567, sample_ids=named_clips(self.name), faulty=ALL_ZEROS)
 
     def card(self, archive: Archive) -> DatasetCard:
         card = super().card(archive)
@@ -82,7 +99,7 @@ def _usual(archive: Archive) -> set[str]:
     files = [file for file in archive.names() if base_name(file) == USUAL]
     if len(files) != 1:
         raise UserError(
-            f"{archive.source}: holds {len(files)} files {USUAL}; expected one, or leave out clips=usual-557"
+            f"{archive.source}: holds {some_of(files) or f'no {USUAL}'}; one is expected, or leave out clips=usual-557"
         )
     words = text_of(archive, files[0]).split()
     if not words or not all(re.fullmatch(r"a\d\d_s\d\d_e\d\d", word) for word in words):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import AbstractContextManager
+from itertools import product
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -14,7 +15,15 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.denoise import Step, denoise
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles, open_with_zips
 from mmcl_bench.datasets.formats.ntu_skeleton import parse_skeleton
-from mmcl_bench.datasets.readers import FilePerClipReader, Settings, Unit, camera_1_tests, listed_samples
+from mmcl_bench.datasets.readers import (
+    FilePerClipReader,
+    Settings,
+    Unit,
+    WholeCopy,
+    camera_1_tests,
+    listed_samples,
+    nobody_in,
+)
 from mmcl_bench.datasets.store import Clip, Side
 
 TRAIN_SUBJECTS_60 = (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38)
@@ -55,22 +64,40 @@ class _Ntu(FilePerClipReader):
     homepage = "https://rose1.ntu.edu.sg/dataset/actionRecognition/"
     files = "SsssCcccPpppRrrrAaaa.skeleton"
     file_name = re.compile(
-        r"(?P<sample_id>S(?P<setup>\d{3})C(?P<camera>\d{3})P(?P<subject>\d{3})R\d{3}A(?P<action>\d{3}))\.skeleton",
+        r"(?P<sample_id>S(?P<setup>\d{3})C(?P<camera>\d{3})P(?P<subject>\d{3})R(?P<take>\d{3})A(?P<action>\d{3}))\.skeleton",
         re.ASCII,
     )
     settings_model = NtuSettings
     settings: NtuSettings
     n_setups: ClassVar[int]
+    n_clips: ClassVar[Mapping[str, tuple[int, int]]]
+    """Training and test clips by side, without the listed samples."""
 
     def open(self, source: Path | None) -> AbstractContextManager[Archive]:
         return NoFiles() if source is None else open_with_zips(source, "nturgbd_skeletons_*.zip")
+
+    def whole_copy(self) -> WholeCopy | None:
+        """None where listed samples are kept: how many of them can be read is not published."""
+        left_out = self.settings.missing == "leave-out"
+        return WholeCopy(sum(self.n_clips["x-sub"]), sides=self.n_clips) if left_out else None
+
+    def missing_clips(self, found: Set[str]) -> Set[str]:
+        """Of the performances that are there in part: each has three cameras and all actions of its setup."""
+        names = [name for clip in found if (name := self.file_name.fullmatch(f"{clip}.skeleton"))]
+        performances = {(int(name["setup"]), name["subject"], name["take"]) for name in names}
+        expected = {
+            f"S{setup:03d}C{camera:03d}P{subject}R{take}A{action:03d}"
+            for setup, subject, take in performances
+            for camera, action in product((1, 2, 3), range(1, 61) if setup <= N_SETUPS_60 else range(61, 121))
+        }
+        return expected - found - missing_samples()
 
     def units(self, archive: Archive) -> list[Unit]:
         unusable = missing_samples() if self.settings.missing == "leave-out" else frozenset()
         names = [(unit, self.named(unit)) for unit in super().units(archive)]
         own = [(unit, name) for unit, name in names if 1 <= int(name["setup"]) <= self.n_setups]
         if not own:
-            raise UserError(f"{archive.source}: not {self.title}: holds none of its setups 1 to {self.n_setups}")
+            raise self.lacking(archive, f"none of its setups 1 to {self.n_setups}")
         self._require_whole(archive, {int(name["setup"]) for _, name in own})
         return [unit for unit, name in own if name["sample_id"] not in unusable]
 
@@ -78,7 +105,7 @@ class _Ntu(FilePerClipReader):
         label = self.label_of(int(name["action"]))
         n_frames, bodies = parse_skeleton(content)
         if not bodies:
-            raise BadFile(f"has no body in any of its {n_frames} frames")
+            raise BadFile(nobody_in(n_frames))
         return Clip(
             sample_id=name["sample_id"],
             label=label,
@@ -101,6 +128,7 @@ class Ntu60(_Ntu):
     class_table = "ntu60"
     published = "nturgbd_skeletons_s001_to_s017.zip"
     n_setups = N_SETUPS_60
+    n_clips: ClassVar[Mapping[str, tuple[int, int]]] = {"x-sub": (40091, 16487), "x-view": (37646, 18932)}
     sides: ClassVar[Mapping[str, Side]] = {
         "x-sub": Side(
             column="subject",
@@ -123,6 +151,7 @@ class Ntu120(_Ntu):
     title = "NTU RGB+D 120"
     class_table = "ntu120"
     n_setups = N_SETUPS_120
+    n_clips: ClassVar[Mapping[str, tuple[int, int]]] = {"x-sub": (63026, 50919), "x-set": (54468, 59477)}
     sides: ClassVar[Mapping[str, Side]] = {
         "x-sub": Side(
             column="subject",

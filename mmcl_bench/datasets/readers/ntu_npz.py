@@ -23,7 +23,7 @@ import numpy as np
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles, ZipArchive, open_archive, opened_as
 from mmcl_bench.datasets.formats.npy import MAX_HEADER, Header, read_header
-from mmcl_bench.datasets.readers import OnBad, Reader, Unit, folds_of_the_files
+from mmcl_bench.datasets.readers import OnBad, Reader, Unit, WholeCopy, folds_of_the_files
 from mmcl_bench.datasets.readers.ntu import Ntu60, Ntu120
 from mmcl_bench.datasets.store import Clip
 from mmcl_bench.skeleton.dense import tracks_of
@@ -164,7 +164,7 @@ class _NtuNpz(Reader):
     layout = "kinect-v2"
     frame_rate = 30.0
     homepage = "https://github.com/Uason-Chen/CTR-GCN#data-preparation"
-    original: ClassVar[type[Reader]]
+    original: ClassVar[type[Ntu60 | Ntu120]]
     """The reader of the set as its owners publish it."""
     n_rows: ClassVar[tuple[int, int]]
     """Of the published file: train, test."""
@@ -178,14 +178,14 @@ class _NtuNpz(Reader):
     def open(self, source: Path | None) -> AbstractContextManager[Archive]:
         return NoFiles() if source is None else _open_npz(source, self.published)
 
+    def whole_copy(self) -> WholeCopy:
+        return WholeCopy(sum(self.n_rows), sides={self.default_side: self.n_rows})
+
     def units(self, archive: Archive) -> list[Unit]:
         npz = opened_as(Npz, archive)
         wanted = [f"{kind}_{fold}.npy" for fold in FOLDS for kind in "xy"]
         if missing := sorted({*wanted} - {*npz.names()}):
-            raise UserError(
-                f"{archive.source}: not {self.title}: holds no {', '.join(missing)}; it should be {self.published}, "
-                f"see {self.homepage}"
-            )
+            raise self.lacking(archive, f"no {', '.join(missing)}; it should be {self.published}")
         for name in wanted:
             try:
                 self._require_form(name, npz.array(name))
@@ -257,7 +257,7 @@ class Ntu60CrossSubject(_NtuNpz):
     original = Ntu60
     default_side = "x-sub"
     published = "NTU60_CS.npz"
-    n_rows = (40091, 16487)
+    n_rows = Ntu60.n_clips["x-sub"]
 
 
 class Ntu60CrossView(_NtuNpz):
@@ -266,7 +266,7 @@ class Ntu60CrossView(_NtuNpz):
     original = Ntu60
     default_side = "x-view"
     published = "NTU60_CV.npz"
-    n_rows = (37646, 18932)
+    n_rows = Ntu60.n_clips["x-view"]
 
 
 class Ntu120CrossSubject(_NtuNpz):
@@ -275,7 +275,7 @@ class Ntu120CrossSubject(_NtuNpz):
     original = Ntu120
     default_side = "x-sub"
     published = "NTU120_CSub.npz"
-    n_rows = (63026, 50919)
+    n_rows = Ntu120.n_clips["x-sub"]
 
 
 class Ntu120CrossSetup(_NtuNpz):
@@ -284,7 +284,7 @@ class Ntu120CrossSetup(_NtuNpz):
     original = Ntu120
     default_side = "x-set"
     published = "NTU120_CSet.npz"
-    n_rows = (54468, 59477)
+    n_rows = Ntu120.n_clips["x-set"]
 
 
 @contextmanager
@@ -316,7 +316,7 @@ def _clip(numbers: np.ndarray, name: str, sample_id: str, label: int, fold: int)
         label=label,
         subject=0,
         fold=fold,
-        n_frames=max((body.start + len(body.positions) for body in bodies), default=0),
+        n_frames=max((body.start + len(body.positions) for body in bodies), default=len(numbers)),
         bodies=bodies,
         file=name,
     )

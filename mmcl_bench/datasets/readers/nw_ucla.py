@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from mmcl_bench.datasets.formats.archive import BadFile
 from mmcl_bench.datasets.formats.checked_json import read_json
-from mmcl_bench.datasets.readers import FilePerClipReader, odd_subjects_train, single_body
+from mmcl_bench.datasets.readers import FilePerClipReader, WholeCopy, named_clips, odd_subjects_train, single_body
 from mmcl_bench.datasets.store import Clip, Side
 
 ACTIONS = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)
@@ -51,6 +51,9 @@ class NwUcla(FilePerClipReader):
     file_name = re.compile(
         r"(?P<sample_id>a(?P<action>\d\d)_s(?P<subject>\d\d)_e\d\d_v(?P<camera>\d\d))\.json", re.ASCII
     )
+
+    def whole_copy(self) -> WholeCopy:
+        return WholeCopy(1484, sides={"x-view": (1020, 464)}, sample_ids=named_clips(self.name))
 
     def clip(self, name: re.Match[str], content: bytes) -> Clip:
         action = int(name["action"])

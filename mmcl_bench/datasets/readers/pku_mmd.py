@@ -16,13 +16,15 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
+from mmcl_bench.core.text import some_of
+from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name, text_bytes
 from mmcl_bench.datasets.readers import (
     BadClip,
     OnBad,
     Reader,
     Settings,
     Unit,
+    WholeCopy,
     camera_1_tests,
     folds_of_the_files,
     listed_samples,
@@ -70,17 +72,29 @@ class _PkuMmd(Reader):
     subject_list: ClassVar[re.Pattern[str]]
     view_list: ClassVar[re.Pattern[str]]
     split_files: ClassVar[str]
+    n_videos: ClassVar[int]
+    videos: ClassVar[Mapping[str, tuple[int, int]]]
+    """For training and for testing, by side."""
+
+    def whole_copy(self) -> WholeCopy:
+        """In videos: papers count clips in slightly different ways."""
+        return WholeCopy(self.n_videos, counted="videos", sides=self.videos)
 
     def card(self, archive: Archive) -> DatasetCard:
-        """Notes a published list of views that is not as the side x-view has it."""
+        """Notes listed videos that are not there, and a list of views that is not as the side x-view has it."""
         card = super().card(archive)
+        noted = {}
+        if list_file := self._find(archive, self.subject_list):
+            there = {base_name(file).removesuffix(".txt") for file in archive.names()}
+            if absent := sorted(self._folds(archive, list_file).keys() - there):
+                noted[list_file] = f"lists videos that are not there: {some_of(absent)}"
         file = self._find(archive, self.view_list)
         tested = {name[-1] for name, fold in self._folds(archive, file).items() if fold == TEST} if file else set()
         expected = {VIEWS[camera - 1] for camera in self.sides["x-view"].test}
-        if file is None or tested == expected:
-            return card
-        cameras = ", ".join(sorted(tested)) or "none"
-        return card.model_copy(update={"noted": {file: f"tests cameras {cameras}; x-view tests {', '.join(expected)}"}})
+        if file is not None and tested != expected:
+            cameras = ", ".join(sorted(tested)) or "none"
+            noted[file] = f"tests cameras {cameras}; x-view tests {', '.join(expected)}"
+        return card.model_copy(update={"noted": noted})
 
     def units(self, archive: Archive) -> list[Unit]:
         skeletons: dict[str, str] = {}
@@ -117,8 +131,11 @@ class _PkuMmd(Reader):
         numbers = matched(self.video, video).groupdict()
         bodies = read_frames(archive.read(unit.file))
         left_out = listed_samples(self.name) if self.settings.missing == "leave-out" else frozenset()
+        lines = _lines(text_bytes(archive.read(label_file)))
+        if not lines:
+            raise BadFile(f"has an empty label file, {label_file}")
         labelled = 0
-        for number, line in enumerate(_lines(archive.read(label_file)), start=1):
+        for number, line in enumerate(lines, start=1):
             sample_id = f"{video}_{number:03d}"
             if sample_id in left_out:
                 continue
@@ -174,6 +191,8 @@ class PkuMmd(_PkuMmd):
     subject_list = re.compile(r"cross[-_]subject\.txt", re.IGNORECASE)
     view_list = re.compile(r"cross[-_]view\.txt", re.IGNORECASE)
     split_files = "cross-subject.txt"
+    n_videos = 1076
+    videos: ClassVar[Mapping[str, tuple[int, int]]] = {"x-sub": (944, 132), "x-view": (717, 359)}
     sides: ClassVar[Mapping[str, Side]] = {
         "x-sub": folds_of_the_files("cross-subject.txt of the owners: 57 of 66 subjects train (arXiv 1703.07475)"),
         "x-view": camera_1_tests("arXiv 1703.07475: the middle and the right camera train, the left one tests"),
@@ -190,6 +209,8 @@ class PkuMmd2(_PkuMmd):
     subject_list = re.compile(r"cross[-_]subject[-_]v2\.txt", re.IGNORECASE)
     view_list = re.compile(r"cross[-_]view[-_]v2\.txt", re.IGNORECASE)
     split_files = "cross_subject_v2.txt"
+    n_videos = 1009
+    videos: ClassVar[Mapping[str, tuple[int, int]]] = {"x-view": (671, 338)}
     sides: ClassVar[Mapping[str, Side]] = {
         "x-sub": folds_of_the_files("cross_subject_v2.txt of the owners, by video"),
         "x-view": camera_1_tests(
@@ -200,6 +221,7 @@ class PkuMmd2(_PkuMmd):
 
 def read_frames(content: bytes) -> np.ndarray:
     """float64 (2, T, 25, 3): the bodies in the text of a skeleton file; raises :class:`BadFile`."""
+    content = text_bytes(content)
     if not content.strip():
         raise BadFile("is empty")
     try:

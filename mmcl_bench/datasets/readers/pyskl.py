@@ -10,15 +10,16 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, NoFiles, opened_as
+from mmcl_bench.datasets.formats.first_bytes import N_BYTES, kind_of
 from mmcl_bench.datasets.formats.restricted_pickle import PickledArray, load
-from mmcl_bench.datasets.readers import BadClip, OnBad, Reader, Unit
+from mmcl_bench.datasets.readers import BadClip, OnBad, Reader, Unit, WholeCopy
 from mmcl_bench.datasets.readers.ntu import Ntu60, Ntu120
 from mmcl_bench.datasets.store import Clip
 from mmcl_bench.skeleton.dense import tracks_of
@@ -87,12 +88,21 @@ class _Pyskl(Reader):
     def open(self, source: Path | None) -> AbstractContextManager[Archive]:
         return NoFiles() if source is None else open_one_file(source, self.published)
 
+    def whole_copy(self) -> WholeCopy | None:
+        return self.original().whole_copy()
+
+    def missing_clips(self, found: Set[str]) -> Set[str]:
+        return self.original().missing_clips(found)
+
     def units(self, archive: Archive) -> list[Unit]:
         file = opened_as(OneFile, archive).file
         file.seek(0)
-        first = file.read(1)
-        if not first or first not in _FIRST_BYTES:
-            raise UserError(f"{archive.source}: not {self.title}: no pickle like {self.published}; see {self.homepage}")
+        beginning = file.read(N_BYTES)
+        if not beginning or beginning[:1] not in _FIRST_BYTES:
+            raise UserError(
+                f"{archive.source}: not {self.title}: is {_what_it_is(beginning)}, no pickle like {self.published}; "
+                f"see {self.homepage}"
+            )
         return [Unit(archive.source.name)]
 
     def clips(self, archive: Archive, unit: Unit, on_bad: OnBad) -> Iterator[Clip]:
@@ -118,7 +128,9 @@ class _Pyskl(Reader):
         if not isinstance(annotations, list) or not isinstance(split, dict):
             raise BadFile("holds no annotations and splits; it is no file of pyskl")
         if self.own_split not in split:
-            raise BadFile(f"has no split {self.own_split}, so it is no {self.published}")
+            raise BadFile(f"has no split {self.own_split}, so it is no {self.published}{_whose(split)}")
+        if any("keypoint_score" in each for each in annotations[:1] if isinstance(each, dict)):
+            raise BadFile(f"holds 2D key points, as pyskl's hrnet files do; the 3D joints are in {self.published}")
         return annotations
 
     def _clip(self, annotation: dict[str, Any], keypoint: PickledArray) -> Clip:
@@ -158,6 +170,29 @@ class Ntu120Pyskl(_Pyskl):
     original = Ntu120
     published = "ntu120_3danno.pkl"
     own_split = "xset_train"
+
+
+_OTHERS = {
+    Ntu60Pyskl.own_split: f"{Ntu60Pyskl.published}; prepare it as {Ntu60Pyskl.name}",
+    Ntu120Pyskl.own_split: f"{Ntu120Pyskl.published}; prepare it as {Ntu120Pyskl.name}",
+    "train1": "ucf101_hrnet.pkl or hmdb51_hrnet.pkl, which hold 2D key points and have no reader",
+    "val": "gym_hrnet.pkl or k400_hrnet.pkl, which hold 2D key points and have no reader",
+    "test": "diving48_hrnet.pkl, which holds 2D key points and has no reader",
+}
+"""By a split that it alone has: which file of pyskl it is."""
+
+
+def _whose(split: dict[str, Any]) -> str:
+    """Says which other file has these splits; empty where that is not known."""
+    known = next((whose for own, whose in _OTHERS.items() if own in split), None)
+    return f"; it has the splits of {known}" if known else ""
+
+
+def _what_it_is(beginning: bytes) -> str:
+    if beginning.startswith(b"PK"):
+        return "a zip, from which the file must be unpacked"
+    kind = kind_of(beginning)
+    return f"{kind.what} ({kind.mend})" if kind else "another kind of file"
 
 
 def _frame_dir(annotation: object) -> str:

@@ -13,7 +13,7 @@ from typing import ClassVar
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import Archive
 from mmcl_bench.datasets.formats.mat5 import read_joints
-from mmcl_bench.datasets.readers import OnBad, Reader, Unit, odd_subjects_train, single_body
+from mmcl_bench.datasets.readers import OnBad, Reader, Unit, WholeCopy, odd_subjects_train, single_body
 from mmcl_bench.datasets.store import Clip, Side
 
 N_PEOPLE, N_JOINTS = 40, 20
@@ -40,6 +40,10 @@ class Sysu3DHoi(Reader):
         "J.-F. Hu, W.-S. Zheng, J. Lai, J. Zhang: Jointly Learning Heterogeneous Features for RGB-D Activity "
         "Recognition. CVPR 2015"
     )
+
+    def whole_copy(self) -> WholeCopy:
+        # Without names: a person who is missing gives the number to another.
+        return WholeCopy(N_PEOPLE * self.n_classes)
 
     def units(self, archive: Archive) -> list[Unit]:
         found = sorted(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from mmcl_bench.datasets.formats.mat5 import read_joints
-from mmcl_bench.datasets.readers import FilePerClipReader, odd_subjects_train, single_body
+from mmcl_bench.datasets.readers import FilePerClipReader, WholeCopy, named_clips, odd_subjects_train, single_body
 from mmcl_bench.datasets.store import Clip, Side
 
 FROM_FILE = (3, 2, 1, 0, *range(4, 20))
@@ -36,6 +36,9 @@ class UtdMhad(FilePerClipReader):
     file_name = re.compile(
         r"(?P<sample_id>a(?P<action>\d{1,2})_s(?P<subject>\d{1,2})_t\d{1,2})_skeleton\.mat", re.ASCII
     )
+
+    def whole_copy(self) -> WholeCopy:
+        return WholeCopy(861, sides={"x-sub": (431, 430)}, sample_ids=named_clips(self.name))
 
     def clip(self, name: re.Match[str], content: bytes) -> Clip:
         label = self.label_of(int(name["action"]))

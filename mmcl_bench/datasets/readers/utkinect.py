@@ -9,9 +9,20 @@ from typing import ClassVar
 import numpy as np
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import some_of
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name
 from mmcl_bench.datasets.formats.number_table import read_numbers
-from mmcl_bench.datasets.readers import OnBad, Reader, Unit, matched, odd_subjects_train, single_body, text_of
+from mmcl_bench.datasets.readers import (
+    OnBad,
+    Reader,
+    Unit,
+    WholeCopy,
+    matched,
+    named_clips,
+    odd_subjects_train,
+    single_body,
+    text_of,
+)
 from mmcl_bench.datasets.store import Clip, DatasetCard, Side
 
 ACTIONS = ("walk", "sitDown", "standUp", "pickUp", "carry", "throw", "push", "pull", "waveHands", "clapHands")
@@ -41,6 +52,9 @@ class UTKinect(Reader):
         "L. Xia, C.-C. Chen, J. K. Aggarwal: View Invariant Human Action Recognition Using Histograms of 3D Joints. "
         "CVPR Workshops 2012"
     )
+
+    def whole_copy(self) -> WholeCopy:
+        return WholeCopy(199, sample_ids=named_clips(self.name))
 
     def card(self, archive: Archive) -> DatasetCard:
         noted = {
@@ -108,7 +122,7 @@ def _ranges(archive: Archive) -> dict[str, dict[str, tuple[int, int] | None]]:
     """
     files = [file for file in archive.names() if base_name(file) == LABELS]
     if len(files) != 1:
-        raise UserError(f"{archive.source}: holds {len(files)} files {LABELS}; expected one")
+        raise UserError(f"{archive.source}: holds {some_of(files) or f'no {LABELS}'}; one is expected")
     text = text_of(archive, files[0])
     ranges: dict[str, dict[str, tuple[int, int] | None]] = {}
     current: dict[str, tuple[int, int] | None] | None = None

@@ -16,6 +16,7 @@ from mmcl_bench.datasets.writers import SYNTHETIC_NOTE
 from mmcl_bench.datasets.writers.ntu_skeleton import plain_member
 from mmcl_bench.skeleton.clips import BodyTrack
 from mmcl_bench.skeleton.layouts import KINECT_V2
+from mmcl_bench.skeleton.unseen import fill_missing
 
 N_BODIES, N_JOINTS = 2, 25
 N_NUMBERS = N_BODIES * N_JOINTS * 3
@@ -46,7 +47,7 @@ def row(bodies: tuple[BodyTrack, ...], n_frames: int, centred: bool = False) -> 
         dense[body.start : body.start + len(body.positions), slot] = body.positions
     dense = dense[dense.any(axis=(1, 2, 3))]
     if centred and (seen := dense[:, 0].any(axis=(1, 2))).any():
-        origin = dense[int(seen.argmax()), 0, _CENTRE].copy()
+        origin = fill_missing(dense[:, 0], KINECT_V2)[int(seen.argmax()), _CENTRE].copy()
         np.subtract(dense, origin, out=dense, where=dense.any(axis=-1, keepdims=True))
     padded = np.zeros((n_frames, N_NUMBERS), dtype=np.float32)
     padded[: len(dense)] = dense.reshape(-1, N_NUMBERS)

@@ -20,6 +20,7 @@ from mmcl_bench.datasets.writers.ctr_gcn_npz import Fold, row, write_npz
 from mmcl_bench.datasets.writers.ntu_skeleton import NAME, ClipNames, skeleton_text, write_files
 from mmcl_bench.skeleton.clips import BodyTrack
 from mmcl_bench.skeleton.joint_maps import HUB, joint_matrix, map_joints
+from mmcl_bench.skeleton.layouts import get_layout
 
 
 def export_npz(
@@ -92,10 +93,13 @@ class _Bodies:
     dataset: SkeletonDataset
 
     def of(self, clip: int) -> tuple[BodyTrack, ...]:
-        bodies = self.dataset.bodies(clip)
-        if self.dataset.card.layout == HUB:
-            return bodies
-        return tuple(replace(body, positions=map_joints(body.positions, self._matrix)) for body in bodies)
+        return tuple(replace(body, positions=self._mapped(body.positions)) for body in self.dataset.bodies(clip))
+
+    def _mapped(self, positions: np.ndarray) -> np.ndarray:
+        """In both forms a joint that was not seen is all zeros."""
+        seen = get_layout(self.dataset.card.layout).seen(positions)
+        mapped = map_joints(np.where(seen[..., None], positions, np.nan), self._matrix)
+        return np.where(np.isnan(mapped), 0, mapped)
 
     @cached_property
     def _matrix(self) -> np.ndarray:

@@ -50,7 +50,7 @@ class EstimatorMethod(Method):
         else:
             found = self._fitted.decision_function(features)
             found = found if found.ndim == 2 else np.stack([-found, found], axis=1)
-        scores = np.full((len(clips), self._n_classes), _NEVER, dtype=np.float32)
+        scores = np.full((len(clips), self._n_classes), _NEVER, dtype=found.dtype)
         scores[:, self._fitted.classes_] = np.maximum(found, _NEVER)
         return scores
 

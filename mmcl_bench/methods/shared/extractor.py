@@ -60,7 +60,7 @@ class Extractor(SkeletonOnly):
         """Features of clips, from disk where they are kept."""
         if self.folder is None:
             return self._computed(clips, maps)
-        path = self.folder / f"{clips.fingerprint[:32]}{'-maps' if maps else ''}.safetensors"
+        path = self.folder / f"{clips.fingerprint()[:32]}{'-maps' if maps else ''}.safetensors"
         try:
             return Features(**load_file(path))
         except (OSError, SafetensorError, TypeError):
@@ -155,7 +155,7 @@ def _key(problem: Problem, settings: NetworkSettings, chosen: Any, seed: int, de
         "version": [VERSION, SkeletonOnly.version, torch.__version__],
         "settings": settings.as_json(),
         "classes": problem.classes.names,
-        "clips": [[side.clips.fingerprint, hashlib.sha256(side.labels.tobytes()).hexdigest()] for side in sides],
+        "clips": [[side.clips.fingerprint(), hashlib.sha256(side.labels.tobytes()).hexdigest()] for side in sides],
         "chosen": chosen,
         "seed": seed,
         # Last digits follow from these.

@@ -94,7 +94,7 @@ class NetworkMethod(Method):
         """What scoring needs, as plain arrays and JSON values."""
         arrays = {name: value.cpu().numpy() for name, value in self._network.scoring_state().items()}
         facts = {"classes": list(self._classes.names), "seen": self._classes.seen.tolist()}
-        return SavedModel(self._layout.name, facts, arrays)
+        return SavedModel(self._layout, facts, arrays)
 
     def take_saved(self, saved: SavedModel, device: str = "cpu") -> None:
         """Becomes the fitted method that :meth:`to_saved` described, made with the same settings."""
@@ -139,7 +139,7 @@ class NetworkMethod(Method):
         return DenseScorer(
             module=PositionScorer(self._network.eval(), settings.streams, self._layout).eval(),
             prepare=prepare,
-            layout=self._layout.name,
+            layout=self._layout,
             n_frames=settings.n_frames,
             n_bodies=n_bodies if n_bodies > 1 else None,
             streams=settings.streams,
@@ -177,9 +177,7 @@ class NetworkMethod(Method):
         return torch.cat([found.float().cpu() for found in batches]).numpy()
 
     @torch.inference_mode()
-    def _of_batches(
-        self, prepared: PreparedTracks, work: Callable[[Tensor, Tensor, int], Tensor]
-    ) -> Iterator[Tensor]:
+    def _of_batches(self, prepared: PreparedTracks, work: Callable[[Tensor, Tensor, int], Tensor]) -> Iterator[Tensor]:
         """What ``work`` makes of the body tracks, as they are scored, and the clip of each, for some clips at a time."""
         self._network.eval()
         device = self._network.device

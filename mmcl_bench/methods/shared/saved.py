@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import write_atomically
+from mmcl_bench.skeleton.layouts import Layout, portable
 
 if TYPE_CHECKING:
     from mmcl_bench.methods.base import Method
@@ -21,13 +23,14 @@ if TYPE_CHECKING:
 FORMAT = 1
 FACTS, ARRAYS = "model.json", "model.safetensors"
 FILES = (FACTS, ARRAYS)
+_LAYOUT: TypeAdapter[str | Layout] = TypeAdapter(str | Layout)
 
 
 @dataclass(frozen=True)
 class SavedModel:
     """What :func:`write_model` wrote."""
 
-    layout: str
+    layout: str | Layout
     facts: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
 
@@ -35,7 +38,7 @@ class SavedModel:
 def write_model(
     folder: Path,
     method: Method,
-    layout: str,
+    layout: str | Layout,
     facts: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray] | None = None,
 ) -> list[str]:
@@ -45,7 +48,8 @@ def write_model(
     """
     folder.mkdir(parents=True, exist_ok=True)
     whole = {name: np.asarray(array, order="C") for name, array in (arrays or {}).items()}
-    identity = {"format": FORMAT, "method": method.name, "version": method.version, "layout": layout}
+    kept = _LAYOUT.dump_python(portable(layout), mode="json")
+    identity = {"format": FORMAT, "method": method.name, "version": method.version, "layout": kept}
     text = json.dumps({**identity, "facts": dict(facts)}, indent=1) + "\n"
     write_atomically(folder / ARRAYS, lambda path: save_file(whole, path))
     write_atomically(folder / FACTS, lambda path: path.write_text(text, encoding="utf-8"))
@@ -68,9 +72,10 @@ def read_model(folder: Path, method: type[Method]) -> SavedModel:
     return SavedModel(content["layout"], content["facts"], arrays)
 
 
-def saved_layout(folder: Path) -> str:
-    """Name of the joint layout that the model in ``folder`` scores. Raises :class:`UserError` as :func:`read_model`."""
-    return str(_content(folder)["layout"])
+def saved_layout(folder: Path) -> str | Layout:
+    """The joint layout that the model in ``folder`` scores. Raises :class:`UserError` as :func:`read_model`."""
+    layout: str | Layout = _content(folder)["layout"]
+    return layout
 
 
 def _content(folder: Path) -> dict[str, Any]:
@@ -82,9 +87,13 @@ def _content(folder: Path) -> dict[str, Any]:
         raise _unusable(folder, f"{FACTS} is damaged") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise _unusable(folder, f"{FACTS} is not of format {FORMAT}")
-    if not isinstance(content.get("layout"), str) or not isinstance(content.get("facts"), dict):
+    try:
+        layout = _LAYOUT.validate_python(content.get("layout"))
+    except ValidationError as error:
+        raise _unusable(folder, f"{FACTS} lacks layout or facts") from error
+    if not isinstance(content.get("facts"), dict):
         raise _unusable(folder, f"{FACTS} lacks layout or facts")
-    return content
+    return {**content, "layout": layout}
 
 
 def require_width(embeddings: np.ndarray, width: int) -> None:

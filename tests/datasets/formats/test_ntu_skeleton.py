@@ -221,10 +221,9 @@ def test_what_is_not_of_the_form_is_refused_with_its_reason(text: str, reason: s
         parse_skeleton(text.encode())
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-8-sig"])
-def test_other_encodings_are_refused(encoding: str) -> None:
+def test_an_encoding_without_a_mark_is_refused() -> None:
     with pytest.raises(BadFile, match="does not begin with a number of frames"):
-        parse_skeleton(BY_HAND.encode(encoding))
+        parse_skeleton(BY_HAND.encode("utf-16-be"))
 
 
 def test_nan_and_infinity_are_numbers_and_left_to_be_found() -> None:
