@@ -15,8 +15,8 @@ TEXT_FIELDS = (
     *("head", "hands", "torso", "legs"),
     *("start", "middle", "end"),
 )
-"""What may be chosen to describe a class: its name, a readable label, the verb and the noun of it, the whole motion, body
-parts, phases in time."""
+"""What may be chosen to describe a class: its name, a readable label, its verb and its noun, the whole motion, body parts,
+phases in time."""
 
 
 class ClassText(Fact):

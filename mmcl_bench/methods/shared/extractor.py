@@ -1,8 +1,8 @@
 """A skeleton network that is trained once on the seen classes of a fit and then frozen.
 
 Zero-shot methods on frozen features share it: which network, how it is trained and on what, decide its folder, so the
-second method of a run finds it there. Its classes are the seen ones of its fit alone, so the first fit, which chooses on
-pseudo-unseen classes, has an extractor that has seen none of them.
+second method of a run finds it there. Its classes are the seen ones of its fit alone, so the first fit, which chooses
+on pseudo-unseen classes, has an extractor that has seen none of them.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ class NetworkMethod(Method):
 
     @torch.inference_mode()
     def _of_batches(self, prepared: PreparedTracks, work: Callable[[Tensor, Tensor, int], Tensor]) -> Iterator[Tensor]:
-        """What ``work`` makes of the body tracks, as they are scored, and the clip of each, for some clips at a time."""
+        """What ``work`` makes of body tracks, as they are scored, and the clip of each, for some clips at a time."""
         self._network.eval()
         device = self._network.device
         for clips in torch.arange(prepared.n_clips).split(_SCORE_BATCH):

@@ -61,8 +61,8 @@ class LossWeights:
 def weights_at(step: int, settings: VaeSettings, text_kl_from_third_cycle: bool) -> LossWeights:
     """The weights at a step, from 0.
 
-    The KL weight of skeletons rises from step ``kl_from`` of a cycle on, by 0.1 in 3,000. That of texts is the same once
-    cross reconstruction is on, or, in SynSE and after it, rises from there on, from the third cycle.
+    The KL weight of skeletons rises from step ``kl_from`` of a cycle on, by 0.1 in 3,000. That of texts is the same
+    once cross reconstruction is on, or, in SynSE and after it, rises from there on, from the third cycle.
     """
     cycle, at = divmod(step, settings.cycle_steps)
     cross, skeleton_kl = float(at > settings.cross_from), _rise(at, settings.kl_from)
@@ -192,7 +192,7 @@ class VaePair(Head):
 
 
 class VaeMethod(HeadMethod):
-    """A VAE pair, whose classifier knows the unseen classes alone; a gate joins it with the extractor's own classifier."""
+    """A VAE pair, whose classifier knows the unseen classes alone; a gate joins it with the extractor's classifier."""
 
     Settings: ClassVar[type[VaeSettings]] = VaeSettings
     settings: VaeSettings

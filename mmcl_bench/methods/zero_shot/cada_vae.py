@@ -1,7 +1,7 @@
 """CADA-VAE: aligned latents of skeletons and class texts (Schönfeld et al., CVPR 2019), as in SynSE's comparison.
 
-Differences from the release are in :mod:`mmcl_bench.methods.shared.vae`. The release loads a fixed cycle that was chosen
-with accuracy on the unseen test clips at hand; here the step is chosen on pseudo-unseen classes.
+Differences from the release are in :mod:`mmcl_bench.methods.shared.vae`. The release loads a fixed cycle that was
+chosen with accuracy on the unseen test clips at hand; here the step is chosen on pseudo-unseen classes.
 """
 
 from __future__ import annotations
