@@ -15,7 +15,7 @@ TEXT_FIELDS = (
     *("head", "hands", "torso", "legs"),
     *("start", "middle", "end"),
 )
-"""What may be chosen to describe a class: its name, a readable label, its verb and its noun, the whole motion, body parts,
+"""What may be chosen to describe a class: its name, a readable label, its verb and noun, the whole motion, body parts,
 phases in time."""
 
 
