@@ -6,8 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from toys import write_toy
+
+# An example takes longer on a busy machine, which says nothing of the code.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 def _folder(variable: str, what: str) -> Path:

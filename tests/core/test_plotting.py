@@ -126,7 +126,7 @@ def _key_values() -> st.SearchStrategy[tuple[str, object]]:
 
 
 @given(_key_values())
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_key_of_a_users_own_settings_plays_a_part_or_is_changed(tmp_path: Path, own: tuple[str, object]) -> None:
     key, value = own
     drawing = Drawing("A title", 120, 60)
@@ -153,7 +153,7 @@ def test_settings_are_the_users_again_after_an_error() -> None:
 
 
 @given(st.floats(0.3, 6), st.floats(0.3, 6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_picture_of_any_size_is_not_sheared(width: float, height: float) -> None:
     with own_style():
         figure = Figure(figsize=(width, height), dpi=100)
@@ -189,7 +189,7 @@ def test_a_sign_that_no_font_has_is_an_escape(text: str, shown: str, no_other_fo
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_text_gives_boxes_or_warnings(text: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -341,14 +341,14 @@ def test_duplicates_are_found_across_the_sides_only(tmp_path: Path, root: Path) 
 def _refusal(source: Path, root: Path, skip_bad: bool = False) -> str | None:
     """The one line that refuses a source, or None when it could be prepared."""
     try:
-        prepare("nw-ucla", source, root, skip_bad)
+        prepare("nw-ucla", source, root, skip_bad, workers=1)
     except UserError as error:
         line = str(error)
         return line if "\n" not in line else pytest.fail(f"more than one line: {line!r}")
     return None
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     mutations=st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), max_size=6),
     cut=st.one_of(st.none(), st.integers(0, 1 << 16)),
@@ -367,7 +367,7 @@ def test_a_mutated_zip_is_prepared_or_refused(
     assert set(standing(root)) <= {"nw-ucla"}
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(mutations=st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), min_size=1, max_size=6))
 def test_a_mutated_clip_is_prepared_or_refused(source: Path, root: Path, mutations: list[tuple[int, int]]) -> None:
     content = bytearray(clip_file(positions(1, n_frames=1)))

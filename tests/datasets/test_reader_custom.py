@@ -703,7 +703,7 @@ def test_headers_of_what_is_no_array_of_numbers_are_refused(descr: str, shape: s
         read_array(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     mutations=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=6),
     cut=st.integers(0, 400),

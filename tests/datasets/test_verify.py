@@ -139,7 +139,7 @@ def test_a_file_cut_short_is_found(folder: Path, part: str, keep: int) -> None:
         check(folder)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     part=st.sampled_from([TRACKS, INDEX, RGB, INSTRUCT, CARD]),
     place=st.floats(0, 1, exclude_max=True),

@@ -83,7 +83,7 @@ def test_joints_are_projected_as_by_a_kinect_v2() -> None:
     assert joints[0, 5:7].tolist() == [960, 540]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(hnp.arrays(np.float32, (2, 25, 3), elements=st.floats(-90, 90, width=32, allow_subnormal=False)))
 def test_any_float32_comes_back(positions: np.ndarray) -> None:
     frames = read_plainly(skeleton_text(2, (BodyTrack(0, positions),)))

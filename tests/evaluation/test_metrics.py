@@ -121,20 +121,20 @@ class TestEveryRegisteredMetric:
             metric.evaluate(HAND, np.ones((2, 7)))
 
     @given(sheets())
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     def test_is_a_share_or_nan(self, metric: Metric, sheet: Scored) -> None:
         result = metric(sheet)
         assert np.isnan(result) or 0 <= result <= 1
 
     @given(sheets(), st.integers(0, 2**32 - 1))
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     def test_does_not_depend_on_sample_order(self, metric: Metric, sheet: Scored, seed: int) -> None:
         order = np.random.default_rng(seed).permutation(len(sheet))
         shuffled = Scored(sheet.scores[order], sheet.labels[order], sheet.seen, sheet.calibration)
         np.testing.assert_allclose(metric(shuffled), metric(sheet), rtol=1e-12)
 
     @given(sheets())
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     def test_is_right_where_the_predicted_class_is_the_true_one(self, metric: Metric, sheet: Scored) -> None:
         if not isinstance(metric, ShareRight) or metric is TOP5:
             return
@@ -142,7 +142,7 @@ class TestEveryRegisteredMetric:
         np.testing.assert_equal(metric(sheet), hits.mean() if hits.size else np.nan)
 
     @given(sheets(), st.integers(-50, 50))
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     def test_does_not_depend_on_a_constant_added_to_a_samples_scores(
         self, metric: Metric, sheet: Scored, offset: int
     ) -> None:
@@ -303,7 +303,7 @@ class TestAgainstBruteForce:
         assert value("gzsl_h", calibrated(sheet, fitted)) >= harmonic.max() - 1e-12
 
     @given(sheets())
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def test_curve_at_any_calibration_that_is_no_tie(self, sheet: Scored) -> None:
         curve = seen_unseen_curve(sheet)
         for calibration in np.arange(-8.5, 9):
@@ -313,7 +313,7 @@ class TestAgainstBruteForce:
             np.testing.assert_equal(curve.unseen_accuracy[at], value("gzsl_unseen", moved))
 
     @given(sheets())
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def test_ausuc_of_a_sheet_full_of_ties_is_the_trapezoid_area(self, sheet: Scored) -> None:
         curve = seen_unseen_curve(sheet)
         if np.isnan([curve.seen_accuracy, curve.unseen_accuracy]).any():
@@ -323,7 +323,7 @@ class TestAgainstBruteForce:
 
 
 @given(sheets())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_ends_of_the_sweep_silence_one_side(sheet: Scored) -> None:
     all_unseen, all_seen = calibrated(sheet, np.inf), calibrated(sheet, -np.inf)
     if not sheet.seen.all():
@@ -334,7 +334,7 @@ def test_the_ends_of_the_sweep_silence_one_side(sheet: Scored) -> None:
 
 
 @given(sheets())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_fitted_calibration_beats_every_calibration_that_is_no_tie(sheet: Scored) -> None:
     of_seen = sheet.seen[sheet.labels]
     if of_seen.all() or not of_seen.any():

@@ -32,7 +32,7 @@ def fusion(of_task: str, weights: Any = "equal") -> FusionJob:
 
 
 def foreign(of_task: str, name: str = "their.method_", transductive: bool = False) -> ForeignRun:
-    scored_task: Any = SimpleNamespace(task=task(of_task))
+    scored_task: Any = SimpleNamespace(task=task(of_task), is_of_unseen_alone=lambda file: False)
     unread: Any = None
     return ForeignRun(scored_task, name, 3, unread, unread, transductive)
 

@@ -84,7 +84,7 @@ def test_a_frame_of_zeros_shows_nobody() -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=list(LAYOUTS))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), share=st.floats(0, 1), seen_in=st.integers(0, N_FRAMES - 1))
 def test_a_joint_seen_in_some_frames_is_interpolated_between_them(
     layout: Layout, seed: int, share: float, seen_in: int
@@ -185,7 +185,7 @@ def test_hands_and_feet_not_seen_are_as_good_as_copied_from_wrists_and_ankles(ma
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=list(LAYOUTS))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 10**6),
     shares=st.tuples(*[st.floats(0, 1) | st.just(1.0)] * 2),

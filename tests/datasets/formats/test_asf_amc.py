@@ -232,7 +232,7 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
     return content
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(damaged(SKELETON), damaged(MOTION))
 def test_nothing_but_a_bad_file_comes_of_damage(skeleton_bytes: bytes, motion_bytes: bytes) -> None:
     for of_skeleton, of_motion in ((skeleton_bytes, MOTION), (motion_bytes, MOTION), (SKELETON, motion_bytes)):

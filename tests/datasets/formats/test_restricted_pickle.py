@@ -47,7 +47,7 @@ plain = st.recursive(
 
 
 @given(value=plain, protocol=st.sampled_from(PROTOCOLS))
-@settings(max_examples=60, database=None, deadline=None)
+@settings(max_examples=60, database=None)
 def test_plain_data_are_as_the_standard_library_reads_them(value: object, protocol: int) -> None:
     content = pickle.dumps(value, protocol)
     assert loaded(content) == pickle.loads(content)  # noqa: S301 - made above
@@ -392,7 +392,7 @@ HONEST = pickle.dumps(
     cut=st.none() | st.integers(0, 1 << 16),
     inserted=st.binary(max_size=12),
 )
-@settings(max_examples=400, database=None, deadline=None)
+@settings(max_examples=400, database=None)
 def test_a_damaged_pickle_is_plain_data_or_refused(
     protocol: int, changes: list[tuple[int, int]], cut: int | None, inserted: bytes
 ) -> None:
@@ -405,7 +405,7 @@ def test_a_damaged_pickle_is_plain_data_or_refused(
 
 
 @given(content=st.binary(max_size=200))
-@settings(max_examples=300, database=None, deadline=None)
+@settings(max_examples=300, database=None)
 def test_noise_is_plain_data_or_refused(content: bytes) -> None:
     _require_plain_or_refused(b"\x80\x04" + content)
 
