@@ -210,6 +210,7 @@ def _derived_card(family: str, dataset: str, source: str | None, data_root: Path
                 f"{dataset} has no zero-shot split; name some in its dataset.toml, or in a card of your own"
             )
         described = all(text.global_ for text in tested.class_texts)
+        fields = {each.table: each.parameters["fields"] for each in cards().values() if each.family == family}
         card |= {
             "title": f"Zero-shot recognition on {tested.title}",
             "table": tested.class_table,
@@ -220,7 +221,7 @@ def _derived_card(family: str, dataset: str, source: str | None, data_root: Path
                 "split": next(iter(tested.splits)),
                 "side": tested.default_side,
                 "text": "minilm",
-                "fields": "global" if described else "name",
+                "fields": fields.get(tested.class_table, "global" if described else "name"),
             },
         }
     return TaskCard.model_validate(card)

@@ -47,6 +47,15 @@ def test_splits_with_one_name_and_other_classes_have_other_hashes() -> None:
     assert len({load_task("zero-shot/synth60", split=name).hash for name in names}) == 3
 
 
+@pytest.mark.parametrize(
+    ("copy", "carded"), [("ntu60-cv-npz", "ntu60"), ("ntu120-cset-npz", "ntu120"), ("pku-mmd-2", "pku-mmd")]
+)
+def test_a_set_without_a_card_reads_the_texts_that_cards_of_its_classes_do(copy: str, carded: str) -> None:
+    made, written = load_task(f"zero-shot/{copy}"), load_task(f"zero-shot/{carded}")
+    assert f"zero-shot/{copy}" not in cards()
+    assert made.class_texts() == written.class_texts()
+
+
 def test_what_decides_a_score_is_in_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other words for a class, and other subjects on a side, make another task hash."""
     before = load_task("zero-shot/nw-ucla").hash
