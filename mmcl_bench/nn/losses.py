@@ -1,4 +1,4 @@
-"""The losses of MMCL (Liu, Chen, Liu, ACM MM 2024, arXiv 2407.15706) and of text alignment."""
+"""The losses of MMCL (Liu, Chen, Liu, ACM MM 2024, arXiv 2407.15706), of text alignment and of ranking."""
 
 from __future__ import annotations
 
@@ -37,3 +37,19 @@ def text_alignment_loss(features: Tensor, class_embeddings: Tensor, labels: Tens
     *seen* class and none other; ``labels`` (N,) int64 are rows of it.
     """
     return F.cross_entropy(text_similarity(features, class_embeddings) / temperature, labels)
+
+
+def class_hinge_loss(
+    clips: Tensor, classes: Tensor, labels: Tensor, alike: Tensor, margin: float = 0.3, as_released: bool = False
+) -> Tensor:
+    """The sum over wrong classes c of max(0, v.a_c - v.a_y + margin), averaged over the clips v (N, D) of classes y.
+
+    ``classes`` are a (S, D), ``labels`` (N,) int64 are rows of it, ``alike`` (S, S) bool says which classes are not
+    wrong for each other, such as each for itself. As released by Gupta et al. (ICIP 2021) for ReViSE and JPoSE, all
+    classes count as wrong, the own one too, and a_c carries no gradient.
+    """
+    others = classes.detach() if as_released else classes
+    above = clips @ others.T - (clips * classes[labels]).sum(1, keepdim=True) + margin
+    if not as_released:
+        above = above.masked_fill(alike[labels], 0)
+    return above.clamp(min=0).sum(1).mean()

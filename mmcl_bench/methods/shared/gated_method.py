@@ -1,0 +1,55 @@
+"""Methods of two classifiers and a gate: a head knows the unseen classes alone, the extractor itself the seen ones.
+
+SynSE (Gupta et al., ICIP 2021) brought this to the generalised setting; the gate is that of
+:mod:`mmcl_bench.methods.shared.gates`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mmcl_bench.methods.shared.extractor import Features
+from mmcl_bench.methods.shared.feature_method import FeatureClips, Texts
+from mmcl_bench.methods.shared.gates import Gate, fit_gate, gated
+from mmcl_bench.methods.shared.head_method import HeadMethod
+from mmcl_bench.protocols.problem import Context, FitReport, Problem
+
+
+class GatedMethod(HeadMethod):
+    """A head method whose head scores unseen classes; the gate is fitted in the fit that has validation clips."""
+
+    _gate: Gate | None = None
+
+    def learn(self, train: FeatureClips, problem: Problem, context: Context) -> FitReport:
+        self._gate = None
+        report = super().learn(train, problem, context)
+        if context.chosen is not None:
+            self._gate = Gate.from_json(context.chosen["gate"]) if context.chosen["gate"] else None
+        elif problem.validation is not None:
+            held_out = self.of_clips(problem.validation)
+            is_seen = self.seen[held_out.labels]
+            self._gate = fit_gate(self._unseen_logits(held_out.features), held_out.features.logits, is_seen)
+        report.chosen["gate"] = None if self._gate is None else self._gate.as_json()
+        return report
+
+    def score_features(self, features: Features, texts: Texts) -> np.ndarray:
+        unseen = self._unseen_logits(features)
+        if not self.seen.any():
+            return unseen
+        margin = np.zeros(len(features)) if self._gate is None else self._gate.margin(unseen, features.logits)
+        return gated(unseen, features.logits, margin, self.seen)
+
+    def to_learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        arrays, facts = super().to_learned()
+        return arrays, {**facts, "gate": None if self._gate is None else self._gate.as_json()}
+
+    def take_learned(self, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any], device: str) -> None:
+        super().take_learned(arrays, facts, device)
+        self._gate = Gate.from_json(facts["gate"]) if facts["gate"] else None
+
+    def _unseen_logits(self, features: Features) -> np.ndarray:
+        unseen = {slot: rows[~self.seen] for slot, rows in self.texts.items()}
+        return super().score_features(features, unseen)
