@@ -15,7 +15,7 @@ batch may be of the same class.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -44,6 +44,8 @@ class SMIESettings(HeadSettings):
     rate: float = Field(default=1e-5, gt=0)
     warmup_steps: int = Field(default=4_300, ge=0)
     decay: Literal["none", "cosine"] = "cosine"
+    hidden: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (1024, 512)
+    """Widths of the discriminator's hidden layers."""
     margin: float = Field(default=0.1, ge=0)
     temporal_weight: float = Field(default=0.5, ge=0)
     masks: int = Field(default=4, ge=1)
@@ -58,7 +60,7 @@ class SMIEHead(Head):
     def __init__(self, settings: SMIESettings, n_features: int, n_text: int, masked: Tensor | None = None) -> None:
         super().__init__()
         self.settings = settings
-        self.discriminator = PairScorer(n_features + n_text, 1024, 512)
+        self.discriminator = PairScorer(n_features + n_text, *settings.hidden)
         self.masked = masked
         """float32 (R, N, D), features of all training clips with frames hidden in R ways; None: it only scores."""
 
@@ -92,7 +94,8 @@ class SMIE(HeadMethod):
 
     @classmethod
     def usual_presets(cls) -> dict[str, MethodSettings]:
-        quick = {**QUICK_FEATURES, "steps": 1000, "rate": 3e-4, "warmup_steps": 100, "masks": 1}
+        quick = {**QUICK_FEATURES, "steps": 1500, "batch_size": 64, "hidden": (256, 128), "warmup_steps": 150, "masks": 1}
+        quick |= {"rate": 3e-4}
         return {"quick": cls.Settings.model_validate(quick), "paper": cls.Settings()}
 
     def build(self, n_features: int, texts: Texts) -> SMIEHead:

@@ -21,10 +21,9 @@ def given(parity_dir: Path) -> dict[str, Tensor]:
 
 
 def head(given: dict[str, Tensor], as_released: bool) -> SMIEHead:
-    settings = SMIESettings(as_released=as_released)
-    made = SMIEHead(settings, given["input.feature_0"].shape[1], given["input.text_unit"].shape[1])
     first, second = (len(given[f"weights.global_D.{layer}.bias"]) for layer in ("l0", "l1"))
-    made.discriminator = type(made.discriminator)(given["weights.global_D.l0.weight"].shape[1], first, second)
+    settings = SMIESettings(as_released=as_released, hidden=(first, second))
+    made = SMIEHead(settings, given["input.feature_0"].shape[1], given["input.text_unit"].shape[1])
     weights = {name: value for name, value in given.items() if name.startswith("weights.global_D.")}
     made.discriminator.load_state_dict({name.removeprefix("weights.global_D."): value for name, value in weights.items()})
     return made
