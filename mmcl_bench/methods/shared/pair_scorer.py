@@ -21,9 +21,10 @@ class PairScorer(nn.Module):
         joined = torch.cat([skeleton, text.expand(len(skeleton), -1)], dim=1)
         return self.l2(self.l1(self.l0(joined).relu()).relu()).squeeze(1)  # type: ignore[no-any-return]
 
-    def of_classes(self, skeleton: Tensor, texts: Tensor) -> Tensor:
-        """Skeletons (N, S) and class texts, (K, T) or, a clip its own, (N, K, T) -> (N, K)."""
-        return torch.stack([self(skeleton, text) for text in texts.unbind(-2)], dim=1)
+
+def by_class(scorer: nn.Module, skeleton: Tensor, texts: Tensor) -> Tensor:
+    """(N, K), what a scorer of pairs says of skeletons (N, S) and class texts (K, T), or (N, K, T), a clip its own."""
+    return torch.stack([scorer(skeleton, text) for text in texts.unbind(-2)], dim=1)
 
 
 def same_class_divergence(similarity: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

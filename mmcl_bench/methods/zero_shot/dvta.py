@@ -1,21 +1,21 @@
-"""DVTA: two alignments of features with texts, by cosine and by a learned metric (Kuang et al., Pattern Recognition 2026).
+"""DVTA: features aligned with texts by cosine and by a learned metric (Kuang et al., Pattern Recognition 2026).
 
-A projector takes a feature to the space of the texts. A class has two texts, which the attention of a clip's projected
-feature mixes. The direct branch is the cosine of both, the augmented one a network on the pair, whose inputs carry no
-gradient; each is divided by a learned temperature. Their sum is held to the classes of a batch by a KL divergence in both
-directions, and scores clips.
+A projector takes a feature to the space of the texts. A class has two texts, which the attention of a clip's
+projected feature mixes. The direct branch is the cosine of both, the augmented one a network on the pair, whose
+inputs carry no gradient; each is divided by a learned temperature. Their sum is held to the classes of a batch by a
+KL divergence in both directions, and scores clips.
 
-Differences from the release, which ``as_released`` takes back: in training each pair's text is mixed by the clip of the
-pair, as it is in scoring, where the release mixes each clip's own text once and shows it to all clips; and the learned
-metric ends in sigmoid(x) plus a small slope below zero, where the release jumps from 0.01 to 0.5 at zero. The release's
-second text of a class is a description in context; here the two are the slots label and global. The step is chosen on
-pseudo-unseen classes, not on the test clips.
+Differences from the release, which ``as_released`` takes back: in training each pair's text is mixed by the clip of
+the pair, as it is in scoring, where the release mixes each clip's own text once and shows it to all clips; and the
+learned metric ends in sigmoid(x) plus a small slope below zero, where the release jumps from 0.01 to 0.5 at zero. The
+release's second text of a class is a description in context; here the two are the slots label and global. The step is
+chosen on pseudo-unseen classes, not on the test clips.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from mmcl_bench.methods.base import MethodSettings
 from mmcl_bench.methods.shared.feature_method import QUICK_FEATURES, Texts
 from mmcl_bench.methods.shared.head_method import Head, HeadBatch, HeadMethod, HeadSettings
-from mmcl_bench.methods.shared.pair_scorer import PairScorer, same_class_divergence
+from mmcl_bench.methods.shared.pair_scorer import PairScorer, by_class, same_class_divergence
 from mmcl_bench.training.loop import Losses
 
 _LEAK = 0.01
@@ -39,8 +39,8 @@ class DVTASettings(HeadSettings):
     rate: float = Field(default=1e-6, gt=0)
     warmup_steps: int = Field(default=4_300, ge=0)
     decay: Literal["none", "cosine"] = "cosine"
-    metric_width: int = Field(default=768, ge=1)
-    """Of the learned metric's second hidden layer."""
+    metric_hidden: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (1536, 768)
+    """Widths of the learned metric's hidden layers."""
     temperature: float = Field(default=0.1, gt=0)
     """Of both branches at the start."""
     as_released: bool = False
@@ -71,7 +71,7 @@ class DVTAHead(Head):
         self.slots, self.as_released = slots, settings.as_released
         self.projector = Projector(n_features, n_text)
         self.text_projector = nn.Linear(n_text, n_text)
-        self.metric = PairScorer(2 * n_text, 2 * n_text, settings.metric_width)
+        self.metric = PairScorer(2 * n_text, *settings.metric_hidden)
         self.temperatures = nn.Parameter(torch.full((2,), settings.temperature))
 
     def losses(self, batch: HeadBatch) -> Losses:
@@ -101,7 +101,7 @@ class DVTAHead(Head):
         return torch.stack([texts[slot] for slot in self.slots], dim=1)
 
     def mixed(self, projected: Tensor, texts: Tensor) -> Tensor:
-        """(B, K, T), the projected text of each class as a clip's projected feature (B, T) mixes its P texts (K, P, T)."""
+        """(B, K, T), what a clip's projected feature (B, T) makes of the P texts of each class (K, P, T), projected."""
         texts = F.normalize(texts, dim=2)
         attention = torch.einsum("bt,kpt->bkp", projected, texts).softmax(2)
         projected_text: Tensor = self.text_projector(torch.einsum("bkp,kpt->bkt", attention, texts))
@@ -110,7 +110,7 @@ class DVTAHead(Head):
     def branches(self, projected: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
         """(B, K) direct and augmented similarities of projected features (B, T) and a clip's mixed texts (B, K, T)."""
         direct = torch.einsum("bt,bkt->bk", F.normalize(projected, dim=1), F.normalize(texts, dim=2))
-        metric = self.metric.of_classes(projected.detach(), texts.detach())
+        metric = by_class(self.metric, projected.detach(), texts.detach())
         return direct / self.temperatures[0], self.activated(metric) / self.temperatures[1]
 
     def activated(self, metric: Tensor) -> Tensor:
@@ -131,8 +131,8 @@ class DVTA(HeadMethod):
 
     @classmethod
     def usual_presets(cls) -> dict[str, MethodSettings]:
-        quick = {**QUICK_FEATURES, "steps": 500, "batch_size": 32, "rate": 3e-4, "warmup_steps": 50}
-        quick |= {"metric_width": 128}
+        quick = {**QUICK_FEATURES, "steps": 300, "batch_size": 32, "rate": 1e-4, "warmup_steps": 30}
+        quick |= {"metric_hidden": (128, 64)}
         return {"quick": cls.Settings.model_validate(quick), "paper": cls.Settings()}
 
     def build(self, n_features: int, texts: Texts) -> DVTAHead:

@@ -1,14 +1,14 @@
 """InfoCPL: several views of a clip, each with its own mixture of descriptions (Xu et al., IEEE TMM 2025).
 
 Every head projects the feature and scores it with a text of the class: that of the whole motion plus the descriptions
-that are most similar to the projected feature, the top k of them, weighted by attention. The loss is InfoNCE: of a clip's
-own text, whether it is of this clip or of others of other classes; in the first steps attention is reversed, so that the
-least similar descriptions are learned from as well. A clip's score is the sum over heads.
+that are most similar to the projected feature, the top k of them, weighted by attention. The loss is InfoNCE: of a
+clip's own text, whether it is of this clip or of others of other classes; in the first steps attention is reversed,
+so that the least similar descriptions are learned from as well. A clip's score is the sum over heads.
 
-Differences from the release: the texts that a class has here, eight descriptions in the place of 100, with as many heads
-as half of them; a clip scores with the logits softplus(D) that the loss compares, where the release scores with
--softplus(-D), which orders sums over heads otherwise (``as_released``). The step is chosen on pseudo-unseen classes, not
-on the test clips. As in the release, the negatives of all clips of a batch are of the same drawn ranks.
+Differences from the release: the texts that a class has here, eight descriptions in the place of 100, with as many
+heads as half of them; a clip scores with the logits softplus(D) that the loss compares, where the release scores with
+-softplus(-D), which orders sums over heads otherwise (``as_released``). The step is chosen on pseudo-unseen classes,
+not on the test clips. As in the release, the negatives of all clips of a batch are of the same drawn ranks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from mmcl_bench.methods.base import MethodSettings
 from mmcl_bench.methods.shared.feature_method import QUICK_FEATURES, Texts
 from mmcl_bench.methods.shared.head_method import Head, HeadBatch, HeadMethod, HeadSettings
-from mmcl_bench.methods.shared.pair_scorer import PairScorer
+from mmcl_bench.methods.shared.pair_scorer import PairScorer, by_class
 from mmcl_bench.training.loop import Losses
 
 _DESCRIPTIONS = ("label", "head", "hands", "torso", "legs", "start", "middle", "end")
@@ -97,7 +97,7 @@ class InfoCPLHead(Head):
         return F.layer_norm(projected, projected.shape[1:])
 
     def mixed(self, head: int, features: Tensor, texts: Tensor, sign: float = 1.0) -> Tensor:
-        """(B, K, T), for each clip the text of each class (K, P + 1, T): the top k of P descriptions and the motion's."""
+        """(B, K, T), for each clip the text of each class (K, P + 1, T): its top k descriptions and the motion."""
         descriptions, motion = texts[:, :-1], texts[:, -1]
         similarity = torch.einsum("bt,kpt->bkp", self.projected(head, features), descriptions)
         logits = sign * similarity / math.sqrt(texts.shape[2])
@@ -107,9 +107,7 @@ class InfoCPLHead(Head):
 
     def logits(self, head: int, features: Tensor, texts: Tensor) -> Tensor:
         """(B, K), what a head's discriminator says of clips and classes."""
-        discriminator, mixed = self.discriminators[head], self.mixed(head, features, texts)
-        assert isinstance(discriminator, PairScorer)
-        return discriminator.of_classes(self.projected(head, features), mixed)
+        return by_class(self.discriminators[head], self.projected(head, features), self.mixed(head, features, texts))
 
 
 class InfoCPL(HeadMethod):

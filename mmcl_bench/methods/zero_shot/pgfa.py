@@ -3,10 +3,10 @@
 A linear map takes features to the space of the texts. The loss is the KL divergence between the softmax of the scaled
 cosines of a batch's clips and texts, and targets that clips of one class share, in both directions.
 
-Differences from the paper and its release: features are those of a frozen extractor, where theirs are trained with the
-map; the step is chosen on pseudo-unseen classes, not on the test clips. The scale of the cosines is learned, as the paper
-has it; the release makes it and never registers it, so that it stays at 1 / 0.07 (``as_released`` keeps it there). The
-prototypes that the paper builds from the test clips are no part of this method. Momentum is Nesterov's.
+Differences from the paper and its release: features are those of a frozen extractor, where theirs are trained with
+the map; the step is chosen on pseudo-unseen classes, not on the test clips. The scale of the cosines is learned, as
+the paper has it; the release makes it and never registers it, so that it stays at 1 / 0.07 (``as_released`` keeps it
+there). The prototypes that the paper builds from the test clips are no part of this method. Momentum is Nesterov's.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class PGFA(HeadMethod):
 
     @classmethod
     def usual_presets(cls) -> dict[str, MethodSettings]:
-        quick = {**QUICK_FEATURES, "steps": 1500, "warmup_steps": 150}
+        quick = {**QUICK_FEATURES, "steps": 300, "warmup_steps": 30}
         return {"quick": cls.Settings.model_validate(quick), "paper": cls.Settings()}
 
     def build(self, n_features: int, texts: Texts) -> PGFAHead:

@@ -1,15 +1,16 @@
 """PURLS: descriptions of body parts and phases look for what they describe in a clip (Zhu et al., CVPR 2024).
 
-Tokens are the extractor's features of length one by frame and joint. The eight texts of a class (four body parts, three
-phases, the whole) are queries: each gets a mean of the tokens, weighted by attention, and one network takes all eight to
-the space of the texts. The loss is the contrast of a batch's clips with their own texts, a slot at a time, each with a
-learned factor; products are not cosines, as the network ends in a tanh and is not normalised. The slot of the whole scores.
+Tokens are the extractor's features of length one by frame and joint. The eight texts of a class (four body parts,
+three phases, the whole) are queries: each gets a mean of the tokens, weighted by attention, and one network takes all
+eight to the space of the texts. The loss is the contrast of a batch's clips with their own texts, a slot at a time,
+each with a learned factor; products are not cosines, as the network ends in a tanh and is not normalised. The slot of
+the whole scores.
 
-The release queries a test clip with the texts of its true class, and every published figure comes from there. That cannot
-be had here, where no method is given test labels: a clip is queried with the texts of each candidate class and scored with
-that class's text of the whole. In training a clip is queried with the texts of its own class alone and clips of one class
-are contrasted with each other, as published. The rate is constant, where the release lowers it when the loss on seen
-classes stands still for 25 epochs.
+The release queries a test clip with the texts of its true class, and every published figure comes from there. That
+cannot be had here, where no method is given test labels: a clip is queried with the texts of each candidate class and
+scored with that class's text of the whole. In training a clip is queried with the texts of its own class alone and
+clips of one class are contrasted with each other, as published. The rate is constant, where the release lowers it
+when the loss on seen classes stands still for 25 epochs.
 """
 
 from __future__ import annotations
@@ -69,7 +70,6 @@ class PURLSHead(Head):
                 nn.init.kaiming_uniform_(layer.weight)
 
     def losses(self, batch: HeadBatch) -> Losses:
-        assert batch.maps is not None
         return self.losses_of(tokens_of(batch.maps), self.stacked(batch.texts)[batch.labels])
 
     def losses_of(self, tokens: Tensor, texts: Tensor) -> dict[str, Tensor]:
@@ -80,7 +80,6 @@ class PURLSHead(Head):
         return {"loss": by_slot.sum(), **dict(zip(self.slots, by_slot, strict=True))}
 
     def scores(self, features: Tensor, maps: Tensor | None, texts: Mapping[str, Tensor]) -> Tensor:
-        assert maps is not None
         tokens = tokens_of(maps)
         return torch.stack([self.embedded(tokens, own[None])[:, -1] @ own[-1] for own in self.stacked(texts)], dim=1)
 
@@ -118,6 +117,8 @@ class PURLS(HeadMethod):
         return PURLSHead(self.settings, self.text_slots, n_features, texts[self.text_slots[0]].shape[1])
 
 
-def tokens_of(maps: Tensor) -> Tensor:
+def tokens_of(maps: Tensor | None) -> Tensor:
     """Feature maps (N, D, T', V) -> (N, T'V, D), features of length one by frame and joint."""
+    if maps is None:
+        raise ValueError("there are no feature maps")
     return F.normalize(maps.flatten(2).transpose(1, 2), dim=2)

@@ -1,15 +1,15 @@
 """SMIE: a network that tells a clip's own text from others by mutual information (Zhou et al., ACM MM 2023).
 
-A discriminator D(s, t) is trained to tell a feature s with the text t of its class from the feature of another clip with
-that text; the mutual information MI(s, t) is bounded by mean(-softplus(-D(s, t))) - mean(softplus(D(s', t))), s' the next
-clip of the batch. The temporal constraint asks that MI falls by a margin when frames are hidden: those with most motion,
-and some of the rest at random.
+A discriminator D(s, t) is trained to tell a feature s with the text t of its class from the feature of another clip
+with that text; the mutual information MI(s, t) is bounded by mean(-softplus(-D(s, t))) - mean(softplus(D(s', t))), s'
+the next clip of the batch. The temporal constraint asks that MI falls by a margin when frames are hidden: those with
+most motion, and some of the rest at random.
 
 Differences from the release: features are normalised for scoring as they are in training, which the release forgets
-(``as_released`` forgets it too); the step is chosen on pseudo-unseen classes, not on the test clips. The random frames are
-drawn for every clip by itself, ``masks`` times before training, since a frozen extractor then sees each clip that often
-and not anew in every step; shares of a clip's own frames stand for 15 and 15 of 50. As in the paper, the next clip of the
-batch may be of the same class.
+(``as_released`` forgets it too); the step is chosen on pseudo-unseen classes, not on the test clips. The random
+frames are drawn for every clip by itself, ``masks`` times before training, since a frozen extractor then sees each
+clip that often and not anew in every step; shares of a clip's own frames stand for 15 and 15 of 50. As in the paper,
+the next clip of the batch may be of the same class.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.methods.base import MethodSettings
 from mmcl_bench.methods.shared.feature_method import MAIN_TEXT, QUICK_FEATURES, FeatureClips, Texts
 from mmcl_bench.methods.shared.head_method import Head, HeadBatch, HeadMethod, HeadSettings
-from mmcl_bench.methods.shared.pair_scorer import PairScorer
+from mmcl_bench.methods.shared.pair_scorer import PairScorer, by_class
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
 from mmcl_bench.skeleton.clips import BodyTrack
 from mmcl_bench.training.loop import Losses
@@ -57,15 +57,14 @@ class SMIESettings(HeadSettings):
 class SMIEHead(Head):
     """The discriminator."""
 
-    def __init__(self, settings: SMIESettings, n_features: int, n_text: int, masked: Tensor | None = None) -> None:
+    def __init__(self, settings: SMIESettings, n_features: int, n_text: int, masked: Tensor) -> None:
         super().__init__()
         self.settings = settings
         self.discriminator = PairScorer(n_features + n_text, *settings.hidden)
         self.masked = masked
-        """float32 (R, N, D), features of all training clips with frames hidden in R ways; None: it only scores."""
+        """float32 (R, N, D), features of all training clips with frames hidden in R ways."""
 
     def losses(self, batch: HeadBatch) -> Losses:
-        assert self.masked is not None
         way = int(torch.randint(len(self.masked), (1,), generator=batch.generator))
         masked = self.masked[way, batch.at].to(batch.features)
         return self.losses_of(batch.features, masked, batch.texts[MAIN_TEXT][batch.labels])
@@ -80,7 +79,7 @@ class SMIEHead(Head):
 
     def scores(self, features: Tensor, maps: Tensor | None, texts: Mapping[str, Tensor]) -> Tensor:
         given = features if self.settings.as_released else _normalised(features)
-        return F.logsigmoid(self.discriminator.of_classes(given, texts[MAIN_TEXT]))
+        return F.logsigmoid(by_class(self.discriminator, given, texts[MAIN_TEXT]))
 
 
 class SMIE(HeadMethod):
@@ -90,12 +89,12 @@ class SMIE(HeadMethod):
     summary: ClassVar[str] = "discriminator of features and texts by mutual information, with hidden frames"
     Settings: ClassVar[type[SMIESettings]] = SMIESettings
     settings: SMIESettings
-    _masked: Tensor | None = None
+    _masked: Tensor = torch.empty(0)
 
     @classmethod
     def usual_presets(cls) -> dict[str, MethodSettings]:
-        quick = {**QUICK_FEATURES, "steps": 1500, "batch_size": 64, "hidden": (256, 128), "warmup_steps": 150, "masks": 1}
-        quick |= {"rate": 3e-4}
+        quick = {**QUICK_FEATURES, "steps": 1000, "batch_size": 64, "rate": 1e-4, "warmup_steps": 100}
+        quick |= {"hidden": (256, 128), "masks": 1}
         return {"quick": cls.Settings.model_validate(quick), "paper": cls.Settings()}
 
     def build(self, n_features: int, texts: Texts) -> SMIEHead:

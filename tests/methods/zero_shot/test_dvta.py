@@ -33,8 +33,8 @@ def own_name(name: str) -> str:
 
 def head(given: dict[str, Tensor], as_released: bool = True) -> DVTAHead:
     n_text, n_features = given["input.text_pairs"].shape[1], given["input.skeleton"].shape[1]
-    width = len(given["weights.augmented_alignment.net.2.bias"])
-    settings = DVTASettings(as_released=as_released, metric_width=width)
+    hidden = tuple(len(given[f"weights.augmented_alignment.net.{layer}.bias"]) for layer in (0, 2))
+    settings = DVTASettings(as_released=as_released, metric_hidden=hidden)
     made = DVTAHead(settings, ("label", "global"), n_features, n_text)
     weights = {name.removeprefix("weights."): value for name, value in given.items() if name.startswith("weights.")}
     made.load_state_dict({own_name(name): value for name, value in weights.items()})
@@ -49,15 +49,14 @@ def texts(given: dict[str, Tensor]) -> dict[str, Tensor]:
 def test_losses_and_gradients_are_those_of_the_release(given: dict[str, Tensor]) -> None:
     made = head(given)
     losses = made.losses_of(given["input.skeleton"], made.stacked(texts(given)), given["input.labels"])
-    for own, name in {"loss": "total", "skeleton_to_text": "skeleton_to_text", "text_to_skeleton": "text_to_skeleton"}.items():
-        torch.testing.assert_close(losses[own], given[f"loss.{name}"], rtol=1e-5, atol=1e-6)
+    for name in ("total", "skeleton_to_text", "text_to_skeleton"):
+        found = losses["loss" if name == "total" else name]
+        torch.testing.assert_close(found, given[f"loss.{name}"], rtol=1e-5, atol=1e-6)
     losses["loss"].backward()
     gradients = [name.removeprefix("grad.") for name in given if name.startswith("grad.")]
     assert len(gradients) == 4
     for name in gradients:
-        torch.testing.assert_close(
-            made.get_parameter(own_name(name)).grad, given[f"grad.{name}"], rtol=1e-4, atol=1e-6
-        )
+        torch.testing.assert_close(made.get_parameter(own_name(name)).grad, given[f"grad.{name}"], rtol=1e-4, atol=1e-6)
 
 
 def test_scores_are_those_of_the_release(given: dict[str, Tensor]) -> None:

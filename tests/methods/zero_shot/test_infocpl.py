@@ -97,8 +97,6 @@ def test_scores_are_those_of_the_release_or_what_training_compares(given: dict[s
     honest.slots = made.slots
     texts = dict(zip(made.slots, seen(given).unbind(1), strict=True))
     by_head = [given[f"output.softplus_scores_{at}_normal"] for at in range(len(given[TOP_K]))]
-    torch.testing.assert_close(
-        honest.scores(given["input.skeleton"], None, texts), sum(by_head), rtol=1e-5, atol=1e-5
-    )
+    torch.testing.assert_close(honest.scores(given["input.skeleton"], None, texts), sum(by_head), rtol=1e-5, atol=1e-5)
     one = [F.softplus(honest.logits(at, given["input.skeleton"], seen(given))) for at in range(len(by_head))]
     torch.testing.assert_close(torch.stack(one), torch.stack(by_head), rtol=1e-5, atol=1e-5)

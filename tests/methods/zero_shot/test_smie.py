@@ -23,9 +23,15 @@ def given(parity_dir: Path) -> dict[str, Tensor]:
 def head(given: dict[str, Tensor], as_released: bool) -> SMIEHead:
     first, second = (len(given[f"weights.global_D.{layer}.bias"]) for layer in ("l0", "l1"))
     settings = SMIESettings(as_released=as_released, hidden=(first, second))
-    made = SMIEHead(settings, given["input.feature_0"].shape[1], given["input.text_unit"].shape[1])
-    weights = {name: value for name, value in given.items() if name.startswith("weights.global_D.")}
-    made.discriminator.load_state_dict({name.removeprefix("weights.global_D."): value for name, value in weights.items()})
+    n_features, n_text = given["input.feature_0"].shape[1], given["input.text_unit"].shape[1]
+    made = SMIEHead(settings, n_features, n_text, torch.empty(0))
+    made.discriminator.load_state_dict(
+        {
+            f"{layer}.{part}": given[f"weights.global_D.{layer}.{part}"]
+            for layer in ("l0", "l1", "l2")
+            for part in ("weight", "bias")
+        }
+    )
     return made
 
 
