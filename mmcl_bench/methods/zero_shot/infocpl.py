@@ -1,12 +1,12 @@
 """InfoCPL: several views of a clip, each with its own mixture of descriptions (Xu et al., IEEE TMM 2025).
 
 Every head projects the feature and scores it with a text of the class: that of the whole motion plus the descriptions
-that are most similar to the projected feature, the top k of them, weighted by attention. The loss is InfoNCE: of a
-clip's own text, whether it is of this clip or of others of other classes; in the first steps attention is reversed,
-so that the least similar descriptions are learned from as well. A clip's score is the sum over heads.
+that are most similar to the projected feature, the top k of them, weighted by attention. The loss is InfoNCE:
+which of several clips a text belongs to, one of its class and the others not; in the first steps attention is
+reversed, so that the least similar descriptions are learned from as well. A clip's score is the sum over heads.
 
-Differences from the release: the texts that a class has here, eight descriptions in the place of 100, with as many
-heads as half of them; a clip scores with the logits softplus(D) that the loss compares, where the release scores with
+Differences from the release: the texts that a class has here, eight descriptions in the place of 100, and half as many
+heads; a clip scores with the logits softplus(D) that the loss compares, where the release scores with
 -softplus(-D), which orders sums over heads otherwise (``as_released``). The step is chosen on pseudo-unseen classes,
 not on the test clips. As in the release, the negatives of all clips of a batch are of the same drawn ranks.
 """
@@ -121,7 +121,7 @@ class InfoCPL(HeadMethod):
 
     @classmethod
     def usual_presets(cls) -> dict[str, MethodSettings]:
-        quick = {**QUICK_FEATURES, "steps": 600, "batch_size": 32, "rate": 3e-4, "warmup_steps": 60}
+        quick = {**QUICK_FEATURES, "steps": 400, "batch_size": 32, "rate": 3e-4, "warmup_steps": 40}
         quick |= {"hidden": (128, 64)}
         return {"quick": cls.Settings.model_validate(quick), "paper": cls.Settings()}
 

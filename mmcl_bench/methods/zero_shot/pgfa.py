@@ -4,8 +4,8 @@ A linear map takes features to the space of the texts. The loss is the KL diverg
 cosines of a batch's clips and texts, and targets that clips of one class share, in both directions.
 
 Differences from the paper and its release: features are those of a frozen extractor, where theirs are trained with
-the map; the step is chosen on pseudo-unseen classes, not on the test clips. The scale of the cosines is learned, as
-the paper has it; the release makes it and never registers it, so that it stays at 1 / 0.07 (``as_released`` keeps it
+the map; the step is chosen on pseudo-unseen classes, not on the test clips. The scale of the cosines is learned; the
+release makes a parameter of it and never registers that, so that it stays at 1 / 0.07 (``as_released`` keeps it
 there). The prototypes that the paper builds from the test clips are no part of this method. Momentum is Nesterov's.
 """
 

@@ -6,11 +6,11 @@ eight to the space of the texts. The loss is the contrast of a batch's clips wit
 each with a learned factor; products are not cosines, as the network ends in a tanh and is not normalised. The slot of
 the whole scores.
 
-The release queries a test clip with the texts of its true class, and every published figure comes from there. That
-cannot be had here, where no method is given test labels: a clip is queried with the texts of each candidate class and
-scored with that class's text of the whole. In training a clip is queried with the texts of its own class alone and
-clips of one class are contrasted with each other, as published. The rate is constant, where the release lowers it
-when the loss on seen classes stands still for 25 epochs.
+The release queries a test clip with the texts of its true class and holds no other evaluation. That cannot be had
+here, where no method is given test labels: a clip is queried with the texts of each candidate class and scored with
+that class's text of the whole. In training, as in the release, a clip is queried with the texts of its own class
+alone, and clips of one class are contrasted with each other. The rate is constant, where the release lowers it when
+the loss on seen classes stands still for 25 epochs.
 """
 
 from __future__ import annotations

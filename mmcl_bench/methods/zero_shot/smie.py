@@ -8,8 +8,8 @@ most motion, and some of the rest at random.
 Differences from the release: features are normalised for scoring as they are in training, which the release forgets
 (``as_released`` forgets it too); the step is chosen on pseudo-unseen classes, not on the test clips. The random
 frames are drawn for every clip by itself, ``masks`` times before training, since a frozen extractor then sees each
-clip that often and not anew in every step; shares of a clip's own frames stand for 15 and 15 of 50. As in the paper,
-the next clip of the batch may be of the same class.
+clip that often and not anew in every step; shares of a clip's own frames stand for 15 and 15 of 50. As in the
+release, the next clip of the batch may be of the same class.
 """
 
 from __future__ import annotations
