@@ -90,12 +90,13 @@ class PURLSHead(Head):
     def attended(self, tokens: Tensor, texts: Tensor) -> Tensor:
         """(B, 8, D), the tokens (B, P, D) as texts (B, 8, T), or (1, 8, T) for all clips, look at them."""
         logits = self.query(texts) @ self.key(tokens).transpose(1, 2) * self.shrink
-        return logits.softmax(2) @ tokens
+        attended: Tensor = logits.softmax(2) @ tokens
+        return attended
 
     def embedded(self, tokens: Tensor, texts: Tensor) -> Tensor:
         """(B, 8, T), the tokens (B, P, D) in the space of the texts that look at them."""
-        embedded: Tensor = self.encoder(self.attended(tokens, texts).flatten(1))
-        return embedded.unflatten(1, texts.shape[1:])
+        embedded = self.encoder(self.attended(tokens, texts).flatten(1))
+        return embedded.view(-1, *texts.shape[1:])  # type: ignore[no-any-return]
 
 
 class PURLS(HeadMethod):

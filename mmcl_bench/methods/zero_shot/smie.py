@@ -134,7 +134,7 @@ def _with_frames_hidden(
     kept = calm_frames(positions, n_frames - n_hidden)
     kept = np.sort(generator.choice(kept, n_frames - 2 * n_hidden, replace=False))
     tracks = []
-    for number in np.flatnonzero(there[kept].any(0)):
+    for number in np.flatnonzero(there[kept].any(0)).tolist():
         (frames,) = np.nonzero(there[kept, number])
         tracks.append(BodyTrack(int(frames[0]), positions[kept, number][frames]))
     return tracks or list(bodies), len(kept) if tracks else n_frames
