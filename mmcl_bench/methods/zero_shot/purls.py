@@ -111,7 +111,7 @@ class PURLS(HeadMethod):
 
     @classmethod
     def usual_presets(cls) -> dict[str, MethodSettings]:
-        quick = {**QUICK_FEATURES, "steps": 600, "batch_size": 64, "rate": 1e-3, "key_width": 32, "hidden": 128}
+        quick = {**QUICK_FEATURES, "steps": 400, "batch_size": 64, "rate": 1e-3, "key_width": 32, "hidden": 128}
         return {"quick": cls.Settings.model_validate(quick), "paper": cls.Settings()}
 
     def build(self, n_features: int, texts: Texts) -> PURLSHead:
