@@ -54,6 +54,8 @@ class HeadBatch:
     step: int
     """From 1."""
     generator: torch.Generator
+    at: Tensor
+    """(B,) int64, places among all training clips."""
 
 
 class Head(nn.Module):
@@ -169,6 +171,7 @@ class HeadMethod(FeatureMethod):
                 maps=None if maps is None else maps[at].to(self._device).float(),
                 step=step,
                 generator=generator,
+                at=at,
             )
             for group in optimizer.param_groups:
                 group["lr"] = settings.rate * _share_of_rate(settings, step)
