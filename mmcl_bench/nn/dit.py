@@ -90,8 +90,8 @@ class DiffusionTransformer(nn.Module):
     def forward(
         self, tokens: Tensor, time: Tensor, condition: Tensor | None = None, others: Sequence[Tensor] = ()
     ) -> Tensor:
-        """``time`` is (N,), or (1,) where it is the same for all. ``condition`` (N, W) or (1, W) is added to its embedding;
-        ``others`` are embedded tokens (N, M', W) of the further streams."""
+        """``time`` is (N,), or (1,) where it is the same for all; ``condition``, (N, W) or (1, W), is added to its
+        embedding. ``others`` are embedded tokens (N, M', W) of the further streams."""
         given = self.time(time) if condition is None else self.time(time) + condition
         streams = [self.embed(tokens), *others]
         for block in self.blocks:

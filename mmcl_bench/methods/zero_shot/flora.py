@@ -243,10 +243,11 @@ class Flora(HeadMethod):
         tried: dict[float, tuple[FitReport, Head, dict[int, dict[str, Tensor]]]] = {}
 
         def trained() -> Iterator[float]:
-            for self._weight in self.settings.weights:
+            for weight in self.settings.weights:
+                self._weight = weight
                 report = HeadMethod.learn(self, train, problem, context)
-                tried[self._weight] = report, self._head, self._snapshots
-                yield self._weight
+                tried[weight] = report, self._head, self._snapshots
+                yield weight
 
         self._weight, figures = self.best_on_validation(problem, trained())
         report, self._head, self._snapshots = tried[self._weight]

@@ -29,11 +29,9 @@ from torch import Tensor, nn
 from mmcl_bench.methods.base import MethodSettings
 from mmcl_bench.methods.shared.feature_method import QUICK_FEATURES, Texts
 from mmcl_bench.methods.shared.head_method import Head, HeadBatch, HeadMethod, HeadSettings
-from mmcl_bench.skeleton.layouts import get_layout
+from mmcl_bench.skeleton.layouts import PARTS, get_layout
 from mmcl_bench.training.loop import Losses
 
-PARTS = ("head", "hands", "torso", "legs")
-"""Body parts of a layout, and the text slots that describe them."""
 _ATTENTION_HEADS = 4
 _LABEL_WEIGHT = _TEXTS_WEIGHT = 0.1
 
@@ -109,8 +107,8 @@ class PartPrompts(Head):
         self.label = text_map(settings, text_width)
         self.table = nn.Parameter(torch.randn(len(joints), n_table, text_width)) if n_table else None
         self.all_texts: tuple[Tensor, Tensor, Tensor] | None = None
-        """Label texts (K, E), part texts (K, parts, E) and the columns (S,) of seen classes: as released, what is learned
-        from in the place of the texts of the seen classes."""
+        """As released, what is learned from in the place of the seen classes' texts: label texts (K, E), part texts
+        (K, parts, E) and the columns (S,) of seen classes."""
 
     def visual(self, maps: Tensor) -> Tensor:
         """Maps (N, D, T, V) -> (N, parts, P)."""
@@ -135,8 +133,8 @@ class PartPrompts(Head):
     def losses_of(
         self, maps: Tensor, labels: Tensor, label_texts: Tensor, part_texts: Tensor, seen: Tensor
     ) -> dict[str, Tensor]:
-        """Losses of maps (B, D, T, V) and their classes (B,), which number ``seen``, columns (S,) of the classes of label
-        texts (C, E) and part texts (C, parts, E)."""
+        """Losses of maps (B, D, T, V) and their classes (B,), which number ``seen``: columns (S,) of the classes of
+        label texts (C, E) and part texts (C, parts, E)."""
         visual, label, parts = self.visual(maps), self.label(label_texts), self.described(part_texts)
         whole = F.cross_entropy(cosines(visual.sum(1), label[seen]), labels)
         by_part = [F.cross_entropy(cosines(visual[:, at], part[seen]), labels) for at, part in enumerate(parts)]

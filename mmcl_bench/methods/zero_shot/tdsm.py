@@ -111,8 +111,8 @@ class Denoiser(Head):
         noise: Tensor,
         time: Tensor,
     ) -> dict[str, Tensor]:
-        """Losses of features (B, D), own and other classes (B,) of those in ``condition`` and ``tokens``, for noise (B, D)
-        and steps (B,)."""
+        """Losses of features (B, D), their own and other classes (B,) among those of ``condition`` and ``tokens``, for
+        noise (B, D) and steps (B,)."""
         both = torch.cat([own, other])
         noisy = self.noisy(features, noise, time).repeat(2, 1)
         predicted = self(noisy, time.repeat(2), condition[both], tokens[both])

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mmcl_bench.methods.zero_shot.neuron import EvolvingPrototypes, NeuronSettings
-from mmcl_bench.methods.zero_shot.star import PARTS, PartPrompts, StarSettings, cosines
+from mmcl_bench.methods.zero_shot.star import PartPrompts, StarSettings, cosines
+from mmcl_bench.skeleton.layouts import PARTS
 
 Vectors = dict[str, Tensor]
 NEURON = {
