@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +38,8 @@ class Modulation(nn.Module):
         self.linear = nn.Linear(width, n * width)
 
     def forward(self, condition: Tensor) -> tuple[Tensor, ...]:
-        return self.linear(F.silu(condition)).unsqueeze(1).chunk(self.n, dim=2)
+        modulation: tuple[Tensor, ...] = self.linear(F.silu(condition)).unsqueeze(1).chunk(self.n, dim=2)
+        return modulation
 
 
 class Stream(nn.Module):
@@ -61,14 +63,15 @@ class Block(nn.Module):
 
     def forward(self, tokens: Sequence[Tensor], condition: Tensor) -> list[Tensor]:
         """Tokens (N, M, W) of each stream, and the condition (N, W) or (1, W)."""
-        modulations = [stream.modulation(condition) for stream in self.streams]
+        streams = cast("list[Stream]", list(self.streams))
+        modulations = [stream.modulation(condition) for stream in streams]
         inputs = [_normalised(x, shift, scale) for x, (shift, scale, *_) in zip(tokens, modulations, strict=True)]
-        joined = torch.cat([stream.qkv(x) for stream, x in zip(self.streams, inputs, strict=True)], dim=1)
+        joined = torch.cat([stream.qkv(x) for stream, x in zip(streams, inputs, strict=True)], dim=1)
         queries, keys, values = joined.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2).flatten(2)
         parts = attended.split([x.shape[1] for x in tokens], dim=1)
         found = []
-        for stream, x, part, given in zip(self.streams, tokens, parts, modulations, strict=True):
+        for stream, x, part, given in zip(streams, tokens, parts, modulations, strict=True):
             _, _, attention_gate, shift, scale, mlp_gate = given
             x = x + attention_gate * stream.project(part)
             found.append(x + mlp_gate * stream.mlp(_normalised(x, shift, scale)))
@@ -107,8 +110,9 @@ class DiffusionTransformer(nn.Module):
         for module in self.modules():
             if isinstance(module, Modulation):
                 nn.init.zeros_(module.linear.weight)
-        for layer in (self.time.layers[0], self.time.layers[2]):
-            nn.init.normal_(layer.weight, std=0.02)
+        for layer in self.time.layers:
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=0.02)
         nn.init.zeros_(self.last.weight)
 
 

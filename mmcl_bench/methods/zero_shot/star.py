@@ -56,9 +56,9 @@ class StarSettings(HeadSettings):
 
 
 class Part(nn.Module):
-    """One body part: prompts that attend to its joints in all frames, and the map of its texts."""
+    """One body part: prompts that attend to its joints in all frames."""
 
-    def __init__(self, settings: StarSettings, n_features: int, text_width: int) -> None:
+    def __init__(self, settings: StarSettings, n_features: int) -> None:
         super().__init__()
         width = settings.width
         self.prompts = nn.Parameter(torch.randn(settings.prompts, width))
@@ -67,7 +67,6 @@ class Part(nn.Module):
             width, _ATTENTION_HEADS, kdim=n_features, vdim=n_features, batch_first=True
         )
         self.layers = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
-        self.text = text_map(settings, text_width)
 
     def found(self, maps: Tensor) -> Tensor:
         """Maps (N, D, T, J) of the part's joints -> what its prompts found (N, P, W)."""
@@ -103,7 +102,8 @@ class PartPrompts(Head):
         super().__init__()
         self.settings = settings
         self.joints = [list(part) for part in joints]
-        self.parts = nn.ModuleList(Part(settings, n_features, text_width) for _ in joints)
+        self.parts = nn.ModuleList(Part(settings, n_features) for _ in joints)
+        self.texts = nn.ModuleList(text_map(settings, text_width) for _ in joints)
         self.label = text_map(settings, text_width)
         self.table = nn.Parameter(torch.randn(len(joints), n_table, text_width)) if n_table else None
         self.all_texts: tuple[Tensor, Tensor, Tensor] | None = None
@@ -118,7 +118,7 @@ class PartPrompts(Head):
         """Part texts (K, parts, E) -> (parts, K, P)."""
         texts = part_texts.transpose(0, 1)
         texts = texts if self.table is None else texts + self.table
-        return torch.stack([part.text(one) for part, one in zip(self.parts, texts, strict=True)])
+        return torch.stack([mapped(one) for mapped, one in zip(self.texts, texts, strict=True)])
 
     def losses(self, batch: HeadBatch) -> Losses:
         if batch.maps is None:

@@ -76,9 +76,10 @@ class Denoiser(Head):
         )
         self.tokens = nn.Linear(token_width, settings.width)
         self.positions = nn.Parameter(0.02 * torch.randn(n, settings.width))
-        for layer in (self.condition[0], self.condition[2], self.tokens):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for layer in (*self.condition, self.tokens):
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
         self.register_buffer("kept", signal_kept(), persistent=False)
 
     def forward(self, noisy: Tensor, time: Tensor, condition: Tensor, tokens: Tensor) -> Tensor:
@@ -136,7 +137,8 @@ class Denoiser(Head):
             (self(noisy, time, condition[k : k + 1], tokens[k : k + 1]) - noise).square().mean(1)
             for k in range(len(condition))
         ]
-        return torch.stack(columns, dim=1).unflatten(0, (len(noises), -1)).mean(0)
+        by_noise: Tensor = torch.stack(columns, dim=1).unflatten(0, (len(noises), -1))
+        return by_noise.mean(0)
 
 
 def described(texts: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -30,9 +30,8 @@ STAR_PART = {
     "attention": "body_part_st_attention_networks.{at}",
     "layers.0": "body_part_mapping_matrix1.{at}",
     "layers.2": "body_part_mapping_matrix2.{at}",
-    "text.0": "pd_mapping_matrix1.{at}",
-    "text.2": "pd_mapping_matrix2.{at}",
 }
+STAR_TEXT = {"0": "pd_mapping_matrix1.{at}", "2": "pd_mapping_matrix2.{at}"}
 STAR_LABEL = {"label.0": "crossmodal_align1", "label.2": "crossmodal_align2"}
 
 
@@ -116,7 +115,9 @@ def test_neuron_s_rounds_see_shares_of_a_clip_of_any_length() -> None:
 def star(parity_dir: Path) -> tuple[PartPrompts, Vectors]:
     given = load_file(parity_dir / "zoo_star.safetensors")
     joints = [given[f"weights.body_part_index_list.{at}"].tolist() for at in range(6)]
-    names = {f"parts.{at}.{own}": name.format(at=at) for at in range(6) for own, name in STAR_PART.items()} | STAR_LABEL
+    of_part = {f"parts.{{at}}.{own}": name for own, name in STAR_PART.items()}
+    of_part |= {f"texts.{{at}}.{own}": name for own, name in STAR_TEXT.items()}
+    names = STAR_LABEL | {own.format(at=at): name.format(at=at) for at in range(6) for own, name in of_part.items()}
     n_prompts, width = given["weights.body_part_prompts.0"].shape
     hidden, text_width = given["weights.crossmodal_align1.weight"].shape
     settings = StarSettings(width=width, hidden=hidden, prompts=n_prompts)
@@ -174,6 +175,6 @@ def test_star_learns_from_texts_of_seen_classes_alone() -> None:
     losses = head.losses_of(torch.randn(5, 4, 2, 3), torch.tensor([0, 1, 1, 0, 1]), labels, parts, torch.arange(2))
     expected = []
     for at in range(len(PARTS)):
-        products = head.parts[at].text(parts[:, at]) @ head.label(labels).T
+        products = head.texts[at](parts[:, at]) @ head.label(labels).T
         expected += [products[0, 1] - products[0, 0], products[1, 0] - products[1, 1]]
     torch.testing.assert_close(losses["texts"], torch.stack(expected).exp().log1p().mean())
