@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from mmcl_bench.methods.shared.head_method import _share_of_rate
 from mmcl_bench.methods.zero_shot.neuron import EvolvingPrototypes, NeuronSettings
 from mmcl_bench.methods.zero_shot.star import PartPrompts, StarSettings, cosines
 from mmcl_bench.skeleton.layouts import PARTS
@@ -109,6 +110,13 @@ def test_neuron_s_rounds_see_shares_of_a_clip_of_any_length() -> None:
     time = EvolvingPrototypes(NeuronSettings(prototypes=4), 6, 8).time
     assert time.pieces(16) == (5, 10, 16)
     assert time.pieces(6) == (2, 4, 6)
+
+
+def test_the_rate_falls_to_a_tenth_after_each_share_of_the_steps() -> None:
+    """After epochs 4 and 20 of Neuron's 30."""
+    paper = NeuronSettings(steps=300)
+    rates = [_share_of_rate(paper, step) for step in (1, 40, 41, 200, 201, 300)]
+    assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
 
 
 @pytest.fixture

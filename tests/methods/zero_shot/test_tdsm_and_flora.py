@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mmcl_bench.methods.zero_shot.flora import FloraSettings, FlowHead, attuned, of_another_class, on_path
+from mmcl_bench.methods.shared.extractor import Features
+from mmcl_bench.methods.shared.feature_method import FeatureClips
+from mmcl_bench.methods.zero_shot.flora import Flora, FloraSettings, FlowHead, attuned, of_another_class, on_path
 from mmcl_bench.methods.zero_shot.tdsm import Denoiser, TDSMSettings
+from mmcl_bench.protocols.problem import Context
 
 Vectors = dict[str, Tensor]
 
@@ -245,3 +250,16 @@ def test_a_contrasted_clip_is_of_another_class_where_the_batch_has_one() -> None
     torch.manual_seed(0)
     assert all(bool((labels[of_another_class(labels)] != labels).all()) for _ in range(20))
     assert of_another_class(torch.tensor([3, 3])).tolist() == [0, 1]
+
+
+def test_no_step_before_the_flow_is_trained_can_be_chosen(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    flora = Flora(width=4, heads=1, steps=12, aligning=0.5, batch_size=4)
+    flora.seen = np.array([True, True, False])
+    flora.texts = {slot: generator.normal(size=(3, 5)).astype(np.float32) for slot in ("label", "text")}
+    pooled = generator.normal(size=(8, 3)).astype(np.float32)
+    train = FeatureClips(Features(pooled, pooled[:, :2]), np.arange(8) % 2)
+    context = Context(seed=0, folder=tmp_path, chosen={"step": 12, "of": 12, "weight": 0.3})
+    report = flora.learn(train, SimpleNamespace(validation=None), context)  # type: ignore[arg-type]
+    assert flora.snapshots() == [7, 8, 9, 10, 11, 12]
+    assert report.chosen == context.chosen
