@@ -103,7 +103,7 @@ class PartPrompts(Head):
         self.settings = settings
         self.joints = [list(part) for part in joints]
         self.parts = nn.ModuleList(Part(settings, n_features) for _ in joints)
-        self.texts = nn.ModuleList(text_map(settings, text_width) for _ in joints)
+        self.text_maps = nn.ModuleList(text_map(settings, text_width) for _ in joints)
         self.label = text_map(settings, text_width)
         self.table = nn.Parameter(torch.randn(len(joints), n_table, text_width)) if n_table else None
         self.all_texts: tuple[Tensor, Tensor, Tensor] | None = None
@@ -118,7 +118,7 @@ class PartPrompts(Head):
         """Part texts (K, parts, E) -> (parts, K, P)."""
         texts = part_texts.transpose(0, 1)
         texts = texts if self.table is None else texts + self.table
-        return torch.stack([mapped(one) for mapped, one in zip(self.texts, texts, strict=True)])
+        return torch.stack([mapped(one) for mapped, one in zip(self.text_maps, texts, strict=True)])
 
     def losses(self, batch: HeadBatch) -> Losses:
         if batch.maps is None:

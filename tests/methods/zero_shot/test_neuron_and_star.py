@@ -124,7 +124,7 @@ def star(parity_dir: Path) -> tuple[PartPrompts, Vectors]:
     given = load_file(parity_dir / "zoo_star.safetensors")
     joints = [given[f"weights.body_part_index_list.{at}"].tolist() for at in range(6)]
     of_part = {f"parts.{{at}}.{own}": name for own, name in STAR_PART.items()}
-    of_part |= {f"texts.{{at}}.{own}": name for own, name in STAR_TEXT.items()}
+    of_part |= {f"text_maps.{{at}}.{own}": name for own, name in STAR_TEXT.items()}
     names = STAR_LABEL | {own.format(at=at): name.format(at=at) for at in range(6) for own, name in of_part.items()}
     n_prompts, width = given["weights.body_part_prompts.0"].shape
     hidden, text_width = given["weights.crossmodal_align1.weight"].shape
@@ -183,6 +183,6 @@ def test_star_learns_from_texts_of_seen_classes_alone() -> None:
     losses = head.losses_of(torch.randn(5, 4, 2, 3), torch.tensor([0, 1, 1, 0, 1]), labels, parts, torch.arange(2))
     expected = []
     for at in range(len(PARTS)):
-        products = head.texts[at](parts[:, at]) @ head.label(labels).T
+        products = head.text_maps[at](parts[:, at]) @ head.label(labels).T
         expected += [products[0, 1] - products[0, 0], products[1, 0] - products[1, 1]]
     torch.testing.assert_close(losses["texts"], torch.stack(expected).exp().log1p().mean())
