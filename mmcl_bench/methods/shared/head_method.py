@@ -34,8 +34,10 @@ class HeadSettings(FeatureSettings):
     rate: float = Field(default=1e-3, gt=0)
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     weight_decay: float = Field(default=0.0, ge=0)
-    decay: Literal["none", "cosine"] = "none"
+    decay: Literal["none", "cosine", "steps"] = "none"
     """How the rate falls to the last step."""
+    milestones: tuple[float, ...] = ()
+    """Shares of the steps after which the rate falls to a tenth, for ``steps``."""
     warmup_steps: int = Field(default=0, ge=0)
 
 
@@ -83,12 +85,17 @@ class HeadMethod(FeatureMethod):
     def build(self, n_features: int, texts: Texts) -> Head:
         """The head for features (N, D) and class texts; its initial weights are drawn from torch's generator."""
 
+    def unfinished_steps(self) -> int:
+        """Steps after which the head cannot score yet, so that none of them is chosen."""
+        return 0
+
     def learn(self, train: FeatureClips, problem: Problem, context: Context) -> FitReport:
         self._device, self._seed = context.device, derive_seed(context.seed, "head")
         self._take_head(train.features.pooled.shape[1])
         total, chosen = self.settings.steps, context.chosen
         last = total if chosen is None else max(1, round(total * chosen["step"] / chosen["of"]))
-        looks = sorted({max(1, round(last * share / LOOKS)) for share in range(1, LOOKS + 1)})
+        skipped = min(self.unfinished_steps(), last - 1)
+        looks = {skipped + max(1, round((last - skipped) * share / LOOKS)) for share in range(1, LOOKS + 1)}
         held_out = None if problem.validation is None else self.of_clips(problem.validation)
         self._snapshots: dict[int, dict[str, Tensor]] = {}
         history = []
@@ -204,6 +211,8 @@ def _share_of_rate(settings: HeadSettings, step: int) -> float:
         return step / (settings.warmup_steps + 1)
     if settings.decay == "none":
         return 1.0
+    if settings.decay == "steps":
+        return float(0.1 ** sum(step > milestone * settings.steps for milestone in settings.milestones))
     share = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
     return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
