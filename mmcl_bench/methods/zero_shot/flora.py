@@ -223,7 +223,7 @@ class Flora(HeadMethod):
 
     @classmethod
     def usual_presets(cls) -> dict[str, MethodSettings]:
-        quick = {**QUICK_FEATURES, "width": 128, "heads": 4, "rate": 1e-3}
+        quick = {**QUICK_FEATURES, "width": 128, "heads": 4, "steps": 600, "rate": 1e-3}
         return {"quick": cls.Settings.model_validate(quick), "paper": cls.Settings()}
 
     def build(self, n_features: int, texts: Texts) -> FlowHead:

@@ -186,8 +186,8 @@ class Neuron(HeadMethod):
     @classmethod
     def usual_presets(cls) -> dict[str, MethodSettings]:
         # With the paper's flat softmax nothing is learned in so few steps.
-        training = {"scale": 10.0, "steps": 800, "optimizer": "adam", "rate": 1e-3, "decay": "none", "milestones": ()}
-        quick = {**QUICK_FEATURES, "prototypes": 40, **training}
+        training = {"scale": 10.0, "steps": 500, "optimizer": "adam", "rate": 1e-3, "decay": "none", "milestones": ()}
+        quick = {**QUICK_FEATURES, "prototypes": 20, **training}
         return {"quick": cls.Settings.model_validate(quick), "paper": cls.Settings()}
 
     def build(self, n_features: int, texts: Texts) -> EvolvingPrototypes:

@@ -173,7 +173,7 @@ class STAR(HeadMethod):
     @classmethod
     def usual_presets(cls) -> dict[str, MethodSettings]:
         net = {"width": 64, "hidden": 64, "prompts": 32}
-        training = {"steps": 800, "optimizer": "adam", "rate": 1e-3, "decay": "none", "milestones": ()}
+        training = {"steps": 500, "optimizer": "adam", "rate": 1e-3, "decay": "none", "milestones": ()}
         quick = {**QUICK_FEATURES, **net, **training}
         return {"quick": cls.Settings.model_validate(quick), "paper": cls.Settings()}
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from mmcl_bench.methods.shared.head_method import _share_of_rate
 from mmcl_bench.methods.zero_shot.neuron import EvolvingPrototypes, NeuronSettings
 from mmcl_bench.methods.zero_shot.star import PartPrompts, StarSettings, cosines
 from mmcl_bench.skeleton.layouts import PARTS
+from vectors import Vectors, check_gradients, close, take_weights
 
-Vectors = dict[str, Tensor]
 NEURON = {
     "space.prototypes": "spatial_prototype.weight",
     "space.updates": "update_spatial",
@@ -33,24 +33,7 @@ STAR_PART = {
     "layers.2": "body_part_mapping_matrix2.{at}",
 }
 STAR_TEXT = {"0": "pd_mapping_matrix1.{at}", "2": "pd_mapping_matrix2.{at}"}
-STAR_LABEL = {"label.0": "crossmodal_align1", "label.2": "crossmodal_align2"}
-
-
-def close(found: Tensor, expected: Tensor, tolerance: float) -> None:
-    found, expected = found.detach().double(), expected.double()
-    assert float((found - expected).norm() / expected.norm().clamp(min=1e-12)) < tolerance
-
-
-def released_name(own: str, names: dict[str, str]) -> str:
-    (start,) = [start for start in names if own == start or own.startswith(f"{start}.")]
-    return names[start] + own[len(start) :]
-
-
-def take_weights(head: nn.Module, given: Vectors, names: dict[str, str]) -> None:
-    with torch.no_grad():
-        for own, parameter in head.named_parameters():
-            if own != "table":
-                parameter.copy_(given[f"weights.{released_name(own, names)}"])
+STAR_WHOLE = {"table": "pd_prompt", "label.0": "crossmodal_align1", "label.2": "crossmodal_align2"}
 
 
 @pytest.fixture
@@ -81,12 +64,7 @@ def test_neuron_s_losses_are_those_of_the_release(neuron: tuple[EvolvingPrototyp
     for own, name in {"loss": "total", "space": "spatial", "time": "temporal"}.items():
         close(losses[own], given[f"loss.{name}"], 1e-5)
     losses["loss"].backward()
-    released = {released_name(own, NEURON): parameter for own, parameter in head.named_parameters()}
-    for name in given:
-        if name.startswith("gradient."):
-            grad = released[name.removeprefix("gradient.")].grad
-            assert grad is not None
-            close(grad, given[name], 1e-4)
+    check_gradients(head, given, NEURON, "gradient.")
 
 
 def test_neuron_scores_the_mean_of_both_branches(neuron: tuple[EvolvingPrototypes, Vectors]) -> None:
@@ -120,25 +98,25 @@ def test_the_rate_falls_to_a_tenth_after_each_share_of_the_steps() -> None:
 
 
 @pytest.fixture
-def star(parity_dir: Path) -> tuple[PartPrompts, Vectors]:
+def star(parity_dir: Path) -> tuple[PartPrompts, Vectors, dict[str, str]]:
     given = load_file(parity_dir / "zoo_star.safetensors")
+    for kind in ("weights", "gradient"):
+        given[f"{kind}.pd_prompt"] = torch.stack([given.pop(f"{kind}.pd_prompt.{at}") for at in range(6)])
     joints = [given[f"weights.body_part_index_list.{at}"].tolist() for at in range(6)]
     of_part = {f"parts.{{at}}.{own}": name for own, name in STAR_PART.items()}
     of_part |= {f"text_maps.{{at}}.{own}": name for own, name in STAR_TEXT.items()}
-    names = STAR_LABEL | {own.format(at=at): name.format(at=at) for at in range(6) for own, name in of_part.items()}
+    names = STAR_WHOLE | {own.format(at=at): name.format(at=at) for at in range(6) for own, name in of_part.items()}
     n_prompts, width = given["weights.body_part_prompts.0"].shape
     hidden, text_width = given["weights.crossmodal_align1.weight"].shape
     settings = StarSettings(width=width, hidden=hidden, prompts=n_prompts)
     n_features = given["input.extractor_map"].shape[1]
     head = PartPrompts(settings, n_features, joints, text_width, n_table=len(given["input.label_texts"]))
     take_weights(head, given, names)
-    assert head.table is not None
-    head.table.data = torch.stack([given[f"weights.pd_prompt.{at}"] for at in range(6)])
-    return head, given
+    return head, given, names
 
 
-def test_star_s_losses_are_those_of_the_release(star: tuple[PartPrompts, Vectors]) -> None:
-    head, given = star
+def test_star_s_losses_are_those_of_the_release(star: tuple[PartPrompts, Vectors, dict[str, str]]) -> None:
+    head, given, names = star
     maps, seen = given["output.map_after_body_merge"], given["input.seen_classes"]
     found = torch.stack([part.found(maps[..., at]) for part, at in zip(head.parts, head.joints, strict=True)], dim=1)
     close(found, given["output.part_visual"], 1e-4)
@@ -149,23 +127,15 @@ def test_star_s_losses_are_those_of_the_release(star: tuple[PartPrompts, Vectors
     close(head.label(given["input.label_texts"][labels]), given["output.label_language"], 1e-4)
     among_seen = (seen == labels[:, None]).int().argmax(1)
     losses = head.losses_of(maps, among_seen, given["input.label_texts"], given["input.part_texts"], seen)
-    names = {"loss": "total", "label": "global_ce", "parts": "part_ce", "texts": "pd_label"}
-    for own, name in names.items():
+    in_release = {"loss": "total", "label": "global_ce", "parts": "part_ce", "texts": "pd_label"}
+    for own, name in in_release.items():
         close(losses[own], given[f"loss.{name}"], 1e-5)
     losses["loss"].backward()
-    assert head.table is not None
-    gradients = {f"pd_prompt.{at}": head.table.grad[at] for at in range(6)}  # type: ignore[index]
-    gradients["body_part_prompts.2"] = head.parts[2].prompts.grad
-    gradients["body_part_st_attention_networks.0.q_proj_weight"] = head.parts[0].attention.q_proj_weight.grad
-    gradients["body_part_w.5"] = head.parts[5].mixing.grad
-    gradients["crossmodal_align1.weight"] = head.label[0].weight.grad
-    assert {f"gradient.{name}" for name in gradients} == {name for name in given if name.startswith("gradient.")}
-    for name, gradient in gradients.items():
-        close(gradient, given[f"gradient.{name}"], 1e-4)
+    check_gradients(head, given, names, "gradient.")
 
 
-def test_star_s_scores_are_those_of_the_release(star: tuple[PartPrompts, Vectors]) -> None:
-    head, given = star
+def test_star_s_scores_are_those_of_the_release(star: tuple[PartPrompts, Vectors, dict[str, str]]) -> None:
+    head, given, _ = star
     maps, unseen = given["output.test.map_after_body_merge"], given["input.unseen_classes"]
     scores = cosines(head.visual(maps).sum(1), head.label(given["input.label_texts"]))
     close(head.visual(maps).sum(1), given["output.test.global_semantic"], 1e-4)

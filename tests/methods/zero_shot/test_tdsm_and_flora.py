@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmcl_bench.methods.shared.extractor import Features
 from mmcl_bench.methods.shared.feature_method import FeatureClips
 from mmcl_bench.methods.zero_shot.flora import Flora, FloraSettings, FlowHead, attuned, of_another_class, on_path
 from mmcl_bench.methods.zero_shot.tdsm import Denoiser, TDSMSettings
 from mmcl_bench.protocols.problem import Context
-
-Vectors = dict[str, Tensor]
+from vectors import Vectors, check_gradients, close, take_weights
 
 DIFFUSION_TRANSFORMER = {
     "embed": "x_embedder",
@@ -46,11 +45,6 @@ FLOW = {
 }
 
 
-def close(found: Tensor, expected: Tensor, tolerance: float) -> None:
-    found = found.detach()
-    assert float((found.double() - expected.double()).norm() / expected.double().norm().clamp(min=1e-12)) < tolerance
-
-
 def transformer_names(depth: int, streams: tuple[str, ...]) -> dict[str, str]:
     blocks = {
         f"blocks.{at}.streams.{number}.{own}": f"blocks.{at}.{name.format(c=ending)}"
@@ -59,27 +53,6 @@ def transformer_names(depth: int, streams: tuple[str, ...]) -> dict[str, str]:
         for own, name in ONE_STREAM.items()
     }
     return {**DIFFUSION_TRANSFORMER, **blocks}
-
-
-def released_name(own: str, names: dict[str, str]) -> str:
-    (start,) = [start for start in names if own == start or own.startswith(f"{start}.")]
-    return names[start] + own[len(start) :]
-
-
-def take_weights(head: nn.Module, given: Vectors, names: dict[str, str]) -> None:
-    with torch.no_grad():
-        for own, parameter in head.named_parameters():
-            parameter.copy_(given[f"weights.{released_name(own, names)}"].view(parameter.shape))
-
-
-def check_gradients(head: nn.Module, given: Vectors, names: dict[str, str], prefix: str) -> None:
-    released = {released_name(own, names): own for own, _ in head.named_parameters()}
-    checked = [name for name in given if name.startswith(prefix)]
-    assert checked
-    for name in checked:
-        grad = head.get_parameter(released[name.removeprefix(prefix)]).grad
-        assert grad is not None
-        close(grad, given[name].view(grad.shape), 1e-4)
 
 
 @pytest.fixture
