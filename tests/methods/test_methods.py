@@ -12,11 +12,13 @@ import pytest
 from mmcl_bench.datasets.classes import TEXT_FIELDS
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Method
+from mmcl_bench.methods.shared.feature_method import FeatureMethod
 from mmcl_bench.protocols.problem import ClassTable, ClipView, Context, LabelledClips, Problem
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 
-SHORT = {"epochs": 2, "min_steps": 0, "batch_size": 8, "extractor_epochs": 2, "extractor_min_steps": 0}
-SHORT |= {"steps": 6, "samples": 5, "classifier_steps": 5}
+SHORT = {"epochs": 2, "min_steps": 0, "batch_size": 8}
+SHORT_HEAD = {"extractor_epochs": 2, "extractor_min_steps": 0, "steps": 6, "samples": 5, "classifier_steps": 5}
+"""Of methods on a frozen extractor, whose ``steps`` are steps of training."""
 N_CLASSES, UNSEEN = 5, 4
 
 
@@ -50,7 +52,8 @@ def problem(family: str, features: dict[Modality, int] | None = None) -> Problem
 
 def settings(method: type[Method], **changes: object) -> dict[str, object]:
     quick = method.presets["quick"].as_json()
-    return {**quick, **{key: value for key, value in {**SHORT, **changes}.items() if key in quick}}
+    short = {**SHORT, **(SHORT_HEAD if issubclass(method, FeatureMethod) else {}), **changes}
+    return {**quick, **{key: value for key, value in short.items() if key in quick}}
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ def test_the_frames_with_least_motion_are_those_of_the_release(given: dict[str, 
 
 
 def test_frames_with_most_motion_are_hidden_in_all_bodies_and_some_of_the_rest() -> None:
-    positions = np.arange(20, dtype=np.float32)[:, None, None] * 0.1 * np.ones((20, 4, 3), dtype=np.float32)
+    positions = (1 + np.arange(20, dtype=np.float32)[:, None, None] * 0.1) * np.ones((20, 20, 3), dtype=np.float32)
     positions[10:13] += 5 * np.arange(1, 4)[:, None, None]
     other = BodyTrack(15, positions[15:] + 1)
     clips = ClipView([[BodyTrack(0, positions), other], [BodyTrack(2, positions[:2])]], [20, 4], "kinect-v1")
@@ -78,7 +78,7 @@ def test_frames_with_most_motion_are_hidden_in_all_bodies_and_some_of_the_rest()
 
 
 def test_a_clip_keeps_its_frames_where_none_would_show_a_body() -> None:
-    clips = ClipView([[BodyTrack(3, np.ones((1, 4, 3), dtype=np.float32))]], [10], "kinect-v1")
+    clips = ClipView([[BodyTrack(3, np.ones((1, 20, 3), dtype=np.float32))]], [10], "kinect-v1")
     hidden = with_frames_hidden(clips, np.random.default_rng(0))
     assert hidden.n_frames.tolist() == [10]
     assert hidden.bodies(0)[0].start == 3
