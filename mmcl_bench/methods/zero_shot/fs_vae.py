@@ -15,11 +15,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from scipy.fft import dct
 from torch import Tensor, nn
 
 from mmcl_bench.methods.shared.vae import Vae, VaeMethod, VaePair, VaeSettings
@@ -32,7 +30,9 @@ AMPLIFIED_TO = 30
 class FrequencyVae(Vae):
     """A VAE that sees reweighed frequencies."""
 
-    cosines: Tensor
+    turns: Tensor
+    order: Tensor
+    places: Tensor
     shares: Tensor
     lengths: Tensor
 
@@ -44,16 +44,22 @@ class FrequencyVae(Vae):
         if not rectified:
             ends[-1] = n_inputs
         place = torch.arange(BANDS) / BANDS
-        transform = torch.from_numpy(dct(np.eye(n_inputs), axis=0, norm="ortho")).float()
-        self.register_buffer("cosines", transform, persistent=False)
+        at = torch.arange(n_inputs)
+        scale = torch.full((n_inputs,), 2 / n_inputs).sqrt()
+        scale[0] = n_inputs**-0.5
+        order = torch.cat([at[::2], at[1::2].flip(0)])
+        self.register_buffer("turns", torch.polar(scale, -torch.pi * at / (2 * n_inputs)), persistent=False)
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("places", order.argsort(), persistent=False)
         self.register_buffer("shares", torch.where(ends[1:] <= AMPLIFIED_TO, 1 - place, place - 2), persistent=False)
         self.register_buffer("lengths", ends.diff(), persistent=False)
 
     def reweighed(self, x: Tensor) -> Tensor:
-        """(N, D) -> (N, D)."""
+        """(N, D) -> (N, D), by Fourier transforms that give the orthonormal cosine transform and its transpose."""
         gains = (self.strength * self.band_weights * self.shares).repeat_interleave(self.lengths)
         gains = 1 + F.pad(gains, (0, x.shape[1] - len(gains)))
-        return (x @ self.cosines.T * gains) @ self.cosines
+        frequencies = (torch.fft.fft(x[:, self.order]) * self.turns).real
+        return torch.fft.fft(self.turns * (frequencies * gains)).real[:, self.places]
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return super().encode(self.reweighed(x))
