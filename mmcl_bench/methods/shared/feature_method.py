@@ -26,7 +26,7 @@ from mmcl_bench.protocols.problem import ClipView, Context, FitReport, LabelledC
 
 MAIN_TEXT = "text"
 """The slot of the text that the task's parameter ``fields`` describes."""
-_EXTRACTOR, _TEXTS = "extractor.", "texts."
+_EXTRACTOR, _TEXTS, _LEARNED = "extractor.", "texts.", "learned."
 Texts = Mapping[str, np.ndarray]
 """float32 (K, D) unit rows by text slot."""
 _Choice = TypeVar("_Choice")
@@ -144,7 +144,7 @@ class FeatureMethod(Method):
         named = {
             **{_EXTRACTOR + name: array for name, array in extractor.arrays.items()},
             **{_TEXTS + slot: rows for slot, rows in self.texts.items()},
-            **arrays,
+            **{_LEARNED + name: array for name, array in arrays.items()},
         }
         whole = {"extractor": dict(extractor.facts), "seen": self.seen.tolist(), "learned": facts}
         return write_model(folder, self, extractor.layout, whole, named)
@@ -156,8 +156,7 @@ class FeatureMethod(Method):
         self._extractor.take_saved(SavedModel(saved.layout, saved.facts["extractor"], of_extractor), device)
         self.seen = np.array(saved.facts["seen"], dtype=bool)
         self.texts = _with_prefix(saved.arrays, _TEXTS)
-        learned = {name: array for name, array in saved.arrays.items() if not name.startswith((_EXTRACTOR, _TEXTS))}
-        self.take_learned(learned, saved.facts["learned"], device)
+        self.take_learned(_with_prefix(saved.arrays, _LEARNED), saved.facts["learned"], device)
 
     def replace_classes(self, embeddings: np.ndarray) -> None:
         require_width(embeddings, self.texts[MAIN_TEXT].shape[1])
