@@ -59,7 +59,8 @@ class FrequencyVae(Vae):
         gains = (self.strength * self.band_weights * self.shares).repeat_interleave(self.lengths)
         gains = 1 + F.pad(gains, (0, x.shape[1] - len(gains)))
         frequencies = (torch.fft.fft(x[:, self.order]) * self.turns).real
-        return torch.fft.fft(self.turns * (frequencies * gains)).real[:, self.places]
+        back: Tensor = torch.fft.fft(self.turns * (frequencies * gains)).real
+        return back[:, self.places]
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return super().encode(self.reweighed(x))

@@ -81,7 +81,7 @@ class ReViSEHead(Head):
         """How much the codes (B, C) of features change with these; see the module's text."""
         weights, active = self.visual.encoder.get_parameter("0.weight"), (code > 0).float()
         if self.settings.as_released:
-            return torch.linalg.matrix_norm(active @ weights.detach())
+            return (active @ weights.detach()).square().sum().sqrt()
         return (active @ weights.square().sum(1)).mean()
 
     def scores(self, features: Tensor, maps: Tensor | None, texts: Mapping[str, Tensor]) -> Tensor:
