@@ -107,7 +107,8 @@ def trained_extractor(
             # Read again, so that the features are those of any job that finds it.
             extractor.load(folder, context.device)
     extractor.folder = folder / "features"
-    return extractor, found
+    # Another number of clips may give the fit another number of epochs; their share is what was chosen.
+    return extractor, found if chosen is None else chosen
 
 
 def _read(extractor: Extractor, folder: Path, device: str) -> dict[str, Any] | None:
