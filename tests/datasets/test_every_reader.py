@@ -38,19 +38,6 @@ HANGS = timedelta(seconds=20)
 """Far more than any tiny source takes, however busy the machine."""
 
 
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The tiny source of a reader, made once."""
-    made: dict[str, Path] = {}
-
-    def source(name: str) -> Path:
-        if name not in made:
-            made[name] = published.write(name, tmp_path_factory.mktemp(name))
-        return made[name]
-
-    return source
-
-
 def standing(root: Path) -> list[str]:
     return sorted(path.name for path in root.iterdir() if path.suffix != ".lock") if root.is_dir() else []
 

@@ -28,19 +28,6 @@ OF_MANY_FILES = sorted({*NAMES} - {*OF_ONE_FILE})
 Files = Mapping[str, bytes]
 
 
-@pytest.fixture(scope="module")
-def source_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The tiny source of a reader, made once."""
-    made: dict[str, Path] = {}
-
-    def source(name: str) -> Path:
-        if name not in made:
-            made[name] = published.write(name, tmp_path_factory.mktemp(name))
-        return made[name]
-
-    return source
-
-
 def files_in(source: Path) -> Files:
     with open_with_zips(source, "*.zip") as archive:
         names = [name for name in archive.names() if not name.endswith(".zip")]
@@ -86,21 +73,21 @@ def is_text(content: bytes) -> bool:
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
 @pytest.mark.parametrize("name", OF_MANY_FILES)
 def test_text_with_a_byte_order_mark_is_read_as_text_without(
-    name: str, encoding: str, source_of: Callable[[str], Path], tmp_path: Path
+    name: str, encoding: str, sources: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    files = files_in(source_of(name))
+    files = files_in(sources(name))
     marked = {
         file: content.decode().encode(encoding) if is_text(content) else content for file, content in files.items()
     }
-    plain = prepare(name, source_of(name), tmp_path / "plain", workers=1)
+    plain = prepare(name, sources(name), tmp_path / "plain", workers=1)
     assert clips(prepare(name, zipped(tmp_path / "set.zip", marked), tmp_path / "root", workers=1)) == clips(plain)
 
 
 @pytest.mark.parametrize("name", OF_MANY_FILES)
 def test_text_that_is_not_what_its_mark_says_is_refused(
-    name: str, source_of: Callable[[str], Path], tmp_path: Path
+    name: str, sources: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    files = files_in(source_of(name))
+    files = files_in(sources(name))
     if not (texts := [file for file, content in files.items() if is_text(content)]):
         pytest.skip("its files are no text")
     wrong = {file: codecs.BOM_UTF32_LE + content if file in texts else content for file, content in files.items()}
@@ -132,11 +119,11 @@ def test_the_system_that_packed_the_files_plays_no_part(
     name: str,
     rename: Callable[[Files], Files],
     pack: Callable[[Path, Files], Path],
-    source_of: Callable[[str], Path],
+    sources: Callable[[str], Path],
     tmp_path: Path,
 ) -> None:
-    plain = prepare(name, source_of(name), tmp_path / "plain", workers=1)
-    source = pack(tmp_path / "set.zip", rename(files_in(source_of(name))))
+    plain = prepare(name, sources(name), tmp_path / "plain", workers=1)
+    source = pack(tmp_path / "set.zip", rename(files_in(sources(name))))
     dataset = prepare(name, source, tmp_path / "root", workers=1)
     assert clips(dataset) == clips(plain)
     assert dataset.card.skipped == {}
@@ -161,12 +148,12 @@ def test_a_name_that_climbs_out_by_backslashes_is_refused(file: str, tmp_path: P
 
 @pytest.mark.parametrize("pack", [zipped, in_folder])
 def test_folders_may_be_called_in_any_script(
-    pack: Callable[[Path, Files], Path], source_of: Callable[[str], Path], tmp_path: Path
+    pack: Callable[[Path, Files], Path], sources: Callable[[str], Path], tmp_path: Path
 ) -> None:
     # With a wide blank, a joiner and a combination of signs.
     files = {
         f"新しい\u3000フォルダー/क्\u200dष 👩\u200d💻/{file}": content
-        for file, content in files_in(source_of("utd-mhad")).items()
+        for file, content in files_in(sources("utd-mhad")).items()
     }
     assert prepare("utd-mhad", pack(tmp_path / "set.zip", files), tmp_path / "root", workers=1).card.skipped == {}
 
@@ -236,8 +223,8 @@ def test_another_kind_of_file_is_named_as_what_it_is(name: str, kind: str, tmp_p
 
 
 @pytest.mark.parametrize("name", OF_MANY_FILES)
-def test_a_single_file_of_a_set_is_no_set(name: str, source_of: Callable[[str], Path], tmp_path: Path) -> None:
-    for file, content in files_in(source_of(name)).items():
+def test_a_single_file_of_a_set_is_no_set(name: str, sources: Callable[[str], Path], tmp_path: Path) -> None:
+    for file, content in files_in(sources(name)).items():
         source = tmp_path / Path(file).name
         source.write_bytes(content)
         if content and not zipfile.is_zipfile(source):
@@ -245,8 +232,8 @@ def test_a_single_file_of_a_set_is_no_set(name: str, source_of: Callable[[str], 
 
 
 @pytest.mark.parametrize("name", OF_MANY_FILES)
-def test_what_lies_in_the_place_of_a_file_is_named(name: str, source_of: Callable[[str], Path], tmp_path: Path) -> None:
-    for number, file in enumerate(files := files_in(source_of(name))):
+def test_what_lies_in_the_place_of_a_file_is_named(name: str, sources: Callable[[str], Path], tmp_path: Path) -> None:
+    for number, file in enumerate(files := files_in(sources(name))):
         content = (LFS, b"<html><body>Too many requests")[number % 2]
         source = zipped(tmp_path / f"{number}.zip", {**files, file: content})
         try:
@@ -262,24 +249,24 @@ def test_what_lies_in_the_place_of_a_file_is_named(name: str, source_of: Callabl
 
 
 @pytest.mark.parametrize("name", OF_MANY_FILES)
-def test_archives_in_an_archive_are_named(name: str, source_of: Callable[[str], Path], tmp_path: Path) -> None:
-    inner = zipped(tmp_path / "inner.zip", files_in(source_of(name))).read_bytes()
+def test_archives_in_an_archive_are_named(name: str, sources: Callable[[str], Path], tmp_path: Path) -> None:
+    inner = zipped(tmp_path / "inner.zip", files_in(sources(name))).read_bytes()
     for outer in (zipped(tmp_path / "set.zip", {"in/Skeleton.zip": inner}), in_folder(tmp_path / "set", {"s.7z": b""})):
         assert "which must be unpacked first" in refusal(name, outer, tmp_path / "root")
 
 
 @pytest.mark.parametrize("name", OF_MANY_FILES)
-def test_a_cut_zip_is_named_as_that(name: str, source_of: Callable[[str], Path], tmp_path: Path) -> None:
-    source = zipped(tmp_path / "set.zip", files_in(source_of(name)))
+def test_a_cut_zip_is_named_as_that(name: str, sources: Callable[[str], Path], tmp_path: Path) -> None:
+    source = zipped(tmp_path / "set.zip", files_in(sources(name)))
     source.write_bytes(source.read_bytes()[:-30])
     assert "is a zip that is cut short; download it again" in refusal(name, source, tmp_path / "root")
 
 
 @pytest.mark.parametrize("name", OF_MANY_FILES)
 def test_a_source_of_another_set_is_called_what_it_is(
-    name: str, source_of: Callable[[str], Path], tmp_path: Path
+    name: str, sources: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    source = source_of(name)
+    source = sources(name)
     other = next(each for each in ("utkinect", "sysu-3d-hoi") if each != name)
     assert re.search(rf"these are files of .*\b{name}\b", refusal(other, source, tmp_path / "root"))
 
@@ -303,9 +290,9 @@ def test_clips_to_predict_are_called_what_they_are(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", OF_MANY_FILES)
 def test_two_copies_of_a_clip_are_both_named_before_one_is_read(
-    name: str, source_of: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, sources: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = files_in(source_of(name))
+    files = files_in(sources(name))
     twice = {f"{folder}/{file}": content for folder in ("first", "second") for file, content in files.items()}
     source = zipped(tmp_path / "set.zip", twice)
     monkeypatch.setattr(READERS.get(name), "clips", None)
@@ -315,9 +302,9 @@ def test_two_copies_of_a_clip_are_both_named_before_one_is_read(
 
 
 def test_a_zip_beside_the_folder_unpacked_from_it_is_found_before_reading(
-    source_of: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sources: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = files_in(source_of("ntu60"))
+    files = files_in(sources("ntu60"))
     source = in_folder(tmp_path / "set", {f"unpacked/{file}": content for file, content in files.items()})
     zipped(source / "nturgbd_skeletons_s001_to_s017.zip", files)
     monkeypatch.setattr(READERS.get("ntu60"), "clips", None)

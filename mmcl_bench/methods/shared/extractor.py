@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import shutil
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.files import write_atomically, write_text
+from mmcl_bench.core.files import is_read_only, write_atomically, write_text
 from mmcl_bench.methods.shared.network_settings import NetworkSettings
 from mmcl_bench.methods.skeleton_only import SkeletonOnly
 from mmcl_bench.protocols.problem import ClipView, Context, LabelledClips, Problem
@@ -92,9 +93,8 @@ def trained_extractor(
     chosen = None if context.chosen is None else context.chosen[CHOSEN]
     seed = context.seed if context.shared_seed is None else context.shared_seed
     key = _key(classification, settings, chosen, seed, context.device)
-    folder = (context.shared or context.folder) / "extractors" / key
+    folder = _place(context) / key
     extractor = Extractor(**settings.as_json())
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{key}.lock")):
         found = _read(extractor, folder, context.device)
         if found is None:
@@ -109,6 +109,19 @@ def trained_extractor(
     extractor.folder = folder / "features"
     # Another number of clips may give the fit another number of epochs; their share is what was chosen.
     return extractor, found if chosen is None else chosen
+
+
+def _place(context: Context) -> Path:
+    """The folder of extractors: the shared one, or the fit's own where nothing can be written there."""
+    place = (context.shared or context.folder) / "extractors"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            return place
+    except OSError as error:
+        if context.shared is None or not is_read_only(error):
+            raise
+        return _place(replace(context, shared=None))
 
 
 def _read(extractor: Extractor, folder: Path, device: str) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.methods.shared.extractor import Features
 from mmcl_bench.methods.shared.feature_method import FeatureClips, FeatureMethod, FeatureSettings, Texts
@@ -71,8 +72,8 @@ class Head(nn.Module):
         """(N, K) of clips against the classes of ``texts``. A clip's scores do not depend on the other clips."""
         raise NotImplementedError
 
-    def prepare(self, texts: Mapping[str, Tensor], seed: int) -> None:
-        """Called once before scores are asked for, such as to learn a classifier from texts."""
+    def prepare(self, texts: Mapping[str, Tensor]) -> None:
+        """Called once before scores are asked for, such as to learn a classifier from texts; its draws are seeded."""
 
 
 class HeadMethod(FeatureMethod):
@@ -90,6 +91,8 @@ class HeadMethod(FeatureMethod):
         return 0
 
     def learn(self, train: FeatureClips, problem: Problem, context: Context) -> FitReport:
+        if len(train.labels) < 2:
+            raise UserError(f"{problem.task}: method {self.name} needs two training clips; raise --limit")
         self._device, self._seed = context.device, derive_seed(context.seed, "head")
         self._take_head(train.features.pooled.shape[1])
         total, chosen = self.settings.steps, context.chosen
@@ -118,7 +121,7 @@ class HeadMethod(FeatureMethod):
         rows = {slot: torch.from_numpy(values).to(self._device) for slot, values in texts.items()}
         if not self._prepared:
             with _seeded(derive_seed(self._seed, "prepare")):
-                self._head.prepare(rows, derive_seed(self._seed, "prepare"))
+                self._head.prepare(rows)
             self._prepared = True
         found = []
         with torch.inference_mode():

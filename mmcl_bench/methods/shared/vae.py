@@ -191,7 +191,7 @@ class VaePair(Head):
         """How far decoded texts (B, T) are from the texts, a mean squared error for each text VAE."""
         return len(self.text_parts) * F.mse_loss(decoded, text)
 
-    def prepare(self, texts: Mapping[str, Tensor], seed: int) -> None:
+    def prepare(self, texts: Mapping[str, Tensor]) -> None:
         """Trains the classifier of all classes in ``texts`` on samples of their latents."""
         with torch.no_grad():
             mean, log_variance = self.text.encode(self.inputs(texts))

@@ -122,7 +122,7 @@ class Denoiser(Head):
         triplet = (F.relu(right - wrong + self.settings.margin) * (own != other)).mean()
         return {"loss": diffusion + triplet, "diffusion": diffusion, "triplet": triplet}
 
-    def prepare(self, texts: Mapping[str, Tensor], seed: int) -> None:
+    def prepare(self, texts: Mapping[str, Tensor]) -> None:
         self.noises = torch.randn(self.settings.noises, self.network.embed.in_features)
 
     def scores(self, features: Tensor, maps: Tensor | None, texts: Mapping[str, Tensor]) -> Tensor:
