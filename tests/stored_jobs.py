@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mmcl_bench.core.grants import Setting
 from mmcl_bench.evaluation.metrics import METRICS, Scored
 from mmcl_bench.evaluation.statistics import bootstrap_interval
 from mmcl_bench.report.tables import frame_of, leaderboard_rows
@@ -43,7 +44,7 @@ def stored_job(
     skill: float = 0.5,
     seed: int = 0,
     synthetic: bool = False,
-    transductive: bool = False,
+    setting: Setting = Setting.INDUCTIVE,
     limit: int | None = None,
     task_hash: str = "a" * 64,
     fingerprint: str = "f" * 64,
@@ -111,7 +112,7 @@ def stored_job(
             preset=preset,
             settings=dict(settings or {}),
             overrides=dict(overrides or {}),
-            transductive=transductive,
+            setting=setting,
         ),
         seed=seed,
         limit=limit,

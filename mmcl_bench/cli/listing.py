@@ -49,7 +49,7 @@ def methods(pattern: Pattern = "*", as_json: AsJson = False) -> None:
         lambda method: {
             "version": str(method.version),
             "families": ", ".join(sorted(method.families)),
-            "setting": "transductive" if method.transductive else "inductive",
+            "setting": str(method.setting),
             "summary": method.summary,
         },
     )

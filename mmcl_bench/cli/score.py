@@ -12,6 +12,7 @@ from mmcl_bench.cli import options
 from mmcl_bench.cli.console import AsJson, show, show_json, status
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.grants import Setting
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,9 +43,9 @@ def score(
         str | None, typer.Option(help="What tables call the method; the first file's name when not given.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the first run; those after it count on.", min=0)] = 0,
-    transductive: Annotated[
-        bool, typer.Option("--transductive", help="The method read unlabelled test clips; tables then say so.")
-    ] = False,
+    setting: Annotated[
+        Setting, typer.Option(help="What the method saw of the tested data beside what it was trained on.")
+    ] = Setting.INDUCTIVE,
     calibration: Annotated[
         float | None,
         typer.Option(help="Zero-shot: what is subtracted from the scores of seen classes before S, U and H."),
@@ -99,7 +100,7 @@ def score(
                 seed + at,
                 file,
                 scored_task.calibration(calibration, held_out[at] if held_out else None),
-                transductive,
+                setting,
             )
             for at, file in enumerate(given)
         ]
@@ -164,9 +165,8 @@ def _table(scored_task: ScoredTask, runs: Sequence[ForeignRun], intervals: dict[
     elif scored_task.task.card.family == "zero-shot":
         notes += sorted({run.calibration.note for run in runs})
         notes += [f"{run.file.label}: {run.wiped_out}" for run in runs if run.wiped_out]
-    setting = "transductive" if runs[0].transductive else "inductive"
     table = Table(
-        title=Text(f"{scored_task.task.identity}  {runs[0].name} (foreign, {setting})", style="bold"),
+        title=Text(f"{scored_task.task.identity}  {runs[0].name} (foreign, {runs[0].setting})", style="bold"),
         caption=Text("\n".join(notes)),
         title_justify="left",
         caption_justify="left",
@@ -202,7 +202,7 @@ def _record(
         "task_hash": scored_task.task.hash,
         "method": runs[0].name,
         "foreign": True,
-        "transductive": runs[0].transductive,
+        "setting": str(runs[0].setting),
         "n_test": len(runs[0].scored),
         "main_metric": scored_task.task.card.main_metric,
         "runs": [

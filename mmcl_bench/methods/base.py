@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.records import first_fault
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
 from mmcl_bench.skeleton.clips import Modality
@@ -84,8 +85,8 @@ class Method(ABC):
     summary: ClassVar[str]
     families: ClassVar[frozenset[str]] = frozenset({"supervised", "zero-shot", "transfer"})
     """The task families that it supports."""
-    transductive: ClassVar[bool] = False
-    """True: it may read ``problem.target_unlabelled``, and tables list it as transductive."""
+    setting: ClassVar[Setting] = Setting.INDUCTIVE
+    """What it must be granted besides labelled training clips; tables keep settings apart."""
     text_slots: ClassVar[tuple[str, ...]] = ()
     """Texts of a class that it reads besides the main one, from ``TEXT_FIELDS`` of :mod:`mmcl_bench.datasets.classes`;
     ``problem.classes.slots`` holds their embeddings."""
@@ -124,8 +125,16 @@ class Method(ABC):
     def score(self, clips: ClipView) -> np.ndarray:
         """(N, K) scores, higher is likelier, columns in the order of ``problem.classes``; float32 or float64.
 
-        The scores of a clip do not depend on the other clips, unless the method is transductive.
+        The scores of a clip do not depend on the other clips, unless the setting is transductive.
         """
+
+    def adapt(self, target: ClipView, context: Context) -> FitReport:
+        """Source-free methods: adapts the fitted model to unlabelled clips of the target's training side.
+
+        Called after :meth:`fit`, :meth:`save` and, on a new object, :meth:`load`: nothing is left of the source but
+        what was saved. ``context.chosen`` is that of the fit.
+        """
+        raise NotImplementedError(f"{self.name} is not source-free")
 
     def encoders(self) -> Mapping[Modality, str]:
         """The frozen encoder that it uses for each modality besides the skeleton; a data set may lack any of them."""

@@ -17,6 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import OTHER_SUBJECTS, SkeletonDataset
@@ -55,7 +56,9 @@ class Needs:
 
     encoders: Mapping[Modality, str] = field(default_factory=dict)
     """The frozen encoder by modality."""
-    transductive: bool = False
+    setting: Setting = Setting.INDUCTIVE
+    seed: int = 0
+    """Seed of the job: which labelled clips of the target it gets, in few-shot."""
     text_slots: tuple[str, ...] = ()
     """Texts of a class besides the main one."""
 
@@ -150,6 +153,14 @@ class Protocol(ABC):
         """A method's test scores joined with the labels. The result belongs to the runner, never to a method."""
         return Scored(scores, self.test_rows.columns, self.classes.seen, calibration)
 
+    def target_clips(self) -> ClipView | None:
+        """The target's training-side clips, without labels; None but for a setting that grants them."""
+        return None
+
+    def few_shot_clips(self) -> LabelledClips | None:
+        """Labelled clips of the target's training side; None but for a setting that grants them."""
+        return None
+
     def test_sample_ids(self) -> list[str]:
         """Sample ids of :meth:`test_clips`, in their order. For the runner's records."""
         return [str(sample_id) for sample_id in self.test_rows.of_index("sample_id")]
@@ -194,7 +205,10 @@ class Protocol(ABC):
             classes=classes,
             train=train,
             validation=validation,
-            target_unlabelled=self.test_clips() if self.needs.transductive else None,
+            target_unlabelled=self.test_clips() if self.needs.setting is Setting.TRANSDUCTIVE else None,
+            # A source-free method gets them later, see Method.adapt.
+            target=self.target_clips() if self.needs.setting is Setting.UNLABELLED else None,
+            few_shot=self.few_shot_clips() if self.needs.setting is Setting.FEW_SHOT else None,
         )
 
     def _labelled(self, rows: Rows, columns: np.ndarray) -> LabelledClips:

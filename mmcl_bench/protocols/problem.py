@@ -69,6 +69,8 @@ class LabelledClips:
     one."""
     features: Mapping[Modality, np.ndarray]
     """float32 (N, D) by modality; a modality that the data set lacks is absent."""
+    domains: np.ndarray | None = None
+    """(N,) int64, an arbitrary number for each source data set, from 0 on; None where there is one data set."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -115,7 +117,12 @@ class Problem:
     validation: LabelledClips | None
     """Held-out training-side clips; in zero-shot they include clips of classes that ``train`` lacks."""
     target_unlabelled: ClipView | None = None
-    """None unless the method is transductive."""
+    """Test clips; None unless the method's setting is transductive."""
+    target: ClipView | None = None
+    """Clips of the target's training side; None unless the method's setting is unlabelled."""
+    few_shot: LabelledClips | None = None
+    """Labelled clips of the target's training side, as many of each class; None unless the method's setting is
+    few-shot."""
 
 
 def mapped_to_layout(view: ClipView, target: str | Layout) -> ClipView:

@@ -14,6 +14,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from mmcl_bench.core.files import write_text
+from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.pages import templates_in
 from mmcl_bench.core.text import slug
 from mmcl_bench.report import tables
@@ -29,7 +30,14 @@ from mmcl_bench.results.groups import Group, metric_names, metric_title, newest,
 from mmcl_bench.results.store import whole_and_damaged
 
 PAGE, FIGURES, TABLES = "index.html", "figures", "tables"
-_SETTINGS = ("inductive", "transductive")
+_SETTINGS = {
+    Setting.INDUCTIVE: "",
+    Setting.UNLABELLED: "unlabelled: may read unlabelled clips of the target's training side",
+    Setting.SOURCE_FREE: "source-free: may read unlabelled clips of the target's training side, after training",
+    Setting.TRANSDUCTIVE: "transductive: may read unlabelled test clips",
+    Setting.FEW_SHOT: "few-shot: may read some labelled clips of the target's training side",
+}
+"""What heads the rows of a setting."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,7 @@ class _Task:
     """Any group of the task, for its record."""
     anchor: str
     blocks: list[tuple[str, list[_Row]]]
-    """The rows by setting, inductive or transductive: only rows of one setting are ranked together."""
+    """The rows by setting, one after the other: only rows of one setting are ranked together."""
     pictures: list[Picture]
     beside: Beside | None
     beside_files: list[str]
@@ -242,6 +250,7 @@ def _render(**content: Any) -> str:
         "origin_of": origin_of,
         "percent": tables.percent,
         "percent_value": tables.percent_value,
+        "settings": _SETTINGS,
     }
     # Ours alone; the policy of the page names their hashes, and the browser runs nothing else.
     style = environment.get_template("page.css").render(light=LIGHT, dark=DARK)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.settings import setting_text
 from mmcl_bench.evaluation.metrics import METRICS, Scored
 from mmcl_bench.results.records import MethodRecord, Result, TaskRecord
@@ -51,8 +52,8 @@ class Group:
 
     @property
     def setting(self) -> str:
-        """``inductive``, or ``transductive`` where the method may read unlabelled test clips."""
-        return "transductive" if self.method.transductive else "inductive"
+        """The :class:`~mmcl_bench.core.grants.Setting` of the method."""
+        return str(self.method.setting)
 
     @property
     def incomplete(self) -> str:
@@ -87,7 +88,8 @@ class Group:
             name, settings = self._fusion_label()
         else:
             name, settings = self.method.name, self.settings
-        beside = ", ".join(part for part in (settings, "transductive" if self.method.transductive else "") if part)
+        granted = "" if self.method.setting is Setting.INDUCTIVE else self.setting
+        beside = ", ".join(part for part in (settings, granted) if part)
         return f"{name} ({self.method.preset}{', ' + beside if beside else ''})"
 
     @property
@@ -143,8 +145,8 @@ class Group:
     def _score_verb(self) -> list[str]:
         files = list(dict.fromkeys(str(job.result.notes.get("file", "FILE")) for job in self.jobs))
         seed = ["--seed", str(self.seeds[0])] if self.seeds[0] else []
-        read_test = ["--transductive"] if self.method.transductive else []
-        return ["score", *files, "--task", self.task.identity, "--name", self.method.name, *seed, *read_test, "--store"]
+        granted = [] if self.method.setting is Setting.INDUCTIVE else ["--setting", self.setting]
+        return ["score", *files, "--task", self.task.identity, "--name", self.method.name, *seed, *granted, "--store"]
 
     def _verb(self) -> list[str]:
         """The verb, and what it takes beside settings."""

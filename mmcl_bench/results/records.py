@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mmcl_bench.core.grants import Setting
 
 SCHEMA = 1
 
@@ -56,7 +58,21 @@ class MethodRecord(_Record):
     settings: dict[str, Any]
     overrides: dict[str, Any]
     """The settings that differ from the preset."""
-    transductive: bool
+    setting: Setting
+
+    @property
+    def transductive(self) -> bool:
+        """Whether it read unlabelled test clips."""
+        return self.setting is Setting.TRANSDUCTIVE
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_former_version(cls, record: Any) -> Any:
+        """A former version told ``transductive`` alone."""
+        if isinstance(record, dict) and "transductive" in record:
+            record = dict(record)
+            record["setting"] = Setting.TRANSDUCTIVE if record.pop("transductive") else Setting.INDUCTIVE
+        return record
 
 
 class Selection(_Record):

@@ -14,6 +14,7 @@ from mmcl_bench.comparing.records import Entry, Sheet
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.grants import Setting
 from mmcl_bench.datasets.prepare import open_dataset
 from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration
 from mmcl_bench.methods import METHODS
@@ -193,7 +194,7 @@ class ForeignRun(Identity):
     seed: int
     file: ScoreFile
     calibration: Calibration
-    transductive: bool
+    setting: Setting = Setting.INDUCTIVE
 
     @cached_property
     def scored(self) -> Scored:
@@ -219,7 +220,7 @@ class ForeignRun(Identity):
     def settings(self) -> dict[str, Any]:
         """What is known of how the scores were made, and whether they are of the unseen classes alone."""
         unseen_alone = {UNSEEN_ALONE: True} if self.scored_task.is_of_unseen_alone(self.file) else {}
-        return {**({"transductive": True} if self.transductive else {}), **unseen_alone}
+        return {**({} if self.setting is Setting.INDUCTIVE else {str(self.setting): True}), **unseen_alone}
 
     def canonical(self) -> dict[str, Any]:
         """What names the result, as plain JSON values."""
@@ -280,7 +281,7 @@ class ForeignRun(Identity):
             preset=FOREIGN,
             settings=self.settings,
             overrides={},
-            transductive=self.transductive,
+            setting=self.setting,
         )
 
 

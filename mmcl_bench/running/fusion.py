@@ -18,6 +18,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.core.settings import member_text, parse_bracketed, split_outside_brackets
 from mmcl_bench.evaluation.metrics import METRICS, Metric, Scored, fit_calibration
@@ -399,8 +400,16 @@ def _method_record(job: FusionJob, members: Sequence[Stored]) -> MethodRecord:
         preset=job.first.preset,
         settings=job.settings,
         overrides=job.options(),
-        transductive=any(member.result.method.transductive for member in members),
+        setting=_setting_of(members),
     )
+
+
+def _setting_of(members: Sequence[Stored]) -> Setting:
+    """The setting of the members that were granted something. Raises :class:`UserError` where they differ."""
+    granted = {member.result.method.setting for member in members} - {Setting.INDUCTIVE}
+    if len(granted) > 1:
+        raise UserError(f"members of the settings {' and '.join(sorted(granted))} do not fuse; choose those of one")
+    return granted.pop() if granted else Setting.INDUCTIVE
 
 
 def describe(job: Job) -> str:

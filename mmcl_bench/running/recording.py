@@ -183,7 +183,7 @@ def _method_record(method: Method, job: Job) -> MethodRecord:
         preset=job.preset,
         settings=dict(job.settings),
         overrides=job.overrides,
-        transductive=method.transductive,
+        setting=method.setting,
     )
 
 

@@ -17,6 +17,7 @@ from mmcl_bench.core import paths
 from mmcl_bench.core.compute import deterministic, find_device
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import DamagedError, is_disk_full, remove_drafts, write_atomically
+from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.datasets.prepare import open_dataset
 from mmcl_bench.datasets.store import SkeletonDataset
@@ -26,7 +27,7 @@ from mmcl_bench.methods.base import Method
 from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.protocols.base import Needs, Protocol
 from mmcl_bench.protocols.catalogue import load_task
-from mmcl_bench.protocols.problem import Context, FitReport, Progress, silent
+from mmcl_bench.protocols.problem import Context, FitReport, Problem, Progress, silent
 from mmcl_bench.results import provenance
 from mmcl_bench.results import store as results
 from mmcl_bench.results.records import Oracle, Selection
@@ -197,19 +198,17 @@ class _Run:
         write_atomically(self.work / ENVIRONMENT, lambda path: path.write_text(kept))
         self._time = WorkTime(self.work)
         method_class = METHODS.get(self.job.method)
-        needs = Needs(method_class(**self.job.settings).encoders(), method_class.transductive, method_class.text_slots)
+        needs = Needs(
+            method_class(**self.job.settings).encoders(), method_class.setting, self.job.seed, method_class.text_slots
+        )
         protocol = PROTOCOLS.get(self.job.task.card.family)(
             self.job.task, data, needs, self.where.data_root / "cache", self.job.limit, self._advance
         )
         history: History = {}
         with deterministic(self.where.device):
             selection, validation = self._select(method_class, protocol, history)
-            method = method_class(**self.job.settings)
-            report = method.fit(
-                protocol.final_problem(),
-                self._context("final", selection.chosen if selection.rule == "validation" else None),
-            )
-            history["final"] = report.history
+            chosen = selection.chosen if selection.rule == "validation" else None
+            method, report = self._fit(protocol, protocol.final_problem(), "final", chosen, history)
             # Saved before it scores, as scoring may use up random numbers.
             model_files = method.save(self._model)
             clips = protocol.test_clips()
@@ -260,14 +259,12 @@ class _Run:
         self, method_class: type[Method], protocol: Protocol, history: History
     ) -> tuple[Selection, Validation | None]:
         """The first fit: on validation it chooses epoch, settings and calibration."""
-        method = method_class(**self.job.settings)
-        if not method.selects(self.job.task.card.family):
+        if not method_class(**self.job.settings).selects(self.job.task.card.family):
             return selection_record("fixed", self.job.task.card.metrics, None), None
         problem = protocol.selection_problem()
         if problem.validation is None:
             raise ValueError(f"{self.job.task.card.family}: a selection problem has no validation clips")
-        report = method.fit(problem, self._context("selection", None))
-        history["selection"] = report.history
+        method, report = self._fit(protocol, problem, "selection", None, history)
         scores = _checked(
             method.score(problem.validation.clips), len(problem.validation), len(problem.classes), method.name
         )
@@ -277,6 +274,25 @@ class _Run:
         selection = selection_record("validation", self.job.task.card.metrics, scored, report.chosen)
         columns = np.flatnonzero(protocol.classes.seen)
         return selection, Validation(scored, tuple(protocol.validation_sample_ids()), columns)
+
+    def _fit(
+        self, protocol: Protocol, problem: Problem, phase: str, chosen: Mapping[str, Any] | None, history: History
+    ) -> tuple[Method, FitReport]:
+        """A fitted method. A source-free one is made anew from what it saved, and then sees the target's clips."""
+        method = METHODS.get(self.job.method)(**self.job.settings)
+        report = method.fit(problem, self._context(phase, chosen))
+        history[phase] = report.history
+        target = protocol.target_clips() if method.setting is Setting.SOURCE_FREE else None
+        if target is None:
+            return method, report
+        fitted = self.work / phase / "fitted"
+        if not method.save(fitted):
+            raise ValueError(f"method {method.name} is source-free and saves no model to adapt")
+        method = METHODS.get(self.job.method)(**self.job.settings)
+        method.load(fitted, self.where.device)
+        adapted = method.adapt(target, self._context(f"{phase} adaptation", report.chosen))
+        history[f"{phase} adaptation"] = adapted.history
+        return method, FitReport(report.chosen | adapted.chosen, report.history, report.notes | adapted.notes)
 
     def _oracle(self, method: Method, protocol: Protocol, scored: Scored, report: FitReport) -> Oracle | None:
         """The best test figure over some of the kept epochs, on the clips of the main metric.

@@ -53,8 +53,10 @@ def write(path: str, task: list[str], seed: int = 0) -> None:
 def test_a_foreign_method_enters_the_tables(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for seed in (0, 1):
         write(f"s{seed}.csv", VIEW, seed)
-    record = printed(capsys, "score", "s0.csv", "s1.csv", *VIEW, "--name", "theirs", "--transductive", "--store")
-    assert (record["method"], record["foreign"], record["transductive"]) == ("theirs", True, True)
+    record = printed(
+        capsys, "score", "s0.csv", "s1.csv", *VIEW, "--name", "theirs", "--setting", "transductive", "--store"
+    )
+    assert (record["method"], record["foreign"], record["setting"]) == ("theirs", True, "transductive")
     assert [run["seed"] for run in record["runs"]] == [0, 1]
     values = [run["metrics"]["top1"]["value"] for run in record["runs"]]
     assert record["mean"]["top1"]["value"] == pytest.approx(np.mean(values))

@@ -47,7 +47,7 @@ def store(judge: ScoredTask, root: Path, name: str, seed: int = 0, gain: float =
     frame = pd.DataFrame(synthetic(judge, seed + len(name), gain), columns=list(judge.classes))
     frame.insert(0, "sample_id", judge.sample_ids)
     frame.to_csv(path, index=False)
-    return ForeignRun(judge, name, seed, read_score_file(path), judge.calibration(None, None), False).store(root)
+    return ForeignRun(judge, name, seed, read_score_file(path), judge.calibration(None, None)).store(root)
 
 
 def rewritten(stored: Stored, folder: Path, **task: object) -> Stored:

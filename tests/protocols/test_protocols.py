@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.grants import Setting
 from mmcl_bench.datasets.classes import class_texts
 from mmcl_bench.datasets.store import Clip, SkeletonDataset
 from mmcl_bench.protocols import PROTOCOLS, splits
@@ -171,7 +172,7 @@ def test_what_a_method_does_to_its_problem_changes_nothing_for_the_judge(toy_dat
 def test_target_clips_are_there_for_transductive_methods_alone(toy_data_root: Path) -> None:
     name = "transfer/nw-ucla-to-utd-mhad"
     assert protocol(toy_data_root, name).final_problem().target_unlabelled is None
-    target = protocol(toy_data_root, name, Needs(transductive=True)).final_problem().target_unlabelled
+    target = protocol(toy_data_root, name, Needs(setting=Setting.TRANSDUCTIVE)).final_problem().target_unlabelled
     assert target is not None
     assert contents(target) == contents(protocol(toy_data_root, name).test_clips())
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mmcl_bench.core.grants import Setting
 from mmcl_bench.report.page import build_report
 from mmcl_bench.results.store import Embeddings
 
@@ -104,7 +105,7 @@ def page(make_job: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("one", "two", "three"):
         for method, skill in (("good", 0.9), ("fair", 0.5), ("poor", 0.0)):
             make_job(root, name=name, method=method, skill=skill, history=history, oracle=0.99)
-    make_job(root, name="one", method="adapts", transductive=True)
+    make_job(root, name="one", method="adapts", setting=Setting.TRANSDUCTIVE)
     make_job(root, name="one", method="<img src=x onerror=alert(1)>", preset="paper")
     kept = Embeddings(np.eye(5, 6, dtype=np.float16), np.array([2, 3, 6, 7, 10]), np.eye(2, 6, dtype=np.float16))
     make_job(root, family="zero-shot", name="new", synthetic=True, history=history, embeddings=kept)

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.grants import Setting
 from mmcl_bench.report import gallery
 from mmcl_bench.report.gallery import MANIFEST
 from mmcl_bench.report.lineage import _chosen
@@ -52,7 +53,7 @@ def mixed(make_job, tmp_path_factory):
     root = tmp_path_factory.mktemp("mixed")
     facts = {"notes": {"losses": ["cls", "contrast"]}, "dirty": True, "settings": {"epochs": 7}}
     make_job(root, name="recorded", oracle=0.9, **facts)
-    make_job(root, name="recorded", method="adapts", transductive=True)
+    make_job(root, name="recorded", method="adapts", setting=Setting.TRANSDUCTIVE)
     make_job(root, family="zero-shot", name="generated", synthetic=True, history=HISTORY)
     return build_report(root, root / "reports")
 
@@ -231,10 +232,15 @@ def test_costs_stand_in_columns_that_sort_where_any_method_has_some(store_job, r
 
 
 def test_scores_from_elsewhere_are_marked_and_told_how_to_be_judged_again(store_job, report):
-    store_job(method="their-net", preset="foreign", notes={"foreign": True, "file": "theirs.npz"}, transductive=True)
+    store_job(
+        method="their-net",
+        preset="foreign",
+        notes={"foreign": True, "file": "theirs.npz"},
+        setting=Setting.TRANSDUCTIVE,
+    )
     html = report().page.read_text(encoding="utf-8")
     assert '<span class="badge">foreign scores</span>' in html
-    command = "mmcl-bench score theirs.npz --task supervised/toy@1 --name their-net --transductive --store"
+    command = "mmcl-bench score theirs.npz --task supervised/toy@1 --name their-net --setting transductive --store"
     assert command in html
 
 

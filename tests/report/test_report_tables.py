@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from mmcl_bench.core.grants import Setting
 from mmcl_bench.report import tables
 from mmcl_bench.results.groups import group_jobs, unversioned
 from stored_jobs import leaderboard
@@ -124,7 +125,7 @@ def test_rows_of_a_task_fall_by_its_main_metric(store_job):
 
 
 def test_transductive_rows_say_so(store_job):
-    board = leaderboard([store_job(), store_job(method="adapts", transductive=True)])
+    board = leaderboard([store_job(), store_job(method="adapts", setting=Setting.TRANSDUCTIVE)])
     assert dict(zip(board["method"], board["setting"], strict=True)) == {"mmcl": "inductive", "adapts": "transductive"}
 
 

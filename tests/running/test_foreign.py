@@ -23,6 +23,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from mmcl_bench.comparing.paired import compare_entries
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.grants import Setting
 from mmcl_bench.evaluation.metrics import METRICS, fit_calibration
 from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.report.page import build_report
@@ -124,7 +125,7 @@ class TestReading:
 
     def test_the_files_of_our_own_jobs_are_read(self, supervised: ScoredTask, tmp_path: Path) -> None:
         stored = ForeignRun(
-            supervised, "theirs", 0, written(score_file(supervised), tmp_path), plain(supervised), False
+            supervised, "theirs", 0, written(score_file(supervised), tmp_path), plain(supervised)
         ).store(tmp_path)
         again = read_score_file(stored.folder / "scores.safetensors")
         assert again.sample_ids == tuple(supervised.sample_ids)
@@ -501,10 +502,10 @@ def written(file: ScoreFile, folder: Path) -> ScoreFile:
 
 
 def stored_run(
-    scored_task: ScoredTask, folder: Path, name: str = "theirs", seed: int = 0, transductive: bool = False
+    scored_task: ScoredTask, folder: Path, name: str = "theirs", seed: int = 0, setting: Setting = Setting.INDUCTIVE
 ) -> Stored:
     file = written(score_file(scored_task, synthetic_scores(scored_task, seed)), folder)
-    return ForeignRun(scored_task, name, seed, file, scored_task.calibration(None, None), transductive).store(
+    return ForeignRun(scored_task, name, seed, file, scored_task.calibration(None, None), setting).store(
         folder / "results"
     )
 
@@ -612,7 +613,7 @@ class TestUnseenClassesAlone:
         np.save(tmp_path / "zsl.npy", part.scores)
         file = replace(part, path=tmp_path / "zsl.npy")
         for seed in (0, 1):
-            run = ForeignRun(zero_shot, "theirs", seed, file, zero_shot.calibration(None, None), False)
+            run = ForeignRun(zero_shot, "theirs", seed, file, zero_shot.calibration(None, None))
             stored = run.store(tmp_path / "results")
         whole = stored_run(zero_shot, tmp_path, name="whole")
         assert stored.result.metrics["zsl_top1"].value == whole.result.metrics["zsl_top1"].value
@@ -630,7 +631,7 @@ class TestUnseenClassesAlone:
         np.save(tmp_path / "zsl.npy", part.scores)
         file = replace(part, path=tmp_path / "zsl.npy")
         for seed in (0, 1):
-            run = ForeignRun(zero_shot, "theirs", seed, file, zero_shot.calibration(None, None), False)
+            run = ForeignRun(zero_shot, "theirs", seed, file, zero_shot.calibration(None, None))
             assert run.store(tmp_path / "results").folder != whole.folder
         rows = leaderboard(stored_results(tmp_path / "results")).sort_values("seeds")
         assert rows["seeds"].tolist() == [1, 2]
@@ -675,7 +676,7 @@ class TestStoring:
         np.testing.assert_array_equal(again.scored().scores, expected.scores)
 
     def test_tables_show_it(self, supervised: ScoredTask, tmp_path: Path) -> None:
-        jobs = [stored_run(supervised, tmp_path, seed=seed, transductive=True) for seed in (0, 1)]
+        jobs = [stored_run(supervised, tmp_path, seed=seed, setting=Setting.TRANSDUCTIVE) for seed in (0, 1)]
         (row,) = leaderboard(jobs).to_dict("records")
         assert (row["method"], row["preset"], row["selection"], row["seeds"]) == ("theirs", "foreign", "unknown", 2)
         assert row["setting"] == "transductive"
@@ -685,7 +686,7 @@ class TestStoring:
         first = stored_run(supervised, tmp_path)
         written_anew = score_file(supervised, synthetic_scores(supervised, 5))
         second = ForeignRun(
-            supervised, "theirs", 0, written(written_anew, tmp_path), supervised.calibration(None, None), False
+            supervised, "theirs", 0, written(written_anew, tmp_path), supervised.calibration(None, None)
         ).store(tmp_path / "results")
         assert second.folder == first.folder
         np.testing.assert_allclose(second.scores, written_anew.scores, rtol=1e-6)
@@ -695,7 +696,7 @@ class TestStoring:
         scores = np.random.default_rng(0).normal(size=(len(sample_ids), len(zero_shot.classes)))
         calibration = zero_shot.calibration(None, ScoreFile(Path("v.csv"), tuple(sample_ids), scores, None))
         file = written(score_file(zero_shot), tmp_path)
-        stored = ForeignRun(zero_shot, "theirs", 0, file, calibration, False).store(tmp_path)
+        stored = ForeignRun(zero_shot, "theirs", 0, file, calibration).store(tmp_path)
         kept = stored.validation()
         assert kept is not None
         assert kept.sample_ids == tuple(sample_ids)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mmcl_bench.core.grants import Setting
 from mmcl_bench.running.foreign import ForeignRun
 from mmcl_bench.running.fusion import FusionJob
 from mmcl_bench.running.identity import Identity, locked_folder
@@ -31,10 +32,10 @@ def fusion(of_task: str, weights: Any = "equal") -> FusionJob:
     return FusionJob((job(of_task), job(of_task, rate=0.2)), weights, "softmax")
 
 
-def foreign(of_task: str, name: str = "their.method_", transductive: bool = False) -> ForeignRun:
+def foreign(of_task: str, name: str = "their.method_", setting: Setting = Setting.INDUCTIVE) -> ForeignRun:
     scored_task: Any = SimpleNamespace(task=task(of_task), is_of_unseen_alone=lambda file: False)
     unread: Any = None
-    return ForeignRun(scored_task, name, 3, unread, unread, transductive)
+    return ForeignRun(scored_task, name, 3, unread, unread, setting)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def foreign(of_task: str, name: str = "their.method_", transductive: bool = Fals
         (fusion(SHORT, (1.0, 3.0)), "zero-shot-nw-ucla-1-split-8-2-text-hash-256-fusion-of-2-s3-e22712f7aed5"),
         (foreign(SHORT), "zero-shot-nw-ucla-1-split-8-2-text-hash-256-their-method-s3-0b453377be7e"),
         (
-            foreign(SHORT, transductive=True),
+            foreign(SHORT, setting=Setting.TRANSDUCTIVE),
             "zero-shot-nw-ucla-1-split-8-2-text-hash-256-their-method-s3-ed50a7ba77b0",
         ),
         (job(LONG), f"{LONG_SLUG[:200]}-s3-8f520cbaeb2b"),
