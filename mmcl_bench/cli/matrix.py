@@ -114,6 +114,7 @@ class JobOptions(TaskOptions):
             "--target": self.target,
             "--duplicates": self.duplicates,
             "--class-map": self.class_map,
+            "--shots": self.shots,
             "--parameter": self.parameters,
             "--set": self.settings,
             "--streams": self.streams,

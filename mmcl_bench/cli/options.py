@@ -103,7 +103,9 @@ class TaskOptions:
 
     split: Annotated[str | None, typer.Option(help="Split of the task, such as 55/5, 55/5:smie-1 or x-view.")] = None
     dataset: Annotated[str | None, typer.Option(help="Data set of the family's task.")] = None
-    source: Annotated[str | None, typer.Option(help="Transfer: the data set to train on.")] = None
+    source: Annotated[
+        str | None, typer.Option(help="Transfer: the data set to train on, or several with commas between.")
+    ] = None
     target: Annotated[str | None, typer.Option(help="Transfer: the data set to test on.")] = None
     duplicates: Annotated[
         str | None,
@@ -112,6 +114,10 @@ class TaskOptions:
     class_map: Annotated[
         Path | None,
         typer.Option(help="Transfer: a file of the classes that correspond, in the place of those of equal names."),
+    ] = None
+    shots: Annotated[
+        int | None,
+        typer.Option(help="Transfer: labelled target clips of each class that few-shot methods get; 5 when not given."),
     ] = None
     parameters: Annotated[
         list[str] | None,
@@ -130,7 +136,7 @@ class TaskOptions:
     def bound(self) -> dict[str, str]:
         """The parameters that are set, but for the split."""
         bound = key_values("--parameter", self.parameters)
-        given = {"duplicates": self.duplicates, "class_map": self.class_map}
+        given = {"duplicates": self.duplicates, "class_map": self.class_map, "shots": self.shots}
         return bound | {key: str(value) for key, value in given.items() if value is not None}
 
 

@@ -157,7 +157,7 @@ def _table(scored_task: ScoredTask, runs: Sequence[ForeignRun], intervals: dict[
         f"{len(runs[0].scored)} test clips",
         "scores from elsewhere: nobody here saw how epoch and settings were chosen",
     ]
-    unknown = [name for name in scored_task.task.card.metrics if name not in intervals]
+    unknown = [name for name in scored_task.task.metrics if name not in intervals]
     if unknown:
         notes.append(
             "scores of the unseen classes alone; unknown: " + ", ".join(METRICS.get(name).title for name in unknown)
@@ -179,7 +179,7 @@ def _table(scored_task: ScoredTask, runs: Sequence[ForeignRun], intervals: dict[
     if len(runs) > 1:
         table.add_column("mean", justify="right")
     table.add_column("n", justify="right")
-    for metric in scored_task.task.card.metrics:
+    for metric in scored_task.task.metrics:
         found = intervals.get(metric)
         cells = ["unknown"] if found is None else [*map(percent, found), str(found[0].n)]
         style = "bold" if metric == scored_task.task.card.main_metric else None
@@ -195,7 +195,7 @@ def _record(
 
     def figures(at: int) -> dict[str, Any]:
         known = {metric: figure_record(found[at]).model_dump() for metric, found in intervals.items()}
-        return {metric: known.get(metric) for metric in scored_task.task.card.metrics}
+        return {metric: known.get(metric) for metric in scored_task.task.metrics}
 
     return {
         "task": scored_task.task.identity,

@@ -74,6 +74,8 @@ class ClassTexts(Fact):
     source: Words
     """Where the names and their order come from."""
     classes: tuple[ClassText, ...]
+    extends: str | None = None
+    """The table whose classes are the first of these."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -84,7 +86,7 @@ def class_texts(table: str) -> ClassTexts:
     """Names and descriptions of a class table. Raises :class:`UserError` for an unknown table."""
     file = read_fact("classes", "class table", table, _ClassFile)
     inherited = class_texts(file.extends).classes if file.extends else ()
-    return ClassTexts(table=file.table, source=file.source, classes=inherited + file.classes)
+    return ClassTexts(table=file.table, source=file.source, classes=inherited + file.classes, extends=file.extends)
 
 
 class _ClassFile(Fact):

@@ -433,11 +433,16 @@ class SeenUnseenArea(Metric):
 
 
 _LABELLED = frozenset({"supervised", "transfer"})
+_TRANSFER = frozenset({"transfer"})
 _ZERO_SHOT = frozenset({"zero-shot"})
 
 TOP1 = ShareRight(name="top1", title="Top-1", families=_LABELLED, top=1)
 TOP5 = ShareRight(name="top5", title="Top-5", families=_LABELLED, top=5)
 MACRO_TOP1 = MeanShareRight(name="macro_top1", title="Macro top-1", families=_LABELLED, top=1)
+TOP1_COUNTERPART = ShareRight(
+    name="top1_counterpart", title="Top-1, classes of a source", families=_TRANSFER, top=1, classes="seen"
+)
+TOP1_NEW = ShareRight(name="top1_new", title="Top-1, new classes", families=_TRANSFER, top=1, classes="unseen")
 
 ZSL_TOP1 = ShareRight(name="zsl_top1", title="ZSL top-1", families=_ZERO_SHOT, contest="unseen", classes="unseen")
 ZSL_MACRO_TOP1 = MeanShareRight(
@@ -455,7 +460,8 @@ GZSL_MACRO_H = HarmonicMean(
 AUSUC = SeenUnseenArea(name="ausuc", title="AUSUC", families=_ZERO_SHOT)
 
 _BUILT_IN = (
-    *("top1", "top5", "macro_top1", "zsl_top1", "zsl_macro_top1", "gzsl_seen", "gzsl_unseen", "gzsl_h"),
+    *("top1", "top5", "macro_top1", "top1_counterpart", "top1_new"),
+    *("zsl_top1", "zsl_macro_top1", "gzsl_seen", "gzsl_unseen", "gzsl_h"),
     *("gzsl_macro_seen", "gzsl_macro_unseen", "gzsl_macro_h", "ausuc"),
 )
 METRICS: Registry[Metric] = Registry(

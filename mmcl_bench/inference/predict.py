@@ -109,7 +109,8 @@ class TrainedModel:
 
     def probabilities(self, clips: ClipView, calibrated: bool = False) -> np.ndarray:
         """float64 (N, K): softmax of the scores; ``calibrated`` subtracts the job's calibration from seen classes."""
-        scores = self.method.score(clips).astype(np.float64)
+        # In a transfer by texts, those of the sources' classes come first.
+        scores = self.method.score(clips)[:, -len(self.classes) :].astype(np.float64)
         if calibrated:
             scores -= self.stored.result.selection.calibration * self.seen
         shares: np.ndarray = softmax(scores, axis=1)

@@ -32,22 +32,54 @@ VALIDATION_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Rows:
-    """Some clips of a data set, with their columns in the table of candidate classes. Never leaves the protocol."""
+    """Some clips of one data set or several, with their columns in the table of candidate classes. Never leaves the
+    protocol."""
 
-    dataset: SkeletonDataset
+    datasets: tuple[SkeletonDataset, ...]
+    origin: np.ndarray
+    """int64 (N,), the data set of each clip as a position in ``datasets``."""
     rows: np.ndarray
     columns: np.ndarray
+
+    @classmethod
+    def of(cls, dataset: SkeletonDataset, rows: np.ndarray, columns: np.ndarray) -> Rows:
+        return cls((dataset,), np.zeros(len(rows), dtype=np.int64), rows, columns)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Rows]) -> Rows:
+        """The clips of several data sets, one a part."""
+        return cls(
+            tuple(part.dataset for part in parts),
+            np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
+            np.concatenate([part.rows for part in parts]),
+            np.concatenate([part.columns for part in parts]),
+        )
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def dataset(self) -> SkeletonDataset:
+        """The data set, where it is one."""
+        (dataset,) = self.datasets
+        return dataset
+
     def where(self, mask: np.ndarray) -> Rows:
-        return replace(self, rows=self.rows[mask], columns=self.columns[mask])
+        """Those of a mask, or at some positions."""
+        return replace(self, origin=self.origin[mask], rows=self.rows[mask], columns=self.columns[mask])
+
+    def by_dataset(self, values: Callable[[Rows], np.ndarray]) -> np.ndarray:
+        """(N, ...) what ``values`` gives for the clips of each data set, in the order of all clips."""
+        places = [np.flatnonzero(self.origin == number) for number in range(len(self.datasets))]
+        parts = [
+            Rows.of(dataset, self.rows[at], self.columns[at]) for dataset, at in zip(self.datasets, places, strict=True)
+        ]
+        found: np.ndarray = np.concatenate([values(part) for part in parts])[np.argsort(np.concatenate(places))]
+        return found
 
     def of_index(self, column: str) -> np.ndarray:
         """A column of the index table, for these clips."""
-        values: np.ndarray = self.dataset.index[column].to_numpy()[self.rows]
-        return values
+        return self.by_dataset(lambda part: part.dataset.index[column].to_numpy()[part.rows])
 
 
 @dataclass(frozen=True)
@@ -73,7 +105,9 @@ class Protocol(ABC):
     """
 
     name: ClassVar[str]
-    """The family of its tasks."""
+    """The family of its tasks, or a kind of it."""
+    calibrated: ClassVar[bool] = True
+    """Whether candidate classes with and without training clips, where there are both, compete in the test."""
 
     def __init__(
         self,
@@ -112,8 +146,14 @@ class Protocol(ABC):
 
     @property
     def embedded_classes(self) -> ClassTable:
-        """The candidate classes as methods see them, with their texts embedded. Evaluation reads no text."""
+        """The classes as methods see them, with their texts embedded; the candidates are the last of them. Evaluation
+        reads no text."""
         return self.classes
+
+    @property
+    def selection_metric(self) -> str:
+        """The metric to choose by on validation."""
+        return self.task.card.main_metric
 
     @abstractmethod
     def _train(self) -> Rows:
@@ -130,7 +170,7 @@ class Protocol(ABC):
     def selection_problem(self) -> Problem:
         """The problem of the first fit, which chooses on held-out training-side clips."""
         train, validation, pseudo_unseen = self._hold_out(self.train_rows)
-        columns = np.flatnonzero(self.classes.seen)
+        columns = np.flatnonzero(self.embedded_classes.seen)
         classes = self.embedded_classes.take(columns, ~np.isin(columns, pseudo_unseen))
         unseen = np.isin(validation.columns, pseudo_unseen)
         if len(validation) == 0 or (len(pseudo_unseen) and (unseen.all() or not unseen.any())):
@@ -141,8 +181,8 @@ class Protocol(ABC):
 
     def final_problem(self) -> Problem:
         """The problem of the fit whose scores count: all training clips, nothing held out."""
-        columns = np.arange(len(self.classes))
-        classes = self.embedded_classes.take(columns, self.classes.seen.copy())
+        columns = np.arange(len(self.embedded_classes))
+        classes = self.embedded_classes.take(columns, self.embedded_classes.seen.copy())
         return self._problem(classes, self._labelled(self.train_rows, columns), None)
 
     def test_clips(self, mask: np.ndarray | None = None) -> ClipView:
@@ -153,13 +193,13 @@ class Protocol(ABC):
         """A method's test scores joined with the labels. The result belongs to the runner, never to a method."""
         return Scored(scores, self.test_rows.columns, self.classes.seen, calibration)
 
-    def target_clips(self) -> ClipView | None:
-        """The target's training-side clips, without labels; None but for a setting that grants them."""
-        return None
+    def target_clips(self) -> ClipView:
+        """The clips of the target's training side, without labels."""
+        raise UserError(f"{self.task.identity}: a method that adapts to unlabelled clips needs a transfer task")
 
-    def few_shot_clips(self) -> LabelledClips | None:
-        """Labelled clips of the target's training side; None but for a setting that grants them."""
-        return None
+    def few_shot_clips(self) -> LabelledClips:
+        """Some labelled clips of the target's training side."""
+        raise UserError(f"{self.task.identity}: a method that adapts to a few labelled clips needs a transfer task")
 
     def test_sample_ids(self) -> list[str]:
         """Sample ids of :meth:`test_clips`, in their order. For the runner's records."""
@@ -200,16 +240,23 @@ class Protocol(ABC):
         _ = self.test_rows
         return Problem(
             task=self.task.identity,
-            family=self.task.card.family,
-            metric=self.task.card.main_metric,
+            family=self.task.method_family,
+            metric=self.selection_metric,
             classes=classes,
             train=train,
             validation=validation,
-            target_unlabelled=self.test_clips() if self.needs.setting is Setting.TRANSDUCTIVE else None,
+            target_unlabelled=self._target_unlabelled(validation)
+            if self.needs.setting is Setting.TRANSDUCTIVE
+            else None,
             # A source-free method gets them later, see Method.adapt.
             target=self.target_clips() if self.needs.setting is Setting.UNLABELLED else None,
             few_shot=self.few_shot_clips() if self.needs.setting is Setting.FEW_SHOT else None,
         )
+
+    def _target_unlabelled(self, validation: LabelledClips | None) -> ClipView:
+        """The clips without labels that a transductive method adapts to: in the first fit those that it chooses on, as
+        the final one adapts to those that are scored."""
+        return self.test_clips() if validation is None else validation.clips
 
     def _labelled(self, rows: Rows, columns: np.ndarray) -> LabelledClips:
         """Clips with labels renumbered to positions in ``columns``."""
@@ -218,8 +265,9 @@ class Protocol(ABC):
         return LabelledClips(
             clips=self._view(rows),
             labels=np.searchsorted(columns, rows.columns).astype(np.int64),
-            subjects=_people(rows),
+            subjects=_people_of_all(rows),
             features=self._features(rows),
+            domains=rows.origin.copy() if len(rows.datasets) > 1 else None,
         )
 
     def _view(self, rows: Rows) -> ClipView:
@@ -227,18 +275,22 @@ class Protocol(ABC):
         return ClipView(clips, rows.of_index("n_frames").tolist(), rows.dataset.card.layout)
 
     def _features(self, rows: Rows) -> dict[Modality, np.ndarray]:
-        from mmcl_bench.encoders.features import EXTRACTORS
-
         found = {}
         for modality, spec in self.needs.encoders.items():
-            if modality in rows.dataset.card.modalities:
-                advance = partial(self.advance, f"{modality} features")
-                extract = EXTRACTORS[modality]
-                features = extract(rows.dataset, rows.rows.tolist(), spec, self.cache, advance)
-                found[modality], self.weight_hashes[spec] = features.values, features.weight_hash
-                if features.made:
-                    self.feature_notes[spec] = features.made
+            if all(modality in dataset.card.modalities for dataset in rows.datasets):
+                found[modality] = rows.by_dataset(partial(self._features_of_one, modality=modality, spec=spec))
         return found
+
+    def _features_of_one(self, rows: Rows, modality: Modality, spec: str) -> np.ndarray:
+        from mmcl_bench.encoders.features import EXTRACTORS
+
+        advance = partial(self.advance, f"{modality} features")
+        features = EXTRACTORS[modality](rows.dataset, rows.rows.tolist(), spec, self.cache, advance)
+        self.weight_hashes[spec] = features.weight_hash
+        if features.made:
+            self.feature_notes[spec] = features.made
+        values: np.ndarray = features.values
+        return values
 
     def _embed(self, texts: Sequence[str], encoder: str) -> np.ndarray:
         """float32 (K, D) unit rows."""
@@ -250,7 +302,7 @@ class Protocol(ABC):
 
     def _shuffled(self, rows: Rows, purpose: str) -> Rows:
         order = self.generator(f"order of {purpose}").permutation(len(rows))
-        return replace(rows, rows=rows.rows[order], columns=rows.columns[order])
+        return rows.where(order)
 
     def _limited(self, rows: Rows) -> Rows:
         if self.limit is None or len(rows) <= self.limit:
@@ -267,9 +319,14 @@ class Protocol(ABC):
         """Two (N,) bool: clips that train a selection fit, and clips of the performers, or the performances, that it
         holds out: a fifth of them.
 
-        Clips that show several performers are in neither where some of these are held out and others train. Where the
+        Clips that show several performers are in neither where some of these are held out and others train. Where a
         set numbers no one, a fifth of the clips is held out; :attr:`validation_notes` then states that.
         """
+        masks = rows.by_dataset(lambda part: np.stack(self._held_out_of_one(part), axis=1))
+        return masks[:, 0], masks[:, 1]
+
+    def _held_out_of_one(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        """:meth:`_held_out_recordings` of one data set."""
         generator = self.generator("held-out subjects")
         reader = rows.dataset.card.reader
         column = READERS.get(reader).recording if reader in READERS else "subject"
@@ -290,7 +347,7 @@ class Protocol(ABC):
         return ~mask, mask
 
     def _held_out_people(self, rows: Rows, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """:meth:`_held_out_recordings` of clips that show several people: whole clips' people are held out, in random
+        """:meth:`_held_out_of_one` of clips that show several people: whole clips' people are held out, in random
         order, until they are a fifth of all."""
         people = _people_of_clips(rows)
         groups = sorted(set(people), key=sorted)
@@ -316,9 +373,15 @@ def side_rows(dataset: SkeletonDataset, side_name: str) -> tuple[np.ndarray, np.
     return np.flatnonzero(train), np.flatnonzero(test)
 
 
+def _people_of_all(rows: Rows) -> np.ndarray:
+    """int64 (N,): the subject of each clip, numbered from 0; no one is in two data sets."""
+    pairs = np.stack([rows.origin, rows.by_dataset(_people)], axis=1)
+    return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
 def _people(rows: Rows) -> np.ndarray:
-    """int64 (N,): the subject of each clip, numbered from 0. Where clips show several people, a number is of all those
-    whom some clips connect, so that no one has two."""
+    """int64 (N,): the subject of each clip of a data set, numbered from 0. Where clips show several people, a number is
+    of all those whom some clips connect, so that no one has two."""
     first = rows.of_index("subject")
     if OTHER_SUBJECTS in rows.dataset.index:
         connected: dict[int, frozenset[int]] = {}

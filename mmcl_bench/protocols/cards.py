@@ -24,6 +24,7 @@ from mmcl_bench.protocols import splits
 
 if TYPE_CHECKING:
     from mmcl_bench.datasets.classes import ClassText
+    from mmcl_bench.protocols.correspondence import CommonClass
     from mmcl_bench.protocols.dataset_facts import DatasetFacts
 
 Family = Literal["supervised", "zero-shot", "transfer"]
@@ -31,14 +32,31 @@ FAMILIES: tuple[Family, ...] = ("supervised", "zero-shot", "transfer")
 _NEEDED: dict[str, tuple[str, ...]] = {
     "supervised": ("split",),
     "zero-shot": ("split", "side", "text", "fields"),
-    "transfer": (),
+    "transfer": ("side",),
 }
-OPTIONS: dict[str, tuple[str, ...]] = {"duplicates": ("kept", "removed")}
-"""Parameters that every supervised and zero-shot task has beside those of its card, with the values that they take; the
-first is the default. ``duplicates``: whether test clips that equal a training clip in every number stay."""
 CLASS_MAP = "class_map"
-"""The parameter that every transfer task has beside those of its card: a file of the classes that correspond, in the
-place of those that :func:`.dataset_facts.class_map` finds; empty by default."""
+_DUPLICATES = {"duplicates": ("kept", "removed")}
+_TRANSFER = {
+    "classes": ("shared", "texts"),
+    "shots": ("5",),
+    CLASS_MAP: ("",),
+    "text": ("minilm",),
+    "fields": ("global",),
+}
+OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
+    "supervised": _DUPLICATES,
+    "zero-shot": _DUPLICATES,
+    "transfer": _TRANSFER,
+}
+"""Parameters that every task of a family has beside those of its card, each with its values, the default first; where
+there is one value, any other may be given.
+
+``duplicates``: whether test clips that equal a training clip in every number stay. ``classes``: those that source and
+target share, or all of the target, known by their texts; then ``text`` is the encoder, and ``fields`` what it reads.
+``shots``: labelled clips of each class that few-shot methods get. ``class_map``: a file of the classes that correspond,
+in the place of those that :func:`.dataset_facts.class_map` finds."""
+TEXT_METRICS = ("top5", "top1_counterpart", "top1_new")
+"""Metrics of a transfer task beside those of its card where the classes are known by their texts."""
 NAME = r"[a-z0-9][a-z0-9-]*"
 PATH = re.compile(rf"(?P<family>{NAME})/(?P<name>{NAME})(?:@(?P<version>\d+))?")
 
@@ -55,8 +73,8 @@ class TaskCard(BaseModel):
     title: str
     dataset: str
     """The data set for testing, and for training except in transfer."""
-    source: str | None = None
-    """Transfer: the data set that is trained on."""
+    sources: tuple[str, ...] = ()
+    """Transfer: the data sets that are trained on, sorted."""
     table: str | None = None
     """Zero-shot: the class table whose splits apply."""
     splits: tuple[str, ...] = ()
@@ -65,7 +83,8 @@ class TaskCard(BaseModel):
     default: bool = False
     """Whether this is the card of the family's name alone."""
     parameters: dict[str, str] = {}
-    """Defaults of what may be set: split; zero-shot also side, text (encoder) and fields (of the descriptions)."""
+    """Defaults of what may be set: split; zero-shot also side, text (encoder) and fields (of the descriptions);
+    transfer: side (of the target)."""
     metrics: tuple[str, ...]
     main_metric: str
     seeds: int = Field(ge=1)
@@ -82,20 +101,18 @@ class TaskCard(BaseModel):
             raise ValueError(f"main_metric {self.main_metric} is not among metrics")
         if (self.family == "zero-shot") != (self.table is not None):
             raise ValueError("a zero-shot card names a table of splits, and no other card does")
-        if (self.family == "transfer") != (self.source is not None):
-            raise ValueError("a transfer card names a source, and no other card does")
+        if (self.family == "transfer") != bool(self.sources):
+            raise ValueError("a transfer card names its sources, and no other card does")
         if missing := [key for key in _NEEDED[self.family] if key not in self.parameters]:
             raise ValueError(f"a {self.family} card has a default for the parameter {missing[0]}")
-        known = [*_NEEDED[self.family], *self._options()]
+        known = [*_NEEDED[self.family], *OPTIONS[self.family]]
         if strange := [key for key in self.parameters if key not in known]:
             raise ValueError(unknown("parameter", strange[0], known))
-        if self.source == self.dataset:
+        if self.dataset in self.sources:
             raise ValueError(f"source and dataset are both {self.dataset}; its clips would train and test")
+        if list(self.sources) != sorted(set(self.sources)):
+            raise ValueError(f"sources {', '.join(self.sources)} are not sorted, or one is there twice")
         return self
-
-    def _options(self) -> Mapping[str, tuple[str, ...]]:
-        """The :data:`OPTIONS` that its tasks have."""
-        return {} if self.family == "transfer" else OPTIONS
 
     def split_names(self) -> list[str]:
         """Every value that ``split`` may take."""
@@ -108,18 +125,17 @@ class TaskCard(BaseModel):
 
         ``data_root`` is where data sets are found that no reader knows by name.
         """
-        options = self._options()
-        extra = {CLASS_MAP: ""} if self.family == "transfer" else {}
-        known = {**{key: values[0] for key, values in options.items()}, **extra, **self.parameters}
+        options = OPTIONS[self.family]
+        known = {**{key: values[0] for key, values in options.items()}, **self.parameters}
         for key in parameters:
             if key not in known:
                 raise UserError(f"{self.path}: {unknown('parameter', key, sorted(known))}")
         bound = {**known, **parameters}
         for key, values in options.items():
-            if bound[key] not in values:
+            if len(values) > 1 and bound[key] not in values:
                 raise UserError(f"{self.path}: {unknown(f'value of {key}', bound[key], list(values))}")
-        if strange := set(bound.get(CLASS_MAP, "")) & set("[],="):
-            raise UserError(f"{bound[CLASS_MAP]}: a task's name cannot hold {min(strange)}; rename the class map")
+        if self.family == "transfer":
+            self._check_transfer(bound)
         names = self.split_names()
         if "split" in bound and bound["split"] not in names:
             if several := splits.splits_of(bound["split"], names):
@@ -129,6 +145,17 @@ class TaskCard(BaseModel):
                 )
             raise UserError(f"{self.path}: {unknown('split', bound['split'], names)}")
         return Task(self, bound, data_root or paths.data_root())
+
+    def _check_transfer(self, bound: Mapping[str, str]) -> None:
+        if strange := set(bound[CLASS_MAP]) & set("[],="):
+            raise UserError(f"{bound[CLASS_MAP]}: a task's name cannot hold {min(strange)}; rename the class map")
+        if bound[CLASS_MAP] and len(self.sources) > 1:
+            raise UserError(f"{self.path}: a class map is of one source; leave it out, or name one source")
+        if not re.fullmatch("[1-9][0-9]{0,3}", bound["shots"]):
+            raise UserError(f"{self.path}: shots={bound['shots']}: how many labelled clips of each class, from 1 on")
+        for key in ("text", "fields"):
+            if bound["classes"] == "shared" and bound[key] != OPTIONS[self.family][key][0]:
+                raise UserError(f"{self.path}: {key} is for classes that are known by texts; add classes=texts")
 
 
 class Task:
@@ -158,13 +185,33 @@ class Task:
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """Names of the data sets it needs: the source first, where there is one."""
-        return (self.card.source, self.card.dataset) if self.card.source else (self.card.dataset,)
+        """Names of the data sets it needs: the sources first, where there are some."""
+        return (*self.card.sources, self.card.dataset)
+
+    @property
+    def by_texts(self) -> bool:
+        """Whether it is a transfer to all classes of the target, which are known by their texts."""
+        return self.parameters.get("classes") == "texts"
+
+    @property
+    def protocol(self) -> str:
+        """The name of its protocol."""
+        return "transfer-texts" if self.by_texts else self.card.family
+
+    @property
+    def method_family(self) -> Family:
+        """What it is to a method: a transfer by texts is a zero-shot task."""
+        return "zero-shot" if self.by_texts else self.card.family
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return (*self.card.metrics, *(TEXT_METRICS if self.by_texts else ()))
 
     @cached_property
     def hash(self) -> str:
         """sha256 over everything that determines a score besides data and method: card, parameters, facts they name."""
-        content = self.card.model_dump(mode="json", exclude={"title", "citation", "default", "seeds", "splits"})
+        left_out = {"title", "citation", "default", "seeds", "splits", "sources"}
+        content = self.card.model_dump(mode="json", exclude=left_out) | {"source": self.card.sources or None}
         content["parameters"] = {key: value for key, value in self._deciding().items() if key != CLASS_MAP}
         content["facts"] = self._facts()
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -174,20 +221,22 @@ class Task:
         return {
             key: value
             for key, value in self.parameters.items()
-            if key in self.card.parameters or value != OPTIONS.get(key, ("",))[0]
+            if key in self.card.parameters or value != OPTIONS[self.card.family][key][0]
         }
 
     def _facts(self) -> dict[str, Any]:
-        """The side's numbers, the split's lists and the class texts, or the class map."""
-        if self.card.source is not None:
-            return {"shared": [each.model_dump() for each in self.class_map.shared]}
+        """The side's numbers, and the split's lists, the class map or the class texts."""
         sides = self._tested.sides
-        side_name = self.parameters["side" if self.card.table else "split"]
+        side_name = self.parameters["split" if self.card.family == "supervised" else "side"]
         if side_name not in sides:
             raise UserError(f"{self.card.path}: {unknown('side', side_name, sorted(sides))}")
         side = sides[side_name].model_dump(include={"column", "train", "test"})
-        if self.card.table is None:
+        if self.card.family == "supervised":
             return {"side": side}
+        if self.card.family == "transfer":
+            shared = [[each.name, dict(each.labels)] for each in self.shared_classes]
+            joined = [[dict(each.labels), text.name] for each, text in self.source_classes] if self.by_texts else []
+            return {"side": side, "shared": shared, "joined": joined, "texts": self.by_texts and self.class_texts()}
         return {
             "side": side,
             "unseen": self.zero_shot_split.unseen,
@@ -208,13 +257,33 @@ class Task:
         return self._tested.split(self.parameters["split"])
 
     @cached_property
-    def class_map(self) -> splits.ClassMap:
-        """Transfer: the classes that source and target share."""
-        from mmcl_bench.protocols.dataset_facts import class_map, class_map_of_file, dataset_facts
+    def _trained(self) -> tuple[DatasetFacts, ...]:
+        """Transfer: the facts of the sources."""
+        from mmcl_bench.protocols.dataset_facts import dataset_facts
 
-        trained = dataset_facts(str(self.card.source), self._data_root)
+        return tuple(dataset_facts(name, self._data_root) for name in self.card.sources)
+
+    @cached_property
+    def shared_classes(self) -> tuple[CommonClass, ...]:
+        """Transfer: the classes that the target shares with its sources."""
+        from mmcl_bench.protocols.correspondence import shared_classes
+        from mmcl_bench.protocols.dataset_facts import class_map, class_map_of_file
+
         file = self.parameters[CLASS_MAP]
-        return class_map_of_file(Path(file), trained, self._tested) if file else class_map(trained, self._tested)
+        maps = {
+            trained.name: class_map_of_file(Path(file), trained, self._tested)
+            if file
+            else class_map(trained, self._tested)
+            for trained in self._trained
+        }
+        return shared_classes(maps, self.card.dataset)
+
+    @cached_property
+    def source_classes(self) -> tuple[tuple[CommonClass, ClassText], ...]:
+        """Transfer: all classes of the sources."""
+        from mmcl_bench.protocols.correspondence import joined_classes
+
+        return joined_classes(self._trained)
 
     def class_texts(self) -> tuple[str, ...]:
         """Zero-shot: what is embedded for each class, from the fields that the parameter ``fields`` joins by ``+``."""
@@ -227,8 +296,10 @@ class Task:
         return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
     def class_descriptions(self) -> tuple[ClassText, ...]:
-        """Everything that is written of each class of the data set that is tested on."""
-        return self._tested.class_texts
+        """Everything that is written of each class: of the sources, in a transfer by texts, and of the data set that is
+        tested on."""
+        trained = tuple(text for _, text in self.source_classes) if self.by_texts else ()
+        return trained + self._tested.class_texts
 
     def __repr__(self) -> str:
         return self.identity

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from mmcl_bench.core.text import numbered
 from mmcl_bench.protocols.cards import FAMILIES, NAME, PATH, Task, TaskCard, read_card
 from mmcl_bench.protocols.splits import splits_of
 
+_BY_PEOPLE = "x-sub"
 Splits = tuple[str, ...] | Literal["all"]
 """Names of splits, ``all`` of a task's, or none for the one that the task names itself. ``fold`` names ``fold-1``,
 ``fold-2`` and so on."""
@@ -38,7 +39,7 @@ def load_task(name: str, data_root: Path | None = None, **parameters: str) -> Ta
 
     ``name`` is an identity, a ``family/name``, a family (its default card), or the path of a card file. A data set
     without a card, such as one of your own in ``data_root``, has the tasks ``supervised/<name>``, ``zero-shot/<name>``
-    and ``transfer/<source>-to-<name>``.
+    and ``transfer/<source>-to-<name>``, with several sources ``transfer/<source>-and-<source>-to-<name>``.
 
     >>> load_task("zero-shot/synth60[split=48/12]").identity
     'zero-shot/synth60@1[split=48/12]'
@@ -57,7 +58,8 @@ def find_task(
     parameters: Mapping[str, str],
     data_root: Path | None = None,
 ) -> Task:
-    """The task of a family on a data set, from a source where given: what the command line's options name."""
+    """The task of a family on a data set, from a source where given, or several with commas between: what the command
+    line's options name."""
     root = data_root or paths.data_root()
     if "/" in family or family.endswith(".toml"):
         if dataset is not None or source is not None:
@@ -71,10 +73,11 @@ def find_task(
         return load_task(family, root, **parameters)
     if family == "transfer" and (dataset is None or source is None):
         raise UserError("transfer goes from one data set to another; give both --source and --target")
+    sources = tuple(sorted({name.strip() for name in (source or "").split(",") if name.strip()}))
     for card in cards().values():
-        if (card.family, card.dataset, card.source) == (family, dataset, source):
+        if (card.family, card.dataset, card.sources) == (family, dataset, sources):
             return _with_classes(card.bind(parameters, root))
-    return _with_classes(_derived_card(family, str(dataset), source, root).bind(parameters, root))
+    return _with_classes(_derived_card(family, str(dataset), sources, root).bind(parameters, root))
 
 
 def find_tasks(
@@ -160,29 +163,43 @@ def _card_of(family: str, name: str, data_root: Path) -> TaskCard | None:
         return dataset in READERS or (data_root / dataset / CARD).is_file()
 
     if family == "transfer":
-        parts = name.split("-to-")
-        for at in range(1, len(parts)):
-            source, target = "-to-".join(parts[:at]), "-to-".join(parts[at:])
-            if is_there(source) and is_there(target):
-                return _derived_card(family, target, source, data_root)
+        for trained, target in _parted(name, "-to-"):
+            sources = _all_there(trained, is_there)
+            if sources and is_there(target):
+                return _derived_card(family, target, tuple(sorted(set(sources))), data_root)
         return None
-    return _derived_card(family, name, None, data_root) if family in FAMILIES and is_there(name) else None
+    return _derived_card(family, name, (), data_root) if family in FAMILIES and is_there(name) else None
 
 
-def _derived_card(family: str, dataset: str, source: str | None, data_root: Path) -> TaskCard:
+def _parted(name: str, by: str) -> list[tuple[str, str]]:
+    """A name parted in two at each place of ``by``."""
+    return [(name[: at.start()], name[at.end() :]) for at in re.finditer(by, name)]
+
+
+def _all_there(names: str, is_there: Callable[[str], bool]) -> list[str]:
+    """The data sets of ``a-and-b-and-c``; none where they are not there."""
+    if is_there(names):
+        return [names]
+    for first, others in _parted(names, "-and-"):
+        if is_there(first) and (found := _all_there(others, is_there)):
+            return [first, *found]
+    return []
+
+
+def _derived_card(family: str, dataset: str, sources: tuple[str, ...], data_root: Path) -> TaskCard:
     """A card from the facts of the data sets. Raises :class:`UserError` where these do not allow such a task."""
     from mmcl_bench.protocols.dataset_facts import dataset_facts
 
     tested = dataset_facts(dataset, data_root)
-    for name in filter(None, (dataset, source)):
+    for name in (dataset, *sources):
         if not re.fullmatch(NAME, name):
             raise UserError(f"{name!r} cannot name a data set; names have lower-case letters, digits and dashes")
-    if source == dataset:
+    if dataset in sources:
         raise UserError(f"transfer from {dataset} to itself would train on its test clips; name two data sets")
     card: dict[str, Any] = {
         "family": family,
         "name": dataset,
-        "version": 3 if family == "zero-shot" else 2,
+        "version": 2 if family == "supervised" else 3,
         "dataset": dataset,
         "seeds": 5,
         "citation": tested.citation,
@@ -196,13 +213,15 @@ def _derived_card(family: str, dataset: str, source: str | None, data_root: Path
             "parameters": {"split": tested.default_side},
         }
     elif family == "transfer":
-        trained = dataset_facts(str(source), data_root)
+        titles = [dataset_facts(name, data_root).title for name in sources]
         card |= {
-            "name": f"{source}-to-{dataset}",
-            "title": f"From {trained.title} to {tested.title}, without adaptation",
-            "source": source,
+            "name": f"{'-and-'.join(sources)}-to-{dataset}",
+            "title": f"From {' and '.join(titles)} to {tested.title}",
+            "sources": sources,
             "metrics": ("top1", "macro_top1"),
             "main_metric": "top1",
+            # By people where the set has such a side, so that no one is seen beforehand who is then tested.
+            "parameters": {"side": _BY_PEOPLE if _BY_PEOPLE in tested.sides else tested.default_side},
         }
     else:
         if not tested.splits:
@@ -228,9 +247,14 @@ def _derived_card(family: str, dataset: str, source: str | None, data_root: Path
 
 
 def _with_classes(task: Task) -> Task:
-    """The task. Raises :class:`UserError` for a transfer between sets that share no classes."""
-    if task.card.family == "transfer":
-        _ = task.class_map
+    """The task. Raises :class:`UserError` for a transfer between sets that share less than two classes."""
+    if task.card.family == "transfer" and not task.by_texts and len(task.shared_classes) < 2:
+        names = ", ".join(each.name for each in task.shared_classes)
+        raise UserError(
+            f"a transfer task needs two classes or more of one name; {' and '.join(task.datasets)} have "
+            f"{len(task.shared_classes)}{f' ({names})' if names else ''}; name those that correspond in a file, with "
+            "--class-map FILE, or test on all of the target's by their texts, with --parameter classes=texts"
+        )
     return task
 
 

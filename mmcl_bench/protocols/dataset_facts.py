@@ -67,10 +67,7 @@ def dataset_facts(name: str, data_root: Path) -> DatasetFacts:
 
 def class_map(source: DatasetFacts, target: DatasetFacts) -> ClassMap:
     """The classes that two data sets share: those of ``protocols/class_maps``, or else those with the same names by
-    :func:`match_names`.
-
-    Raises :class:`UserError` when they share none.
-    """
+    :func:`match_names`."""
     if published.has_class_map(source.class_table, target.class_table):
         return published.class_map(source.class_table, target.class_table)
     names = [text.name for text in source.class_texts]
@@ -80,11 +77,6 @@ def class_map(source: DatasetFacts, target: DatasetFacts) -> ClassMap:
         for label, (name, place) in enumerate(zip(names, places, strict=True))
         if place is not None
     )
-    if len(shared) < 2:
-        raise UserError(
-            f"a transfer task needs two classes or more of one name; {source.name} and {target.name} have "
-            f"{len(shared)}; name those that correspond in a file, with --class-map FILE"
-        )
     return ClassMap(
         source_table=source.class_table, target_table=target.class_table, source="equal class names", shared=shared
     )

@@ -117,7 +117,7 @@ class Problem:
     validation: LabelledClips | None
     """Held-out training-side clips; in zero-shot they include clips of classes that ``train`` lacks."""
     target_unlabelled: ClipView | None = None
-    """Test clips; None unless the method's setting is transductive."""
+    """None unless the method's setting is transductive. The test clips; in the selection fit, the validation clips."""
     target: ClipView | None = None
     """Clips of the target's training side; None unless the method's setting is unlabelled."""
     few_shot: LabelledClips | None = None

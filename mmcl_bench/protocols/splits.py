@@ -15,6 +15,7 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.facts import Fact, Label, Words, fact_names, read_fact
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.core.text import numbered
+from mmcl_bench.datasets.classes import class_texts
 
 
 class Split(Fact):
@@ -137,11 +138,12 @@ def splits_of(name: str, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def class_map(source: str, target: str, variant: str | None = None) -> ClassMap:
-    """Classes shared by two tables, from ``source`` to ``target``; a map on disk serves both directions.
+    """Classes shared by two tables, from ``source`` to ``target``; a map on disk serves both directions, and the
+    tables that extend these.
 
     Raises :class:`UserError` when there is none.
     """
-    name, reverse = _map_names(source, target, variant)
+    name, reverse = _map_names(*_mapped_tables(source, target), variant)
     if name not in fact_names("class_maps") and reverse in fact_names("class_maps"):
         return read_fact("class_maps", "class map", reverse, ClassMap).inverted()
     return read_fact("class_maps", "class map", name, ClassMap)
@@ -149,7 +151,19 @@ def class_map(source: str, target: str, variant: str | None = None) -> ClassMap:
 
 def has_class_map(source: str, target: str) -> bool:
     """Whether :func:`class_map` knows the usual map of two tables."""
-    return not set(_map_names(source, target, None)).isdisjoint(fact_names("class_maps"))
+    return not set(_map_names(*_mapped_tables(source, target), None)).isdisjoint(fact_names("class_maps"))
+
+
+def _mapped_tables(source: str, target: str) -> tuple[str, str]:
+    """Two tables, or those whose classes they begin with where only these have a map."""
+    known = fact_names("class_maps")
+    tables = [(a, b) for a in _with_first_part(source) for b in _with_first_part(target)]
+    return next((pair for pair in tables if not set(_map_names(*pair, None)).isdisjoint(known)), (source, target))
+
+
+def _with_first_part(table: str) -> list[str]:
+    extended = class_texts(table).extends if table in fact_names("classes") else None
+    return [table, *([extended] if extended else [])]
 
 
 def _map_names(source: str, target: str, variant: str | None) -> tuple[str, str]:

@@ -37,4 +37,4 @@ class Supervised(Protocol):
 
     def _side(self, which: int) -> Rows:
         rows = side_rows(self._dataset, self.task.parameters["split"])[which]
-        return Rows(self._dataset, rows, self._dataset.index["label"].to_numpy()[rows].astype(np.int64))
+        return Rows.of(self._dataset, rows, self._dataset.index["label"].to_numpy()[rows].astype(np.int64))

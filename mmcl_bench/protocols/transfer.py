@@ -1,19 +1,24 @@
-"""Cross-dataset transfer: train on a source set, test on the classes that a target set shares with it.
+"""Cross-dataset transfer: train on one or several source sets, test on the classes that a target set shares with them.
 
-Both sets are used whole: no clip of the target is ever trained on. Target skeletons are mapped to the source's joint
-layout. Which class corresponds to which is a fact of ``protocols/class_maps``, or of a file of the user's own.
+The sources are used whole, as none of their clips is tested. The target's test side is scored, the same under every
+setting; what a setting grants is of its training side. Skeletons of all sets are mapped to one joint layout. Which
+class corresponds to which is a fact of ``protocols/class_maps``, or of a file of the user's own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import some_of
 from mmcl_bench.datasets.store import SkeletonDataset
-from mmcl_bench.protocols import splits
-from mmcl_bench.protocols.base import Protocol, Rows
-from mmcl_bench.protocols.problem import ClassTable, ClipView, mapped_to_layout
+from mmcl_bench.protocols.base import Protocol, Rows, side_rows
+from mmcl_bench.protocols.correspondence import CommonClass
+from mmcl_bench.protocols.problem import ClassTable, ClipView, LabelledClips, mapped_to_layout
+from mmcl_bench.skeleton.layouts import Layout, get_layout
 
 
 class Transfer(Protocol):
@@ -23,34 +28,92 @@ class Transfer(Protocol):
 
     @cached_property
     def classes(self) -> ClassTable:
-        names = tuple(shared.name for shared in self._map.shared)
+        names = tuple(shared.name for shared in self.task.shared_classes)
         return ClassTable(names, seen=np.ones(len(names), dtype=bool))
 
-    def test_clips(self, mask: np.ndarray | None = None) -> ClipView:
-        return mapped_to_layout(super().test_clips(mask), self._source.card.layout)
+    def target_clips(self) -> ClipView:
+        """Those of the training side, of the candidate classes: that a clip is of one of them is all that is known."""
+        rows = self._shuffled(self._target_train, "target")
+        return self._view(rows.where(np.arange(len(rows))[: self.limit]))
+
+    def few_shot_clips(self) -> LabelledClips:
+        """As many of each class as the parameter ``shots`` says, others for each seed, the same for all methods.
+
+        Raises :class:`UserError` for a class with fewer.
+        """
+        shots = int(self.task.parameters["shots"])
+        rows = self._shuffled(self._target_train, f"few-shot {self.needs.seed}")
+        columns = range(len(self.classes))
+        first = [np.flatnonzero(rows.columns == column)[:shots] for column in columns]
+        if few := [self.classes.names[column] for column in columns if len(first[column]) < shots]:
+            raise UserError(
+                f"{self.task.identity}: {self.task.card.dataset} has fewer than {shots} clips on its training side of "
+                f"{some_of(few)}; choose fewer with --shots"
+            )
+        return self._labelled(rows.where(np.concatenate(first)), np.arange(len(self.classes)))
 
     def _train(self) -> Rows:
-        return self._rows(self._source, [shared.source for shared in self._map.shared])
+        return self._of_sources(self.task.shared_classes)
+
+    def _of_sources(self, classes: Sequence[CommonClass]) -> Rows:
+        """The source clips of some classes, which are their columns."""
+        labels = {name: [each.labels.get(name, ()) for each in classes] for name in self.task.card.sources}
+        return Rows.joined([self._of_classes(self.data[name], None, labels[name]) for name in labels])
 
     def _test(self) -> Rows:
-        target = self.data[self.task.card.dataset]
-        return self._rows(target, [shared.target for shared in self._map.shared])
+        return self._target_side(1)
 
     def _hold_out(self, train: Rows) -> tuple[Rows, Rows, np.ndarray]:
         kept, held_out = self._held_out_recordings(train)
         return train.where(kept), train.where(held_out), np.array([], dtype=np.int64)
 
-    @property
-    def _source(self) -> SkeletonDataset:
-        return self.data[str(self.task.card.source)]
+    def _view(self, rows: Rows) -> ClipView:
+        if len(rows.datasets) == 1:
+            return mapped_to_layout(super()._view(rows), self._layout)
+        clips = np.empty(len(rows), dtype=object)
+        for number in range(len(rows.datasets)):
+            at = np.flatnonzero(rows.origin == number)
+            one = Rows.of(rows.datasets[number], rows.rows[at], rows.columns[at])
+            view = self._view(one)
+            for place, clip in zip(at, range(len(view)), strict=True):
+                clips[place] = view.bodies(clip)
+        return ClipView(clips.tolist(), rows.of_index("n_frames").tolist(), self._layout)
+
+    @cached_property
+    def _layout(self) -> str | Layout:
+        """The layout of most of the sources; of equally common ones, that with the fewest joints."""
+        layouts = [self.data[name].card.layout for name in self.task.card.sources]
+        return min(layouts, key=lambda layout: (-layouts.count(layout), len(get_layout(layout))))
 
     @property
-    def _map(self) -> splits.ClassMap:
-        return self.task.class_map
+    def _target(self) -> SkeletonDataset:
+        return self.data[self.task.card.dataset]
 
-    def _rows(self, dataset: SkeletonDataset, labels_of_class: list[tuple[int, ...]]) -> Rows:
-        column_of = {label: column for column, labels in enumerate(labels_of_class) for label in labels}
-        labels = dataset.index["label"].to_numpy()
-        rows = np.flatnonzero(np.isin(labels, list(column_of)))
-        columns = np.array([column_of[int(label)] for label in labels[rows]], dtype=np.int64)
-        return Rows(dataset, rows, columns)
+    @property
+    def _target_labels(self) -> list[tuple[int, ...]]:
+        """The target's labels of each candidate class."""
+        return [shared.labels[self.task.card.dataset] for shared in self.task.shared_classes]
+
+    @cached_property
+    def _target_train(self) -> Rows:
+        rows = self._target_side(0)
+        if len(rows) == 0:
+            raise UserError(
+                f"{self.task.identity}: {self._target.card.name} has no training clip on side "
+                f"{self.task.parameters['side']}, and a {self.needs.setting} method adapts to these; choose another "
+                f"with --parameter side=..., one of {', '.join(sorted(self._target.card.sides))}"
+            )
+        return rows
+
+    def _target_side(self, which: int) -> Rows:
+        rows = side_rows(self._target, self.task.parameters["side"])[which]
+        return self._of_classes(self._target, rows, self._target_labels)
+
+    @staticmethod
+    def _of_classes(dataset: SkeletonDataset, among: np.ndarray | None, labels: list[tuple[int, ...]]) -> Rows:
+        """The clips, of some rows or all, of the classes that have these labels, by column."""
+        column_of = {label: column for column, of_class in enumerate(labels) for label in of_class}
+        found = dataset.index["label"].to_numpy()
+        rows = np.arange(len(found)) if among is None else among
+        rows = rows[np.isin(found[rows], list(column_of))]
+        return Rows.of(dataset, rows, np.array([column_of[int(label)] for label in found[rows]], dtype=np.int64))

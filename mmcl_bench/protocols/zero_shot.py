@@ -9,8 +9,6 @@ train; pseudo-unseen ones come from all subjects where held-out ones have too fe
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -18,14 +16,12 @@ import numpy as np
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.protocols import splits
-from mmcl_bench.protocols.base import Protocol, Rows, side_rows
+from mmcl_bench.protocols.base import Rows, side_rows
+from mmcl_bench.protocols.by_texts import ByTexts
 from mmcl_bench.protocols.problem import ClassTable
 
-PSEUDO_UNSEEN_CLIPS = 10
-"""Minimum clips of each pseudo-unseen class by held-out subjects; with fewer, all subjects' clips are used."""
 
-
-class ZeroShot(Protocol):
+class ZeroShot(ByTexts):
     """The card's split names the unseen classes; its parameters name the text encoder and what it reads."""
 
     name = "zero-shot"
@@ -39,10 +35,7 @@ class ZeroShot(Protocol):
 
     @cached_property
     def embedded_classes(self) -> ClassTable:
-        texts = self.task.class_texts()
-        encoder = self.task.parameters["text"]
-        slots = {slot: self._embed(self._slot_texts(slot), encoder) for slot in self.needs.text_slots}
-        return replace(self.classes, embeddings=self._embed(texts, encoder), slots=slots)
+        return self._embedded(self.classes)
 
     @cached_property
     def pseudo_unseen(self) -> np.ndarray:
@@ -59,26 +52,6 @@ class ZeroShot(Protocol):
 
     def _test(self) -> Rows:
         return self._sides[1]
-
-    def _hold_out(self, train: Rows) -> tuple[Rows, Rows, np.ndarray]:
-        pseudo = np.isin(train.columns, self.pseudo_unseen)
-        kept, held_out = self._held_out_recordings(train)
-        clips_of_class = [(held_out & (train.columns == column)).sum() for column in self.pseudo_unseen]
-        if min(clips_of_class) >= PSEUDO_UNSEEN_CLIPS:
-            validation = held_out
-        else:
-            validation = held_out | pseudo
-            self.validation_notes["pseudo-unseen clips"] = (
-                f"of all training subjects, as held-out ones have {min(clips_of_class)} of a class"
-            )
-        return train.where(kept & ~pseudo), train.where(validation), self.pseudo_unseen
-
-    def _slot_texts(self, slot: str) -> list[str]:
-        """The texts of a slot; a class without one has its label, or its name."""
-        texts, fields = zip(*(each.slot(slot) for each in self.task.class_descriptions()), strict=True)
-        if others := Counter(field for field in fields if field != slot):
-            self.text_notes[slot] = ", ".join(f"{field} for {n} of {len(texts)} classes" for field, n in others.items())
-        return list(texts)
 
     @property
     def _dataset(self) -> SkeletonDataset:
@@ -98,4 +71,4 @@ class ZeroShot(Protocol):
     def _sides(self) -> tuple[Rows, Rows]:
         labels = self._dataset.index["label"].to_numpy().astype(np.int64)
         train, test = side_rows(self._dataset, self.task.parameters["side"])
-        return Rows(self._dataset, train, labels[train]), Rows(self._dataset, test, labels[test])
+        return Rows.of(self._dataset, train, labels[train]), Rows.of(self._dataset, test, labels[test])

@@ -63,7 +63,7 @@ class ScoredTask:
     def __init__(self, task: Task, data_root: Path) -> None:
         data = {name: open_dataset(name, data_root) for name in task.datasets}
         self.task = task
-        self.protocol: Protocol = PROTOCOLS.get(task.card.family)(task, data, Needs(), data_root / "cache")
+        self.protocol: Protocol = PROTOCOLS.get(task.protocol)(task, data, Needs(), data_root / "cache")
 
     @cached_property
     def sample_ids(self) -> list[str]:
@@ -106,7 +106,7 @@ class ScoredTask:
 
     def metrics(self, file: ScoreFile) -> tuple[str, ...]:
         """Those of the task that a file's scores are enough for."""
-        named = self.task.card.metrics
+        named = self.task.metrics
         if not self.is_of_unseen_alone(file):
             return named
         return tuple(name for name in named if METRICS.get(name).contest == "unseen")

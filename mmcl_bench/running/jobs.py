@@ -71,9 +71,10 @@ def make_job(
     if METHODS.get(method.name) is not method:
         raise UserError(f"{method.__name__} is not the method that is registered as {method.name!r}; give it that name")
     settings = settings_of(method, preset, overrides)
-    if task.card.family not in method.families:
+    if task.method_family not in method.families:
         raise UserError(
-            f"method {method.name} works on other tasks than {task.card.family}: {', '.join(sorted(method.families))}"
+            f"method {method.name} works on other tasks than {task.method_family}"
+            f"{' by class texts' if task.by_texts else ''}: {', '.join(sorted(method.families))}"
         )
     if seed < 0:
         raise UserError(f"seed {seed} is negative; seeds start at 0")

@@ -163,7 +163,7 @@ def task_record(task: Task, protocol: Protocol) -> TaskRecord:
         datasets=task.datasets,
         split=task.split,
         parameters=task.parameters,
-        metrics=card.metrics,
+        metrics=task.metrics,
         main_metric=card.main_metric,
         synthetic=any(dataset.card.synthetic for dataset in protocol.data.values()),
         incomplete={

@@ -201,7 +201,7 @@ class _Run:
         needs = Needs(
             method_class(**self.job.settings).encoders(), method_class.setting, self.job.seed, method_class.text_slots
         )
-        protocol = PROTOCOLS.get(self.job.task.card.family)(
+        protocol = PROTOCOLS.get(self.job.task.protocol)(
             self.job.task, data, needs, self.where.data_root / "cache", self.job.limit, self._advance
         )
         history: History = {}
@@ -212,7 +212,8 @@ class _Run:
             # Saved before it scores, as scoring may use up random numbers.
             model_files = method.save(self._model)
             clips = protocol.test_clips()
-            scores = _checked(method.score(clips), len(clips), len(protocol.classes), method.name)
+            scores = _checked(method.score(clips), len(clips), len(protocol.embedded_classes), method.name)
+            scores = _of_candidates(scores, protocol)
             scored = protocol.test_scored(scores, selection.calibration)
             embeddings = _embeddings(method, protocol, scored)
             oracle = self._oracle(method, protocol, scored, report)
@@ -259,19 +260,22 @@ class _Run:
         self, method_class: type[Method], protocol: Protocol, history: History
     ) -> tuple[Selection, Validation | None]:
         """The first fit: on validation it chooses epoch, settings and calibration."""
-        if not method_class(**self.job.settings).selects(self.job.task.card.family):
-            return selection_record("fixed", self.job.task.card.metrics, None), None
+        if not method_class(**self.job.settings).selects(self.job.task.method_family):
+            return selection_record("fixed", self.job.task.metrics, None), None
         problem = protocol.selection_problem()
         if problem.validation is None:
-            raise ValueError(f"{self.job.task.card.family}: a selection problem has no validation clips")
+            raise ValueError(f"{self.job.task.protocol}: a selection problem has no validation clips")
         method, report = self._fit(protocol, problem, "selection", None, history)
         scores = _checked(
             method.score(problem.validation.clips), len(problem.validation), len(problem.classes), method.name
         )
         seen, labels = problem.classes.seen, problem.validation.labels
-        calibration = 0.0 if seen.all() else fit_calibration(scores, labels, seen)
+        calibration = fit_calibration(scores, labels, seen) if protocol.calibrated and not seen.all() else 0.0
         scored = Scored(scores, labels, seen, calibration)
-        selection = selection_record("validation", self.job.task.card.metrics, scored, report.chosen)
+        selection = selection_record("validation", self.job.task.metrics, scored, report.chosen)
+        if len(protocol.embedded_classes) > len(protocol.classes):
+            # Classes that the result does not have.
+            return selection, None
         columns = np.flatnonzero(protocol.classes.seen)
         return selection, Validation(scored, tuple(protocol.validation_sample_ids()), columns)
 
@@ -309,7 +313,8 @@ class _Run:
         for done, epoch in enumerate(epochs):
             self._advance("oracle", done, len(epochs))
             method.restore(epoch)
-            figures.append(metric(Scored(method.score(clips), labels, scored.seen, scored.calibration)))
+            scores = _of_candidates(method.score(clips), protocol)
+            figures.append(metric(Scored(scores, labels, scored.seen, scored.calibration)))
         method.restore(report.chosen.get("epoch", epochs[-1]))
         if np.isnan(figures).all():
             return None
@@ -377,6 +382,7 @@ def _embeddings(method: Method, protocol: Protocol, scored: Scored) -> Embedding
     The order of test clips is random, so the first of them are a random sample.
     """
     texts = protocol.embedded_classes.embeddings
+    texts = None if texts is None else texts[-len(protocol.classes) :]
     rows = np.flatnonzero(scored.of_unseen_class)[:MOST_EMBEDDED]
     if texts is None or len(rows) == 0:
         return None
@@ -423,6 +429,11 @@ def _spread(epochs: list[int], at_most: int) -> list[int]:
     """Some of the epochs, evenly spaced, including the last one."""
     places = np.linspace(len(epochs) - 1, 0, min(at_most, len(epochs))).round().astype(int)
     return [epochs[place] for place in sorted(set(places.tolist()))]
+
+
+def _of_candidates(scores: np.ndarray, protocol: Protocol) -> np.ndarray:
+    """The columns of the candidate classes, which are the last that a method scores."""
+    return np.ascontiguousarray(scores[:, -len(protocol.classes) :])
 
 
 def _checked(scores: np.ndarray, n_clips: int, n_classes: int, method: str) -> np.ndarray:

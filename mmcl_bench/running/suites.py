@@ -118,7 +118,7 @@ def jobs_of(
     jobs = []
     for task in tasks:
         for method in chosen:
-            if task.card.family not in method.families:
+            if task.method_family not in method.families:
                 continue
             for preset in presets:
                 for own in variants(method, preset, overrides):
@@ -133,9 +133,9 @@ def _refuse_misfits(
     """Raises the error of :func:`make_job` for the first task or method that would be left without a job."""
     if not tasks or not methods or not presets:
         raise UserError("a matrix names at least one task, one method and one preset")
-    families = {task.card.family: task for task in tasks}
+    families = {task.method_family: task for task in tasks}
     for task in families.values():
-        if not any(task.card.family in method.families for method in methods):
+        if not any(task.method_family in method.families for method in methods):
             make_job(task, methods[0], 0, presets[0], overrides)
     for method in methods:
         if not any(family in method.families for family in families):

@@ -637,15 +637,15 @@ def test_own_data_has_tasks_of_every_family(source: Path) -> None:
     assert zero_shot.zero_shot_split.unseen == (1, 4)
     assert zero_shot.class_texts()[4] == "One leg swings forward and up while the other one stands."
     transfer = find_task("transfer", "utd-mhad", "mine", {}, root)
-    assert transfer.identity == load_task("transfer/mine-to-utd-mhad", root).identity == "transfer/mine-to-utd-mhad@2"
-    assert [shared.name for shared in transfer.class_map.shared] == ["wave", "clap"]
+    assert transfer.identity == load_task("transfer/mine-to-utd-mhad", root).identity == "transfer/mine-to-utd-mhad@3"
+    assert [shared.name for shared in transfer.shared_classes] == ["wave", "clap"]
 
 
 def test_own_and_published_classes_are_matched_loosely_where_one_is_meant(source: Path) -> None:
     edit(source, "dataset.toml", 'name = "clap"', 'name = "CLAP!"')
     root = prepared(source).folder.parent
     transfer = find_task("transfer", "utd-mhad", "mine", {}, root)
-    assert [shared.name for shared in transfer.class_map.shared] == ["wave", "CLAP!"]
+    assert [shared.name for shared in transfer.shared_classes] == ["wave", "CLAP!"]
 
 
 def test_a_task_changes_with_the_descriptions_of_its_classes(source: Path) -> None:

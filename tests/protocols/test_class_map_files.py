@@ -37,10 +37,10 @@ def task(root: Path, text: str, name: str = "map.toml") -> Task:
 
 
 def test_classes_are_named_or_numbered_one_or_several(root: Path) -> None:
-    shared = task(root, TWO).class_map.shared
-    assert [(each.name, each.source, each.target) for each in shared] == [
-        ("greeting", (0, 4), (2,)),
-        ("hands", (3,), (3,)),
+    shared = task(root, TWO).shared_classes
+    assert [(each.name, each.labels) for each in shared] == [
+        ("greeting", {"mine": (0, 4), "utd-mhad": (2,)}),
+        ("hands", {"mine": (3,), "utd-mhad": (3,)}),
     ]
 
 

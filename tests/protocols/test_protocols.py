@@ -156,7 +156,8 @@ def test_transfer_trains_on_the_source_and_tests_on_shared_classes_of_the_target
     assert contents(rules.final_problem().train.clips) == of_dataset(
         source, np.flatnonzero(source.index.label.isin([8, 3, 4, 5]))
     )
-    assert contents(rules.test_clips()) == of_dataset(target, np.flatnonzero(target.index.label.isin([4, 22, 24, 23])))
+    tested = target.index.label.isin([4, 22, 24, 23]) & (target.index.subject % 2 == 0)
+    assert contents(rules.test_clips()) == of_dataset(target, np.flatnonzero(tested))
 
 
 def test_what_a_method_does_to_its_problem_changes_nothing_for_the_judge(toy_data_root: Path) -> None:

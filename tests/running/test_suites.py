@@ -79,7 +79,7 @@ def test_splits_are_all_some_or_the_tasks_own(root: Path) -> None:
 
 def test_all_splits_of_a_task_without_any_is_the_task(root: Path) -> None:
     matrix = Matrix(tasks=("transfer/nw-ucla-to-utd-mhad",), methods=("chance",), splits="all", seeds=1)
-    assert identities(matrix, root) == ["transfer/nw-ucla-to-utd-mhad@2"]
+    assert identities(matrix, root) == ["transfer/nw-ucla-to-utd-mhad@3"]
 
 
 def test_under_a_pattern_tasks_without_the_split_are_left_out(root: Path) -> None:

@@ -1,0 +1,50 @@
+"""What protocols share whose tests have classes without training clips, known by their texts."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from mmcl_bench.protocols.base import Protocol, Rows
+from mmcl_bench.protocols.problem import ClassTable
+
+PSEUDO_UNSEEN_CLIPS = 10
+"""Minimum clips of each pseudo-unseen class by held-out subjects; with fewer, all subjects' clips are used."""
+
+
+class ByTexts(Protocol):
+    """Texts are embedded by the encoder that the parameter ``text`` names."""
+
+    @property
+    @abstractmethod
+    def pseudo_unseen(self) -> np.ndarray:
+        """Columns of the seen classes that serve as pseudo-unseen classes in validation."""
+
+    def _embedded(self, classes: ClassTable) -> ClassTable:
+        """Classes with their texts, and those of the text slots, embedded."""
+        encoder = self.task.parameters["text"]
+        slots = {slot: self._embed(self._slot_texts(slot), encoder) for slot in self.needs.text_slots}
+        return replace(classes, embeddings=self._embed(classes.texts or (), encoder), slots=slots)
+
+    def _hold_out(self, train: Rows) -> tuple[Rows, Rows, np.ndarray]:
+        pseudo = np.isin(train.columns, self.pseudo_unseen)
+        kept, held_out = self._held_out_recordings(train)
+        clips_of_class = [(held_out & (train.columns == column)).sum() for column in self.pseudo_unseen]
+        if min(clips_of_class) >= PSEUDO_UNSEEN_CLIPS:
+            validation = held_out
+        else:
+            validation = held_out | pseudo
+            self.validation_notes["pseudo-unseen clips"] = (
+                f"of all training subjects, as held-out ones have {min(clips_of_class)} of a class"
+            )
+        return train.where(kept & ~pseudo), train.where(validation), self.pseudo_unseen
+
+    def _slot_texts(self, slot: str) -> list[str]:
+        """The texts of a slot; a class without one has its label, or its name."""
+        texts, fields = zip(*(each.slot(slot) for each in self.task.class_descriptions()), strict=True)
+        if others := Counter(field for field in fields if field != slot):
+            self.text_notes[slot] = ", ".join(f"{field} for {n} of {len(texts)} classes" for field, n in others.items())
+        return list(texts)
