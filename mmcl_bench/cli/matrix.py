@@ -13,6 +13,7 @@ from mmcl_bench.cli.jobs import by_stream
 from mmcl_bench.cli.options import Limit, Settings, TaskOptions, key_values, names
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.registry import unknown
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ class JobOptions(TaskOptions):
         str | None,
         typer.Option("--method", "--methods", help="Method, or several with commas between; mmcl when not given."),
     ] = None
+    setting: Annotated[
+        Setting | None, typer.Option(help="Only methods of this setting: what they may see of the data to test on.")
+    ] = None
     preset: Annotated[
         str | None,
         typer.Option(
@@ -67,6 +71,18 @@ class JobOptions(TaskOptions):
 
     def jobs(self, data_root: Path | None) -> list[Job]:
         """The jobs. Raises :class:`UserError` for what does not exist or does not go together."""
+        from mmcl_bench.methods import METHODS
+
+        jobs = self._jobs(data_root)
+        if self.setting is None:
+            return jobs
+        setting_of = {name: METHODS.get(name).setting for name in sorted({job.method for job in jobs})}
+        if self.setting not in setting_of.values():
+            told = ", ".join(f"{name} is {setting}" for name, setting in setting_of.items())
+            raise UserError(f"--setting {self.setting}: no such method is among those that were asked for: {told}")
+        return [job for job in jobs if setting_of[job.method] is self.setting]
+
+    def _jobs(self, data_root: Path | None) -> list[Job]:
         if self.suite is not None:
             return self._of_suite(data_root)
         if not self.tasks:

@@ -18,6 +18,7 @@ from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.protocols.base import Protocol, Rows, side_rows
 from mmcl_bench.protocols.correspondence import CommonClass
 from mmcl_bench.protocols.problem import ClassTable, ClipView, LabelledClips, mapped_to_layout
+from mmcl_bench.skeleton.joint_maps import joint_matrix
 from mmcl_bench.skeleton.layouts import Layout, get_layout
 
 
@@ -83,7 +84,11 @@ class Transfer(Protocol):
     def _layout(self) -> str | Layout:
         """The layout of most of the sources; of equally common ones, that with the fewest joints."""
         layouts = [self.data[name].card.layout for name in self.task.card.sources]
-        return min(layouts, key=lambda layout: (-layouts.count(layout), len(get_layout(layout))))
+        chosen = min(layouts, key=lambda layout: (-layouts.count(layout), len(get_layout(layout))))
+        for dataset in self.data.values():
+            # Before anything is trained, as it refuses layouts that have too little in common.
+            joint_matrix(dataset.card.layout, chosen)
+        return chosen
 
     @property
     def _target(self) -> SkeletonDataset:

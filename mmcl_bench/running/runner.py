@@ -208,7 +208,7 @@ class _Run:
         with deterministic(self.where.device):
             selection, validation = self._select(method_class, protocol, history)
             chosen = selection.chosen if selection.rule == "validation" else None
-            method, report = self._fit(protocol, protocol.final_problem(), "final", chosen, history)
+            method, report = self._fitted(protocol, protocol.final_problem(), "final", chosen, history)
             # Saved before it scores, as scoring may use up random numbers.
             model_files = method.save(self._model)
             clips = protocol.test_clips()
@@ -265,7 +265,7 @@ class _Run:
         problem = protocol.selection_problem()
         if problem.validation is None:
             raise ValueError(f"{self.job.task.protocol}: a selection problem has no validation clips")
-        method, report = self._fit(protocol, problem, "selection", None, history)
+        method, report = self._fitted(protocol, problem, "selection", None, history)
         scores = _checked(
             method.score(problem.validation.clips), len(problem.validation), len(problem.classes), method.name
         )
@@ -279,7 +279,7 @@ class _Run:
         columns = np.flatnonzero(protocol.classes.seen)
         return selection, Validation(scored, tuple(protocol.validation_sample_ids()), columns)
 
-    def _fit(
+    def _fitted(
         self, protocol: Protocol, problem: Problem, phase: str, chosen: Mapping[str, Any] | None, history: History
     ) -> tuple[Method, FitReport]:
         """A fitted method. A source-free one is made anew from what it saved, and then sees the target's clips."""

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.facts import Fact, Words, fact_names, read_fact
 from mmcl_bench.skeleton.layouts import LAYOUTS, Layout, get_layout
 
@@ -56,7 +57,7 @@ _STAND_INS: Mapping[str, tuple[str, ...]] = dict(_stand_ins())
 def joint_matrix(source: str | Layout, target: str | Layout) -> np.ndarray:
     """float64 (U, V): each joint of layout ``target`` as a weighted sum of the joints of ``source``. Rows add up to 1.
 
-    Raises :class:`mmcl_bench.core.errors.UserError` for a layout that is unknown.
+    Raises :class:`UserError` for a layout that is unknown, and for two that have too few joints in common by name.
     """
     source_layout, target_layout = get_layout(source), get_layout(target)
     if source_layout == target_layout:
@@ -93,10 +94,23 @@ def _by_names(source: Layout, target: Layout) -> np.ndarray:
         for part in made_of:
             weights[at, source.index(part)] = 1 / len(made_of)
     placed = np.asarray(weights.any(1))
+    if 2 * placed.sum() < min(len(source), len(target)):
+        raise UserError(
+            f"joint layout {source.name}: has {placed.sum()} of the {len(target)} joints of {target.name} by name, and "
+            f"there is no joint map between the two; name its joints like those of {_nearest_mapped(source)}, the "
+            "nearest layout that has one"
+        )
     for lacking in np.flatnonzero(~placed):
         apart = np.where(placed, target.bones_apart[lacking], np.inf)
         weights[lacking] = weights[apart == apart.min()].mean(0)
     return weights
+
+
+def _nearest_mapped(layout: Layout) -> str:
+    """The layout with a joint map on file that has most joints in common with one, then the most similar number."""
+    mapped = [LAYOUTS[name] for name in sorted({pair.partition("--")[0] for pair in joint_maps()})]
+    common = {each.name: len({*each.joints} & {*layout.joints}) for each in mapped}
+    return max(mapped, key=lambda each: (common[each.name], -abs(len(each) - len(layout)))).name
 
 
 def map_joints(positions: np.ndarray, matrix: np.ndarray) -> np.ndarray:
