@@ -47,3 +47,12 @@ def toy_data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_toy(root, "nw-ucla", 10, 6, 3)
     write_toy(root, "utd-mhad", 27, 4, 1)
     return root
+
+
+@pytest.fixture(scope="session")
+def transfer_data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with synthetic stand-ins for four small sets, one of them of another joint layout."""
+    root = tmp_path_factory.mktemp("transfer-data")
+    for name, n_classes, subjects in (("nw-ucla", 10, 6), ("utd-mhad", 27, 4), ("utkinect", 10, 5), ("hdm05", 11, 5)):
+        write_toy(root, name, n_classes, subjects, 1)
+    return root

@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmcl_bench.core.grants import Setting
 from mmcl_bench.datasets.classes import TEXT_FIELDS
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Method
 from mmcl_bench.methods.shared.feature_method import FeatureMethod
+from mmcl_bench.protocols.base import Protocol
 from mmcl_bench.protocols.problem import ClassTable, ClipView, Context, LabelledClips, Problem
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
+from transfer_toys import ONE, rules, with_noise
 
 SHORT = {"epochs": 2, "min_steps": 0, "batch_size": 8}
 SHORT_HEAD = {"extractor_epochs": 2, "extractor_min_steps": 0, "steps": 6, "samples": 5, "classifier_steps": 5}
@@ -47,7 +50,8 @@ def problem(family: str, features: dict[Modality, int] | None = None) -> Problem
     train = LabelledClips(clips(20, 1), labels, np.arange(20) % 3, given)
     held_out = LabelledClips(clips(10, 2), np.arange(10) % N_CLASSES, np.zeros(10, dtype=np.int64), {})
     metric = "zsl_top1" if family == "zero-shot" else "top1"
-    return Problem("toy", family, metric, classes, train, held_out)
+    few = LabelledClips(clips(10, 7), np.arange(10) % N_CLASSES, np.zeros(10, dtype=np.int64), {})
+    return Problem("toy", family, metric, classes, train, held_out, clips(10, 5), clips(10, 6), few)
 
 
 def settings(method: type[Method], **changes: object) -> dict[str, object]:
@@ -210,3 +214,30 @@ def test_an_estimator_s_scores_keep_their_precision() -> None:
     method = Method()
     method._fitted, method._n_classes = Likelihoods(), 3
     assert method.score(clips(2, 0)).argmax(axis=1).tolist() == [2, 0]
+
+
+TRANSFER = [name for name in METHODS.names() if "transfer" in METHODS.get(name).families]
+
+
+def fitted_on(protocol: Protocol, method: type[Method], folder: Path) -> np.ndarray:
+    """The test scores after both fits, as the runner makes them."""
+    context = Context(seed=5, folder=folder / "selection")
+    chosen = method(**settings(method)).fit(protocol.selection_problem(), context).chosen
+    final = method(**settings(method))
+    final.fit(protocol.final_problem(), replace(context, folder=folder / "final", chosen=chosen))
+    if method.setting is Setting.SOURCE_FREE:
+        final.adapt(protocol.target_clips(), replace(context, folder=folder / "adaptation", chosen=chosen))
+    return final.score(protocol.test_clips())
+
+
+@pytest.mark.parametrize("name", TRANSFER)
+def test_target_labels_change_no_score_but_of_few_shot_methods(
+    name: str, transfer_data_root: Path, tmp_path: Path
+) -> None:
+    method = METHODS.get(name)
+    (tmp_path / "noisy").mkdir()
+    roots = transfer_data_root, with_noise(transfer_data_root, tmp_path / "noisy")
+    true, noisy = (
+        fitted_on(rules(root, ONE, method.setting), method, tmp_path / str(at)) for at, root in enumerate(roots)
+    )
+    assert np.array_equal(true, noisy) is (method.setting is not Setting.FEW_SHOT)

@@ -10,33 +10,21 @@ import pytest
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.grants import Setting
-from mmcl_bench.datasets.store import Clip, Side, SkeletonDataset
-from mmcl_bench.protocols import PROTOCOLS
-from mmcl_bench.protocols.base import Needs, Protocol
+from mmcl_bench.datasets.store import Side, SkeletonDataset
+from mmcl_bench.protocols.base import Protocol
 from mmcl_bench.protocols.catalogue import find_task, load_task
 from mmcl_bench.protocols.problem import ClipView, LabelledClips, Problem, mapped_to_layout
 from mmcl_bench.skeleton.layouts import LayoutTable
 from prepared import write_dataset
-from toys import toy_card, toy_clip, write_toy
+from toys import toy_card, toy_clip
+from transfer_toys import BY_TEXTS, ONE, SHARED, rules, with_noise
 
-ONE = "transfer/nw-ucla-to-utd-mhad[shots=1]"
 SEVERAL = "transfer/hdm05-and-nw-ucla-and-utkinect-to-utd-mhad"
-SHARED = {4: "throw", 22: "walk", 23: "stand up", 24: "sit down"}
-"""UTD-MHAD's labels of the classes that it shares with NW-UCLA."""
 
 
-@pytest.fixture(scope="session")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("transfer")
-    for name, n_classes, subjects in (("nw-ucla", 10, 6), ("utd-mhad", 27, 4), ("utkinect", 10, 5), ("hdm05", 11, 5)):
-        write_toy(folder, name, n_classes, subjects, 1)
-    return folder
-
-
-def rules(root: Path, name: str, setting: Setting = Setting.INDUCTIVE, seed: int = 0) -> Protocol:
-    task = load_task(name, root)
-    data = {dataset: SkeletonDataset.open(root / dataset) for dataset in task.datasets}
-    return PROTOCOLS.get(task.protocol)(task, data, Needs(setting=setting, seed=seed), root / "cache")
+@pytest.fixture
+def root(transfer_data_root: Path) -> Path:
+    return transfer_data_root
 
 
 def clips_of(view: ClipView) -> list[bytes]:
@@ -171,9 +159,6 @@ def test_layouts_without_a_joint_map_are_refused_before_anything_is_trained(tmp_
         rules(tmp_path, "transfer/nw-ucla-to-mine").selection_problem()
 
 
-BY_TEXTS = "transfer/hdm05-and-nw-ucla-and-utkinect-to-utd-mhad[classes=texts]"
-
-
 def test_by_texts_all_classes_of_the_target_are_candidates_behind_those_of_the_sources(root: Path) -> None:
     protocol = rules(root, BY_TEXTS)
     problem = protocol.final_problem()
@@ -242,24 +227,6 @@ def test_sources_in_any_order_are_one_task_whose_name_asks_for_it_again() -> Non
     assert len({one.hash, find_task("transfer", "utd-mhad", "nw-ucla", {}).hash}) == 2
     texts = find_task("transfer", "utd-mhad", "utkinect", {"classes": "texts", "shots": "1"})
     assert texts.identity == "transfer/utkinect-to-utd-mhad@3[classes=texts,shots=1]"
-
-
-def with_noise(root: Path, folder: Path) -> Path:
-    """The same sets with the target's labels of shared classes mixed up: each clip gets another one's."""
-    (root / "cache").mkdir(exist_ok=True)
-    for name in ("nw-ucla", "utkinect", "hdm05", "cache"):
-        (folder / name).symlink_to(root / name)
-    target = SkeletonDataset.open(root / "utd-mhad")
-    labels = target.index.label.to_numpy().copy()
-    shared = np.flatnonzero(np.isin(labels, list(SHARED)))
-    labels[shared] = np.roll(labels[shared], 5)
-    clips = [
-        Clip(row.sample_id, int(labels[at]), row.subject, row.n_frames, target.bodies(at), camera=row.camera)
-        for at, row in enumerate(target.index.itertuples())
-    ]
-    assert (labels[shared] != target.index.label.to_numpy()[shared]).any()
-    write_dataset(folder / "utd-mhad", clips, 20, target.card)
-    return folder
 
 
 def fingerprints(problem: Problem) -> Iterator[str]:
