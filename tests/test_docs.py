@@ -153,7 +153,7 @@ class Reader:
         return [*words[:at], str(source), *words[at + 1 :]]
 
     def toys_of(self, words: list[str]) -> Path:
-        named = {word for word in words if word in READERS} or {"synth60", "nw-ucla"}
+        named = {name for word in words for name in word.split(",") if name in READERS} or {"synth60", "nw-ucla"}
         for name in named:
             if not (self.toys / name).is_dir():
                 write_toy_for_every_side(self.toys, name)

@@ -40,8 +40,9 @@ class JobOptions(TaskOptions):
     suite: Annotated[
         str | None,
         typer.Option(
-            help="In the place of tasks: a suite file, or one that comes with the package: embedded, small-real or "
-            "gate. --methods then keeps some of its methods; --seeds, --limit and --preset take the place of its own."
+            help="In the place of tasks: a suite file, or one that comes with the package: embedded, small-real, "
+            "leave-one-out, transfer-pairs or gate. --methods then keeps some of its methods; --seeds, --limit and "
+            "--preset take the place of its own."
         ),
     ] = None
     splits: Annotated[

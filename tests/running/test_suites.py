@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.methods import METHODS
-from mmcl_bench.protocols.catalogue import load_task
+from mmcl_bench.protocols.catalogue import find_task, load_task
 from mmcl_bench.running.jobs import make_job
 from mmcl_bench.running.suites import Matrix, Suite, load_suite, suite_names
 
@@ -27,12 +29,26 @@ def identities(matrix: Matrix, root: Path) -> list[str]:
 
 
 def test_the_packaged_suites_name_tasks_and_methods_that_exist(root: Path) -> None:
-    assert suite_names() == ["embedded", "gate", "small-real"]
+    assert suite_names() == ["embedded", "gate", "leave-one-out", "small-real", "transfer-pairs"]
     for name in suite_names():
         jobs = load_suite(name).jobs(root)
         assert len({job.hash for job in jobs}) == len(jobs) > 10
     assert {name for job in load_suite("embedded").jobs(root) for name in job.task.datasets} == {"synth60"}
     assert "synth60" not in {name for job in load_suite("small-real").jobs(root) for name in job.task.datasets}
+
+
+def test_suites_of_transfer_hold_every_pair_that_is_one(root: Path) -> None:
+    sets = ("hdm05", "msr-action3d", "nw-ucla", "utd-mhad", "utkinect")
+    pairs = set()
+    for source, target in permutations(sets, 2):
+        with suppress(UserError):
+            pairs.add(find_task("transfer", target, source, {}, root).identity)
+    assert {job.task.identity for job in load_suite("transfer-pairs").jobs(root)} == pairs
+    assert len(pairs) == 14
+    left_out = {(job.task.datasets, job.task.by_texts) for job in load_suite("leave-one-out").jobs(root)}
+    assert left_out == {
+        ((*sorted({*sets} - {target}), target), by_texts) for target in sets for by_texts in (False, True)
+    }
 
 
 def test_the_suite_of_the_docs_is_one(root: Path, tmp_path: Path) -> None:
