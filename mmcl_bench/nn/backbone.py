@@ -219,6 +219,29 @@ class Backbone(nn.Module, ABC):
         return encoded.view(-1, self.n_bodies, *encoded.shape[1:]).mean(1)
 
     @property
+    def last_block(self) -> nn.Module:
+        """The last module with weights that :meth:`encode` runs, which adaptation to another data set trains again.
+
+        Raises :class:`ValueError` for a backbone that names none.
+        """
+        raise ValueError(f"backbone {self.name} names no last block; give it the property last_block")
+
+    def to_last_block(self, x: Tensor) -> Tensor:
+        """(N, C, T, V, M) -> (N * M, ...), what :attr:`last_block` takes, the bodies of a clip beside each other."""
+        taken: list[Tensor] = []
+        # With gradients enabled no block is run in another way than by a call.
+        with (
+            self.last_block.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0])),
+            torch.enable_grad(),
+        ):
+            self.dense_feature(x)
+        return taken[0]
+
+    def after_last_block(self, taken: Tensor) -> Tensor:
+        """What :attr:`last_block` takes, (R, ...), -> features of body tracks (R, D)."""
+        return _mean(self.last_block(taken))
+
+    @property
     def classifier(self) -> nn.Module:
         """What takes F_g to logits."""
         return self.fc

@@ -109,6 +109,10 @@ class BlockNetwork(Backbone):
         """The blocks in their order."""
         return [self.get_submodule(f"l{number}") for number in range(1, len(self.blocks) + 1)]
 
+    @property
+    def last_block(self) -> nn.Module:
+        return self.stack()[-1]
+
     def encode(self, tracks: Tensor) -> Tensor:
         """(R, C, T, V) -> (R, C', T', V)."""
         for block in self.stack():

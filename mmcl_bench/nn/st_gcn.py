@@ -130,6 +130,14 @@ class STGCN(Backbone):
         return tracks
 
     @property
+    def last_block(self) -> nn.Module:
+        return self.st_gcn_networks[-1]
+
+    def after_last_block(self, taken: Tensor) -> Tensor:
+        features: Tensor = self.last_block(taken, self.A * self.edge_importance[-1])
+        return features.mean((2, 3))
+
+    @property
     def classifier(self) -> nn.Module:
         return self.fcn
 

@@ -139,3 +139,11 @@ def test_the_state_dict_round_trips_through_safetensors(trained: Backbone, tmp_p
             parameter.zero_()
     loaded.load_state_dict(load_file(tmp_path / "network.safetensors"))
     assert all(torch.equal(tensor, state[at]) for at, tensor in loaded.state_dict().items())
+
+
+def test_the_last_block_completes_what_comes_before_it(trained: Backbone) -> None:
+    x = clips(KINECT_V1, 3)
+    tracks = trained.after_last_block(trained.to_last_block(x))
+    assert tracks.shape == (9, trained.feature_channels)
+    torch.testing.assert_close(tracks.view(3, 3, -1).mean(1), trained.dense_feature(x), rtol=1e-4, atol=1e-5)
+    assert any(parameter.requires_grad for parameter in trained.last_block.parameters())
