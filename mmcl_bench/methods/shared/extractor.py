@@ -21,18 +21,25 @@ import torch
 from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from torch import Tensor
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import is_read_only, write_atomically, write_text
+from mmcl_bench.methods.shared.network_method import SCORED_SHARE
 from mmcl_bench.methods.shared.network_settings import NetworkSettings
+from mmcl_bench.methods.shared.skeleton_network import SkeletonNetwork
 from mmcl_bench.methods.skeleton_only import SkeletonOnly
 from mmcl_bench.protocols.problem import ClipView, Context, LabelledClips, Problem
+from mmcl_bench.skeleton.augmentation import centre_crop
+from mmcl_bench.skeleton.transforms import PreparedTracks, bodies_last
 
 VERSION = 1
 """Raised when a change of the extractor changes its features."""
 CHOSEN = "extractor"
 """The entry of what a first fit chose that belongs to its extractor."""
 _REPORT = "report.json"
+_AT_ONCE = 64
+"""Clips whose features by frame and joint are computed together."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -69,6 +76,43 @@ class Extractor(SkeletonOnly):
         arrays = {name: array for name, array in vars(found).items() if array is not None}
         write_atomically(path, lambda draft: save_file(arrays, draft))
         return found
+
+    @property
+    def network(self) -> SkeletonNetwork:
+        """The network itself."""
+        return self._network
+
+    def to_last_block(self, clips: ClipView, vary: torch.Generator | None = None) -> PreparedTracks:
+        """What the backbone's last block takes of each body, on the host, a clip having as many as the network does.
+
+        With a generator clips are augmented as in training; else they are as they are scored.
+        """
+        prepared, settings = self.settings.prepare(clips), self.settings
+        augment = settings.augmentation(self._layout)
+        self._network.eval()
+        taken = []
+        for some in torch.arange(prepared.n_clips).split(_AT_ONCE):
+            tracks, clip = prepared.batch(some)
+            varied = (
+                centre_crop(tracks, settings.n_frames, SCORED_SHARE) if vary is None else augment(tracks, clip, vary)
+            )
+            streams = self._streams(varied)
+            if settings.n_bodies == 1:
+                bodies = streams.unsqueeze(-1)
+            else:
+                bodies = bodies_last(streams, clip, len(some), settings.n_bodies)
+            taken.append(self._network.backbone.to_last_block(bodies.to(self._network.device)).detach().cpu())
+        clip = prepared.clip
+        if settings.n_bodies > 1:
+            clip = torch.arange(prepared.n_clips).repeat_interleave(settings.n_bodies)
+        return PreparedTracks(torch.cat(taken), clip, prepared.n_clips)
+
+    def features_of(self, prepared: PreparedTracks, clips: Tensor) -> Tensor:
+        """(N, D) of the chosen ``clips`` (N,) int64, in the mode that the network is in, with gradients."""
+        tracks, clip = prepared.batch(clips)
+        streams = self._streams(centre_crop(tracks, self.settings.n_frames, SCORED_SHARE))
+        device = self._network.device
+        return self._network.global_feature(streams.to(device), clip.to(device), len(clips))
 
     def _computed(self, clips: ClipView, maps: bool) -> Features:
         prepared, network = self.settings.prepare(clips), self._network
@@ -150,6 +194,8 @@ def _classification(problem: Problem) -> Problem:
         train=_of_classes(problem.train, columns),
         validation=None if held_out is None else _of_classes(held_out, columns),
         target_unlabelled=None,
+        target=None,
+        few_shot=None,
     )
 
 

@@ -112,7 +112,7 @@ class HeadMethod(FeatureMethod):
                 row["validation"] = self.validation_figure(problem, held_out)
             context.progress("steps", step, last, row)
             history.append(row)
-        best = last if held_out is None else _best(history)
+        best = last if held_out is None else best_step(history)
         self.restore(best)
         return FitReport(chosen={"step": best, "of": total}, history=history)
 
@@ -120,7 +120,7 @@ class HeadMethod(FeatureMethod):
         self._head.eval()
         rows = {slot: torch.from_numpy(values).to(self._device) for slot, values in texts.items()}
         if not self._prepared:
-            with _seeded(derive_seed(self._seed, "prepare")):
+            with seeded_draws(derive_seed(self._seed, "prepare")):
                 self._head.prepare(rows)
             self._prepared = True
         found = []
@@ -155,7 +155,7 @@ class HeadMethod(FeatureMethod):
 
     def _take_head(self, n_features: int) -> None:
         self._n_features = n_features
-        with _seeded(derive_seed(self._seed, "weights")):
+        with seeded_draws(derive_seed(self._seed, "weights")):
             self._head = self.build(n_features, self.texts).to(self._device)
 
     def _steps(self, train: FeatureClips, last: int) -> Iterator[tuple[int, Losses]]:
@@ -186,7 +186,7 @@ class HeadMethod(FeatureMethod):
             for group in optimizer.param_groups:
                 group["lr"] = settings.rate * _share_of_rate(settings, step)
             self._head.train()
-            with _seeded(derive_seed(self._seed, "step", step)):
+            with seeded_draws(derive_seed(self._seed, "step", step)):
                 losses = self._head.losses(batch)
                 optimizer.zero_grad()
                 losses["loss"].backward()
@@ -220,7 +220,7 @@ def _share_of_rate(settings: HeadSettings, step: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
-def _best(history: list[dict[str, float]]) -> int:
+def best_step(history: list[dict[str, float]]) -> int:
     """The step whose validation figure, averaged with its neighbours', is best; the later of equals."""
     figures = [row["validation"] for row in history]
     smooth = [fmean(figures[max(0, at - 1) : at + 2]) for at in range(len(figures))]
@@ -228,7 +228,7 @@ def _best(history: list[dict[str, float]]) -> int:
 
 
 @contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded_draws(seed: int) -> Iterator[None]:
     """Draws of torch's own generator follow from a seed; afterwards the generator is as before."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,0 +1,21 @@
+"""AdaBN: the statistics of all batch normalisations become those of the target (Li et al., ICLR workshops 2017)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from mmcl_bench.core.grants import Setting
+from mmcl_bench.methods.shared.adaptation_method import AdaptationMethod
+from mmcl_bench.protocols.problem import ClipView, Context, FitReport
+
+
+class AdaBN(AdaptationMethod):
+    """Source only, and then the statistics of every layer over target clips; no weight changes."""
+
+    name: ClassVar[str] = "adabn"
+    summary: ClassVar[str] = "source only, with the target's statistics in every batch normalisation"
+    setting: ClassVar[Setting] = Setting.SOURCE_FREE
+
+    def adapt(self, target: ClipView, context: Context) -> FitReport:
+        self.normalise_all_by(target)
+        return FitReport()
