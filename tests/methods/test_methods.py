@@ -13,14 +13,16 @@ from mmcl_bench.core.grants import Setting
 from mmcl_bench.datasets.classes import TEXT_FIELDS
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Method
-from mmcl_bench.methods.shared.feature_method import FeatureMethod
+from mmcl_bench.methods.shared.adaptation_method import AdaptationMethod
+from mmcl_bench.methods.shared.feature_method import FeatureSettings
 from mmcl_bench.protocols.base import Protocol
-from mmcl_bench.protocols.problem import ClassTable, ClipView, Context, LabelledClips, Problem
+from mmcl_bench.protocols.problem import ClassTable, ClipView, Context, FitReport, LabelledClips, Problem
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from transfer_toys import ONE, rules, with_noise
 
 SHORT = {"epochs": 2, "min_steps": 0, "batch_size": 8}
 SHORT_HEAD = {"extractor_epochs": 2, "extractor_min_steps": 0, "steps": 6, "samples": 5, "classifier_steps": 5}
+SHORT_ADAPTATION = {"copies": 1, "width": 16, "bottleneck": 8, "adaptation_steps": 3, "few_steps": 3}
 """Of methods on a frozen extractor, whose ``steps`` are steps of training."""
 N_CLASSES, UNSEEN = 5, 4
 
@@ -34,8 +36,8 @@ def clips(n: int, seed: int) -> ClipView:
     return ClipView(bodies, [9] * n, "kinect-v1")
 
 
-def problem(family: str, features: dict[Modality, int] | None = None) -> Problem:
-    """A problem of five classes on noise, the last one unseen in zero-shot."""
+def problem(family: str, features: dict[Modality, int] | None = None, setting: Setting = Setting.INDUCTIVE) -> Problem:
+    """A problem of five classes on noise, the last one unseen in zero-shot, and what a setting grants."""
     generator = np.random.default_rng(0)
     embeddings = generator.normal(size=(N_CLASSES, 16)).astype(np.float32)
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
@@ -50,13 +52,35 @@ def problem(family: str, features: dict[Modality, int] | None = None) -> Problem
     train = LabelledClips(clips(20, 1), labels, np.arange(20) % 3, given)
     held_out = LabelledClips(clips(10, 2), np.arange(10) % N_CLASSES, np.zeros(10, dtype=np.int64), {})
     metric = "zsl_top1" if family == "zero-shot" else "top1"
-    few = LabelledClips(clips(10, 7), np.arange(10) % N_CLASSES, np.zeros(10, dtype=np.int64), {})
-    return Problem("toy", family, metric, classes, train, held_out, clips(10, 5), clips(10, 6), few)
+    whole = Problem("toy", family, metric, classes, train, held_out)
+    if setting is Setting.UNLABELLED:
+        return replace(whole, target=clips(12, 6))
+    if setting is Setting.TRANSDUCTIVE:
+        return replace(whole, target_unlabelled=clips(12, 6))
+    if setting is Setting.FEW_SHOT:
+        few = LabelledClips(clips(10, 6), np.arange(10) % N_CLASSES, np.zeros(10, dtype=np.int64), {})
+        return replace(whole, few_shot=few)
+    return whole
+
+
+def fitted(method: type[Method], given: Problem, context: Context) -> tuple[Method, FitReport]:
+    """A fitted method; a source-free one has seen the target's clips."""
+    made = method(**settings(method))
+    report = made.fit(given, context)
+    if method.setting is Setting.SOURCE_FREE:
+        made.save(context.folder / "model")
+        made = method(**settings(method))
+        made.load(context.folder / "model")
+        adapted = made.adapt(clips(12, 6), replace(context, chosen=report.chosen))
+        report = FitReport(report.chosen | adapted.chosen, report.history + adapted.history)
+    return made, report
 
 
 def settings(method: type[Method], **changes: object) -> dict[str, object]:
     quick = method.presets["quick"].as_json()
-    short = {**SHORT, **(SHORT_HEAD if issubclass(method, FeatureMethod) else {}), **changes}
+    adapts = issubclass(method, AdaptationMethod)
+    on_extractor = SHORT_HEAD if issubclass(method.Settings, FeatureSettings) else {}
+    short = {**SHORT, **on_extractor, **(SHORT_ADAPTATION if adapts else {}), **changes}
     return {**quick, **{key: value for key, value in short.items() if key in quick}}
 
 
@@ -88,10 +112,10 @@ def test_every_method_fits_scores_and_repeats_itself(name: str, family: str, tmp
     method = METHODS.get(name)
     scores = []
     for run in ("one", "other"):
-        fitted = method(**settings(method))
-        report = fitted.fit(problem(family), Context(seed=5, folder=tmp_path / run, shared=shared, shared_seed=1))
+        context = Context(seed=5, folder=tmp_path / run, shared=shared, shared_seed=1)
+        made, report = fitted(method, problem(family, setting=method.setting), context)
         json.dumps({"chosen": report.chosen, "history": report.history, "notes": report.notes})
-        scores.append(fitted.score(clips(7, 3)))
+        scores.append(made.score(clips(7, 3)))
     assert scores[0].shape == (7, N_CLASSES)
     assert np.isfinite(scores[0]).all()
     np.testing.assert_array_equal(scores[0], scores[1])
@@ -101,10 +125,10 @@ def test_every_method_fits_scores_and_repeats_itself(name: str, family: str, tmp
 def test_every_method_fits_again_with_what_it_chose(name: str, family: str, tmp_path: Path, shared: Path) -> None:
     method = METHODS.get(name)
     context = Context(seed=5, folder=tmp_path / "first", shared=shared, shared_seed=1)
-    chosen = method(**settings(method)).fit(problem(family), context).chosen
-    final = method(**settings(method))
-    whole = replace(problem(family), validation=None)
-    report = final.fit(whole, replace(context, seed=6, folder=tmp_path / "final", chosen=chosen))
+    given = problem(family, setting=method.setting)
+    chosen = fitted(method, given, context)[1].chosen
+    whole = replace(given, validation=None)
+    final, report = fitted(method, whole, replace(context, seed=6, folder=tmp_path / "final", chosen=chosen))
     assert report.chosen == chosen
     for epoch in final.snapshots():
         final.restore(epoch)
@@ -117,19 +141,21 @@ def test_the_scores_of_a_clip_do_not_depend_on_the_other_clips(
 ) -> None:
     """Of every method that is not transductive; chance draws a number a clip in their order."""
     method = METHODS.get(name)
-    fitted = method(**settings(method))
-    fitted.fit(problem(family), Context(seed=5, folder=tmp_path, shared=shared, shared_seed=1))
+    context = Context(seed=5, folder=tmp_path, shared=shared, shared_seed=1)
+    made, _ = fitted(method, problem(family, setting=method.setting), context)
     bodies = [clips(6, 3).bodies(clip) for clip in range(6)]
-    together = fitted.score(ClipView(bodies, [9] * 6, "kinect-v1"))
+    together = made.score(ClipView(bodies, [9] * 6, "kinect-v1"))
     order = np.array([4, 0, 5, 2, 1, 3])
-    permuted = fitted.score(ClipView([bodies[at] for at in order], [9] * 6, "kinect-v1"))
-    alone = np.concatenate([fitted.score(ClipView([one], [9], "kinect-v1")) for one in bodies])
+    permuted = made.score(ClipView([bodies[at] for at in order], [9] * 6, "kinect-v1"))
+    alone = np.concatenate([made.score(ClipView([one], [9], "kinect-v1")) for one in bodies])
     np.testing.assert_allclose(permuted, together[order], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "family"), [each for each in families() if each[0] != "chance"])
-def test_scores_stay_when_clips_with_unseen_joints_are_moved_by_a_metre(name: str, family: str, tmp_path: Path) -> None:
+def test_scores_stay_when_clips_with_unseen_joints_are_moved_by_a_metre(
+    name: str, family: str, tmp_path: Path, shared: Path
+) -> None:
     def seen(by: float) -> ClipView:
         bodies = [[replace(body, positions=body.positions + np.float32(by)) for body in clip] for clip in whole]
         for number, clip in enumerate(bodies):
@@ -138,10 +164,10 @@ def test_scores_stay_when_clips_with_unseen_joints_are_moved_by_a_metre(name: st
         return ClipView(bodies, [9] * len(bodies), "kinect-v1")
 
     method = METHODS.get(name)
-    fitted = method(**settings(method))
-    fitted.fit(problem(family), Context(seed=5, folder=tmp_path))
+    context = Context(seed=5, folder=tmp_path, shared=shared, shared_seed=1)
+    made, _ = fitted(method, problem(family, setting=method.setting), context)
     whole = [clips(4, 3).bodies(clip) for clip in range(4)]
-    at_home, away = fitted.score(seen(0.0)), fitted.score(seen(1.0))
+    at_home, away = made.score(seen(0.0)), made.score(seen(1.0))
     assert np.isfinite(at_home).all()
     np.testing.assert_allclose(away, at_home, rtol=1e-3, atol=1e-3)
 

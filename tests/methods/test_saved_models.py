@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from methods.test_methods import clips, families, problem, settings
+from methods.test_methods import clips, families, problem
+from methods.test_methods import fitted as fit
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Method
@@ -25,9 +26,8 @@ TEACHERS = {Modality.RGB: 12, Modality.INSTRUCT: 6}
 
 
 def fitted(name: str, family: str, folder: Path, features: dict[Modality, int] | None = None) -> Method:
-    method = METHODS.get(name)(**settings(METHODS.get(name)))
-    method.fit(problem(family, features), Context(seed=5, folder=folder / "work"))
-    return method
+    method = METHODS.get(name)
+    return fit(method, problem(family, features, method.setting), Context(seed=5, folder=folder / "work"))[0]
 
 
 def again(method: Method, folder: Path) -> Method:

@@ -1,0 +1,37 @@
+"""JDOT: a classifier of target clips, of labels that are transported from the source (Courty et al., NIPS 2017)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+from sklearn.linear_model import LogisticRegression
+
+from mmcl_bench.methods.shared.shallow_adaptation import UNLABELLED, ShallowAdaptation, ShallowSettings
+
+
+class JDOTSettings(ShallowSettings):
+    """The cost of transport."""
+
+    alpha: float = Field(default=0.5, ge=0, le=1)
+    """Weight of the distance of features; the rest is that of the loss of labels."""
+    most_clips: int = Field(default=1500, ge=2)
+
+
+class JDOT(ShallowAdaptation):
+    """Features as they are; the classifier is what is adapted."""
+
+    name: ClassVar[str] = "jdot"
+    summary: ClassVar[str] = "joint optimal transport of features and labels; the classifier is fitted to the target"
+    Settings: ClassVar[type[JDOTSettings]] = JDOTSettings
+    settings: JDOTSettings
+
+    def learn_classifier(self, C: float) -> LogisticRegression:
+        from skada import JDOTClassifier
+
+        known = np.concatenate([self.drawn.labels, np.full(len(self.drawn.target), UNLABELLED)])
+        joint = JDOTClassifier(self._classifier(C), alpha=self.settings.alpha, n_iter_max=20)
+        joint.fit(self.drawn.rows, known, sample_domain=self.drawn.domains)
+        fitted: LogisticRegression = joint.estimator_
+        return fitted
