@@ -44,6 +44,7 @@ from mmcl_bench.running.jobs import make_job
 from mmcl_bench.running.runner import RunSite, run_job
 from mmcl_bench.skeleton.layouts import KINECT_V2
 from toys import write_toy_for_every_side
+from transfer_toys import ONE
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -234,6 +235,16 @@ def test_the_methods_of_their_page_run_resume_and_predict(
     np.testing.assert_array_equal(resumed.scores, undisturbed.scores)
     np.testing.assert_array_equal(model.method.score(clips), undisturbed.scores)
     assert settings or (undisturbed.result.metrics["top1"].value or 0) > 0.5
+
+
+def test_the_adaptation_method_of_its_page_is_short_and_runs(transfer_data_root: Path, tmp_path: Path) -> None:
+    (source,) = snippets(ROOT / "docs" / "adding" / "adaptation.md")
+    assert len(source.splitlines()) < 40
+    short = {"extractor": "quick", "backbone": "ctr-gcn-tiny", "extractor_epochs": "1", "extractor_min_steps": "0"}
+    with registered(METHODS, "domain-confusion", example("adding/adaptation.md")["DomainConfusion"]):
+        result = run_of(ONE, "domain-confusion", transfer_data_root, tmp_path, **short, steps="2", copies="1")
+    assert result.method.setting == "unlabelled"
+    assert result.history["final"][0]["means"] > 0
 
 
 def test_the_encoder_of_its_page_embeds_the_classes(toy_data_root: Path, tmp_path: Path) -> None:
