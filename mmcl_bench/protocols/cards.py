@@ -35,8 +35,8 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "transfer": ("side",),
 }
 CLASS_MAP = "class_map"
-_DUPLICATES = {"duplicates": ("kept", "removed")}
-_TRANSFER = {
+_DUPLICATES: dict[str, tuple[str, ...]] = {"duplicates": ("kept", "removed")}
+_TRANSFER: dict[str, tuple[str, ...]] = {
     "classes": ("shared", "texts"),
     "shots": ("5",),
     CLASS_MAP: ("",),
