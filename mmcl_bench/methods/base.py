@@ -135,6 +135,10 @@ class Method(ABC):
         """Whether a first fit on held-out validation chooses anything; False: the settings fix all of it."""
         return family == "zero-shot"
 
+    def pseudo_unseen_draws(self) -> int:
+        """Over how many draws of pseudo-unseen classes its choices are averaged, in zero-shot on a small set."""
+        return 1
+
     def embed(self, clips: ClipView) -> np.ndarray | None:
         """float32 (N, D), clips in the space of ``problem.classes.embeddings``; None where it maps to no such space.
 

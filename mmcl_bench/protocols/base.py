@@ -58,6 +58,8 @@ class Needs:
     transductive: bool = False
     text_slots: tuple[str, ...] = ()
     """Texts of a class besides the main one."""
+    draws: int = 1
+    """Draws of pseudo-unseen classes that it averages over, where the data set is small."""
 
 
 class Protocol(ABC):
@@ -121,12 +123,21 @@ class Protocol(ABC):
         """Test clips."""
 
     @abstractmethod
-    def _hold_out(self, train: Rows) -> tuple[Rows, Rows, np.ndarray]:
+    def _hold_out(self, train: Rows, draw: int = 0) -> tuple[Rows, Rows, np.ndarray]:
         """Divides training clips for a selection fit: (train, validation, columns that are pseudo-unseen)."""
+
+    @property
+    def _n_draws(self) -> int:
+        """How many times pseudo-unseen classes are drawn."""
+        return 1
 
     def selection_problem(self) -> Problem:
         """The problem of the first fit, which chooses on held-out training-side clips."""
-        train, validation, pseudo_unseen = self._hold_out(self.train_rows)
+        others = tuple(self._selection(draw) for draw in range(1, self._n_draws))
+        return replace(self._selection(0), draws=others)
+
+    def _selection(self, draw: int) -> Problem:
+        train, validation, pseudo_unseen = self._hold_out(self.train_rows, draw)
         columns = np.flatnonzero(self.classes.seen)
         classes = self.embedded_classes.take(columns, ~np.isin(columns, pseudo_unseen))
         unseen = np.isin(validation.columns, pseudo_unseen)

@@ -116,6 +116,8 @@ class Problem:
     """Held-out training-side clips; in zero-shot they include clips of classes that ``train`` lacks."""
     target_unlabelled: ClipView | None = None
     """None unless the method is transductive."""
+    draws: tuple[Problem, ...] = ()
+    """The same choice on other pseudo-unseen classes, for methods that average over several draws of them."""
 
 
 def mapped_to_layout(view: ClipView, target: str | Layout) -> ClipView:
@@ -166,3 +168,5 @@ class FitReport:
     """One row an epoch: epoch, losses, validation figure."""
     notes: dict[str, Any] = field(default_factory=dict)
     """Facts to record in the result, such as which losses were used."""
+    calibration: float | None = None
+    """That of seen against unseen classes, where it comes from more than ``problem.validation``; None: fit it there."""

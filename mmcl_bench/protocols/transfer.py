@@ -36,7 +36,7 @@ class Transfer(Protocol):
         target = self.data[self.task.card.dataset]
         return self._rows(target, [shared.target for shared in self._map.shared])
 
-    def _hold_out(self, train: Rows) -> tuple[Rows, Rows, np.ndarray]:
+    def _hold_out(self, train: Rows, draw: int = 0) -> tuple[Rows, Rows, np.ndarray]:
         kept, held_out = self._held_out_recordings(train)
         return train.where(kept), train.where(held_out), np.array([], dtype=np.int64)
 

@@ -23,6 +23,8 @@ from mmcl_bench.protocols.problem import ClassTable
 
 PSEUDO_UNSEEN_CLIPS = 10
 """Minimum clips of each pseudo-unseen class by held-out subjects; with fewer, all subjects' clips are used."""
+MANY_SEEN = 40
+"""Seen classes from which on pseudo-unseen ones are drawn once: a draw of few classes varies, and costs a fit."""
 
 
 class ZeroShot(Protocol):
@@ -45,13 +47,21 @@ class ZeroShot(Protocol):
         return replace(self.classes, embeddings=self._embed(texts, encoder), slots=slots)
 
     @cached_property
-    def pseudo_unseen(self) -> np.ndarray:
-        """Columns of the seen classes that serve as pseudo-unseen classes in validation."""
+    def pseudo_unseen(self) -> tuple[np.ndarray, ...]:
+        """Columns of the seen classes that serve as pseudo-unseen classes in validation, by draw; no two draws share
+        one."""
         if self._split.validation_unseen is not None:
-            return np.array(self._split.validation_unseen, dtype=np.int64)
+            return (np.array(self._split.validation_unseen, dtype=np.int64),)
         seen = np.array(self._split.seen, dtype=np.int64)
         size = min(len(self._split.unseen), max(2, len(seen) // 2), len(seen) - 1)
-        return np.sort(self.generator("pseudo-unseen classes").choice(seen, size=size, replace=False))
+        first = self.generator("pseudo-unseen classes").choice(seen, size=size, replace=False)
+        others = self.generator("other pseudo-unseen classes").permutation(np.setdiff1d(seen, first))
+        draws = [first, *(others[at : at + size] for at in range(0, len(others) - size + 1, size))]
+        return tuple(np.sort(draw) for draw in draws)
+
+    @property
+    def _n_draws(self) -> int:
+        return min(self.needs.draws, len(self.pseudo_unseen)) if len(self._split.seen) < MANY_SEEN else 1
 
     def _train(self) -> Rows:
         train, _ = self._sides
@@ -60,10 +70,11 @@ class ZeroShot(Protocol):
     def _test(self) -> Rows:
         return self._sides[1]
 
-    def _hold_out(self, train: Rows) -> tuple[Rows, Rows, np.ndarray]:
-        pseudo = np.isin(train.columns, self.pseudo_unseen)
+    def _hold_out(self, train: Rows, draw: int = 0) -> tuple[Rows, Rows, np.ndarray]:
+        pseudo_unseen = self.pseudo_unseen[draw]
+        pseudo = np.isin(train.columns, pseudo_unseen)
         kept, held_out = self._held_out_recordings(train)
-        clips_of_class = [(held_out & (train.columns == column)).sum() for column in self.pseudo_unseen]
+        clips_of_class = [(held_out & (train.columns == column)).sum() for column in pseudo_unseen]
         if min(clips_of_class) >= PSEUDO_UNSEEN_CLIPS:
             validation = held_out
         else:
@@ -71,7 +82,7 @@ class ZeroShot(Protocol):
             self.validation_notes["pseudo-unseen clips"] = (
                 f"of all training subjects, as held-out ones have {min(clips_of_class)} of a class"
             )
-        return train.where(kept & ~pseudo), train.where(validation), self.pseudo_unseen
+        return train.where(kept & ~pseudo), train.where(validation), pseudo_unseen
 
     def _slot_texts(self, slot: str) -> list[str]:
         """The texts of a slot; a class without one has its label, or its name."""

@@ -197,7 +197,10 @@ class _Run:
         write_atomically(self.work / ENVIRONMENT, lambda path: path.write_text(kept))
         self._time = WorkTime(self.work)
         method_class = METHODS.get(self.job.method)
-        needs = Needs(method_class(**self.job.settings).encoders(), method_class.transductive, method_class.text_slots)
+        asking = method_class(**self.job.settings)
+        needs = Needs(
+            asking.encoders(), method_class.transductive, method_class.text_slots, asking.pseudo_unseen_draws()
+        )
         protocol = PROTOCOLS.get(self.job.task.card.family)(
             self.job.task, data, needs, self.where.data_root / "cache", self.job.limit, self._advance
         )
@@ -272,7 +275,9 @@ class _Run:
             method.score(problem.validation.clips), len(problem.validation), len(problem.classes), method.name
         )
         seen, labels = problem.classes.seen, problem.validation.labels
-        calibration = 0.0 if seen.all() else fit_calibration(scores, labels, seen)
+        calibration = report.calibration
+        if calibration is None:
+            calibration = 0.0 if seen.all() else fit_calibration(scores, labels, seen)
         scored = Scored(scores, labels, seen, calibration)
         selection = selection_record("validation", self.job.task.card.metrics, scored, report.chosen)
         columns = np.flatnonzero(protocol.classes.seen)

@@ -43,7 +43,7 @@ def test_a_gate_tells_sides_that_differ_and_survives_json() -> None:
     # A classifier is sure of clips of its own side.
     seen = generator.normal(size=(80, 6)) + 6 * np.eye(6)[np.arange(80) % 6] * is_seen[:, None]
     unseen = generator.normal(size=(80, 3)) + 6 * np.eye(3)[np.arange(80) % 3] * ~is_seen[:, None]
-    gate = fit_gate(unseen, seen, is_seen)
+    gate = fit_gate([(unseen, seen, is_seen)])
     assert gate is not None
     assert ((gate.margin(unseen, seen) > 0) == is_seen).mean() > 0.95
     assert Gate.from_json(gate.as_json()) == gate
@@ -53,4 +53,4 @@ def test_a_gate_tells_sides_that_differ_and_survives_json() -> None:
 
 
 def test_without_clips_of_a_side_there_is_no_gate() -> None:
-    assert fit_gate(np.zeros((4, 2)), np.zeros((4, 3)), np.array([True, True, True, False])) is None
+    assert fit_gate([(np.zeros((4, 2)), np.zeros((4, 3)), np.array([True, True, True, False]))]) is None

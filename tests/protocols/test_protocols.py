@@ -88,6 +88,23 @@ def test_zero_shot_selection_knows_no_unseen_class_at_all(toy_data_root: Path) -
     assert pseudo < set(problem.validation.labels.tolist())
 
 
+@pytest.mark.parametrize(("split", "n_draws"), [("8/2", 3), ("5/5", 2)])
+def test_a_small_set_draws_pseudo_unseen_classes_several_times_and_none_twice(
+    split: str, n_draws: int, toy_data_root: Path
+) -> None:
+    name = f"zero-shot/nw-ucla[split={split}]"
+    problem = protocol(toy_data_root, name, Needs(draws=3)).selection_problem()
+    assert len(problem.draws) == n_draws - 1
+    drawn: list[str] = []
+    for each in (problem, *problem.draws):
+        assert each.validation is not None
+        assert not each.classes.seen[each.validation.labels].all()
+        assert each.classes.seen[each.train.labels].all()
+        drawn += [each.classes.names[at] for at in np.flatnonzero(~each.classes.seen)]
+    assert len(set(drawn)) == len(drawn)
+    assert protocol(toy_data_root, name).selection_problem().draws == ()
+
+
 def test_pseudo_unseen_classes_are_synse_s_own_where_they_exist(toy_data_root: Path) -> None:
     task = load_task("zero-shot/synth60[split=55/5]")
     assert splits.split(str(task.card.table), "55/5").validation_unseen == (16, 21, 25, 31, 48)

@@ -28,10 +28,10 @@ class GatedMethod(HeadMethod):
         report = super().learn(train, problem, context)
         if context.chosen is not None:
             self._gate = Gate.from_json(context.chosen["gate"]) if context.chosen["gate"] else None
-        elif problem.validation is not None:
-            held_out = self.of_clips(problem.validation)
-            is_seen = self.seen[held_out.labels]
-            self._gate = fit_gate(self._unseen_logits(held_out.features), held_out.features.logits, is_seen)
+        elif self.held_out is not None:
+            gate = fit_gate([each._held_out_logits() for each in self.of_draws])
+            for each in self.of_draws:
+                each._gate = gate
         report.chosen["gate"] = None if self._gate is None else self._gate.as_json()
         return report
 
@@ -49,6 +49,13 @@ class GatedMethod(HeadMethod):
     def take_learned(self, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any], device: str) -> None:
         super().take_learned(arrays, facts, device)
         self._gate = Gate.from_json(facts["gate"]) if facts["gate"] else None
+
+    def _held_out_logits(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of validation clips: logits of unseen (N, U) and of seen classes (N, S), and whether they are seen (N,)."""
+        if self.held_out is None:
+            raise ValueError(f"method {self.name} has no validation clips to fit its gate on")
+        features = self.held_out.features
+        return self._unseen_logits(features), features.logits, self.seen[self.held_out.labels]
 
     def _unseen_logits(self, features: Features) -> np.ndarray:
         unseen = {slot: rows[~self.seen] for slot, rows in self.texts.items()}

@@ -81,6 +81,8 @@ class HeadMethod(FeatureMethod):
 
     Settings: ClassVar[type[HeadSettings]] = HeadSettings
     settings: HeadSettings
+    choosing = "step"
+    """What :meth:`learn` chooses; a method that learns several times names each."""
 
     @abstractmethod
     def build(self, n_features: int, texts: Texts) -> Head:
@@ -99,7 +101,6 @@ class HeadMethod(FeatureMethod):
         last = total if chosen is None else max(1, round(total * chosen["step"] / chosen["of"]))
         skipped = min(self.unfinished_steps(), last - 1)
         looks = {skipped + max(1, round((last - skipped) * share / LOOKS)) for share in range(1, LOOKS + 1)}
-        held_out = None if problem.validation is None else self.of_clips(problem.validation)
         self._snapshots: dict[int, dict[str, Tensor]] = {}
         history = []
         for step, losses in self._steps(train, last):
@@ -107,13 +108,14 @@ class HeadMethod(FeatureMethod):
                 continue
             row = {"epoch": step, **{name: float(value.detach()) for name, value in losses.items()}}
             self._snapshots[step] = {name: value.cpu().clone() for name, value in self._head.state_dict().items()}
-            if held_out is not None:
+            if self.held_out is not None:
                 self._prepared = False
-                row["validation"] = self.validation_figure(problem, held_out)
+                row["validation"] = self.validation_figure(problem)
             context.progress("steps", step, last, row)
             history.append(row)
-        best = last if held_out is None else _best(history)
-        self.restore(best)
+        best = last if self.held_out is None else self.choose(self.choosing, _smoothed(history))
+        for each in self.of_draws:
+            each.restore(best)
         return FitReport(chosen={"step": best, "of": total}, history=history)
 
     def score_features(self, features: Features, texts: Texts) -> np.ndarray:
@@ -220,11 +222,12 @@ def _share_of_rate(settings: HeadSettings, step: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
-def _best(history: list[dict[str, float]]) -> int:
-    """The step whose validation figure, averaged with its neighbours', is best; the later of equals."""
+def _smoothed(history: list[dict[str, float]]) -> dict[int, float]:
+    """The validation figure of each step, averaged with its neighbours'; last step first, as the later of equals is
+    chosen."""
     figures = [row["validation"] for row in history]
     smooth = [fmean(figures[max(0, at - 1) : at + 2]) for at in range(len(figures))]
-    return int(max(zip(smooth, (row["epoch"] for row in history), strict=True))[1])
+    return {int(row["epoch"]): figure for row, figure in reversed(list(zip(history, smooth, strict=True)))}
 
 
 @contextlib.contextmanager

@@ -240,20 +240,24 @@ class Flora(HeadMethod):
             report = super().learn(train, problem, context)
             report.chosen["weight"] = self._weight
             return report
-        tried: dict[float, tuple[FitReport, Head, dict[int, dict[str, Tensor]]]] = {}
+        self._tried: dict[float, tuple[FitReport, Head, dict[int, dict[str, Tensor]]]] = {}
 
         def trained() -> Iterator[float]:
             for weight in self.settings.weights:
-                self._weight = weight
+                self._weight, self.choosing = weight, f"step at weight {weight}"
                 report = HeadMethod.learn(self, train, problem, context)
-                tried[weight] = report, self._head, self._snapshots
+                self._tried[weight] = report, self._head, self._snapshots
                 yield weight
 
-        self._weight, figures = self.best_on_validation(problem, trained())
-        report, self._head, self._snapshots = tried[self._weight]
-        self.restore(report.chosen["step"])
-        report.chosen["weight"] = self._weight
-        report.notes["validation by weight"] = figures
+        figures = self.validation_figures(problem, trained())
+        chosen = self.choose("weight", figures)
+        report = self._tried[chosen][0]
+        for each in self.of_draws:
+            each._weight = chosen
+            _, each._head, each._snapshots = each._tried[chosen]
+            each.restore(report.chosen["step"])
+        report.chosen["weight"] = chosen
+        report.notes["validation by weight"] = {str(weight): figure for weight, figure in figures.items()}
         return report
 
     def to_learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
