@@ -37,10 +37,10 @@ def with_draws(n: int) -> Problem:
 def test_the_mean_of_the_draws_decides() -> None:
     main, other, third = of("eszsl"), of("eszsl"), of("eszsl")
     for each in (main, other, third):
-        each.of_draws, each._figures = (each,), {}
+        each._figures = {}
     assert other.choose("penalty", {1: 0.9, 2: 0.8, 3: 0.1}) == 1
     assert third.choose("penalty", {1: 0.1, 2: 0.6, 3: 0.7}) == 3
-    main.of_draws = (main, other, third)
+    main._others = (other, third)
     assert main.choose("penalty", {1: 0.5, 2: 0.4, 3: 0.5}) == 2
 
 

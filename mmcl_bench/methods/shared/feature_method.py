@@ -83,6 +83,9 @@ class FeatureMethod(Method):
     """Whether it reads features by frame and joint."""
     Settings: ClassVar[type[FeatureSettings]] = FeatureSettings
     settings: FeatureSettings
+    held_out: FeatureClips | None = None
+    """Features of the validation clips, in a fit that chooses."""
+    _others: tuple[Any, ...] = ()
 
     @abstractmethod
     def learn(self, train: FeatureClips, problem: Problem, context: Context) -> FitReport:
@@ -113,15 +116,19 @@ class FeatureMethod(Method):
             other = type(self)(**self.settings.as_json())
             other.fit(draw, _of_draw(context, at, len(problem.draws)))
             others.append(other)
-        self.of_draws: tuple[Self, ...] = (self, *others)
-        """The method itself and, while it is fitted, those that were fitted on other pseudo-unseen classes."""
+        self._others = tuple(others)
         report = self._fit(problem, context)
         if others:
             report.calibration = fmean(each._calibration() for each in self.of_draws)
             report.notes["draws of pseudo-unseen classes"] = len(self.of_draws)
-        # The others are not part of the fitted method, and large.
-        self.of_draws = (self,)
+        # They are not part of the fitted method, and large.
+        self._others = ()
         return report
+
+    @property
+    def of_draws(self) -> tuple[Self, ...]:
+        """The method itself and, while it is fitted, those that were fitted on other pseudo-unseen classes."""
+        return (self, *self._others)
 
     def _fit(self, problem: Problem, context: Context) -> FitReport:
         if problem.classes.embeddings is None:
