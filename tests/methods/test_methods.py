@@ -56,12 +56,6 @@ def settings(method: type[Method], **changes: object) -> dict[str, object]:
     return {**quick, **{key: value for key, value in short.items() if key in quick}}
 
 
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where methods find what an earlier one has made, such as an extractor."""
-    return tmp_path_factory.mktemp("shared")
-
-
 def families() -> list[tuple[str, str]]:
     return [(name, family) for name in METHODS.names() for family in sorted(METHODS.get(name).families)]
 

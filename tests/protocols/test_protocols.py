@@ -307,3 +307,32 @@ def test_a_spy_would_find_what_is_there(toy_data_root: Path) -> None:
     assert problem.train.clips.bodies(0)[0].positions[0, 0].tobytes() in spy.frames()
     test_labels = rules.test_rows.columns
     assert Spy(rules).holds(test_labels)
+
+
+@pytest.mark.parametrize("name", ["zero-shot/nw-ucla[split=8/2]", "supervised/nw-ucla", "transfer/nw-ucla-to-utd-mhad"])
+def test_test_labels_that_are_replaced_by_noise_change_nothing_that_a_method_gets(
+    name: str, toy_data_root: Path
+) -> None:
+    """So they change no score of any method. In zero-shot and supervised tasks, labels of a side stay on their side."""
+
+    def given(generator: np.random.Generator | None) -> list[str]:
+        rules = protocol(toy_data_root, name, Needs(transductive=True, draws=2))
+        if generator is not None:
+            dataset = rules.test_rows.dataset
+            rows, index = rules.test_rows.rows, dataset.index.copy()
+            labels = index["label"].to_numpy().copy()
+            unseen = np.isin(rules.test_rows.columns, np.flatnonzero(~rules.classes.seen))
+            for some in (rows[unseen], rows[~unseen]):
+                labels[some] = generator.permutation(labels[some])
+            index["label"] = labels
+            rules = protocol(toy_data_root, name, Needs(transductive=True, draws=2))
+            vars(rules.test_rows.dataset)["index"] = index
+            del vars(rules)["test_rows"]
+        first, final = rules.selection_problem(), rules.final_problem()
+        views = [each.train.clips for each in (first, *first.draws, final)]
+        views += [each.validation.clips for each in (first, *first.draws) if each.validation is not None]
+        views += [each.target_unlabelled for each in (first, final) if each.target_unlabelled is not None]
+        labels_given = [each.train.labels.tobytes() for each in (first, *first.draws, final)]
+        return [view.fingerprint() for view in (*views, rules.test_clips())] + [each.hex() for each in labels_given]
+
+    assert given(np.random.default_rng(0)) == given(None)
