@@ -88,7 +88,7 @@ def test_tasks_without_their_data_fail_alone(typed: Type) -> None:
         ),
         (
             "run zero-shot/nw-ucla --method devise-joints --limit 1",
-            "too few clips to hold out for choosing; raise --limit",
+            "too few clips to hold out for choosing; raise",
         ),
     ],
 )

@@ -1,26 +1,35 @@
 """Methods of two classifiers and a gate: a head knows the unseen classes alone, the extractor itself the seen ones.
 
-SynSE (Gupta et al., ICIP 2021) brought this to the generalised setting; the gate is that of
+SynSE (Gupta et al., ICIP 2021) brought this to the generalised setting; the gates are those of
 :mod:`mmcl_bench.methods.shared.gates`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from mmcl_bench.methods.shared.extractor import Features
 from mmcl_bench.methods.shared.feature_method import FeatureClips, Texts
-from mmcl_bench.methods.shared.gates import Gate, fit_gate, gated
-from mmcl_bench.methods.shared.head_method import HeadMethod
+from mmcl_bench.methods.shared.gates import Gate, fit_gate, gated, ratio_margin
+from mmcl_bench.methods.shared.head_method import HeadMethod, HeadSettings
 from mmcl_bench.protocols.problem import Context, FitReport, Problem
 
 
-class GatedMethod(HeadMethod):
-    """A head method whose head scores unseen classes; the gate is fitted in the fit that has validation clips."""
+class GatedSettings(HeadSettings):
+    """Settings of a head and of its gate."""
 
+    gate: Literal["logistic", "ratio"] = "logistic"
+    """What tells seen from unseen classes: SynSE's logistic regression, or the ratio of the largest probabilities."""
+
+
+class GatedMethod(HeadMethod):
+    """A head method whose head scores unseen classes; a gate is fitted in the fit that has validation clips."""
+
+    Settings: ClassVar[type[GatedSettings]] = GatedSettings
+    settings: GatedSettings
     _gate: Gate | None = None
 
     def learn(self, train: FeatureClips, problem: Problem, context: Context) -> FitReport:
@@ -28,7 +37,7 @@ class GatedMethod(HeadMethod):
         report = super().learn(train, problem, context)
         if context.chosen is not None:
             self._gate = Gate.from_json(context.chosen["gate"]) if context.chosen["gate"] else None
-        elif problem.validation is not None:
+        elif problem.validation is not None and self.settings.gate == "logistic":
             held_out = self.of_clips(problem.validation)
             is_seen = self.seen[held_out.labels]
             self._gate = fit_gate(self._unseen_logits(held_out.features), held_out.features.logits, is_seen)
@@ -39,7 +48,10 @@ class GatedMethod(HeadMethod):
         unseen = self._unseen_logits(features)
         if not self.seen.any():
             return unseen
-        margin = np.zeros(len(features)) if self._gate is None else self._gate.margin(unseen, features.logits)
+        if self.settings.gate == "ratio":
+            margin = ratio_margin(unseen, features.logits)
+        else:
+            margin = np.zeros(len(features)) if self._gate is None else self._gate.margin(unseen, features.logits)
         return gated(unseen, features.logits, margin, self.seen)
 
     def to_learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from mmcl_bench.methods.base import MethodSettings
 from mmcl_bench.methods.shared.feature_method import QUICK_FEATURES, Texts
-from mmcl_bench.methods.shared.gated_method import GatedMethod
-from mmcl_bench.methods.shared.head_method import Head, HeadBatch, HeadSettings
+from mmcl_bench.methods.shared.gated_method import GatedMethod, GatedSettings
+from mmcl_bench.methods.shared.head_method import Head, HeadBatch
 from mmcl_bench.nn.losses import class_hinge_loss
 from mmcl_bench.training.loop import Losses
 
@@ -110,7 +110,7 @@ class JPoSE(GatedMethod):
     summary: ClassVar[str] = "embeddings by verb, by noun and by both, hinges and triplets, and a gate"
     text_slots: ClassVar[tuple[str, ...]] = PARTS
 
-    class Settings(HeadSettings):
+    class Settings(GatedSettings):
         """The defaults are those of SynSE's comparison for NTU-60; the steps are its 2,000 epochs."""
 
         steps: int = Field(default=72_000, ge=1)
