@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import numpy as np
 from pydantic import Field, field_validator
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.evaluation.metrics import METRICS, Scored
 from mmcl_bench.methods.base import Method, MethodSettings
 from mmcl_bench.methods.shared.extractor import CHOSEN, Extractor, Features, trained_extractor
@@ -100,9 +101,18 @@ class FeatureMethod(Method):
     def usual_presets(cls) -> dict[str, MethodSettings]:
         return {"quick": cls.Settings.model_validate(QUICK_FEATURES), "paper": cls.Settings()}
 
+    def check_problem(self, problem: Problem) -> None:
+        super().check_problem(problem)
+        if lacking := [slot for slot in self.text_slots if slot not in problem.classes.slots]:
+            raise UserError(
+                f"{problem.task}: method {self.name} reads text slots that the classes lack: {', '.join(lacking)}; "
+                "give their embeddings in the slots of the class table"
+            )
+
     def fit(self, problem: Problem, context: Context) -> FitReport:
         if problem.classes.embeddings is None:
             raise ValueError(f"{problem.task} has no class embeddings")
+        self.check_problem(problem)
         self.seen = problem.classes.seen
         self.texts: Texts = {MAIN_TEXT: problem.classes.embeddings, **problem.classes.slots}
         self._extractor, chosen = trained_extractor(problem, context, self.settings.network())

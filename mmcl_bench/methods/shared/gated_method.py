@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.methods.shared.extractor import Features
 from mmcl_bench.methods.shared.feature_method import FeatureClips, Texts
 from mmcl_bench.methods.shared.gates import Gate, fit_gate, gated, ratio_margin
@@ -31,6 +32,17 @@ class GatedMethod(HeadMethod):
     Settings: ClassVar[type[GatedSettings]] = GatedSettings
     settings: GatedSettings
     _gate: Gate | None = None
+
+    def check_problem(self, problem: Problem) -> None:
+        super().check_problem(problem)
+        if problem.validation is None or self.settings.gate != "logistic":
+            return
+        is_seen = problem.classes.seen[problem.validation.labels]
+        if min(is_seen.sum(), (~is_seen).sum()) < 2:
+            raise UserError(
+                f"{problem.task}: the gate of method {self.name} needs two held-out clips of seen classes and two of "
+                "pseudo-unseen ones; raise --limit, or choose --set gate=ratio"
+            )
 
     def learn(self, train: FeatureClips, problem: Problem, context: Context) -> FitReport:
         self._gate = None

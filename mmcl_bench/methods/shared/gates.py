@@ -57,15 +57,13 @@ def gate_inputs(unseen: np.ndarray, seen: np.ndarray, temperature: float, top: i
     return np.concatenate([-np.sort(-probabilities, axis=1)[:, :top] for probabilities in both], axis=1)
 
 
-def fit_gate(unseen: np.ndarray, seen: np.ndarray, is_seen: np.ndarray) -> Gate | None:
-    """The gate for logits of unseen (N, U) and seen classes (N, S) and the truth (N,) bool; None where it cannot be
-    fitted, as there are less than two clips of a side.
+def fit_gate(unseen: np.ndarray, seen: np.ndarray, is_seen: np.ndarray) -> Gate:
+    """The gate for logits of unseen (N, U) and seen classes (N, S) and the truth (N,) bool, with two clips of each side
+    at least.
 
     The temperature is the first of those with the best cross-validated accuracy.
     """
     top, fewest = min(unseen.shape[1], seen.shape[1]), min(is_seen.sum(), (~is_seen).sum())
-    if fewest < 2:
-        return None
     folds = StratifiedKFold(min(_FOLDS, int(fewest)), shuffle=True, random_state=0)
     probabilities = softmax(unseen, axis=1)
     accuracies = {
