@@ -107,6 +107,7 @@ class JPoSE(GatedMethod):
     """Verbs and nouns apart and together."""
 
     name: ClassVar[str] = "jpose"
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "embeddings by verb, by noun and by both, hinges and triplets, and a gate"
     text_slots: ClassVar[tuple[str, ...]] = PARTS
 
@@ -133,7 +134,8 @@ class JPoSE(GatedMethod):
 
     @classmethod
     def usual_presets(cls) -> dict[str, MethodSettings]:
-        quick = {**QUICK_FEATURES, "steps": 1500, "batch_size": 128, "rate": 1e-3}
+        # Chosen on pseudo-unseen classes of UTD-MHAD 22/5, over two seeds; longer training only fits the seen clips.
+        quick = {**QUICK_FEATURES, "steps": 300, "batch_size": 128, "rate": 3e-3}
         return {"quick": cls.Settings.model_validate(quick), "paper": cls.Settings()}
 
     def build(self, n_features: int, texts: Texts) -> JPoSEHead:
