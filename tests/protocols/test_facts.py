@@ -264,7 +264,7 @@ def test_an_action_without_an_object_has_its_label_for_a_noun() -> None:
 
 
 def test_a_slot_that_no_class_has_is_refused() -> None:
-    with pytest.raises(UserError, match="unknown text slot 'hand'. Did you mean hands"):
+    with pytest.raises(UserError, match=r"unknown text slot 'hand'\. Did you mean hands"):
         class_texts("ntu60").classes[0].slot("hand")
 
 
