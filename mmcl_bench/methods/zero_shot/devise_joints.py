@@ -39,7 +39,6 @@ class DeViSEJoints(Method):
     def fit(self, problem: Problem, context: Context) -> FitReport:
         if problem.classes.embeddings is None:
             raise ValueError(f"{problem.task} has no class embeddings")
-        self.check_problem(problem)
         self._layout = problem.train.clips.layout
         self._embeddings = problem.classes.embeddings
         self._n_bodies = most_bodies(problem.train.clips)
