@@ -22,8 +22,6 @@ from mmcl_bench.protocols.problem import Context, LabelledClips, Problem
 from mmcl_bench.training.loop import DivergedError, Losses, Trainer
 
 ZERO_SHOT = [name for name, family in families() if family == "zero-shot"]
-TRAINING = [name for name in ZERO_SHOT if name not in ("chance", "devise-joints")]
-"""The map of devise-joints is fitted to one class as well."""
 FEATURE_METHODS = [name for name in ZERO_SHOT if issubclass(METHODS.get(name), FeatureMethod)]
 HEADS = [name for name in FEATURE_METHODS if issubclass(METHODS.get(name), HeadMethod)]
 
@@ -68,7 +66,7 @@ def test_two_seen_classes_and_one_unseen_class_are_enough(name: str, tmp_path: P
 
 
 @pytest.mark.usefixtures("nothing_is_trained")
-@pytest.mark.parametrize("name", TRAINING)
+@pytest.mark.parametrize("name", FEATURE_METHODS)
 def test_one_seen_class_is_refused_before_anything_is_trained(name: str, tmp_path: Path) -> None:
     method = METHODS.get(name)
     with pytest.raises(UserError, match=f"method {name} needs training clips of two classes; raise --limit") as caught:

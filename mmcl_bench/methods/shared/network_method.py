@@ -59,7 +59,6 @@ class NetworkMethod(Method):
         return self.settings.selection == "validation" or (self.settings.selection == "auto" and family == "zero-shot")
 
     def fit(self, problem: Problem, context: Context) -> FitReport:
-        self.check_problem(problem)
         dims = {modality: features.shape[1] for modality, features in problem.train.features.items()}
         self._take_network(
             get_layout(problem.train.clips.layout),
