@@ -239,7 +239,7 @@ def test_the_methods_of_their_page_run_resume_and_predict(
 def test_the_encoder_of_its_page_embeds_the_classes(toy_data_root: Path, tmp_path: Path) -> None:
     with registered(ENCODERS, "hashed-words", example("adding/encoder.md")["HashedWordsFamily"]):
         task = "zero-shot/nw-ucla[split=8/2,text=hashed-words:64]"
-        result = run_of(task, "devise", toy_data_root, tmp_path)
+        result = run_of(task, "devise-joints", toy_data_root, tmp_path)
     assert list(result.provenance.weight_hashes) == ["hashed-words:64"]
 
 

@@ -116,6 +116,14 @@ class Method(ABC):
             where, reason = first_fault(error)
             raise UserError(f"method {cls.name}: setting {where}={error.errors()[0]['input']}: {reason}") from error
 
+    def check_problem(self, problem: Problem) -> None:
+        """Raises :class:`UserError` for a problem that it cannot learn from. A fit calls it before it trains."""
+        if len(np.unique(problem.train.labels)) < 2:
+            raise UserError(
+                f"{problem.task}: method {self.name} needs training clips of two classes; raise --limit, or choose a "
+                "split with more seen classes, as some of them are held out"
+            )
+
     @abstractmethod
     def fit(self, problem: Problem, context: Context) -> FitReport:
         """Fits the method on ``problem``. All random numbers are derived from ``context.seed``."""

@@ -6,7 +6,7 @@ A suite is one TOML file with one or more matrices::
 
     [[matrix]]
     tasks = ["zero-shot/nw-ucla", "supervised/*"]
-    methods = ["mmcl", "devise"]
+    methods = ["mmcl", "devise-joints"]
     splits = "all"
     seeds = 5
     settings = { epochs = 20 }

@@ -175,14 +175,14 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], message: st
 
 
 def test_a_run_prints_a_table_stores_its_results_and_is_reported(toy_data_root: Path, tmp_path: Path) -> None:
-    arguments = ["run", "zero-shot", "--dataset", "nw-ucla", "--method", "devise,chance", "--seeds", "2"]
+    arguments = ["run", "zero-shot", "--dataset", "nw-ucla", "--method", "devise-joints,chance", "--seeds", "2"]
     first = call(*arguments, root=toy_data_root, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    for word in ("zero-shot/nw-ucla@3[split=8/2]", "devise", "chance", "synthetic", "["):
+    for word in ("zero-shot/nw-ucla@3[split=8/2]", "devise-joints", "chance", "synthetic", "["):
         assert word in first.stdout
     again = call(*arguments, "--json", root=toy_data_root, cwd=tmp_path)
     assert again.stderr.count("stored result of") == 4
-    assert {record["method"] for record in json.loads(again.stdout)} == {"devise", "chance"}
+    assert {record["method"] for record in json.loads(again.stdout)} == {"devise-joints", "chance"}
     report = call("report", cwd=tmp_path)
     assert report.returncode == 0, report.stderr
     assert (tmp_path / "reports" / "index.html").stat().st_size > 10_000

@@ -24,7 +24,7 @@ def typed(
 
 
 def test_a_plan_shows_every_job_and_writes_nothing(typed: Type, tmp_path: Path) -> None:
-    message = typed("plan zero-shot/nw-* --methods devise,chance --splits all --seeds 4")
+    message = typed("plan zero-shot/nw-* --methods devise-joints,chance --splits all --seeds 4")
     assert message.code == 0
     assert "0-3" in message.out
     assert "16 jobs: 16 missing; 16 of which no like job was timed" in message.out
@@ -89,7 +89,10 @@ def test_settings_that_differ_from_the_preset_are_shown(typed: Type) -> None:
         ("plan --suite embeded", "unknown suite 'embeded'. Did you mean embedded"),
         ("plan --suite embedded --set epochs=2", "leave out --set"),
         ("plan zero-shot --suite embedded", "leave out a task"),
-        ("plan --suite embedded --methods devise,mcml", "unknown method of suite embedded 'mcml'. Did you mean mmcl"),
+        (
+            "plan --suite embedded --methods devise-joints,mcml",
+            "unknown method of suite embedded 'mcml'. Did you mean mmcl",
+        ),
         ("plan supervised/nw-ucla --methods ,", "at least one task, one method and one preset"),
         ("plan supervised/nw-ucla --method chance --streams joint", "has no skeleton streams"),
         ("plan supervised/nw-ucla --set epochs", "--set epochs: expected key=value"),

@@ -102,7 +102,7 @@ def test_a_supervised_preset_fixes_the_epochs_and_says_so(where: RunSite) -> Non
 
 
 def test_results_state_where_they_come_from(where: RunSite) -> None:
-    result = run_job(job(method="devise"), where)[0].result
+    result = run_job(job(method="devise-joints"), where)[0].result
     card = SkeletonDataset.open(where.data_root / "nw-ucla").card
     provenance = result.provenance
     assert provenance.data_fingerprints == {"nw-ucla": card.fingerprint}

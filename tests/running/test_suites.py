@@ -39,8 +39,8 @@ def test_the_suite_of_the_docs_is_one(root: Path, tmp_path: Path) -> None:
     (text,) = re.findall(r"```toml\n(title = .*?)```", (DOCS / "running.md").read_text(), flags=re.DOTALL)
     (tmp_path / "nightly.toml").write_text(text)
     jobs = load_suite(str(tmp_path / "nightly.toml")).jobs(root)
-    assert {job.method for job in jobs} == {"mmcl", "devise"}
-    assert {job.task.split for job in jobs if job.method == "devise"} == {"8/2", "5/5", "14/13", "18/9", "22/5"}
+    assert {job.method for job in jobs} == {"mmcl", "devise-joints"}
+    assert {job.task.split for job in jobs if job.method == "devise-joints"} == {"8/2", "5/5", "14/13", "18/9", "22/5"}
 
 
 def test_jobs_are_those_that_one_would_make_one_by_one(root: Path) -> None:
@@ -54,11 +54,11 @@ def test_jobs_are_those_that_one_would_make_one_by_one(root: Path) -> None:
 
 
 def test_methods_go_with_the_families_that_they_fit(root: Path) -> None:
-    jobs = Matrix(tasks=("*/nw-ucla",), methods=("devise", "logistic", "chance"), seeds=1).jobs(root)
+    jobs = Matrix(tasks=("*/nw-ucla",), methods=("devise-joints", "logistic", "chance"), seeds=1).jobs(root)
     assert {(job.task.card.family, job.method) for job in jobs} == {
         ("supervised", "logistic"),
         ("supervised", "chance"),
-        ("zero-shot", "devise"),
+        ("zero-shot", "devise-joints"),
         ("zero-shot", "chance"),
     }
 

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 import numpy as np
 from pydantic import Field, field_validator
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration
 from mmcl_bench.methods.base import Method, MethodSettings
@@ -110,6 +111,14 @@ class FeatureMethod(Method):
     def pseudo_unseen_draws(self) -> int:
         return self.settings.draws
 
+    def check_problem(self, problem: Problem) -> None:
+        super().check_problem(problem)
+        if lacking := [slot for slot in self.text_slots if slot not in problem.classes.slots]:
+            raise UserError(
+                f"{problem.task}: method {self.name} reads text slots that the classes lack: {', '.join(lacking)}; "
+                "give their embeddings in the slots of the class table"
+            )
+
     def fit(self, problem: Problem, context: Context) -> FitReport:
         others = []
         for at, draw in enumerate(problem.draws, start=1):
@@ -133,6 +142,7 @@ class FeatureMethod(Method):
     def _fit(self, problem: Problem, context: Context) -> FitReport:
         if problem.classes.embeddings is None:
             raise ValueError(f"{problem.task} has no class embeddings")
+        self.check_problem(problem)
         self.seen = problem.classes.seen
         self.texts: Texts = {MAIN_TEXT: problem.classes.embeddings, **problem.classes.slots}
         self._extractor, chosen = trained_extractor(problem, context, self.settings.network())

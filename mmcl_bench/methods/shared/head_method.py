@@ -15,7 +15,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.methods.shared.extractor import Features
 from mmcl_bench.methods.shared.feature_method import FeatureClips, FeatureMethod, FeatureSettings, Texts
@@ -93,8 +92,6 @@ class HeadMethod(FeatureMethod):
         return 0
 
     def learn(self, train: FeatureClips, problem: Problem, context: Context) -> FitReport:
-        if len(train.labels) < 2:
-            raise UserError(f"{problem.task}: method {self.name} needs two training clips; raise --limit")
         self._device, self._seed = context.device, derive_seed(context.seed, "head")
         self._take_head(train.features.pooled.shape[1])
         total, chosen = self.settings.steps, context.chosen
@@ -174,7 +171,7 @@ class HeadMethod(FeatureMethod):
             if not waiting:
                 order = torch.randperm(len(labels), generator=generator)
                 whole = [part for part in order.split(settings.batch_size) if len(part) > 1]
-                waiting = list(reversed(whole))
+                waiting, n_batches = list(reversed(whole)), len(whole)
             at = waiting.pop()
             batch = HeadBatch(
                 features=pooled[at].to(self._device),
@@ -193,9 +190,11 @@ class HeadMethod(FeatureMethod):
                 optimizer.zero_grad()
                 losses["loss"].backward()
             if not torch.isfinite(losses["loss"]):
-                figures = ", ".join(f"{name} {float(value):g}" for name, value in losses.items())
+                epoch, number = divmod(step - 1, n_batches)
+                figures = ", ".join(f"{name} {float(value.detach()):g}" for name, value in losses.items())
                 raise DivergedError(
-                    f"method {self.name} diverged in step {step}: {figures}; try a lower rate with --set rate=..."
+                    f"method {self.name} diverged in step {step}, batch {number + 1} of {n_batches} in epoch "
+                    f"{epoch + 1}: {figures}; try a lower rate with --set rate=..."
                 )
             optimizer.step()
             yield step, losses

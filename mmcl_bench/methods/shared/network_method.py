@@ -28,7 +28,7 @@ from mmcl_bench.skeleton.clips import Modality
 from mmcl_bench.skeleton.layouts import Layout, get_layout
 from mmcl_bench.skeleton.streams import stack
 from mmcl_bench.skeleton.transforms import PreparedTracks, bodies_last
-from mmcl_bench.training.loop import Losses, Step, Trainer, in_precision
+from mmcl_bench.training.loop import DivergedError, Losses, Step, Trainer, in_precision
 
 SCORED_SHARE = 0.95
 """The middle share of a clip that is scored, as in CTR-GCN."""
@@ -69,7 +69,10 @@ class NetworkMethod(Method):
         )
         self._trainer = Trainer(self._network, self.settings.schedule(), context)
         validate = None if problem.validation is None else self._validation(problem, problem.validation)
-        report = self._trainer.run(len(problem.train), self._step(problem), validate)
+        try:
+            report = self._trainer.run(len(problem.train), self._step(problem), validate)
+        except DivergedError as error:
+            raise DivergedError(f"method {self.name}: {error}") from error
         report.notes["losses"] = self._network.loss_names()
         return report
 

@@ -88,8 +88,7 @@ class DVTAHead(Head):
             present, places = labels.unique(return_inverse=True)
             by_class = self.branches(projected, self.mixed(projected, texts[present]))
             direct, augmented = (similarity[:, places] for similarity in by_class)
-        to_text, to_skeleton = same_class_divergence(direct + augmented, labels)
-        return {"loss": (to_text + to_skeleton) / 2, "skeleton_to_text": to_text, "text_to_skeleton": to_skeleton}
+        return same_class_divergence(direct + augmented, labels)
 
     def scores(self, features: Tensor, maps: Tensor | None, texts: Mapping[str, Tensor]) -> Tensor:
         projected = self.projector(F.normalize(features, dim=1))
