@@ -67,6 +67,11 @@ class MethodSettings(BaseModel):
         """Plain JSON values, the same for every notation of a value: a job's hash is made from them."""
         return self.model_dump(mode="json")
 
+    def changes_from(self, preset: MethodSettings) -> dict[str, Any]:
+        """What tables show beside the method and commands set: the settings that differ from the preset's."""
+        usual = preset.as_json()
+        return {key: value for key, value in self.as_json().items() if value != usual[key]}
+
 
 class Method(ABC):
     """A benchmarked method: a class with a ``name`` in a file of this folder.
@@ -124,12 +129,16 @@ class Method(ABC):
     def score(self, clips: ClipView) -> np.ndarray:
         """(N, K) scores, higher is likelier, columns in the order of ``problem.classes``; float32 or float64.
 
-        The scores of a clip do not depend on the other clips, unless the method is transductive.
+        The scores of a clip do not depend on the other clips; a transductive method adapts in its fit.
         """
 
     def encoders(self) -> Mapping[Modality, str]:
         """The frozen encoder that it uses for each modality besides the skeleton; a data set may lack any of them."""
         return {}
+
+    def needed_text_slots(self) -> tuple[str, ...]:
+        """The :attr:`text_slots` that it reads with its settings."""
+        return self.text_slots
 
     def selects(self, family: str) -> bool:
         """Whether a first fit on held-out validation chooses anything; False: the settings fix all of it."""
