@@ -12,6 +12,7 @@ classes alone, which helps.
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Method, MethodSettings
 from mmcl_bench.methods.shared.saved import read_model, write_model
-from mmcl_bench.protocols.problem import ClipView, Context, FitReport, LabelledClips, Problem
+from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
 from mmcl_bench.skeleton.clips import Modality
 
 _BASE, _KEPT, _TEXTS = "base.", "kept.", "texts"
@@ -136,7 +137,7 @@ class TransductiveMethod(Method):
 
     @abstractmethod
     def choices(self) -> Sequence[Choice]:
-        """The ways to adapt from which one is chosen on validation; of equal ones the first."""
+        """The ways to adapt from which one is chosen on validation."""
 
     @abstractmethod
     def vectors(self, clips: ClipView) -> np.ndarray:
@@ -187,7 +188,8 @@ class TransductiveMethod(Method):
             same = problem.validation.clips is self._unlabelled
             held_out = uncalibrated if same else self._uncalibrated(problem.validation.clips)
             self._calibration = fit_calibration(held_out.scores, problem.validation.labels, self._seen)
-            self._choose(problem, problem.validation, self._calibrated(held_out), self._calibrated(uncalibrated), report)
+            validation, unlabelled = self._calibrated(held_out), self._calibrated(uncalibrated)
+            self._choice = self._best_choice(problem, problem.validation.labels, validation, unlabelled, report)
             report.chosen = {"base": report.chosen, "calibration": self._calibration, **self._choice}
         else:
             raise ValueError(f"{problem.task} has no validation clips to choose on")
@@ -249,27 +251,29 @@ class TransductiveMethod(Method):
     def _fit_base(self, problem: Problem, context: Context) -> FitReport:
         """Fits the base as it is fitted without being adapted."""
         selects = self.base.selects(problem.family)
-        inductive = replace(
-            problem, target_unlabelled=None, validation=problem.validation if selects else None
-        )
+        inductive = replace(problem, target_unlabelled=None, validation=problem.validation if selects else None)
         chosen = context.chosen["base"] if context.chosen is not None and selects else None
-        return self.base.fit(inductive, replace(context, folder=context.folder / "base", chosen=chosen))
+        # Of the task, the job's seed and this fit: methods on one base have the same one to adapt.
+        seed = context.seed if context.shared_seed is None else context.shared_seed
+        return self.base.fit(inductive, replace(context, seed=seed, folder=context.folder / "base", chosen=chosen))
 
-    def _choose(
-        self, problem: Problem, held_out: LabelledClips, validation: BaseClips, unlabelled: BaseClips, report: FitReport
-    ) -> None:
-        """Adapts in every way and takes that with the best validation figure; all of them go to the notes."""
+    def _best_choice(
+        self, problem: Problem, labels: np.ndarray, validation: BaseClips, unlabelled: BaseClips, report: FitReport
+    ) -> Choice:
+        """The way to adapt with the best main metric on validation; of equal ones, that with the largest area under
+        the seen-unseen curve, and then the first. All of them go to the notes."""
 
-        def figure(scores: np.ndarray) -> float:
-            scored = Scored(np.asarray(scores, dtype=np.float32), held_out.labels, problem.classes.seen)
-            return METRICS.get(problem.metric)(scored)
+        def figures(scores: np.ndarray) -> tuple[float, float]:
+            scored = Scored(np.asarray(scores, dtype=np.float32), labels, problem.classes.seen)
+            return METRICS.get(problem.metric)(scored), METRICS.get("ausuc")(scored)
 
         choices = self.choices()
-        figures = [figure(self.adapted(validation, self.adapt(unlabelled, choice), choice)) for choice in choices]
-        self._choice = choices[int(np.argmax(figures))]
-        by_choice = {", ".join(f"{key} {value:g}" for key, value in choice.items()): value
-                     for choice, value in zip(choices, figures, strict=True)}
-        report.notes["validation by adaptation"] = {"none": figure(validation.scores), **by_choice}
+        found = [figures(self.adapted(validation, self.adapt(unlabelled, choice), choice)) for choice in choices]
+        report.notes["validation by adaptation"] = {
+            "none": figures(validation.scores),
+            **{json.dumps(choice): each for choice, each in zip(choices, found, strict=True)},
+        }
+        return choices[found.index(max(found))]
 
     def _uncalibrated(self, clips: ClipView) -> BaseClips:
         vectors = self.vectors(clips)

@@ -7,8 +7,8 @@ each class with the lowest entropy; the other clips are unlabelled. Share and nu
 validation.
 
 A clip's label distribution is the mean of those of its nearest neighbours among the clips that were adapted to, as
-``LabelSpreading.predict_proba`` has it; a clip that was among them is its own nearest. Many of these are zero for most
-classes, so the score is the logarithm of the mean of this distribution and the base's.
+``LabelSpreading.predict_proba`` has it; a clip that was among them is its own nearest. As it is zero for many classes,
+it is added to the base's scores, which are divided by their spread, so that one weight suits every base.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
-from scipy.special import softmax
 from sklearn.neighbors import NearestNeighbors
 from sklearn.semi_supervised import LabelSpreading
 
@@ -45,6 +44,8 @@ class LabelPropagation(TransductiveMethod):
         """Numbers of nearest neighbours, a clip itself included, to choose from."""
         alpha: float = Field(default=0.2, gt=0, lt=1)
         """How much of a clip's distribution comes from its neighbours, rather than from its own label."""
+        weight: float = Field(default=1.0, gt=0)
+        """Of the distribution, beside the base's scores."""
 
         @classmethod
         def lacks(cls, base: type[Method]) -> str:
@@ -72,7 +73,7 @@ class LabelPropagation(TransductiveMethod):
         found = NearestNeighbors(n_neighbors=min(int(choice["neighbours"]), len(kept["vectors"])))
         nearest = found.fit(kept["vectors"]).kneighbors(clips.vectors, return_distance=False)
         from_neighbours = kept["distributions"][nearest].mean(axis=1)
-        scores: np.ndarray = np.log((from_neighbours + softmax(clips.scores / kept["spread"], axis=1)) / 2)
+        scores: np.ndarray = clips.scores / kept["spread"] + self.settings.weight * from_neighbours
         return scores
 
 

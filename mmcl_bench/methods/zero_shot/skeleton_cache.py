@@ -2,14 +2,16 @@
 
 A cache holds, for each class, the clips of lowest entropy among those that are predicted as it. Eight descriptors of a
 clip's feature map are compared: the means over four body parts, over three thirds of time, and over all. With beta, a
-cached clip votes exp(-beta (1 - cos)) for its class; s is the sum of the votes, averaged over descriptors, and the
-scores are those of the base plus alpha s. Both are chosen on validation.
+cached clip votes exp(-beta (1 - cos)) for its class; s is the mean of the votes for a class and over descriptors, and
+the scores are those of the base plus alpha s.
 
 Differences from the release: alpha and beta are chosen on validation, where the release prints the best of its grid on
 the test set; descriptors count alike, where weights for each class come from a language model; a clip that is nearly
 of a second class is not entered there as well; the cache is filled once from all clips, by the entropy of the base's
-calibrated scores, where the release fills it as clips come, by that of the adapted ones; and alpha is in units of the
-spread of the base's scores, so that one list of them suits every base.
+calibrated scores, where the release fills it as clips come, by that of the adapted ones. The release adds up the votes
+for a class; where seen and unseen classes come mixed, few caches are full, and the number of clips in a cache would
+outweigh how alike they are. And alpha is in units of the spread of the base's scores, so that one list of them suits
+every base.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ class SkeletonCache(TransductiveMethod):
         size: int = Field(default=8, ge=1)
         """Most clips of a class in the cache."""
         alphas: _Numbers = (0.5, 1.0, 2.0, 3.0, 5.0)
-        betas: _Numbers = (3.0, 5.0, 7.0, 9.0)
+        betas: _Numbers = (3.0, 5.0, 9.0, 20.0)
 
         @classmethod
         def lacks(cls, base: type[Method]) -> str:
@@ -92,7 +94,7 @@ def descriptors(maps: Tensor, joints: Sequence[Sequence[int]]) -> Tensor:
 def votes_by_class(
     vectors: np.ndarray, cached: np.ndarray, classes: np.ndarray, n_classes: int, beta: float
 ) -> np.ndarray:
-    """(N, K): the sum over cached clips (M, 8, D) of a class (M,) of their votes for clips (N, 8, D)."""
+    """(N, K): for clips (N, 8, D), the mean vote of the cached clips (M, 8, D) of a class (M,); 0 without any."""
     alike = [np.exp(-beta * (1 - vectors[:, at] @ cached[:, at].T)) for at in range(vectors.shape[1])]
     votes: np.ndarray = np.mean(alike, axis=0) @ np.eye(n_classes)[classes]
-    return votes
+    return votes / np.maximum(np.bincount(classes, minlength=n_classes), 1)

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.numpy import load_file
 
-from methods.test_methods import UNSEEN, clips, problem, settings
+from methods.test_methods import clips, problem, settings
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.evaluation.metrics import fit_calibration
 from mmcl_bench.methods import METHODS
-from mmcl_bench.methods.shared.transductive import BaseClips, TransductiveMethod
+from mmcl_bench.methods.shared.transductive import BaseClips, Choice, TransductiveMethod
 from mmcl_bench.methods.zero_shot.label_propagation import LabelPropagation, propagated
 from mmcl_bench.methods.zero_shot.pgfa import PGFA
 from mmcl_bench.methods.zero_shot.prototypes import prototypes, unit
 from mmcl_bench.methods.zero_shot.skeleton_cache import SkeletonCache, descriptors, votes_by_class
-from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
-from mmcl_bench.running.jobs import Job, make_job
+from mmcl_bench.protocols import PROTOCOLS
+from mmcl_bench.protocols.base import Needs, Protocol
 from mmcl_bench.protocols.catalogue import load_task
+from mmcl_bench.protocols.problem import Context, Problem, Progress, silent
+from mmcl_bench.running.jobs import Job, make_job
 
 ADAPTING = ["prototypes", "skeleton-cache", "label-propagation"]
 PLACES = np.array([[0.0, 0.0], [0.0, 1.0], [0.0, 2.0], [9.0, 0.0], [9.0, 1.0]])
@@ -82,7 +87,7 @@ def test_cached_clips_vote_by_how_alike_they_are() -> None:
     cached = np.array([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]], [[-1.0, 0.0], [0.0, -1.0]]])
     found = votes_by_class(clip, cached, np.array([0, 0, 2]), 3, beta=2.0)
     same, orthogonal, opposite = 1.0, math.exp(-2), math.exp(-4)
-    np.testing.assert_allclose(found, [[same + (orthogonal + same) / 2, 0, opposite]])
+    np.testing.assert_allclose(found, [[(same + (orthogonal + same) / 2) / 2, 0, opposite]])
 
 
 def test_the_cache_keeps_the_surest_clips_and_adds_their_votes() -> None:
@@ -107,41 +112,154 @@ def test_another_clip_is_labelled_by_its_neighbours() -> None:
     kept = method.adapt(BaseClips(SURE, PLACES), choice)
     new = BaseClips(np.zeros((2, 2)), np.array([[1.0, 1.5], [8.0, 0.5]]))
     found = method.adapted(new, kept, choice)
-    expected = [(kept["distributions"][nearest].mean(axis=0) + 0.5) / 2 for nearest in ([1, 2], [3, 4])]
-    np.testing.assert_allclose(found, np.log(expected))
+    expected = [kept["distributions"][nearest].mean(axis=0) for nearest in ([1, 2], [3, 4])]
+    np.testing.assert_allclose(found, expected)
+
+
+def own_scores(method: TransductiveMethod, given: Problem, folder: Path) -> np.ndarray:
+    """What the base alone says of the clips to adapt to."""
+    assert given.target_unlabelled is not None
+    base = METHODS.get(method.settings.base)(**method.settings.base_method.settings)
+    base.fit(replace(given, target_unlabelled=None), Context(seed=5, folder=folder))
+    embedded = base.embed(given.target_unlabelled)
+    if method.name != "prototypes":
+        return base.score(given.target_unlabelled).astype(np.float64)
+    assert embedded is not None
+    assert given.classes.embeddings is not None
+    return unit(embedded) @ given.classes.embeddings.T
 
 
 @pytest.mark.parametrize("name", ADAPTING)
-def test_clips_are_assigned_after_a_calibration_that_validation_gave(name: str, tmp_path: Path) -> None:
-    """The base alone predicts seen classes; the calibration lets the unseen one have clips."""
-
-    class Biased(PGFA):
-        def score(self, clips: ClipView) -> np.ndarray:
-            return super().score(clips) + 5 * self.seen
-
-        def embed(self, clips: ClipView) -> np.ndarray:
-            return super().embed(clips)
-
-    method = adapting(name)
-    seen: list[BaseClips] = []
+def test_clips_are_assigned_after_a_calibration_that_validation_gave(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, given, adapted_to = adapting(name), problem("zero-shot"), []
     adapt = method.adapt
 
-    def watched(given: BaseClips, choice: Mapping[str, float]) -> dict[str, np.ndarray]:
-        seen.append(given)
-        return adapt(given, choice)
+    def watched(clips: BaseClips, choice: Choice) -> dict[str, np.ndarray]:
+        adapted_to.append(clips.scores)
+        return adapt(clips, choice)
 
-    method.adapt = watched  # type: ignore[method-assign]
-    given = problem("zero-shot")
-    report = method.fit(given, Context(seed=5, folder=tmp_path))
+    monkeypatch.setattr(method, "adapt", watched)
+    report = method.fit(given, Context(seed=5, folder=tmp_path / "adapting"))
+    own = own_scores(method, given, tmp_path / "alone")
     assert given.validation is not None
-    base = METHODS.get(method.settings.base)(**method.settings.base_method.settings)
-    base.fit(replace(given, target_unlabelled=None), Context(seed=5, folder=tmp_path / "alone"))
-    own = base.score(given.validation.clips).astype(np.float64)
-    if name == "prototypes":
-        embedded = base.embed(given.validation.clips)
-        assert embedded is not None
-        own = unit(embedded.astype(np.float64)) @ given.classes.embeddings.T  # type: ignore[union-attr]
-    expected = fit_calibration(own, given.validation.labels, given.classes.seen)
-    assert report.chosen["calibration"] == pytest.approx(expected, rel=1e-5, abs=1e-7)
-    np.testing.assert_allclose(seen[-1].scores, own - expected * given.classes.seen, rtol=1e-5, atol=1e-6)
-    assert (seen[-1].scores.argmax(axis=1) == UNSEEN).any()
+    calibration = fit_calibration(own, given.validation.labels, given.classes.seen)
+    assert report.chosen["calibration"] == pytest.approx(calibration, abs=1e-5)
+    for scores in adapted_to:
+        np.testing.assert_allclose(scores, own - calibration * given.classes.seen, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ADAPTING)
+def test_the_final_fit_adapts_as_was_chosen_and_to_its_own_clips(name: str, tmp_path: Path) -> None:
+    first = adapting(name)
+    context = Context(seed=5, folder=tmp_path, shared=tmp_path / "shared", shared_seed=1)
+    chosen = first.fit(problem("zero-shot"), context).chosen
+    assert {"base", "calibration", *first.choices()[0]} == set(chosen)
+    whole, all_taken = replace(problem("zero-shot"), validation=None), {**chosen, **first.choices()[-1]}
+    found = []
+    for unlabelled in (clips(10, 7), clips(10, 8)):
+        final = adapting(name)
+        final.fit(replace(whole, target_unlabelled=unlabelled), replace(context, chosen=all_taken))
+        found.append(final.score(clips(4, 3)))
+    assert np.abs(found[0] - found[1]).max() > 1e-4
+
+
+def test_a_stopped_base_goes_on_with_the_same_bits(tmp_path: Path) -> None:
+    method = METHODS.get("prototypes")
+    short = {"epochs": 2, "min_steps": 0, "batch_size": 8, "n_frames": 8}
+    asked = {"base": "skeleton-only", "base_preset": "quick", "base_settings": short}
+
+    def stopped(phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        if list((tmp_path / "stopped" / "base").rglob("*.pt")):
+            raise KeyboardInterrupt
+
+    def scores(folder: str, progress: Progress = silent) -> np.ndarray:
+        made = method(**asked)
+        made.fit(problem("zero-shot"), Context(seed=5, folder=tmp_path / folder, progress=progress))
+        return made.score(clips(5, 3))
+
+    with pytest.raises(KeyboardInterrupt):
+        scores("stopped", stopped)
+    np.testing.assert_array_equal(scores("stopped"), scores("whole"))
+
+
+def rules(root: Path, cache: Path) -> Protocol:
+    task, data = load_task("zero-shot/nw-ucla[split=8/2]"), {"nw-ucla": SkeletonDataset.open(root / "nw-ucla")}
+    return PROTOCOLS.get("zero-shot")(task, data, Needs(transductive=True), cache)
+
+
+def test_noise_in_the_place_of_the_labels_of_unseen_test_clips_changes_no_score(
+    toy_data_root: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(toy_data_root / "nw-ucla", tmp_path / "nw-ucla")
+    index = pd.read_parquet(tmp_path / "nw-ucla" / "index.parquet")
+    unseen = rules(toy_data_root, tmp_path).classes.seen[index.label] == np.False_
+    labels = index.label.to_numpy().copy()
+    labels[unseen] = np.random.default_rng(0).permutation(labels[unseen])
+    assert (labels != index.label).any()
+    index.assign(label=labels.astype(np.int32)).to_parquet(tmp_path / "nw-ucla" / "index.parquet")
+    found = []
+    for root in (toy_data_root, tmp_path):
+        method, given = adapting("prototypes"), rules(root, tmp_path / "cache")
+        chosen = {"calibration": 0.1, "share": 0.6, "base": {"step": 6, "of": 6, "extractor": {"epoch": 2, "of": 2}}}
+        context = Context(seed=1, folder=tmp_path / root.name, chosen=chosen, shared=tmp_path / "cache")
+        method.fit(given.final_problem(), context)
+        found.append(method.score(given.test_clips()))
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_job_is_of_its_base_and_of_the_settings_of_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = job("prototypes")
+    assert plain.settings["base_method"]["settings"] == PGFA.presets["quick"].as_json()
+    assert plain.overrides == {"base": "pgfa"}
+    assert plain.hash == job("prototypes", base="pgfa").hash
+    other = job("prototypes", base="skeleton-only")
+    assert other.overrides == {"base": "skeleton-only"}
+    shorter = job("prototypes", base_settings='{"steps": 5}')
+    assert shorter.overrides == {"base": "pgfa", "base_settings": {"steps": 5}}
+    assert shorter.settings["base_method"]["settings"]["steps"] == 5
+    assert METHODS.get("prototypes")(**shorter.settings).settings.as_json() == shorter.settings
+    monkeypatch.setattr(PGFA, "presets", {**PGFA.presets, "quick": PGFA.Settings(steps=7)})
+    monkeypatch.setattr(METHODS.get("prototypes"), "presets", METHODS.get("prototypes").usual_presets())
+    assert len({plain.hash, other.hash, shorter.hash, job("prototypes").hash}) == 4
+    assert METHODS.get("prototypes")(**plain.settings).settings.as_json() == plain.settings, "stored jobs stay readable"
+
+
+def test_texts_and_teachers_are_those_of_the_base() -> None:
+    assert METHODS.get("skeleton-cache")(base="star").needed_text_slots() == METHODS.get("star").text_slots
+    assert "slot_texts" in job("skeleton-cache", base="star").canonical()
+    assert METHODS.get("prototypes")(base="mmcl").encoders() == METHODS.get("mmcl")().encoders()
+
+
+@pytest.mark.parametrize(
+    ("method", "base", "message"),
+    [
+        ("prototypes", "smie", "maps clips to no space of class texts; choose another base, such as pgfa"),
+        ("skeleton-cache", "mmcl", "has no feature maps of the shared extractor"),
+        ("label-propagation", "chance", "has no features to compare clips by"),
+        ("label-propagation", "prototypes", "adapts to unlabelled clips itself"),
+        ("prototypes", "logistic", "is no zero-shot method"),
+        ("prototypes", "pfga", "Did you mean pgfa"),
+    ],
+)
+def test_a_base_that_cannot_be_adapted_is_one_line(method: str, base: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        job(method, base=base)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_setting_that_the_base_has_not_is_one_line() -> None:
+    with pytest.raises(UserError, match="method pgfa: setting stepps=5"):
+        job("prototypes", base_settings='{"stepps": 5}')
+
+
+def test_a_model_whose_base_has_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = adapting("prototypes")
+    method.fit(problem("zero-shot"), Context(seed=5, folder=tmp_path / "work"))
+    method.save(tmp_path / "model")
+    with pytest.raises(UserError, match="choose a job of pgfa"):
+        method.replace_classes(np.ones((2, 16), dtype=np.float32))
+    monkeypatch.setattr(PGFA, "version", PGFA.version + 1)
+    with pytest.raises(UserError, match="its base was pgfa version 1, which is at version 2 now"):
+        METHODS.get("prototypes")(**method.settings.as_json()).load(tmp_path / "model")
