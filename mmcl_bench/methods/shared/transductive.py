@@ -71,21 +71,25 @@ class TransductiveSettings(MethodSettings):
     @classmethod
     def _with_base(cls, given: Any) -> Any:
         usual = {name: field.default for name, field in cls.model_fields.items()}
-        name, preset, changes = ({**usual, **given}[key] for key in ("base", "base_preset", "base_settings"))
-        if not (isinstance(name, str) and isinstance(preset, str) and isinstance(changes, Mapping)):
+        given = {**usual, "base_method": {}, **given}
+        name, preset, changes, former = (given[key] for key in ("base", "base_preset", "base_settings", "base_method"))
+        if not all(isinstance(text, str) for text in (name, preset)):
+            return given
+        if not all(isinstance(mapping, Mapping) for mapping in (changes, former)):
             return given
         base = METHODS.get(name)
         if lacking := _unfit(base) or cls.lacks(base):
             raise UserError(f"{name} cannot be adapted, as it {lacking}; choose another base, such as {usual['base']}")
         if preset not in base.presets:
             raise UserError(f"base {name}: {unknown('preset', preset, sorted(base.presets))}")
-        settings = base.check({**base.presets[preset].as_json(), **changes}).as_json()
-        found = BaseMethod(name=name, version=base.version, preset=preset, settings=settings)
-        changes = {key: settings[key] for key in changes}
-        former = given.get("base_method")
-        if former is not None and _is_of(BaseMethod.model_validate(former), name, preset, changes):
-            found = former
-        return {**given, "base": name, "base_settings": changes, "base_method": found}
+        of_preset = base.presets[preset].as_json()
+        settings = base.check({**of_preset, **changes}).as_json()
+        changes = {key: value for key, value in settings.items() if value != of_preset[key]}
+        # That of a stored job stays as it was, should the preset have changed since.
+        same = all(former.get("settings", {}).get(key) == value for key, value in changes.items())
+        if not (same and (former.get("name"), former.get("preset")) == (name, preset)):
+            former = {"name": name, "version": base.version, "preset": preset, "settings": settings}
+        return {**given, "base_settings": changes, "base_method": former}
 
     def changes_from(self, preset: MethodSettings) -> dict[str, Any]:
         """Tables always show the base, and never what is filled in."""
@@ -98,12 +102,6 @@ def _unfit(base: type[Method]) -> str:
     if _FAMILY not in base.families:
         return "is no zero-shot method"
     return "adapts to unlabelled clips itself" if base.transductive else ""
-
-
-def _is_of(former: BaseMethod, name: str, preset: str, changes: Mapping[str, Any]) -> bool:
-    """Whether a base that a job was identified by is the one that is asked for. Its preset may have changed since."""
-    same = all(former.settings.get(key) == value for key, value in changes.items())
-    return same and (former.name, former.preset) == (name, preset)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Mapping
@@ -213,7 +214,8 @@ def test_a_job_is_of_its_base_and_of_the_settings_of_that(monkeypatch: pytest.Mo
     plain = job("prototypes")
     assert plain.settings["base_method"]["settings"] == PGFA.presets["quick"].as_json()
     assert plain.overrides == {"base": "pgfa"}
-    assert plain.hash == job("prototypes", base="pgfa").hash
+    steps = PGFA.presets["quick"].as_json()["steps"]
+    assert plain.hash == job("prototypes", base="pgfa", base_settings=json.dumps({"steps": steps})).hash
     other = job("prototypes", base="skeleton-only")
     assert other.overrides == {"base": "skeleton-only"}
     shorter = job("prototypes", base_settings='{"steps": 5}')
@@ -249,9 +251,19 @@ def test_a_base_that_cannot_be_adapted_is_one_line(method: str, base: str, messa
     assert "\n" not in str(caught.value)
 
 
-def test_a_setting_that_the_base_has_not_is_one_line() -> None:
-    with pytest.raises(UserError, match="method pgfa: setting stepps=5"):
-        job("prototypes", base_settings='{"stepps": 5}')
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("base_settings", '{"stepps": 5}', "method pgfa: setting stepps=5"),
+        ("base_settings", "few", "setting base_settings=few"),
+        ("base_method", "pgfa", "setting base_method=pgfa"),
+        ("base_preset", "fast", "base pgfa: unknown preset 'fast'"),
+    ],
+)
+def test_a_setting_that_the_base_has_not_is_one_line(setting: str, value: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        job("prototypes", **{setting: value})
+    assert "\n" not in str(caught.value)
 
 
 def test_a_model_whose_base_has_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
