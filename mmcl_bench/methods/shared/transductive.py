@@ -180,7 +180,7 @@ class TransductiveMethod(Method):
         uncalibrated = self._uncalibrated(self._unlabelled)
         if context.chosen is not None:
             self._calibration = context.chosen["calibration"]
-            self._choice = {name: context.chosen[name] for name in self.choices()[0]}
+            self._choice: Choice = {name: context.chosen[name] for name in self.choices()[0]}
             report.chosen = dict(context.chosen)
         elif problem.validation is not None:
             same = problem.validation.clips is self._unlabelled

@@ -38,6 +38,12 @@ SURE = np.array([[9.0, 0.0], [0.2, 0.0], [0.0, 0.1], [0.0, 9.0], [0.1, 0.0]])
 """Scores: the first and the fourth clip are sure, and of different classes."""
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where one extractor is trained for all of these tests."""
+    return tmp_path_factory.mktemp("shared")
+
+
 def job(method: str, **overrides: str) -> Job:
     return make_job(load_task("zero-shot/utd-mhad[split=22/5]"), METHODS.get(method), 0, overrides=overrides)
 
@@ -117,11 +123,11 @@ def test_another_clip_is_labelled_by_its_neighbours() -> None:
     np.testing.assert_allclose(found, expected)
 
 
-def own_scores(method: TransductiveMethod, given: Problem, folder: Path) -> np.ndarray:
+def own_scores(method: TransductiveMethod, given: Problem, context: Context) -> np.ndarray:
     """What the base alone says of the clips to adapt to."""
     assert given.target_unlabelled is not None
     base = METHODS.get(method.settings.base)(**method.settings.base_method.settings)
-    base.fit(replace(given, target_unlabelled=None), Context(seed=5, folder=folder))
+    base.fit(replace(given, target_unlabelled=None), context)
     embedded = base.embed(given.target_unlabelled)
     if method.name != "prototypes":
         return base.score(given.target_unlabelled).astype(np.float64)
@@ -132,8 +138,9 @@ def own_scores(method: TransductiveMethod, given: Problem, folder: Path) -> np.n
 
 @pytest.mark.parametrize("name", ADAPTING)
 def test_clips_are_assigned_after_a_calibration_that_validation_gave(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    context = Context(seed=5, folder=tmp_path / "adapting", shared=shared)
     method, given, adapted_to = adapting(name), problem("zero-shot"), []
     adapt = method.adapt
 
@@ -142,8 +149,8 @@ def test_clips_are_assigned_after_a_calibration_that_validation_gave(
         return adapt(clips, choice)
 
     monkeypatch.setattr(method, "adapt", watched)
-    report = method.fit(given, Context(seed=5, folder=tmp_path / "adapting"))
-    own = own_scores(method, given, tmp_path / "alone")
+    report = method.fit(given, context)
+    own = own_scores(method, given, replace(context, folder=tmp_path / "alone"))
     assert given.validation is not None
     calibration = fit_calibration(own, given.validation.labels, given.classes.seen)
     assert report.chosen["calibration"] == pytest.approx(calibration, abs=1e-5)
@@ -152,9 +159,9 @@ def test_clips_are_assigned_after_a_calibration_that_validation_gave(
 
 
 @pytest.mark.parametrize("name", ADAPTING)
-def test_the_final_fit_adapts_as_was_chosen_and_to_its_own_clips(name: str, tmp_path: Path) -> None:
+def test_the_final_fit_adapts_as_was_chosen_and_to_its_own_clips(name: str, tmp_path: Path, shared: Path) -> None:
     first = adapting(name)
-    context = Context(seed=5, folder=tmp_path, shared=tmp_path / "shared", shared_seed=1)
+    context = Context(seed=5, folder=tmp_path, shared=shared)
     chosen = first.fit(problem("zero-shot"), context).chosen
     assert {"base", "calibration", *first.choices()[0]} == set(chosen)
     whole, all_taken = replace(problem("zero-shot"), validation=None), {**chosen, **first.choices()[-1]}
@@ -183,6 +190,17 @@ def test_a_stopped_base_goes_on_with_the_same_bits(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         scores("stopped", stopped)
     np.testing.assert_array_equal(scores("stopped"), scores("whole"))
+
+
+def test_a_base_whose_settings_fix_everything_chooses_nothing(tmp_path: Path) -> None:
+    asked = {"epochs": 2, "min_steps": 0, "batch_size": 8, "n_frames": 8, "selection": "fixed"}
+    method = METHODS.get("prototypes")(base="skeleton-only", base_preset="quick", base_settings=asked)
+    first = method.fit(problem("zero-shot"), Context(seed=5, folder=tmp_path / "first"))
+    assert all("validation" not in row for row in first.history)
+    whole = replace(problem("zero-shot"), validation=None)
+    final = method.fit(whole, Context(seed=5, folder=tmp_path / "final", chosen=first.chosen))
+    assert final.chosen == first.chosen
+    assert final.history == first.history
 
 
 def rules(root: Path, cache: Path) -> Protocol:
@@ -266,9 +284,11 @@ def test_a_setting_that_the_base_has_not_is_one_line(setting: str, value: str, m
     assert "\n" not in str(caught.value)
 
 
-def test_a_model_whose_base_has_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_whose_base_has_changed_is_refused(
+    tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     method = adapting("prototypes")
-    method.fit(problem("zero-shot"), Context(seed=5, folder=tmp_path / "work"))
+    method.fit(problem("zero-shot"), Context(seed=5, folder=tmp_path / "work", shared=shared))
     method.save(tmp_path / "model")
     with pytest.raises(UserError, match="choose a job of pgfa"):
         method.replace_classes(np.ones((2, 16), dtype=np.float32))
