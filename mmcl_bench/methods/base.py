@@ -67,10 +67,11 @@ class MethodSettings(BaseModel):
         """Plain JSON values, the same for every notation of a value: a job's hash is made from them."""
         return self.model_dump(mode="json")
 
-    def changes_from(self, preset: MethodSettings) -> dict[str, Any]:
-        """What tables show beside the method and commands set: the settings that differ from the preset's."""
-        usual = preset.as_json()
-        return {key: value for key, value in self.as_json().items() if value != usual[key]}
+    @classmethod
+    def shown(cls, settings: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
+        """What tables show beside the method and commands set, of settings in full, as plain JSON values: those that
+        differ from the preset's."""
+        return {key: value for key, value in settings.items() if value != preset[key]}
 
 
 class Method(ABC):
@@ -121,6 +122,11 @@ class Method(ABC):
             where, reason = first_fault(error)
             raise UserError(f"method {cls.name}: setting {where}={error.errors()[0]['input']}: {reason}") from error
 
+    @classmethod
+    def needed_text_slots(cls, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """The :attr:`text_slots` that it reads with some settings in full, as plain JSON values."""
+        return cls.text_slots
+
     @abstractmethod
     def fit(self, problem: Problem, context: Context) -> FitReport:
         """Fits the method on ``problem``. All random numbers are derived from ``context.seed``."""
@@ -135,10 +141,6 @@ class Method(ABC):
     def encoders(self) -> Mapping[Modality, str]:
         """The frozen encoder that it uses for each modality besides the skeleton; a data set may lack any of them."""
         return {}
-
-    def needed_text_slots(self) -> tuple[str, ...]:
-        """The :attr:`text_slots` that it reads with its settings."""
-        return self.text_slots
 
     def selects(self, family: str) -> bool:
         """Whether a first fit on held-out validation chooses anything; False: the settings fix all of it."""

@@ -197,8 +197,9 @@ class _Run:
         write_atomically(self.work / ENVIRONMENT, lambda path: path.write_text(kept))
         self._time = WorkTime(self.work)
         method_class = METHODS.get(self.job.method)
-        asking = method_class(**self.job.settings)
-        needs = Needs(asking.encoders(), method_class.transductive, asking.needed_text_slots())
+        settings = self.job.settings
+        slots = method_class.needed_text_slots(settings)
+        needs = Needs(method_class(**settings).encoders(), method_class.transductive, slots)
         protocol = PROTOCOLS.get(self.job.task.card.family)(
             self.job.task, data, needs, self.where.data_root / "cache", self.job.limit, self._advance
         )

@@ -91,9 +91,10 @@ class TransductiveSettings(MethodSettings):
             former = {"name": name, "version": base.version, "preset": preset, "settings": settings}
         return {**given, "base_settings": changes, "base_method": former}
 
-    def changes_from(self, preset: MethodSettings) -> dict[str, Any]:
-        """Tables always show the base, and never what is filled in."""
-        changed = {**super().changes_from(preset), "base": self.base}
+    @classmethod
+    def shown(cls, settings: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
+        """The base always, and never what is filled in."""
+        changed = {**super().shown(settings, preset), "base": settings["base"]}
         changed.pop("base_method", None)
         return changed
 
@@ -160,6 +161,11 @@ class TransductiveMethod(Method):
         known = not cls.Settings.model_fields["base"].is_required()
         return {name: cls.Settings.model_validate({"base_preset": name}) for name in presets if known}
 
+    @classmethod
+    def needed_text_slots(cls, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        base = settings["base_method"]
+        return METHODS.get(base["name"]).needed_text_slots(base["settings"])
+
     @property
     def base(self) -> Method:
         """The method that is adapted."""
@@ -167,9 +173,6 @@ class TransductiveMethod(Method):
 
     def encoders(self) -> Mapping[Modality, str]:
         return self._made_base().encoders()
-
-    def needed_text_slots(self) -> tuple[str, ...]:
-        return self._made_base().needed_text_slots()
 
     def fit(self, problem: Problem, context: Context) -> FitReport:
         if problem.classes.embeddings is None or problem.target_unlabelled is None:
