@@ -67,6 +67,12 @@ class MethodSettings(BaseModel):
         """Plain JSON values, the same for every notation of a value: a job's hash is made from them."""
         return self.model_dump(mode="json")
 
+    @classmethod
+    def shown(cls, settings: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
+        """What tables show beside the method and commands set, of settings in full, as plain JSON values: those that
+        differ from the preset's."""
+        return {key: value for key, value in settings.items() if value != preset[key]}
+
 
 class Method(ABC):
     """A benchmarked method: a class with a ``name`` in a file of this folder.
@@ -124,6 +130,11 @@ class Method(ABC):
                 "split with more seen classes, as some of them are held out"
             )
 
+    @classmethod
+    def needed_text_slots(cls, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """The :attr:`text_slots` that it reads with some settings in full, as plain JSON values."""
+        return cls.text_slots
+
     @abstractmethod
     def fit(self, problem: Problem, context: Context) -> FitReport:
         """Fits the method on ``problem``. All random numbers are derived from ``context.seed``."""
@@ -132,7 +143,7 @@ class Method(ABC):
     def score(self, clips: ClipView) -> np.ndarray:
         """(N, K) scores, higher is likelier, columns in the order of ``problem.classes``; float32 or float64.
 
-        The scores of a clip do not depend on the other clips, unless the method is transductive.
+        The scores of a clip do not depend on the other clips; a transductive method adapts in its fit.
         """
 
     def encoders(self) -> Mapping[Modality, str]:

@@ -205,8 +205,12 @@ class Protocol(ABC):
             classes=classes,
             train=train,
             validation=validation,
-            target_unlabelled=self.test_clips() if self.needs.transductive else None,
+            target_unlabelled=self._target_unlabelled(validation) if self.needs.transductive else None,
         )
+
+    def _target_unlabelled(self, validation: LabelledClips | None) -> ClipView:
+        """The clips without labels that a transductive method adapts to; ``validation`` is that of its problem."""
+        return self.test_clips()
 
     def _labelled(self, rows: Rows, columns: np.ndarray) -> LabelledClips:
         """Clips with labels renumbered to positions in ``columns``."""

@@ -115,7 +115,7 @@ class Problem:
     validation: LabelledClips | None
     """Held-out training-side clips; in zero-shot they include clips of classes that ``train`` lacks."""
     target_unlabelled: ClipView | None = None
-    """None unless the method is transductive."""
+    """None unless the method is transductive. In the selection fit of a zero-shot task, the validation clips."""
     draws: tuple[Problem, ...] = ()
     """The same choice on other pseudo-unseen classes, for methods that average over several draws of them."""
 

@@ -19,7 +19,7 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.protocols import splits
 from mmcl_bench.protocols.base import Protocol, Rows, side_rows
-from mmcl_bench.protocols.problem import ClassTable
+from mmcl_bench.protocols.problem import ClassTable, ClipView, LabelledClips
 
 PSEUDO_UNSEEN_CLIPS = 10
 """Minimum clips of each pseudo-unseen class by held-out subjects; with fewer, all subjects' clips are used."""
@@ -83,6 +83,10 @@ class ZeroShot(Protocol):
                 f"of all training subjects, as held-out ones have {min(clips_of_class)} of a class"
             )
         return train.where(kept & ~pseudo), train.where(validation), pseudo_unseen
+
+    def _target_unlabelled(self, validation: LabelledClips | None) -> ClipView:
+        """The first fit adapts to the clips that it chooses on, as the final one adapts to those that are scored."""
+        return self.test_clips() if validation is None else validation.clips
 
     def _slot_texts(self, slot: str) -> list[str]:
         """The texts of a slot; a class without one has its label, or its name."""

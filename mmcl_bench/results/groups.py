@@ -180,7 +180,8 @@ def unlimited(stored: Iterable[Stored]) -> list[Stored]:
 def newest(stored: Iterable[Stored]) -> list[Stored]:
     """The jobs of the newest version of their task and method: figures of two versions never share a table.
 
-    A version is the newest of all these jobs, on whatever task. A fusion is as old as its members."""
+    A version is the newest of all these jobs, on whatever task. A fusion is as old as its members, and a method that
+    adapts a base is as old as that."""
     jobs = list(stored)
     latest: dict[tuple[str, ...], int] = defaultdict(int)
     for job in jobs:
@@ -194,6 +195,8 @@ def _versions(result: Result) -> Iterator[tuple[tuple[str, ...], int]]:
     method = result.method
     yield ("task", unversioned(result.task.identity)), result.task.version
     yield ("foreign" if result.notes.get("foreign") else "method", method.name), method.version
+    if base := method.settings.get("base_method"):
+        yield ("method", base["name"]), base["version"]
     for member in method.settings.get("members", ()) if method.name == FUSION else ():
         yield ("method", member["method"]), member["version"]
 

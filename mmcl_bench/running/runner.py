@@ -197,10 +197,8 @@ class _Run:
         write_atomically(self.work / ENVIRONMENT, lambda path: path.write_text(kept))
         self._time = WorkTime(self.work)
         method_class = METHODS.get(self.job.method)
-        asking = method_class(**self.job.settings)
-        needs = Needs(
-            asking.encoders(), method_class.transductive, method_class.text_slots, asking.pseudo_unseen_draws()
-        )
+        asking, slots = method_class(**self.job.settings), method_class.needed_text_slots(self.job.settings)
+        needs = Needs(asking.encoders(), method_class.transductive, slots, asking.pseudo_unseen_draws())
         protocol = PROTOCOLS.get(self.job.task.card.family)(
             self.job.task, data, needs, self.where.data_root / "cache", self.job.limit, self._advance
         )

@@ -193,6 +193,17 @@ def test_target_clips_are_there_for_transductive_methods_alone(toy_data_root: Pa
     assert contents(target) == contents(protocol(toy_data_root, name).test_clips())
 
 
+def test_what_zero_shot_chooses_on_is_what_a_transductive_method_adapts_to_first(toy_data_root: Path) -> None:
+    rules = protocol(toy_data_root, "zero-shot/nw-ucla[split=8/2]", Needs(transductive=True))
+    first, final = rules.selection_problem(), rules.final_problem()
+    assert first.validation is not None
+    assert first.target_unlabelled is not None
+    assert final.target_unlabelled is not None
+    assert contents(first.target_unlabelled) == contents(first.validation.clips)
+    assert not contents(first.target_unlabelled) & contents(rules.test_clips())
+    assert contents(final.target_unlabelled) == contents(rules.test_clips())
+
+
 def test_a_limit_keeps_every_class_as_long_as_it_can(toy_data_root: Path) -> None:
     rules = protocol(toy_data_root, "supervised/nw-ucla", limit=20)
     assert len(rules.final_problem().train) == 20

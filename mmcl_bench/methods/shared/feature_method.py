@@ -198,19 +198,23 @@ class FeatureMethod(Method):
     def load(self, folder: Path, device: str = "cpu") -> None:
         saved = read_model(folder, type(self))
         self._extractor = Extractor(**self.settings.network().as_json())
-        of_extractor = _with_prefix(saved.arrays, _EXTRACTOR)
-        self._extractor.take_saved(SavedModel(saved.layout, saved.facts["extractor"], of_extractor), device)
+        of_extractor = SavedModel(saved.layout, saved.facts["extractor"], saved.part(_EXTRACTOR))
+        self._extractor.take_saved(of_extractor, device)
         self.seen = np.array(saved.facts["seen"], dtype=bool)
-        self.texts = _with_prefix(saved.arrays, _TEXTS)
-        self.take_learned(_with_prefix(saved.arrays, _LEARNED), saved.facts["learned"], device)
+        self.texts = saved.part(_TEXTS)
+        self.take_learned(saved.part(_LEARNED), saved.facts["learned"], device)
 
     def replace_classes(self, embeddings: np.ndarray) -> None:
         require_width(embeddings, self.texts[MAIN_TEXT].shape[1])
         self.texts = dict.fromkeys(self.texts, embeddings)
         self.seen = np.zeros(len(embeddings), dtype=bool)
 
+    def features(self, clips: ClipView, maps: bool = False) -> Features:
+        """What the extractor of the fitted method gives for clips."""
+        return self._extractor.features(clips, maps)
+
     def _features(self, clips: ClipView) -> Features:
-        return self._extractor.features(clips, self.needs_maps)
+        return self.features(clips, self.needs_maps)
 
 
 def _of_draw(context: Context, at: int, of: int) -> Context:
@@ -221,7 +225,3 @@ def _of_draw(context: Context, at: int, of: int) -> Context:
 
     seed = derive_seed(context.seed, "draw", at)
     return replace(context, seed=seed, folder=context.folder / f"draw-{at}", progress=progress, scalars=None)
-
-
-def _with_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -6,8 +6,8 @@ cosines of a batch's clips and texts, and targets that clips of one class share,
 Differences from the paper and its release: features are those of a frozen extractor, where theirs are trained with
 the map, as in :mod:`.pgfa_end_to_end`; the step is chosen on pseudo-unseen classes, not on the test clips. The scale of
 the cosines is learned; the release makes a parameter of it and never registers that, so that it stays at 1 / 0.07
-(``as_released`` keeps it there). The prototypes that the paper builds from the test clips are no part of this method.
-Momentum is Nesterov's.
+(``as_released`` keeps it there). The prototypes that the paper builds from the test clips are method ``prototypes``. Momentum
+is Nesterov's.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from mmcl_bench.methods.shared.feature_method import MAIN_TEXT, QUICK_FEATURES, 
 from mmcl_bench.methods.shared.head_method import Head, HeadBatch, HeadMethod, HeadSettings
 from mmcl_bench.methods.shared.pair_scorer import same_class_divergence
 from mmcl_bench.nn.losses import text_similarity
+from mmcl_bench.protocols.problem import ClipView
 from mmcl_bench.training.loop import Losses
 
 
@@ -80,3 +82,9 @@ class PGFA(HeadMethod):
 
     def build(self, n_features: int, texts: Texts) -> PGFAHead:
         return PGFAHead(self.settings, n_features, texts[MAIN_TEXT].shape[1])
+
+    def embed(self, clips: ClipView) -> np.ndarray:
+        pooled = torch.from_numpy(self.features(clips).pooled).to(self._device)
+        with torch.inference_mode():
+            embedded: np.ndarray = self._head.get_submodule("adapter")(pooled).float().cpu().numpy()
+        return embedded
