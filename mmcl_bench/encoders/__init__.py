@@ -63,6 +63,7 @@ class EncoderFamily:
     """Makes an image encoder from what follows ``family:`` in the spec; raises :class:`UserError`."""
 
 
+_NO_TEXT = "encodes images, not text"
 ENCODERS: Registry[type[EncoderFamily]] = Registry("encoder", "mmcl_bench.encoders", declared_in(__name__, __path__[0]))
 
 
@@ -78,7 +79,7 @@ def on_device(encoder: ImageEncoder, device: str, spec: str) -> ImageEncoder:
 def text_encoder(spec: str) -> TextEncoder:
     """The text encoder that ``spec`` names. Raises :class:`UserError` when there is none."""
     plain, _ = split_options(spec)
-    make, argument = _maker(plain, "text", "encodes images, not text")
+    make, argument = _maker(plain, "text", _NO_TEXT)
     options = _options(spec)
     encoder: TextEncoder = make(argument) if options is None else make(argument, options)
     return encoder
@@ -97,9 +98,10 @@ def canonical_spec(spec: str) -> str:
     >>> canonical_spec("smollm2[pooling=last,layer=20,centre=true]")
     'smollm2[layer=20,pooling=last]'
 
-    Raises :class:`UserError` for an option that is unknown or does not fit.
+    Raises :class:`UserError` for what names no text encoder, and for an option that is unknown or does not fit.
     """
     plain, _ = split_options(spec)
+    _maker(plain, "text", _NO_TEXT)
     options, defaults = _options(spec), _family(plain).text_options
     return spec if options is None or defaults is None else options.shown_behind(plain, defaults)
 
