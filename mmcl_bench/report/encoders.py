@@ -94,7 +94,7 @@ def heat_map(table: EncoderTable) -> Drawing:
     width, height = _CELL
     panel = width * len(heads) + 24
     beside = [part for part in ("synthetic" if table.group.task.synthetic else "", table.group.incomplete) if part]
-    title = f"Methods by text encoder\n{table.task}" + (f" ({', '.join(beside)})" if beside else "")
+    title = "\n".join([f"Methods by text encoder: {table.task}", *beside])
     drawing = Drawing(title, margin + panel * len(table.metrics), top + height * len(methods) + 24)
     for at, method in enumerate(methods):
         drawing.text((margin - 8, top + (at + 0.5) * height + 4), method, anchor="end")

@@ -83,7 +83,7 @@ def test_the_page_and_the_tables_have_it_and_the_same_results_give_the_same_byte
     reports = tmp_path / "reports"
     build_report(tmp_path, reports, "none")
     html = (reports / "index.html").read_text(encoding="utf-8")
-    assert "Methods by text encoder" in html
+    assert "Methods by text encoder: zero-shot/toy@1[split=2/2]<" in html
     assert "gguf:&lt;b&gt;.gguf" in html
     assert "<b>.gguf" not in html
     assert (reports / "tables" / "zero-shot-encoders.csv").read_text().count("devise") == 2
