@@ -67,6 +67,7 @@ def stored_job(
     version: int = 1,
     method_version: int = 1,
     incomplete: Mapping[str, str] | None = None,
+    identity: str | None = None,
     validation: Mapping[str, float | None] | None = None,
 ) -> Stored:
     labels = np.arange(n_test) % len(classes) if labels is None else labels
@@ -77,7 +78,7 @@ def stored_job(
     seen = np.arange(len(classes)) < len(classes) - n_unseen if family == "zero-shot" else np.ones(len(classes), bool)
     scored = Scored(scores, labels, seen, calibration=0.05 if family == "zero-shot" else 0.0)
     metrics = metrics or _METRICS[family]
-    identity = f"{family}/{name}@{version}"
+    identity = identity or f"{family}/{name}@{version}"
     job = {"task": identity, "hash": task_hash, "method": method, "settings": dict(settings or {}), "seed": seed}
     job |= {"preset": preset} if preset != "quick" else {}
     job |= {"method_version": method_version} if method_version > 1 else {}

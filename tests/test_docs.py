@@ -43,6 +43,7 @@ from mmcl_bench.results.records import Result
 from mmcl_bench.running.jobs import make_job
 from mmcl_bench.running.runner import RunSite, run_job
 from mmcl_bench.skeleton.layouts import KINECT_V2
+from tiny_gguf import stand_in_for_smollm2
 from toys import write_toy_for_every_side
 
 ROOT = Path(__file__).parents[1]
@@ -123,8 +124,9 @@ class Reader:
             words = [*words, "--allow-dirty"]  # the tests may run in a checkout with changes
         if words[0] == "features":
             feature_inputs.write(words, SkeletonDataset.open(root / words[2]))
-        if words[0] == "export" and importlib.util.find_spec("onnx") is None:
-            return
+        for word, package in (("export", "onnx"), ("text=minilm,smollm2", "gguf")):
+            if word in words and importlib.util.find_spec(package) is None:
+                return
         monkeypatch.setenv("MMCL_BENCH_DATA", str(root))
         app(words, standalone_mode=False)
         if "--template" in words:
@@ -174,6 +176,8 @@ def test_every_command_and_snippet_of_a_page_runs(page: Path, tmp_path: Path, mo
     for classes in re.findall(r"```toml\n(\[\[shared\]\].*?)```", page.read_text(), flags=re.DOTALL):
         (tmp_path / "classes.toml").write_text(classes)
     reader = Reader(tmp_path)
+    if importlib.util.find_spec("gguf") is not None:
+        stand_in_for_smollm2(tmp_path, monkeypatch)
     for words in commands(page):
         print("mmcl-bench", *words)  # shown by pytest when it fails
         reader.type(words, monkeypatch)

@@ -71,10 +71,12 @@ class JobOptions(TaskOptions):
             return self._of_suite(data_root)
         if not self.tasks:
             raise UserError("name what to run: a task, such as zero-shot, a pattern such as 'zero-shot/*', or --suite")
-        from mmcl_bench.protocols.catalogue import require_splits
+        from mmcl_bench.protocols.catalogue import each_value, require_splits
         from mmcl_bench.running.suites import jobs_of
 
-        tasks = [task for name in self.tasks for task in self._tasks(name, data_root)]
+        bound = each_value(key_values("--parameter", self.parameters))
+        each = [replace(self, parameters=[f"{key}={value}" for key, value in one.items()]) for one in bound]
+        tasks = [task for name in self.tasks for options in each for task in options._tasks(name, data_root)]
         require_splits(tasks, self._splits)
         return jobs_of(
             tasks,

@@ -20,6 +20,7 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import OTHER_SUBJECTS, SkeletonDataset
+from mmcl_bench.encoders import TextEncoder
 from mmcl_bench.evaluation.metrics import Scored
 from mmcl_bench.protocols.cards import Task
 from mmcl_bench.protocols.problem import ClassTable, ClipView, LabelledClips, Problem
@@ -241,11 +242,11 @@ class Protocol(ABC):
                     self.feature_notes[spec] = features.made
         return found
 
-    def _embed(self, texts: Sequence[str], encoder: str) -> np.ndarray:
+    def _embed(self, texts: Sequence[str], spec: str, encoder: TextEncoder) -> np.ndarray:
         """float32 (K, D) unit rows."""
         from mmcl_bench.encoders.cache import cached_text
 
-        embeddings, self.weight_hashes[encoder] = cached_text(encoder, texts, self.cache)
+        embeddings, self.weight_hashes[spec] = cached_text(spec, texts, self.cache, encoder)
         unit: np.ndarray = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
         return unit
 

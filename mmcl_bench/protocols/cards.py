@@ -120,6 +120,10 @@ class TaskCard(BaseModel):
                 raise UserError(f"{self.path}: {unknown(f'value of {key}', bound[key], list(values))}")
         if strange := set(bound.get(CLASS_MAP, "")) & set("[],="):
             raise UserError(f"{bound[CLASS_MAP]}: a task's name cannot hold {min(strange)}; rename the class map")
+        if "text" in parameters:
+            from mmcl_bench.encoders import canonical_spec
+
+            bound["text"] = canonical_spec(bound["text"])
         names = self.split_names()
         if "split" in bound and bound["split"] not in names:
             if several := splits.splits_of(bound["split"], names):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -41,10 +41,12 @@ class ZeroShot(Protocol):
 
     @cached_property
     def embedded_classes(self) -> ClassTable:
-        texts = self.task.class_texts()
-        encoder = self.task.parameters["text"]
-        slots = {slot: self._embed(self._slot_texts(slot), encoder) for slot in self.needs.text_slots}
-        return replace(self.classes, embeddings=self._embed(texts, encoder), slots=slots)
+        from mmcl_bench.encoders import text_encoder
+
+        spec = self.task.parameters["text"]
+        embed = partial(self._embed, spec=spec, encoder=text_encoder(spec))  # whose weights are loaded once
+        slots = {slot: embed(self._slot_texts(slot)) for slot in self.needs.text_slots}
+        return replace(self.classes, embeddings=embed(self.task.class_texts()), slots=slots)
 
     @cached_property
     def pseudo_unseen(self) -> tuple[np.ndarray, ...]:

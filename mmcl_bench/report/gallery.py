@@ -100,6 +100,10 @@ class Gallery:
         """The critical-difference diagram of a family of tasks."""
         return self._add(key, figures.critical_difference(f"Mean ranks over tasks\n{where}", ranks), compares=True)
 
+    def of_methods(self, name: str, drawing: Drawing) -> Picture:
+        """A figure that compares methods, drawn elsewhere."""
+        return self._add(name, drawing, compares=True)
+
     def write(self, advance: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Draws missing files, by several processes where they are many. What is there stays where this is stopped."""
         if self._digests:

@@ -18,6 +18,8 @@ from mmcl_bench.core.pages import templates_in
 from mmcl_bench.core.text import slug
 from mmcl_bench.report import tables
 from mmcl_bench.report.drawing import DARK, LIGHT
+from mmcl_bench.report.encoders import EncoderTable, encoder_tables, heat_map
+from mmcl_bench.report.encoders import frame_of as frame_of_encoders
 from mmcl_bench.report.gallery import Gallery, Picture, Which
 from mmcl_bench.report.lineage import origin_of
 from mmcl_bench.report.published import Beside, beside, read_published
@@ -132,6 +134,15 @@ class _Ranked:
 
 
 @dataclass(frozen=True)
+class _Encoders:
+    """Methods by text encoder, where there are several encoders."""
+
+    tables: list[EncoderTable]
+    pictures: list[Picture]
+    files: list[str]
+
+
+@dataclass(frozen=True)
 class _Family:
     name: str
     synthetic: bool
@@ -143,6 +154,7 @@ class _Family:
     ranked: _Ranked | None
     means: list[SplitMean]
     means_files: list[str]
+    encoders: _Encoders | None
 
     @property
     def width(self) -> int:
@@ -186,7 +198,17 @@ class _Builder:
             self.table_folder.add(f"{stem}-split-means", frame_of(means), title=f"{title}: means over splits")
             if means
             else [],
+            self._encoders(stem, title, rows),
         )
+
+    def _encoders(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Encoders | None:
+        found = encoder_tables(rows)
+        if not found:
+            return None
+        name = f"{stem}-encoders"
+        pictures = [self.gallery.of_methods(f"{name}-{table.group.task_key[:8]}", heat_map(table)) for table in found]
+        files = self.table_folder.add(name, frame_of_encoders(found), title=f"{title}: methods by text encoder")
+        return _Encoders(found, self._counted(pictures), files)
 
     def _ranked(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Ranked | None:
         ranking = rank_methods([row for row in rows if row.group.setting == "inductive" and not row.group.incomplete])

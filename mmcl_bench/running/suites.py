@@ -30,7 +30,7 @@ from mmcl_bench.core.records import read_toml
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols.cards import Task
-from mmcl_bench.protocols.catalogue import Splits, find_tasks, require_splits
+from mmcl_bench.protocols.catalogue import Splits, each_value, find_tasks, require_splits
 from mmcl_bench.running.jobs import Job, make_job
 
 if TYPE_CHECKING:
@@ -56,12 +56,17 @@ class Matrix(BaseModel):
     settings: dict[str, JsonValue] = {}
     """Overrides of the methods' settings."""
     parameters: dict[str, str] = {}
-    """Parameters of the tasks."""
+    """Parameters of the tasks; several values have commas between them, a task each."""
     limit: int | None = Field(default=None, ge=1)
 
     def jobs(self, data_root: Path | None = None) -> list[Job]:
         """The jobs, without repetition. Raises :class:`UserError` for names and values that do not exist."""
-        tasks = [task for name in self.tasks for task in find_tasks(name, self.splits, self.parameters, data_root)]
+        tasks = [
+            task
+            for name in self.tasks
+            for bound in each_value(self.parameters)
+            for task in find_tasks(name, self.splits, bound, data_root)
+        ]
         require_splits(tasks, self.splits)
         overrides = {
             key: value if isinstance(value, str) else json.dumps(value) for key, value in self.settings.items()

@@ -31,6 +31,42 @@ def test_a_plan_shows_every_job_and_writes_nothing(typed: Type, tmp_path: Path) 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        (["text=minilm,clip:ViT-B-32"], ["", ",text=clip:ViT-B-32"]),
+        (["text=smollm2[pooling=last,layer=3],minilm"], [",text=smollm2[layer=3,pooling=last]", ""]),
+        (["text=smollm2,smollm2[pooling=mean]"], [",text=smollm2"]),
+        (
+            ["text=minilm,smollm2", "fields=label,name"],
+            [",fields=label", ",fields=name", ",fields=label,text=smollm2", ",fields=name,text=smollm2"],
+        ),
+    ],
+)
+def test_several_values_of_a_parameter_are_a_task_each(typed: Type, values: list[str], named: list[str]) -> None:
+    given = " ".join(f"--parameter {value}" for value in values)
+    message = json.loads(typed(f"plan zero-shot/nw-ucla --split 8/2 --method devise --json {given}").out)
+    ends = [job["task"].partition("split=8/2")[2].removesuffix("]") for job in message["jobs"]]
+    assert ends == named
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("text=minilm,minlm", "unknown encoder 'minlm'. Did you mean minilm"),
+        ("text=", "unknown encoder ''"),
+        ("text=minilm,smollm2[layer=2", "text=minilm,smollm2[layer=2: its square brackets do not pair"),
+        ("text=minilm,smollm2[layer=deep]", "option layer=deep: Input should be a valid integer"),
+        ("text=efficientnet-lite0", "encodes images, not text"),
+    ],
+)
+def test_a_wrong_value_is_refused_before_anything_runs(typed: Type, value: str, words: str) -> None:
+    message = typed(f"run zero-shot/nw-ucla --split 8/2 --method devise --parameter {value}")
+    assert (message.code, message.out) == (2, "")
+    assert words in message.err
+    assert len(message.err.splitlines()) == 1
+
+
 def test_a_plan_follows_what_run_did(typed: Type) -> None:
     same = "supervised/nw-ucla --split x-sub --method chance,logistic --limit 30"
     assert typed(f"run {same} --seeds 1").code == 0

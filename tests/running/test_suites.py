@@ -53,6 +53,12 @@ def test_jobs_are_those_that_one_would_make_one_by_one(root: Path) -> None:
     ]
 
 
+def test_several_values_of_a_parameter_are_a_task_each(root: Path) -> None:
+    matrix = Matrix(tasks=("zero-shot/nw-ucla[split=8/2]",), methods=("devise",), parameters={"text": "minilm,smollm2"})
+    found = identities(matrix, root)
+    assert [name.partition("@")[2].partition("[")[2] for name in found] == ["split=8/2]", "split=8/2,text=smollm2]"]
+
+
 def test_methods_go_with_the_families_that_they_fit(root: Path) -> None:
     jobs = Matrix(tasks=("*/nw-ucla",), methods=("devise-joints", "logistic", "chance"), seeds=1).jobs(root)
     assert {(job.task.card.family, job.method) for job in jobs} == {
