@@ -186,8 +186,8 @@ class Protocol(ABC):
         return self._limited(self._shuffled(rows, "test"))
 
     def generator(self, purpose: str) -> np.random.Generator:
-        """Random numbers derived only from the task and the purpose, the same for every method and seed."""
-        digest = hashlib.sha256(f"{self.task.hash}:{purpose}".encode()).digest()
+        """Random numbers derived only from the task and the purpose, the same for every method, seed and text encoder."""
+        digest = hashlib.sha256(f"{self.task.draws_hash}:{purpose}".encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
     @property

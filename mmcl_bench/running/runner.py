@@ -333,7 +333,7 @@ class _Run:
             progress=progress,
             chosen=chosen,
             shared=self.where.data_root / "cache",
-            shared_seed=derive_seed(self.job.task.hash, self.job.seed, phase),
+            shared_seed=derive_seed(self.job.task.draws_hash, self.job.seed, phase),
             scalars=self.where.scalars and self.where.scalars / self.job.folder / phase,
         )
 

@@ -105,6 +105,14 @@ def test_a_small_set_draws_pseudo_unseen_classes_several_times_and_none_twice(
     assert protocol(toy_data_root, name).selection_problem().draws == ()
 
 
+def test_another_text_encoder_holds_out_the_same(toy_data_root: Path) -> None:
+    def held_out(text: str) -> list[str]:
+        rules = protocol(toy_data_root, f"zero-shot/nw-ucla[split=8/2,text={text}]")
+        return [*rules.validation_sample_ids(), *rules.test_sample_ids()]
+
+    assert held_out("hf:some-other-encoder") == held_out("minilm")
+
+
 def test_pseudo_unseen_classes_are_synse_s_own_where_they_exist(toy_data_root: Path) -> None:
     task = load_task("zero-shot/synth60[split=55/5]")
     assert splits.split(str(task.card.table), "55/5").validation_unseen == (16, 21, 25, 31, 48)

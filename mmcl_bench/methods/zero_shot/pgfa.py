@@ -6,8 +6,8 @@ cosines of a batch's clips and texts, and targets that clips of one class share,
 Differences from the paper and its release: features are those of a frozen extractor, where theirs are trained with
 the map, as in :mod:`.pgfa_end_to_end`; the step is chosen on pseudo-unseen classes, not on the test clips. The scale of
 the cosines is learned; the release makes a parameter of it and never registers that, so that it stays at 1 / 0.07
-(``as_released`` keeps it there). The prototypes that the paper builds from the test clips are method ``prototypes``. Momentum
-is Nesterov's.
+(``as_released`` keeps it there). The prototypes that the paper builds from the test clips are method ``prototypes``.
+Momentum is Nesterov's.
 """
 
 from __future__ import annotations
