@@ -166,3 +166,6 @@ class FitReport:
     """One row an epoch: epoch, losses, validation figure."""
     notes: dict[str, Any] = field(default_factory=dict)
     """Facts to record in the result, such as which losses were used."""
+    shared_seconds: float = 0.0
+    """Seconds of the fit for what other methods share, such as an extractor and its features: they are not counted as
+    the method's own."""

@@ -6,6 +6,7 @@ A method says which text slots it reads, learns from the features of the seen cl
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -100,14 +101,21 @@ class FeatureMethod(Method):
     def usual_presets(cls) -> dict[str, MethodSettings]:
         return {"quick": cls.Settings.model_validate(QUICK_FEATURES), "paper": cls.Settings()}
 
+    @property
+    def frozen(self) -> bool | None:
+        return True
+
     def fit(self, problem: Problem, context: Context) -> FitReport:
         if problem.classes.embeddings is None:
             raise ValueError(f"{problem.task} has no class embeddings")
         self.seen = problem.classes.seen
         self.texts: Texts = {MAIN_TEXT: problem.classes.embeddings, **problem.classes.slots}
+        begin = time.monotonic()
         self._extractor, chosen = trained_extractor(problem, context, self.settings.network())
-        report = self.learn(self.of_clips(problem.train), problem, context)
+        train, shared = self.of_clips(problem.train), time.monotonic() - begin
+        report = self.learn(train, problem, context)
         report.chosen[CHOSEN] = chosen
+        report.shared_seconds = shared
         return report
 
     def of_clips(self, clips: LabelledClips) -> FeatureClips:
