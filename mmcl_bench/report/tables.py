@@ -27,13 +27,14 @@ _MANY_GROUPS = 40
 """More rows than these are worth starting processes for their intervals."""
 _BEFORE_METRICS = [
     *("task", "version", "task_hash", "data", "family", "dataset", "split", "synthetic", "incomplete"),
-    *("method", "method_version", "setting", "preset", "settings", "selection", "seeds", "n_test"),
+    *("method", "method_version", "setting", "flags", "preset", "settings", "selection", "seeds", "n_test"),
 ]
 _COSTS = ["parameters", "flops"]
+_SECONDS = ["fit_seconds", "score_seconds"]
 _REMARKS = "notes"
-_WHERE_KNOWN = {"incomplete", *_COSTS, _REMARKS}
+_WHERE_KNOWN = {"incomplete", "flags", "oracle_minus_honest", *_COSTS, *_SECONDS, _REMARKS}
 """Columns that a table lacks where no row has them."""
-_AFTER_METRICS = ["oracle", *_COSTS, "main_metric", "commit", "dirty", "command", _REMARKS]
+_AFTER_METRICS = ["oracle", "oracle_minus_honest", *_COSTS, *_SECONDS, "main_metric", "commit", "dirty", "command", _REMARKS]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,12 @@ class LeaderboardRow:
     @property
     def main(self) -> Interval:
         return self.figures[self.group.task.main_metric]
+
+    @property
+    def oracle_minus_honest(self) -> float:
+        """What choosing the step on the test set would have added to the main metric, mean over seeds; nan where there
+        is no oracle figure."""
+        return self.oracle - self.main.value
 
 
 @dataclass(frozen=True)
@@ -91,10 +98,11 @@ def frame_of(rows: Sequence[LeaderboardRow]) -> pd.DataFrame:
     """A leaderboard: one row for all jobs that differ in their seed alone.
 
     Columns: task, version, task_hash, data, family, dataset, split, synthetic, incomplete (the published clips that the
-    data have, where they lack some), method, method_version, setting, preset, settings (where groups differ in them),
-    selection, seeds, n_test, then for each metric its mean over seeds, ``_low`` and ``_high``, then oracle, parameters
-    and flops (to score a clip), main_metric, commit, dirty, command, notes. Incomplete, parameters, flops and notes are
-    left out where no row has them. Figures are shares of 1.
+    data have, where they lack some), method, method_version, setting, flags (how it learned, in words), preset, settings
+    (where groups differ in them), selection, seeds, n_test, then for each metric its mean over seeds, ``_low`` and
+    ``_high``, then oracle, oracle_minus_honest, parameters and flops (to score a clip), fit_seconds and score_seconds
+    (mean over seeds), main_metric, commit, dirty, command, notes. Incomplete, flags, oracle_minus_honest, those of
+    cost and notes are left out where no row has them. Figures are shares of 1.
     """
     metrics = metric_names(row.group for row in rows)
     columns = [column for name in metrics for column in (name, f"{name}_low", f"{name}_high")]
@@ -264,6 +272,20 @@ def cost_of(group: Group) -> dict[str, int]:
     return cost
 
 
+def seconds_of(group: Group, name: str) -> float | None:
+    """The mean over seeds of ``fit_seconds`` or ``score_seconds``; None where that of no seed is known."""
+    found = [getattr(job.result.provenance, name) for job in group.jobs]
+    known = [seconds for seconds in found if seconds is not None]
+    return sum(known) / len(known) if known else None
+
+
+def seconds_text(seconds: float | None) -> str:
+    """``0.4 s``, ``42 s``, ``12 min``; a dash where it is not known."""
+    if seconds is None:
+        return "–"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+
+
 def count_text(count: int | None) -> str:
     """``1.45 M``, ``3.54 G``; a dash where there is none."""
     if count is None:
@@ -359,14 +381,17 @@ def _frame_row(row: LeaderboardRow) -> dict[str, Any]:
         "method": group.method.name,
         "method_version": group.method.version,
         "setting": group.setting,
+        "flags": group.flags or None,
         "preset": group.method.preset,
         "settings": group.settings or None,
         "selection": group.first.selection.rule,
         "seeds": len(group.seeds),
         "n_test": group.first.n_test,
         "oracle": row.oracle,
+        "oracle_minus_honest": row.oracle_minus_honest,
         "parameters": cost_of(group).get("parameters"),
         "flops": cost_of(group).get("flops"),
+        **{name: seconds_of(group, name) for name in _SECONDS},
         "main_metric": task.main_metric,
         "commit": " ".join(sorted(commits)) or None,
         "dirty": True if True in dirty else (None if None in dirty else False),
@@ -425,6 +450,7 @@ def _record(row: LeaderboardRow) -> dict[str, Any]:
         "method": group.method.name,
         "method_version": group.method.version,
         "setting": group.setting,
+        "flags": group.flags,
         "preset": group.method.preset,
         "settings": group.method.settings,
         "limit": group.first.limit,
@@ -437,6 +463,7 @@ def _record(row: LeaderboardRow) -> dict[str, Any]:
             for name, figure in row.figures.items()
         },
         "oracle": _json_number(row.oracle),
+        "oracle_minus_honest": _json_number(row.oracle_minus_honest),
         "cost": cost_of(group) or None,
         "command": group.command,
         _REMARKS: group.remarks,
