@@ -216,11 +216,11 @@ class _Builder:
 
     def _published_table(self, anchor: str, group: Group, found: Beside) -> list[str]:
         heads = ["Method", *map(metric_title, found.metrics), "Published", "Text encoder"]
-        heads += ["Transductive", "Selected on", "Calibrated on", "Note", "Source"]
+        heads += ["Unseen texts in training", "Transductive", "Selected on", "How", "Calibrated on", "Note", "Source"]
         cells = [
             [
-                *(row.method, *row.figures, row.year, row.text_encoder),
-                *(row.transductive, row.selection, row.calibration, row.note, row.source),
+                *(row.method, *row.figures, row.year, row.text_encoder, row.unseen_texts),
+                *(row.transductive, row.selection, row.how_selected, row.calibration, row.note, row.source),
             ]
             for row in (*found.ours, *found.published)
         ]
