@@ -388,8 +388,8 @@ def read_results(root: Path | str | None = None) -> pd.DataFrame:
     """One row a metric of every finished job under ``root``; without it, where ``mmcl-bench run`` keeps results.
 
     Columns: task, family, dataset, split, synthetic, incomplete (how many published clips its data have, where they
-    lack some), method, method_version, transductive, uses_unseen_texts, preset, seed, limit, selection, metric, main (whether it is the
-    task's main metric), value, low, high, n, oracle, job, folder. Figures are shares of 1.
+    lack some), method, method_version, transductive, uses_unseen_texts, preset, seed, limit, selection, metric, main
+    (whether it is the task's main metric), value, low, high, n, oracle, job, folder. Figures are shares of 1.
     """
     return table_of(stored_results(results_root(None if root is None else Path(root))))
 
