@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from mmcl_bench.evaluation.statistics import Interval, mean_interval
@@ -70,9 +72,10 @@ class MethodsByTask:
 
 def methods_by_task(rows: Sequence[LeaderboardRow]) -> MethodsByTask | None:
     """The table of the rows of one family; None for a single method."""
-    of_method: dict[str, list[LeaderboardRow]] = defaultdict(list)
+    of_method: dict[tuple[str, str], list[LeaderboardRow]] = defaultdict(list)
     for row in rows:
-        of_method[row.group.label].append(row)
+        # What a preset means may have changed between two results of one label.
+        of_method[row.group.label, json.dumps(row.group.method.settings, sort_keys=True)].append(row)
     if len(of_method) < 2:
         return None
     tasks = {row.group.task_key: row.group for row in rows}
@@ -126,7 +129,9 @@ def _oracle_minus_honest(rows: Sequence[LeaderboardRow]) -> Interval | None:
     if not of_tasks:
         return None
     means = [sum(found) / len(found) for found in of_tasks]
-    return mean_interval(means if len(means) > 1 else of_tasks[0], LEVEL)
+    found = mean_interval(means if len(means) > 1 else of_tasks[0], LEVEL)
+    # The honest step is among those that the oracle chooses from.
+    return replace(found, low=float(np.clip(found.low, 0, 1)), high=float(np.clip(found.high, 0, 1)))
 
 
 def _differences(group: Group) -> list[float]:
