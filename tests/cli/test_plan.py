@@ -31,6 +31,24 @@ def test_a_plan_shows_every_job_and_writes_nothing(typed: Type, tmp_path: Path) 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [("baseline/*", ["chance"]), ("chance,closed-form/*", ["chance", "devise", "eszsl"])],
+)
+def test_a_kind_names_its_methods(method: str, expected: list[str], typed: Type) -> None:
+    jobs = json.loads(typed(f"plan zero-shot/nw-ucla --method {method} --json").out)["jobs"]
+    assert {job["method"] for job in jobs}.issuperset(expected)
+    assert expected[0] == jobs[0]["method"]
+
+
+def test_a_kind_keeps_the_methods_of_a_suite_that_it_names(typed: Type) -> None:
+    jobs = json.loads(typed("plan --suite embedded --method network/* --seeds 1 --json").out)["jobs"]
+    assert {job["method"] for job in jobs} == {"mmcl", "skeleton-only"}
+    refused = typed("plan --suite embedded --method vae/* --seeds 1")
+    assert refused.code == 2
+    assert "unknown method of suite embedded" in refused.err
+
+
 def test_a_plan_follows_what_run_did(typed: Type) -> None:
     same = "supervised/nw-ucla --split x-sub --method chance,logistic --limit 30"
     assert typed(f"run {same} --seeds 1").code == 0
