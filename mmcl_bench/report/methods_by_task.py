@@ -129,9 +129,10 @@ def _oracle_minus_honest(rows: Sequence[LeaderboardRow]) -> Interval | None:
     if not of_tasks:
         return None
     means = [sum(found) / len(found) for found in of_tasks]
-    found = mean_interval(means if len(means) > 1 else of_tasks[0], LEVEL)
+    interval = mean_interval(means if len(means) > 1 else of_tasks[0], LEVEL)
     # The honest step is among those that the oracle chooses from.
-    return replace(found, low=float(np.clip(found.low, 0, 1)), high=float(np.clip(found.high, 0, 1)))
+    low, high = np.clip([interval.low, interval.high], 0, 1).tolist()
+    return replace(interval, low=low, high=high)
 
 
 def _differences(group: Group) -> list[float]:

@@ -117,8 +117,10 @@ def matching(published: pd.DataFrame, task: TaskRecord) -> pd.DataFrame:
 def _theirs(row: pd.Series, metrics: Sequence[str]) -> PublishedRow:
     year = " ".join(part for part in (row["venue"], row["year"]) if part)
     figures = tuple(row[name] or "–" for name in metrics)
-    same = ("method", "text_encoder", "unseen_texts", "transductive")
-    same += ("selection", "how_selected", "calibration", "note", "source")
+    same = [
+        *("method", "text_encoder", "unseen_texts", "transductive"),
+        *("selection", "how_selected", "calibration", "note", "source"),
+    ]
     return PublishedRow(year=year, figures=figures, **{name: row[name] for name in same})
 
 
