@@ -11,7 +11,6 @@ import typer
 
 from mmcl_bench.cli.console import AsJson, show
 from mmcl_bench.cli.descriptions import described
-from mmcl_bench.core.settings import setting_text
 
 if TYPE_CHECKING:
     from mmcl_bench.methods.base import Method
@@ -75,6 +74,8 @@ def methods(
 
 def _settings(method: type[Method]) -> dict[str, str]:
     """The values of preset quick by ``--set name``, with those of paper where they differ."""
+    from mmcl_bench.core.settings import setting_text
+
     quick, paper = (method.presets[name].as_json() for name in ("quick", "paper"))
     return {
         f"--set {name}": setting_text(value) + (f"; paper {setting_text(paper[name])}" if paper[name] != value else "")
