@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
+COSTS = ("seconds", "a minute", "minutes", "hours")
+"""Words for :attr:`Method.cost`."""
+
 
 @dataclass(frozen=True)
 class ScoringNetwork:
@@ -88,6 +91,14 @@ class Method(ABC):
     version: ClassVar[int] = 1
     """Increased when a change of the method changes its scores."""
     summary: ClassVar[str]
+    kind: ClassVar[str] = "other"
+    """What it is built on, in lower case with dashes, such as ``closed-form`` or ``vae``; ``--method 'vae/*'`` names
+    all methods of a kind."""
+    published: ClassVar[str] = ""
+    """Venue and year, such as ``ICIP 2021``; empty where it is not published."""
+    cost: ClassVar[str] = ""
+    """How long both fits and scoring take with preset ``quick`` on a few hundred clips and two cores, without the
+    extractor that methods share; one of :data:`COSTS`, empty where nobody has measured it. A minute is up to two."""
     families: ClassVar[frozenset[str]] = frozenset({"supervised", "zero-shot", "transfer"})
     """The task families that it supports."""
     transductive: ClassVar[bool] = False
@@ -149,6 +160,21 @@ class Method(ABC):
     def encoders(self) -> Mapping[Modality, str]:
         """The frozen encoder that it uses for each modality besides the skeleton; a data set may lack any of them."""
         return {}
+
+    @property
+    def uses_unseen_texts(self) -> bool:
+        """Whether it reads texts of unseen classes while it learns how skeletons and texts go together.
+
+        Its settings may decide. To score a clip, every zero-shot method reads them, and a classifier that is made from
+        them once that is learned is part of scoring. Tables keep such methods apart from inductive ones.
+        """
+        return False
+
+    @property
+    def frozen(self) -> bool | None:
+        """True where it learns on features of a frozen skeleton network, False where it trains the network itself, end
+        to end; None where it has no such network."""
+        return None
 
     def selects(self, family: str) -> bool:
         """Whether a first fit on held-out validation chooses anything; False: the settings fix all of it."""

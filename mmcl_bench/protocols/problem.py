@@ -170,3 +170,6 @@ class FitReport:
     """Facts to record in the result, such as which losses were used."""
     calibration: float | None = None
     """That of seen against unseen classes, where it comes from more than ``problem.validation``; None: fit it there."""
+    shared_seconds: float = 0.0
+    """Seconds of the fit for what other methods share, such as an extractor and its features: they are not counted as
+    the method's own."""

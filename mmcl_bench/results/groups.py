@@ -24,6 +24,8 @@ _KEPT_BYTES = 2**20
 """Size limit for keeping score sheets in memory after reading: enough for many small jobs, not for a large one."""
 UNSEEN_ALONE = "unseen_classes_alone"
 """Setting of a result whose scores, from elsewhere, are of the clips and columns of the unseen classes alone."""
+INDUCTIVE, UNSEEN_TEXTS, TRANSDUCTIVE = SETTINGS = ("inductive", "unseen texts", "transductive")
+"""What methods were allowed: nothing of the unseen classes while they learned; their texts; unlabelled test clips."""
 FAMILIES = ("supervised", "zero-shot", "transfer")
 
 
@@ -51,8 +53,19 @@ class Group:
 
     @property
     def setting(self) -> str:
-        """``inductive``, or ``transductive`` where the method may read unlabelled test clips."""
-        return "transductive" if self.method.transductive else "inductive"
+        """One of :data:`SETTINGS`; only rows of one setting are ranked together."""
+        if self.method.transductive:
+            return TRANSDUCTIVE
+        return UNSEEN_TEXTS if self.method.uses_unseen_texts else INDUCTIVE
+
+    @property
+    def flags(self) -> str:
+        """In words, what a reader should know of how it learned: ``frozen extractor``, ``end to end``, and what it
+        read of unseen classes."""
+        method = self.method
+        features = {True: "frozen extractor", False: "end to end", None: ""}[method.frozen]
+        read = "texts of unseen classes in training" if method.uses_unseen_texts else ""
+        return ", ".join(filter(None, [features, read, TRANSDUCTIVE if method.transductive else ""]))
 
     @property
     def incomplete(self) -> str:
@@ -87,7 +100,7 @@ class Group:
             name, settings = self._fusion_label()
         else:
             name, settings = self.method.name, self.settings
-        beside = ", ".join(part for part in (settings, "transductive" if self.method.transductive else "") if part)
+        beside = ", ".join(filter(None, [settings, self.setting if self.setting != INDUCTIVE else ""]))
         return f"{name} ({self.method.preset}{', ' + beside if beside else ''})"
 
     @property

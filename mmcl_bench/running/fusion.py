@@ -400,6 +400,7 @@ def _method_record(job: FusionJob, members: Sequence[Stored]) -> MethodRecord:
         settings=job.settings,
         overrides=job.options(),
         transductive=any(member.result.method.transductive for member in members),
+        uses_unseen_texts=any(member.result.method.uses_unseen_texts for member in members),
     )
 
 

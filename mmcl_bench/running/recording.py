@@ -184,6 +184,8 @@ def _method_record(method: Method, job: Job) -> MethodRecord:
         settings=dict(job.settings),
         overrides=job.overrides,
         transductive=method.transductive,
+        uses_unseen_texts=method.uses_unseen_texts,
+        frozen=method.frozen,
     )
 
 

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ from mmcl_bench.methods.base import Method
 from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.protocols.base import Needs, Protocol
 from mmcl_bench.protocols.catalogue import load_task
-from mmcl_bench.protocols.problem import Context, FitReport, Progress, silent
+from mmcl_bench.protocols.problem import Context, FitReport, Problem, Progress, silent
 from mmcl_bench.results import provenance
 from mmcl_bench.results import store as results
 from mmcl_bench.results.records import Oracle, Selection
@@ -188,6 +189,8 @@ class _Run:
         self.work = folder / "work"
         self._model = self.work / "model"
         self.started = provenance.start()
+        self._fit_seconds = 0.0
+        self._score_seconds = 0.0
 
     def result(
         self, data: Mapping[str, SkeletonDataset], fingerprints: dict[str, str], environment: dict[str, str]
@@ -206,15 +209,17 @@ class _Run:
         with deterministic(self.where.device):
             selection, validation = self._select(method_class, protocol, history)
             method = method_class(**self.job.settings)
-            report = method.fit(
+            report = self._fit(
+                method,
                 protocol.final_problem(),
                 self._context("final", selection.chosen if selection.rule == "validation" else None),
             )
             history["final"] = report.history
             # Saved before it scores, as scoring may use up random numbers.
             model_files = method.save(self._model)
-            clips = protocol.test_clips()
+            clips, begin = protocol.test_clips(), time.monotonic()
             scores = _checked(method.score(clips), len(clips), len(protocol.classes), method.name)
+            self._score_seconds = time.monotonic() - begin
             scored = protocol.test_scored(scores, selection.calibration)
             embeddings = _embeddings(method, protocol, scored)
             oracle = self._oracle(method, protocol, scored, report)
@@ -267,7 +272,7 @@ class _Run:
         problem = protocol.selection_problem()
         if problem.validation is None:
             raise ValueError(f"{self.job.task.card.family}: a selection problem has no validation clips")
-        report = method.fit(problem, self._context("selection", None))
+        report = self._fit(method, problem, self._context("selection", None))
         history["selection"] = report.history
         scores = _checked(
             method.score(problem.validation.clips), len(problem.validation), len(problem.classes), method.name
@@ -280,6 +285,12 @@ class _Run:
         selection = selection_record("validation", self.job.task.card.metrics, scored, report.chosen)
         columns = np.flatnonzero(protocol.classes.seen)
         return selection, Validation(scored, tuple(protocol.validation_sample_ids()), columns)
+
+    def _fit(self, method: Method, problem: Problem, context: Context) -> FitReport:
+        begin = time.monotonic()
+        report = method.fit(problem, context)
+        self._fit_seconds += time.monotonic() - begin - report.shared_seconds
+        return report
 
     def _oracle(self, method: Method, protocol: Protocol, scored: Scored, report: FitReport) -> Oracle | None:
         """The best test figure over some of the kept epochs, on the clips of the main metric.
@@ -315,6 +326,8 @@ class _Run:
             protocol.weight_hashes,
             self._time.former_seconds,
             self._time.starts,
+            self._fit_seconds,
+            self._score_seconds,
         )
         stored = results.write_result(self.folder, findings.result(self.job, origin, files))
         forget_failure(self.folder)

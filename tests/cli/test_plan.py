@@ -32,6 +32,24 @@ def test_a_plan_shows_every_job_and_writes_nothing(typed: Type, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
+    ("method", "expected"),
+    [("baseline/*", ["chance"]), ("chance,closed-form/*", ["chance", "devise", "devise-joints", "eszsl"])],
+)
+def test_a_kind_names_its_methods(method: str, expected: list[str], typed: Type) -> None:
+    jobs = json.loads(typed(f"plan zero-shot/nw-ucla --method {method} --json").out)["jobs"]
+    assert {job["method"] for job in jobs}.issuperset(expected)
+    assert expected[0] == jobs[0]["method"]
+
+
+def test_a_kind_keeps_the_methods_of_a_suite_that_it_names(typed: Type) -> None:
+    jobs = json.loads(typed("plan --suite embedded --method network/* --seeds 1 --json").out)["jobs"]
+    assert {job["method"] for job in jobs} == {"mmcl", "skeleton-only"}
+    refused = typed("plan --suite embedded --method vae/* --seeds 1")
+    assert refused.code == 2
+    assert "unknown method of suite embedded" in refused.err
+
+
+@pytest.mark.parametrize(
     ("values", "named"),
     [
         (["text=minilm,clip:ViT-B-32"], ["", ",text=clip:ViT-B-32"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from mmcl_bench.datasets.classes import TEXT_FIELDS
 from mmcl_bench.methods import METHODS
-from mmcl_bench.methods.base import Method
+from mmcl_bench.methods.base import COSTS, Method
 from mmcl_bench.methods.shared.feature_method import FeatureMethod
 from mmcl_bench.methods.shared.transductive import TransductiveMethod
 from mmcl_bench.protocols.problem import ClassTable, ClipView, Context, LabelledClips, Problem
@@ -70,12 +71,25 @@ def test_every_method_states_what_the_tables_need(name: str) -> None:
     method = METHODS.get(name)
     assert method.name == name
     assert method.summary
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", method.kind)
+    assert re.fullmatch(r"|\S.* (19|20)\d\d", method.published)
     assert method.version >= 1
+    if METHODS.is_builtin(name):
+        assert method.kind != "other", f"{name} states no kind"
+        assert method.cost in COSTS, f"{name} states no cost"
     assert {"quick", "paper"} <= set(method.presets)
     for preset in method.presets.values():
         plain = preset.as_json()
         assert json.loads(json.dumps(plain)) == plain, "settings are plain JSON, so that a job can be hashed"
         assert method.check(plain) == preset
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS.names() if "as_released" in settings(METHODS.get(name))])
+def test_texts_of_unseen_classes_are_read_in_training_only_as_released(name: str) -> None:
+    method = METHODS.get(name)
+    assert not method().uses_unseen_texts
+    assert method(as_released=True).uses_unseen_texts == (name in {"flora", "star"})
+    assert method().frozen is issubclass(method, FeatureMethod)
 
 
 @pytest.mark.parametrize(("name", "family"), families())

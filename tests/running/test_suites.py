@@ -156,3 +156,25 @@ def test_a_suite_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         load_suite("embeded")
     with pytest.raises(UserError, match="not a readable suite"):
         load_suite(str(tmp_path / "none.toml"))
+
+
+def test_all_and_kinds_name_the_methods_that_fit(root: Path) -> None:
+    def methods(task: str, *named: str) -> list[str]:
+        jobs = Matrix(tasks=(task,), methods=named, seeds=1).jobs(root)
+        return list(dict.fromkeys(job.method for job in jobs))
+
+    fitting = {name for name in METHODS.names() if "zero-shot" in METHODS.get(name).families}
+    assert set(methods("zero-shot/nw-ucla", "all")) == fitting
+    assert methods("zero-shot/nw-ucla", "chance", "vae/*", "cada-vae") == [
+        *("chance", "cada-vae", "fs-vae", "msf", "sa-dvae", "synse")
+    ]
+    assert methods("zero-shot/nw-ucla", "vae/s*") == ["sa-dvae", "synse"]
+    assert methods("supervised/nw-ucla", "baseline/*") == ["chance", "logistic"]
+    assert "logistic" not in methods("zero-shot/nw-ucla", "baseline/*")
+
+
+@pytest.mark.parametrize(("task", "pattern"), [("zero-shot/nw-ucla", "vea/*"), ("supervised/nw-ucla", "vae/*")])
+def test_an_unknown_kind_is_one_line_with_the_kinds(task: str, pattern: str, root: Path) -> None:
+    with pytest.raises(UserError, match=r"patterns are kind/name.*Kinds: .*network") as error:
+        Matrix(tasks=(task,), methods=(pattern,)).jobs(root)
+    assert "\n" not in str(error.value)

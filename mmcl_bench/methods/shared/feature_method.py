@@ -6,6 +6,7 @@ A method says which text slots it reads, learns from the features of the seen cl
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -119,17 +120,22 @@ class FeatureMethod(Method):
                 "give their embeddings in the slots of the class table"
             )
 
+    @property
+    def frozen(self) -> bool | None:
+        return True
+
     def fit(self, problem: Problem, context: Context) -> FitReport:
-        others = []
+        others, shared = [], 0.0
         for at, draw in enumerate(problem.draws, start=1):
             other = type(self)(**self.settings.as_json())
-            other.fit(draw, _of_draw(context, at, len(problem.draws)))
+            shared += other.fit(draw, _of_draw(context, at, len(problem.draws))).shared_seconds
             others.append(other)
         self._others = tuple(others)
         report = self._fit(problem, context)
         if others:
             report.calibration = fmean(each._calibration() for each in self.of_draws)
             report.notes["draws of pseudo-unseen classes"] = len(self.of_draws)
+        report.shared_seconds += shared
         # They are not part of the fitted method, and large.
         self._others = ()
         return report
@@ -145,11 +151,14 @@ class FeatureMethod(Method):
         self.check_problem(problem)
         self.seen = problem.classes.seen
         self.texts: Texts = {MAIN_TEXT: problem.classes.embeddings, **problem.classes.slots}
+        begin = time.monotonic()
         self._extractor, chosen = trained_extractor(problem, context, self.settings.network())
         self.held_out = None if problem.validation is None else self.of_clips(problem.validation)
         self._figures: dict[str, dict[Any, float]] = {}
-        report = self.learn(self.of_clips(problem.train), problem, context)
+        train, shared = self.of_clips(problem.train), time.monotonic() - begin
+        report = self.learn(train, problem, context)
         report.chosen[CHOSEN] = chosen
+        report.shared_seconds = shared
         return report
 
     def of_clips(self, clips: LabelledClips) -> FeatureClips:

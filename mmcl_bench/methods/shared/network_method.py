@@ -38,6 +38,7 @@ _SCORE_BATCH = 256
 class NetworkMethod(Method):
     """A method that trains a :class:`SkeletonNetwork` of its own."""
 
+    kind: ClassVar[str] = "network"
     Settings: ClassVar[type[NetworkSettings]] = NetworkSettings
     settings: NetworkSettings
     _prepared: tuple[ClipView, PreparedTracks] | None = None
@@ -54,6 +55,10 @@ class NetworkMethod(Method):
     @classmethod
     def usual_presets(cls) -> dict[str, MethodSettings]:
         return {"quick": cls.Settings.model_validate(QUICK), "paper": cls.Settings()}
+
+    @property
+    def frozen(self) -> bool | None:
+        return False
 
     def selects(self, family: str) -> bool:
         return self.settings.selection == "validation" or (self.settings.selection == "auto" and family == "zero-shot")

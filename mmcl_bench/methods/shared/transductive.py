@@ -174,6 +174,14 @@ class TransductiveMethod(Method):
     def encoders(self) -> Mapping[Modality, str]:
         return self._made_base().encoders()
 
+    @property
+    def uses_unseen_texts(self) -> bool:
+        return self._made_base().uses_unseen_texts
+
+    @property
+    def frozen(self) -> bool | None:
+        return self._made_base().frozen
+
     def pseudo_unseen_draws(self) -> int:
         return self._made_base().pseudo_unseen_draws()
 

@@ -28,6 +28,9 @@ class DeViSE(FeatureMethod):
     name: ClassVar[str] = "devise"
     version: ClassVar[int] = 2
     summary: ClassVar[str] = "linear map from extractor features into the space of class texts"
+    kind: ClassVar[str] = "closed-form"
+    published: ClassVar[str] = "NeurIPS 2013"
+    cost: ClassVar[str] = "seconds"
 
     class Settings(FeatureSettings):
         penalties: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (1.0, 1e1, 1e2, 1e3, 1e4)

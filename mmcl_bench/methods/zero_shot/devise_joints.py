@@ -28,6 +28,9 @@ class DeViSEJoints(Method):
 
     name: ClassVar[str] = "devise-joints"
     summary: ClassVar[str] = "linear map from joint positions into the space of class texts"
+    kind: ClassVar[str] = "closed-form"
+    published: ClassVar[str] = "NeurIPS 2013"
+    cost: ClassVar[str] = "seconds"
     families: ClassVar[frozenset[str]] = frozenset({"zero-shot"})
 
     class Settings(MethodSettings):

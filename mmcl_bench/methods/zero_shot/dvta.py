@@ -124,6 +124,9 @@ class DVTA(HeadMethod):
 
     name: ClassVar[str] = "dvta"
     summary: ClassVar[str] = "alignment by cosine and by a learned metric, two texts mixed by attention"
+    kind: ClassVar[str] = "pair-scorer"
+    published: ClassVar[str] = "Pattern Recognition 2026"
+    cost: ClassVar[str] = "a minute"
     text_slots: ClassVar[tuple[str, ...]] = ("label", "global")
     Settings: ClassVar[type[DVTASettings]] = DVTASettings
     settings: DVTASettings

@@ -27,6 +27,9 @@ class ESZSL(FeatureMethod):
 
     name: ClassVar[str] = "eszsl"
     summary: ClassVar[str] = "bilinear map between extractor features and class texts, in closed form"
+    kind: ClassVar[str] = "closed-form"
+    published: ClassVar[str] = "ICML 2015"
+    cost: ClassVar[str] = "seconds"
 
     class Settings(FeatureSettings):
         feature_penalties: _Penalties = (1e-2, 1.0, 1e2, 1e4)

@@ -216,6 +216,9 @@ class Flora(HeadMethod):
 
     name: ClassVar[str] = "flora"
     summary: ClassVar[str] = "how well a flow leads from a class's text to the features, in a shared latent space"
+    kind: ClassVar[str] = "generator"
+    published: ClassVar[str] = "CVPR Findings 2026"
+    cost: ClassVar[str] = "a minute"
     text_slots: ClassVar[tuple[str, ...]] = ("label",)
     Settings: ClassVar[type[FloraSettings]] = FloraSettings
     settings: FloraSettings
@@ -225,6 +228,10 @@ class Flora(HeadMethod):
     def usual_presets(cls) -> dict[str, MethodSettings]:
         quick = {**QUICK_FEATURES, "width": 128, "heads": 4, "steps": 600, "rate": 1e-3}
         return {"quick": cls.Settings.model_validate(quick), "paper": cls.Settings()}
+
+    @property
+    def uses_unseen_texts(self) -> bool:
+        return self.settings.as_released
 
     def build(self, n_features: int, texts: Texts) -> FlowHead:
         known = tokens_of({slot: torch.from_numpy(rows) for slot, rows in texts.items()})

@@ -109,6 +109,9 @@ class JPoSE(GatedMethod):
     name: ClassVar[str] = "jpose"
     version: ClassVar[int] = 2
     summary: ClassVar[str] = "embeddings by verb, by noun and by both, hinges and triplets, and a gate"
+    kind: ClassVar[str] = "embedding"
+    published: ClassVar[str] = "ICCV 2019"
+    cost: ClassVar[str] = "a minute"
     text_slots: ClassVar[tuple[str, ...]] = PARTS
 
     class Settings(GatedSettings):

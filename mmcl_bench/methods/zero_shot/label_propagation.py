@@ -35,6 +35,8 @@ class LabelPropagation(TransductiveMethod):
 
     name: ClassVar[str] = "label-propagation"
     summary: ClassVar[str] = "surely predicted test clips label their neighbours (scikit-learn); on another method"
+    kind: ClassVar[str] = "test-time"
+    cost: ClassVar[str] = "a minute"
 
     class Settings(TransductiveSettings):
         base: str = "eszsl"

@@ -72,6 +72,9 @@ class PGFA(HeadMethod):
 
     name: ClassVar[str] = "pgfa"
     summary: ClassVar[str] = "linear map of features to texts by contrast within a batch; PGFA without prototypes"
+    kind: ClassVar[str] = "embedding"
+    published: ClassVar[str] = "IEEE TIP 2025"
+    cost: ClassVar[str] = "seconds"
     Settings: ClassVar[type[PGFASettings]] = PGFASettings
     settings: PGFASettings
 

@@ -74,6 +74,9 @@ class PGFAEndToEnd(NetworkMethod):
 
     name: ClassVar[str] = "pgfa-end-to-end"
     summary: ClassVar[str] = "skeleton network trained with texts by contrast within a batch; PGFA without prototypes"
+    kind: ClassVar[str] = "embedding"
+    published: ClassVar[str] = "IEEE TIP 2025"
+    cost: ClassVar[str] = "minutes"
     families: ClassVar[frozenset[str]] = frozenset({"zero-shot"})
     Settings: ClassVar[type[PGFAEndToEndSettings]] = PGFAEndToEndSettings
     settings: PGFAEndToEndSettings

@@ -27,6 +27,9 @@ class Prototypes(TransductiveMethod):
 
     name: ClassVar[str] = "prototypes"
     summary: ClassVar[str] = "means of surely predicted test clips in the place of class texts; on another method"
+    kind: ClassVar[str] = "test-time"
+    published: ClassVar[str] = "IEEE TIP 2025"
+    cost: ClassVar[str] = "a minute"
 
     class Settings(TransductiveSettings):
         base: str = "pgfa"

@@ -96,6 +96,9 @@ class ReViSE(GatedMethod):
     summary: ClassVar[str] = (
         "autoencoders of features and texts with matched codes, a hinge between classes, and a gate"
     )
+    kind: ClassVar[str] = "embedding"
+    published: ClassVar[str] = "ICCV 2017"
+    cost: ClassVar[str] = "a minute"
 
     class Settings(GatedSettings):
         """The defaults are those of SynSE's comparison for NTU-60; the steps are its 300 epochs."""

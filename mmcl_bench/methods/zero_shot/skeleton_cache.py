@@ -41,6 +41,9 @@ class SkeletonCache(TransductiveMethod):
 
     name: ClassVar[str] = "skeleton-cache"
     summary: ClassVar[str] = "votes of surely predicted test clips, by parts of the body and of time; on another method"
+    kind: ClassVar[str] = "test-time"
+    published: ClassVar[str] = "NeurIPS 2025"
+    cost: ClassVar[str] = "a minute"
 
     class Settings(TransductiveSettings):
         base: str = "smie"
