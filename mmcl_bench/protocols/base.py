@@ -186,7 +186,7 @@ class Protocol(ABC):
         return self._limited(self._shuffled(rows, "test"))
 
     def generator(self, purpose: str) -> np.random.Generator:
-        """Random numbers that follow from task and purpose alone, whatever the method, the seed and the text encoder."""
+        """Random numbers that follow from task and purpose alone, whatever the method, the seed and the encoder."""
         digest = hashlib.sha256(f"{self.task.draws_hash}:{purpose}".encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
