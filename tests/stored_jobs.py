@@ -45,6 +45,9 @@ def stored_job(
     seed: int = 0,
     synthetic: bool = False,
     setting: Setting = Setting.INDUCTIVE,
+    uses_unseen_texts: bool | None = None,
+    frozen: bool | None = None,
+    fit_seconds: float | None = None,
     limit: int | None = None,
     task_hash: str = "a" * 64,
     fingerprint: str = "f" * 64,
@@ -68,6 +71,7 @@ def stored_job(
     version: int = 1,
     method_version: int = 1,
     incomplete: Mapping[str, str] | None = None,
+    identity: str | None = None,
     validation: Mapping[str, float | None] | None = None,
 ) -> Stored:
     labels = np.arange(n_test) % len(classes) if labels is None else labels
@@ -78,7 +82,7 @@ def stored_job(
     seen = np.arange(len(classes)) < len(classes) - n_unseen if family == "zero-shot" else np.ones(len(classes), bool)
     scored = Scored(scores, labels, seen, calibration=0.05 if family == "zero-shot" else 0.0)
     metrics = metrics or _METRICS[family]
-    identity = f"{family}/{name}@{version}"
+    identity = identity or f"{family}/{name}@{version}"
     job = {"task": identity, "hash": task_hash, "method": method, "settings": dict(settings or {}), "seed": seed}
     job |= {"preset": preset} if preset != "quick" else {}
     job |= {"method_version": method_version} if method_version > 1 else {}
@@ -113,6 +117,8 @@ def stored_job(
             settings=dict(settings or {}),
             overrides=dict(overrides or {}),
             setting=setting,
+            uses_unseen_texts=uses_unseen_texts,
+            frozen=frozen,
         ),
         seed=seed,
         limit=limit,
@@ -145,6 +151,7 @@ def stored_job(
             weight_hashes={"minilm": "d" * 64},
             started="2024-05-01T10:00:00+00:00",
             wall_seconds=1.5,
+            fit_seconds=fit_seconds,
             peak_memory_bytes=2**28,
         ),
         files=files,

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import torch
 import typer
+from sklearn.preprocessing import normalize
 
 import feature_inputs
 import published
@@ -34,21 +35,25 @@ from mmcl_bench.datasets.store import CARD, SkeletonDataset
 from mmcl_bench.encoders import ENCODERS
 from mmcl_bench.inference.predict import TrainedModel
 from mmcl_bench.methods import METHODS
+from mmcl_bench.methods.shared.extractor import Features
+from mmcl_bench.methods.shared.feature_method import MAIN_TEXT, FeatureClips, FeatureMethod
 from mmcl_bench.nn import BACKBONES
 from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.protocols.base import Needs
 from mmcl_bench.protocols.catalogue import load_task
-from mmcl_bench.protocols.problem import ClipView
+from mmcl_bench.protocols.problem import ClassTable, ClipView, Context, LabelledClips, Problem
 from mmcl_bench.results.records import Result
 from mmcl_bench.running.jobs import make_job
 from mmcl_bench.running.runner import RunSite, run_job
 from mmcl_bench.skeleton.layouts import KINECT_V2
+from tiny_gguf import stand_in_for_smollm2
 from toys import write_toy_for_every_side
 from transfer_toys import ONE
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHORT = ["--set", "epochs=1", "--set", "min_steps=0", "--limit", "60"]
+SHORT_EXTRACTOR = ["--set", "extractor_epochs=1", "--set", "extractor_min_steps=0", "--set", "draws=1"]
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -124,8 +129,9 @@ class Reader:
             words = [*words, "--allow-dirty"]  # the tests may run in a checkout with changes
         if words[0] == "features":
             feature_inputs.write(words, SkeletonDataset.open(root / words[2]))
-        if words[0] == "export" and importlib.util.find_spec("onnx") is None:
-            return
+        for word, package in (("export", "onnx"), ("text=minilm,smollm2", "gguf")):
+            if word in words and importlib.util.find_spec(package) is None:
+                return
         monkeypatch.setenv("MMCL_BENCH_DATA", str(root))
         app(words, standalone_mode=False)
         if "--template" in words:
@@ -137,6 +143,12 @@ class Reader:
         if "--suite" in words:
             return [*words, *(["--methods", "chance", "--limit", "20"] if "--methods" not in words else [])]
         chosen = next((after for word, after in pairwise(words) if word in ("--method", "--members")), "mmcl")
+        on_features = [
+            each for each in chosen.split(",") if each in METHODS and issubclass(METHODS.get(each), FeatureMethod)
+        ]
+        if on_features:
+            words = [on_features[0] if word == chosen else word for word in words]
+            return [*words, *SHORT_EXTRACTOR]
         if chosen != "paper" and "mmcl" not in chosen:
             return words
         return [*words, *SHORT, *(["--limit", "20"] if "paper" in words else [])]
@@ -175,6 +187,8 @@ def test_every_command_and_snippet_of_a_page_runs(page: Path, tmp_path: Path, mo
     for classes in re.findall(r"```toml\n(\[\[shared\]\].*?)```", page.read_text(), flags=re.DOTALL):
         (tmp_path / "classes.toml").write_text(classes)
     reader = Reader(tmp_path)
+    if importlib.util.find_spec("gguf") is not None:
+        stand_in_for_smollm2(tmp_path, monkeypatch)
     for words in commands(page):
         print("mmcl-bench", *words)  # shown by pytest when it fails
         reader.type(words, monkeypatch)
@@ -247,10 +261,65 @@ def test_the_adaptation_method_of_its_page_is_short_and_runs(transfer_data_root:
     assert result.history["final"][0]["means"] > 0
 
 
+ZERO_SHOT_OF_PAGE = [("DeepEmbedding", {"steps": "200"}), ("ConSE", {})]
+
+
+@pytest.mark.parametrize(("kind", "settings"), ZERO_SHOT_OF_PAGE)
+def test_the_zero_shot_methods_of_their_page_run_and_predict(
+    kind: str, settings: dict[str, str], toy_data_root: Path, tmp_path: Path
+) -> None:
+    method = example("adding/method.md")[kind]
+    short = {"backbone": "ctr-gcn-tiny", "extractor_epochs": "1", "extractor_min_steps": "0", "draws": "1"}
+    task = load_task("zero-shot/nw-ucla[split=8/2]")
+    with registered(METHODS, method.name, method):
+        stored = run_job(make_job(task, method, 0, overrides=settings | short), RunSite(toy_data_root, tmp_path))[0]
+        model = TrainedModel.of(stored)
+    data = {dataset: open_dataset(dataset, toy_data_root) for dataset in task.datasets}
+    clips = PROTOCOLS.get("zero-shot")(task, data, Needs(), tmp_path).test_clips()
+    np.testing.assert_array_equal(model.method.score(clips), stored.scores)
+
+
+@pytest.mark.parametrize(("kind", "settings"), ZERO_SHOT_OF_PAGE)
+def test_the_zero_shot_methods_of_their_page_tell_unseen_classes_apart(
+    kind: str, settings: dict[str, str], tmp_path: Path
+) -> None:
+    """Classes are all mixtures of four traits; features are a linear map of a class's text, with noise."""
+    generator = np.random.default_rng(0)
+    texts = normalize(np.array(list(product((0, 1), repeat=4))[1:], dtype=np.float32))
+    seen = np.arange(15) % 5 != 3
+    labels = np.repeat(np.arange(15), 12)
+    pooled = texts[labels] @ generator.normal(size=(4, 16)) + generator.normal(scale=0.05, size=(180, 16))
+    means = np.stack([pooled[labels == at].mean(0) for at in np.flatnonzero(seen)])
+    logits = -np.square(pooled[:, None] - means).sum(2)
+    train, test = (
+        FeatureClips(Features(pooled[rows].astype(np.float32), logits[rows], None), labels[rows])
+        for rows in (seen[labels], ~seen[labels])
+    )
+    clips = LabelledClips(ClipView([], [], "kinect-v1"), train.labels, train.labels, {})
+    names = tuple(str(at) for at in range(15))
+    problem = Problem("toy", "zero-shot", "zsl_top1", ClassTable(names, seen, names, texts), clips, None)
+    method = example("adding/method.md")[kind](**settings)
+    method.seen, method.texts = seen, {MAIN_TEXT: texts}
+    method.learn(train, problem, Context(seed=0, folder=tmp_path, chosen={"step": 1, "of": 1}))
+    among_unseen = method.score_features(test.features, method.texts)[:, ~seen]
+    assert (np.flatnonzero(~seen)[among_unseen.argmax(1)] == test.labels).mean() > 0.5, "chance is 0.33"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name in METHODS.names() if METHODS.get(name).__module__.startswith("mmcl_bench.methods.zero_shot.")],
+)
+def test_every_zero_shot_method_has_a_page_that_names_its_text_slots(name: str) -> None:
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "zero-shot").glob("*.md"))
+    sections = [section for section in re.split(r"\n(?=## )", pages) if f"`{name}`" in section]
+    assert sections, f"no page in docs/zero-shot has a section on {name}"
+    assert any(all(f"`{slot}`" in section for slot in METHODS.get(name).text_slots) for section in sections)
+
+
 def test_the_encoder_of_its_page_embeds_the_classes(toy_data_root: Path, tmp_path: Path) -> None:
     with registered(ENCODERS, "hashed-words", example("adding/encoder.md")["HashedWordsFamily"]):
         task = "zero-shot/nw-ucla[split=8/2,text=hashed-words:64]"
-        result = run_of(task, "devise", toy_data_root, tmp_path)
+        result = run_of(task, "devise-joints", toy_data_root, tmp_path)
     assert list(result.provenance.weight_hashes) == ["hashed-words:64"]
 
 

@@ -13,6 +13,7 @@ from mmcl_bench.cli.console import AsJson, show
 from mmcl_bench.cli.descriptions import described
 
 if TYPE_CHECKING:
+    from mmcl_bench.methods.base import Method
     from mmcl_bench.skeleton.layouts import Layout
 
 app = typer.Typer(help="List tasks, methods, data sets, layouts, encoders or splits.", no_args_is_help=True)
@@ -39,21 +40,66 @@ def tasks(pattern: Pattern = "*", as_json: AsJson = False) -> None:
 
 
 @app.command()
-def methods(pattern: Pattern = "*", as_json: AsJson = False) -> None:
-    """List the methods."""
+def methods(
+    pattern: Annotated[
+        str, typer.Argument(help="The name of a method, for all that is known of it, or a shell glob over names.")
+    ] = "*",
+    as_json: AsJson = False,
+) -> None:
+    """List the methods by kind; of a single one, what it is and its settings."""
     from mmcl_bench.methods import METHODS
 
     rows = described(
         METHODS,
         pattern,
         lambda method: {
+            "kind": method.kind,
             "version": str(method.version),
             "families": ", ".join(sorted(method.families)),
             "setting": str(method.setting),
+            "published": method.published or "-",
+            "texts": ", ".join(method.text_slots) or "-",
+            "cost": method.cost or "-",
             "summary": method.summary,
         },
     )
-    _print("methods", rows, as_json)
+    if as_json:
+        _print("methods", rows, as_json)
+    elif len(rows) == 1 and rows[0]["method"] == pattern:
+        facts = rows[0] | _settings(METHODS.get(pattern))
+        _print(pattern, [{"fact": name, "value": value} for name, value in facts.items()], as_json)
+    else:
+        _print_by_kind(sorted(rows, key=lambda row: (row["kind"], row["method"])))
+
+
+def _settings(method: type[Method]) -> dict[str, str]:
+    """The values of preset quick by ``--set name``, with those of paper where they differ."""
+    from mmcl_bench.core.settings import setting_text
+
+    quick, paper = (method.presets[name].as_json() for name in ("quick", "paper"))
+    return {
+        f"--set {name}": setting_text(value) + (f"; paper {setting_text(paper[name])}" if paper[name] != value else "")
+        for name, value in quick.items()
+    }
+
+
+def _print_by_kind(rows: Sequence[dict[str, str]]) -> None:
+    """A table of methods with a line above each kind; it fits 80 columns."""
+    from itertools import groupby
+
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    columns = ("method", "families", "setting", "published", "texts", "cost")
+    table = Table(title="methods by kind", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in columns:
+        table.add_column(column, no_wrap=column in ("method", "setting", "cost"))
+    for kind, members in groupby(rows, key=lambda row: row["kind"]):
+        table.add_row(Text(kind, style="bold"))
+        for row in members:
+            table.add_row(Text(f"  {row['method']}"), *(Text(row[column]) for column in columns[1:]))
+    show(table if rows else "no methods match")
 
 
 @app.command()

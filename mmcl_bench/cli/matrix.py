@@ -50,7 +50,11 @@ class JobOptions(TaskOptions):
     ] = None
     methods: Annotated[
         str | None,
-        typer.Option("--method", "--methods", help="Method, or several with commas between; mmcl when not given."),
+        typer.Option(
+            "--method",
+            "--methods",
+            help="Method, or several with commas between; all; or all of a kind, such as 'vae/*'. mmcl when not given.",
+        ),
     ] = None
     setting: Annotated[
         Setting | None, typer.Option(help="Only methods of this setting: what they may see of the data to test on.")
@@ -88,10 +92,12 @@ class JobOptions(TaskOptions):
             return self._of_suite(data_root)
         if not self.tasks:
             raise UserError("name what to run: a task, such as zero-shot, a pattern such as 'zero-shot/*', or --suite")
-        from mmcl_bench.protocols.catalogue import require_splits
+        from mmcl_bench.protocols.catalogue import each_value, require_splits
         from mmcl_bench.running.suites import jobs_of
 
-        tasks = [task for name in self.tasks for task in self._tasks(name, data_root)]
+        bound = each_value(key_values("--parameter", self.parameters))
+        each = [replace(self, parameters=[f"{key}={value}" for key, value in one.items()]) for one in bound]
+        tasks = [task for name in self.tasks for options in each for task in options._tasks(name, data_root)]
         require_splits(tasks, self._splits)
         return jobs_of(
             tasks,
@@ -147,15 +153,24 @@ class JobOptions(TaskOptions):
         kept = [
             matrix.model_copy(update={k: v for k, v in changes.items() if v is not None}) for matrix in suite.matrix
         ]
-        return Suite(title=suite.title, matrix=tuple(self._with_methods(kept))).jobs(data_root)
+        return Suite(title=suite.title, matrix=tuple(self._with_methods(kept, data_root))).jobs(data_root)
 
-    def _with_methods(self, matrices: Sequence[Matrix]) -> list[Matrix]:
+    def _with_methods(self, matrices: Sequence[Matrix], data_root: Path | None) -> list[Matrix]:
         """The matrices with those of their methods that were asked for, without those that are left with none."""
         if self.methods is None:
             return list(matrices)
-        wanted = names(self.methods)
-        known = {method for matrix in matrices for method in matrix.methods}
-        if strange := [name for name in wanted if name not in known]:
+        from mmcl_bench.running.suites import method_names
+
+        families = [{task.card.family for task in matrix.bound_tasks(data_root)} for matrix in matrices]
+        offered = [method_names(matrix.methods, own) for matrix, own in zip(matrices, families, strict=True)]
+        wanted = method_names(names(self.methods), set().union(*families))
+        known = {method for methods in offered for method in methods}
+        literal = [name for name in names(self.methods) if name in wanted]
+        strange = [name for name in literal if name not in known]
+        if strange := strange or ([] if known.intersection(wanted) else wanted):
             raise UserError(unknown(f"method of suite {self.suite}", strange[0], sorted(known)))
-        chosen = [(matrix, tuple(name for name in matrix.methods if name in wanted)) for matrix in matrices]
+        chosen = [
+            (matrix, tuple(name for name in methods if name in wanted))
+            for matrix, methods in zip(matrices, offered, strict=True)
+        ]
         return [matrix.model_copy(update={"methods": methods}) for matrix, methods in chosen if methods]

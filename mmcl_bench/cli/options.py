@@ -121,7 +121,11 @@ class TaskOptions:
     ] = None
     parameters: Annotated[
         list[str] | None,
-        typer.Option("--parameter", help="Set a task's parameter, as key=value, such as text=clip:ViT-B-32."),
+        typer.Option(
+            "--parameter",
+            help="Set a task's parameter, as key=value, such as text=clip:ViT-B-32. plan and run take several values "
+            "with commas between: text=minilm,smollm2.",
+        ),
     ] = None
 
     def find(self, name: str, data_root: Path | None) -> Task:

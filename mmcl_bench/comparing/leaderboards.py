@@ -9,9 +9,8 @@ from typing import Any
 
 from mmcl_bench.comparing.records import LEVEL, Comparison, Leaderboard, Side, UnpairedComparison
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.grants import Setting
 from mmcl_bench.evaluation.statistics import Interval, holm, unpaired_difference
-from mmcl_bench.results.groups import unversioned
+from mmcl_bench.results.groups import INDUCTIVE, unversioned
 
 _KEY = ("task", "incomplete", "method", "setting", "preset", "settings")
 """Columns of a leaderboard that say what a row is of, the task without its version."""
@@ -99,7 +98,7 @@ def _interval(row: Mapping[str, Any], metric: str) -> Interval | None:
 def _row_description(row: Mapping[str, Any]) -> str:
     beside = [_cell(row.get("preset")), _cell(row.get("settings"))]
     beside += [f"on {incomplete}"] if (incomplete := _cell(row.get("incomplete"))) else []
-    beside += [setting] if (setting := _cell(row.get("setting"))) not in ("", Setting.INDUCTIVE) else []
+    beside += [setting] if (setting := _cell(row.get("setting"))) not in ("", INDUCTIVE) else []
     return f"{row['method']} ({', '.join(part for part in beside if part)})"
 
 

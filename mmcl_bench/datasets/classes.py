@@ -51,7 +51,12 @@ class ClassText(Fact):
         return texts[0] if len(texts) == 1 else " ".join(f"{text[0].upper()}{text[1:].rstrip('.')}." for text in texts)
 
     def slot(self, name: str) -> tuple[str, str]:
-        """The text of one of :data:`TEXT_FIELDS`, and the field that it is from: this one, else label, else name."""
+        """The text of one of :data:`TEXT_FIELDS`, and the field that it is from: this one, else label, else name.
+
+        Raises :class:`UserError` for another slot.
+        """
+        if name not in TEXT_FIELDS:
+            raise UserError(unknown("text slot", name, list(TEXT_FIELDS)))
         for field in (name, "label"):
             text: str | None = getattr(self, "global_" if field == "global" else field)
             if text is not None:

@@ -1,7 +1,8 @@
 """Frozen feature extractors for text and images, and the cache of what they gave.
 
 An encoder is named by a spec, ``family[:model][:weights path]``: ``minilm``, ``clip:ViT-B-32:/path/file.safetensors``,
-``hf:<name or folder>``, ``efficientnet-lite0``, ``timm:resnet34``, ``torchvision:inception_v3``. A family is an
+``hf:<name or folder>``, ``efficientnet-lite0``, ``timm:resnet34``, ``torchvision:inception_v3``. Language models take
+options behind it, ``smollm2[layer=20,pooling=last]``. A family is an
 :class:`EncoderFamily` with a ``name``, in a file of this folder. Nothing is ever downloaded, and random weights are
 never used.
 """
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import Registry, declared_in
+from mmcl_bench.encoders.options import TextOptions, split_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,12 +54,16 @@ class EncoderFamily:
     summary: ClassVar[str]
     usage: ClassVar[str]
     """How a spec of this family is written."""
-    text: Callable[[str], TextEncoder] | None = None
-    """Makes a text encoder from what follows ``family:`` in the spec; raises :class:`UserError`."""
+    text: Callable[..., TextEncoder] | None = None
+    """Makes a text encoder from what follows ``family:`` in the spec, and from its options where it takes some; raises
+    :class:`UserError`."""
+    text_options: ClassVar[TextOptions | None] = None
+    """The options of its text encoders at their default; None: they take none."""
     image: Callable[[str], ImageEncoder] | None = None
     """Makes an image encoder from what follows ``family:`` in the spec; raises :class:`UserError`."""
 
 
+_NO_TEXT = "encodes images, not text"
 ENCODERS: Registry[type[EncoderFamily]] = Registry("encoder", "mmcl_bench.encoders", declared_in(__name__, __path__[0]))
 
 
@@ -72,20 +78,53 @@ def on_device(encoder: ImageEncoder, device: str, spec: str) -> ImageEncoder:
 
 def text_encoder(spec: str) -> TextEncoder:
     """The text encoder that ``spec`` names. Raises :class:`UserError` when there is none."""
-    encoder: TextEncoder = _made(spec, "text", "encodes images, not text")
+    plain, _ = split_options(spec)
+    make, argument = _maker(plain, "text", _NO_TEXT)
+    options = _options(spec)
+    encoder: TextEncoder = make(argument) if options is None else make(argument, options)
     return encoder
 
 
 def image_encoder(spec: str) -> ImageEncoder:
     """The image encoder that ``spec`` names. Raises :class:`UserError` when there is none."""
-    encoder: ImageEncoder = _made(spec, "image", "encodes text, not images")
+    make, argument = _maker(spec, "image", "encodes text, not images")
+    encoder: ImageEncoder = make(argument)
     return encoder
 
 
-def _made(spec: str, side: str, otherwise: str) -> Any:
+def canonical_spec(spec: str) -> str:
+    """The spec of a text encoder with its options sorted by name, without those at their default.
+
+    >>> canonical_spec("smollm2[pooling=last,layer=20,centre=true]")
+    'smollm2[layer=20,pooling=last]'
+
+    Raises :class:`UserError` for what names no text encoder, and for an option that is unknown or does not fit.
+    """
+    plain, _ = split_options(spec)
+    _maker(plain, "text", _NO_TEXT)
+    options, defaults = _options(spec), _family(plain).text_options
+    return spec if options is None or defaults is None else options.shown_behind(plain, defaults)
+
+
+def _options(spec: str) -> TextOptions | None:
+    """The options of a text encoder; None where it takes none. Raises :class:`UserError` for what does not fit."""
+    plain, texts = split_options(spec)
+    defaults = _family(plain).text_options
+    if defaults is None and texts:
+        able = [name for name in ENCODERS.names() if ENCODERS.get(name).text_options is not None]
+        raise UserError(f"encoder {spec!r}: {plain} takes no options; those that do are {', '.join(able)}")
+    return None if defaults is None else defaults.updated(spec, texts)
+
+
+def _family(spec: str) -> type[EncoderFamily]:
+    return ENCODERS.get(spec.partition(":")[0])
+
+
+def _maker(spec: str, side: str, otherwise: str) -> tuple[Any, str]:
+    """What makes encoders of a spec's family, and what follows the family in the spec."""
     family, _, argument = spec.partition(":")
-    make = getattr(ENCODERS.get(family), side)
+    make = getattr(_family(spec), side)
     if make is None:
         able = [name for name in ENCODERS.names() if getattr(ENCODERS.get(name), side) is not None]
         raise UserError(f"encoder {spec!r}: {family} {otherwise}; choose one of {', '.join(able)}")
-    return make(argument)
+    return make, argument

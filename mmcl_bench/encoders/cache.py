@@ -21,7 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from mmcl_bench.core.files import is_read_only, write_atomically
-from mmcl_bench.encoders import text_encoder
+from mmcl_bench.encoders import TextEncoder, text_encoder
+from mmcl_bench.encoders.options import centred
 
 FORMAT = "2"
 """Raised when an encoder's preparation of its input changes, so that older features are computed again."""
@@ -33,14 +34,17 @@ Progress = Callable[[int, int], None]
 """Called with the clips done and the clips in all."""
 
 
-def cached_text(spec: str, texts: Sequence[str], cache_dir: Path) -> tuple[np.ndarray, str]:
-    """Embeddings of ``texts`` by the encoder ``spec``: float32 (N, D) and the sha256 of the weights.
+def cached_text(
+    spec: str, texts: Sequence[str], cache_dir: Path, encoder: TextEncoder | None = None
+) -> tuple[np.ndarray, str]:
+    """Embeddings of class texts by the encoder ``spec``: float32 (N, D) and the sha256 of the weights.
 
-    Kept under encoder, weights and the sha256 of all texts in their order.
+    Kept under encoder, weights and the sha256 of all texts in their order. An encoder that centres them does so
+    afterwards, unless all texts are the same. ``encoder``: one that ``spec`` made before, as loading takes long.
     """
     if not texts:
         raise ValueError("no text to encode")
-    encoder = text_encoder(spec)
+    encoder = encoder or text_encoder(spec)
     digest = hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()
     identity = {"encoder": encoder.name, "weights": encoder.weight_hash, "texts": digest}
     path = cache_dir / "texts" / folder_name(encoder.name, encoder.weight_hash) / f"{digest[:32]}.safetensors"
@@ -48,7 +52,11 @@ def cached_text(spec: str, texts: Sequence[str], cache_dir: Path) -> tuple[np.nd
     if stored is None:
         stored = {ARRAY: np.asarray(encoder.encode(texts), dtype=np.float32)}
         write_arrays(path, stored, identity)
-    return stored[ARRAY], encoder.weight_hash
+    rows = stored[ARRAY]
+    # Encoders of plugins need not know of it.
+    if getattr(encoder, "centre", False) and len(set(texts)) > 1:
+        rows = centred(rows, encoder.name)
+    return rows, encoder.weight_hash
 
 
 class _NotStoredError(LookupError):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +18,7 @@ from mmcl_bench.core.files import read_text
 from mmcl_bench.core.paths import at_home
 from mmcl_bench.core.text import first_line
 from mmcl_bench.encoders import EncoderFamily
+from mmcl_bench.encoders.options import PLACE, TextOptions
 from mmcl_bench.encoders.weights import cached_hub_file, file_hash
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ LONGEST = 512
 """Tokens after which a text is cut, unless its model takes fewer."""
 
 PoolingMode = Literal["mean", "cls", "lasttoken"]
+_MODES: dict[str, PoolingMode] = {"mean": "mean", "last": "lasttoken"}
+"""By the name that the option has."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,16 @@ class TransformersTextEncoder:
 
     A sentence-transformers folder is pooled as its own files say. Any other model is averaged over the tokens that
     are not padding. Decoders are too: the last state of one that was not tuned for embedding is trained to foretell
-    the next token, not to sum up the text.
+    the next token, not to sum up the text. Options say otherwise.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    _file: Mapping[str, str] = {}
+    """What the auto classes of transformers are told beside the folder."""
+
+    def __init__(self, folder: Path, name: str, options: TextOptions | None = None) -> None:
         self.name = name
+        self._options = options or TextOptions()
+        self.centre = self._options.centre
         self._folder = folder
 
     @cached_property
@@ -65,25 +73,38 @@ class TransformersTextEncoder:
         with torch.inference_mode():
             for start in range(0, len(order), BATCH):
                 chosen = order[start : start + BATCH]
-                rows.update(zip(chosen, self._embed([texts[position] for position in chosen]), strict=True))
-        return np.stack([rows[position] for position in range(len(texts))])
+                read = [self._options.prompt.replace(PLACE, texts[position]) for position in chosen]
+                rows.update(zip(chosen, self._embed(read), strict=True))
+        features = np.stack([rows[position] for position in range(len(texts))])
+        if not np.isfinite(features).all():
+            raise UserError(f"{self.name}: gives numbers that are not finite; its file is damaged, copy it again")
+        return features
 
     def _embed(self, texts: list[str]) -> np.ndarray:
         import torch
 
         tokens = self._tokenizer(texts, padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt")
-        hidden = self._model(
-            input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
-        ).last_hidden_state.float()
-        pooled = pool(hidden, tokens["attention_mask"], self._pooling.mode)
+        layer = self._options.layer
+        output = self._model(
+            input_ids=tokens["input_ids"],
+            attention_mask=tokens["attention_mask"],
+            **({} if layer is None else {"output_hidden_states": True}),
+        )
+        hidden = output.last_hidden_state if layer is None else self._of_layer(output.hidden_states, layer)
+        pooled = pool(hidden.float(), tokens["attention_mask"], self._pooling.mode)
         if self._pooling.normalise:
             pooled = torch.nn.functional.normalize(pooled, dim=1)
         features: np.ndarray = pooled.numpy()
         return features
 
+    def _of_layer(self, states: Sequence[torch.Tensor], layer: int) -> torch.Tensor:
+        if layer >= len(states):
+            raise UserError(f"encoder {self.name}: the model has layers 0 (word embeddings) to {len(states) - 1}")
+        return states[layer]
+
     @cached_property
     def _pooling(self) -> Pooling:
-        return read_pooling(self._folder)
+        return pooling_of(read_pooling(self._folder), self._options)
 
     @cached_property
     def _max_tokens(self) -> int:
@@ -94,7 +115,7 @@ class TransformersTextEncoder:
     def _tokenizer(self) -> Any:
         from transformers import AutoTokenizer
 
-        tokenizer = load_local(AutoTokenizer, self._folder, self.name, "tokenizer")
+        tokenizer = load_local(AutoTokenizer, self._folder, self.name, "tokenizer", **self._file)
         # On the right, padding moves no position and a causal model never sees it.
         tokenizer.padding_side = "right"
         if tokenizer.pad_token is None:
@@ -103,11 +124,13 @@ class TransformersTextEncoder:
 
     @cached_property
     def _model(self) -> Any:
+        import torch
         from transformers import AutoModel
 
-        model = load_trained(AutoModel, self._folder, self.name)
+        model = load_trained(AutoModel, self._folder, self.name, **self._file)
         encoder = model.get_encoder() if model.config.is_encoder_decoder else model
-        return encoder.float().eval()
+        # A model that was read from GGUF is float32 and refuses to be told so.
+        return (encoder if encoder.dtype == torch.float32 else encoder.float()).eval()
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, mode: PoolingMode) -> torch.Tensor:
@@ -120,6 +143,11 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, mode: PoolingMode) -> torch.T
         return hidden[torch.arange(len(hidden)), mask.sum(dim=1) - 1]
     weights = mask.unsqueeze(-1).to(hidden.dtype)
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
+
+
+def pooling_of(own: Pooling, options: TextOptions) -> Pooling:
+    """A model's own pooling, with the mode that its options ask for."""
+    return own if options.pooling is None else replace(own, mode=_MODES[options.pooling])
 
 
 def read_pooling(folder: Path) -> Pooling:
@@ -164,7 +192,8 @@ def load_local(kind: Any, folder: Path, name: str, part: str, **settings: Any) -
             return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **settings)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise UserError(
-            f"{name}: the {part} in {folder} cannot be loaded ({first_line(error)}); copy it again or choose another"
+            f"{name}: the {part} in {_place(folder, settings)} cannot be loaded ({first_line(error)}); "
+            "copy it again or choose another"
         ) from error
 
 
@@ -173,8 +202,13 @@ def load_trained(kind: Any, folder: Path, name: str, **settings: Any) -> Any:
     model, report = load_local(kind, folder, name, "model", use_safetensors=True, output_loading_info=True, **settings)
     absent = [key for key in report["missing_keys"] if not key.startswith("pooler.")]
     if absent or report["mismatched_keys"]:
-        raise UserError(f"{name}: {folder} lacks trained weights of its own model; copy it again")
+        raise UserError(f"{name}: {_place(folder, settings)} lacks trained weights of its own model; copy it again")
     return model
+
+
+def _place(folder: Path, settings: Mapping[str, Any]) -> Path:
+    """The folder, or the file in it that all is read from."""
+    return folder / str(settings.get("gguf_file", ""))
 
 
 def weights_hash(folder: Path) -> str:
@@ -245,14 +279,16 @@ def model_name(argument: str, folder: Path) -> str:
     return f"hf:{folder.resolve().name if Path(at_home(argument)).is_dir() else argument}"
 
 
-def hf_text_encoder(argument: str) -> TransformersTextEncoder:
+def hf_text_encoder(argument: str, options: TextOptions) -> TransformersTextEncoder:
     """The encoder ``hf:<name or folder>``. Raises :class:`UserError` when it is not on this machine."""
     folder = model_folder(argument)
-    return TransformersTextEncoder(folder, model_name(argument, folder))
+    name = options.encoder_name(model_name(argument, folder), TransformersFamily.text_options)
+    return TransformersTextEncoder(folder, name, options)
 
 
 class TransformersFamily(EncoderFamily):
     name = "hf"
     summary = "any text model of transformers on this machine, mean-pooled unless its own files say otherwise"
-    usage = "hf:<name or folder>"
+    usage = "hf:<name or folder>[options]"
     text = staticmethod(hf_text_encoder)
+    text_options = TextOptions()

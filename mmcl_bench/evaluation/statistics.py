@@ -126,6 +126,18 @@ def split_interval(
     return Interval(value, float(low), float(high), n, level)
 
 
+def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """The mean of independent values with Student's t interval; a single value says nothing of their spread, so its
+    bounds are nan. Raises :class:`ValueError` without values."""
+    if not len(values):
+        raise ValueError("a mean needs at least one value")
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return Interval(mean, math.nan, math.nan, 1, level)
+    half = float(stats.t.isf((1 - level) / 2, len(values) - 1) * stats.sem(values))
+    return Interval(mean, mean - half, mean + half, len(values), level)
+
+
 def paired_difference(
     metric: Metric,
     a_runs: Sequence[Scored],

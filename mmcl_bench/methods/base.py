@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
+COSTS = ("seconds", "a minute", "minutes", "hours")
+"""Words for :attr:`Method.cost`."""
+
 
 @dataclass(frozen=True)
 class ScoringNetwork:
@@ -68,6 +71,12 @@ class MethodSettings(BaseModel):
         """Plain JSON values, the same for every notation of a value: a job's hash is made from them."""
         return self.model_dump(mode="json")
 
+    @classmethod
+    def shown(cls, settings: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
+        """What tables show beside the method and commands set, of settings in full, as plain JSON values: those that
+        differ from the preset's."""
+        return {key: value for key, value in settings.items() if value != preset[key]}
+
 
 class Method(ABC):
     """A benchmarked method: a class with a ``name`` in a file of this folder.
@@ -83,6 +92,14 @@ class Method(ABC):
     version: ClassVar[int] = 1
     """Increased when a change of the method changes its scores."""
     summary: ClassVar[str]
+    kind: ClassVar[str] = "other"
+    """What it is built on, in lower case with dashes, such as ``closed-form`` or ``vae``; ``--method 'vae/*'`` names
+    all methods of a kind."""
+    published: ClassVar[str] = ""
+    """Venue and year, such as ``ICIP 2021``; empty where it is not published."""
+    cost: ClassVar[str] = ""
+    """How long both fits and scoring take with preset ``quick`` on a few hundred clips and two cores, without the
+    extractor that methods share; one of :data:`COSTS`, empty where nobody has measured it. A minute is up to two."""
     families: ClassVar[frozenset[str]] = frozenset({"supervised", "zero-shot", "transfer"})
     """The task families that it supports."""
     setting: ClassVar[Setting] = Setting.INDUCTIVE
@@ -117,6 +134,19 @@ class Method(ABC):
             where, reason = first_fault(error)
             raise UserError(f"method {cls.name}: setting {where}={error.errors()[0]['input']}: {reason}") from error
 
+    def check_problem(self, problem: Problem) -> None:
+        """Raises :class:`UserError` for a problem that it cannot learn from. A fit calls it before it trains."""
+        if len(np.unique(problem.train.labels)) < 2:
+            raise UserError(
+                f"{problem.task}: method {self.name} needs training clips of two classes; raise --limit, or choose a "
+                "split with more seen classes, as some of them are held out"
+            )
+
+    @classmethod
+    def needed_text_slots(cls, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """The :attr:`text_slots` that it reads with some settings in full, as plain JSON values."""
+        return cls.text_slots
+
     @abstractmethod
     def fit(self, problem: Problem, context: Context) -> FitReport:
         """Fits the method on ``problem``. All random numbers are derived from ``context.seed``."""
@@ -125,7 +155,7 @@ class Method(ABC):
     def score(self, clips: ClipView) -> np.ndarray:
         """(N, K) scores, higher is likelier, columns in the order of ``problem.classes``; float32 or float64.
 
-        The scores of a clip do not depend on the other clips, unless the setting is transductive.
+        The scores of a clip do not depend on the other clips; a transductive method adapts in its fit.
         """
 
     def adapt(self, target: ClipView, context: Context) -> FitReport:
@@ -140,9 +170,28 @@ class Method(ABC):
         """The frozen encoder that it uses for each modality besides the skeleton; a data set may lack any of them."""
         return {}
 
+    @property
+    def uses_unseen_texts(self) -> bool:
+        """Whether it reads texts of unseen classes while it learns how skeletons and texts go together.
+
+        Its settings may decide. To score a clip, every zero-shot method reads them, and a classifier that is made from
+        them once that is learned is part of scoring. Tables keep such methods apart from inductive ones.
+        """
+        return False
+
+    @property
+    def frozen(self) -> bool | None:
+        """True where it learns on features of a frozen skeleton network, False where it trains the network itself, end
+        to end; None where it has no such network."""
+        return None
+
     def selects(self, family: str) -> bool:
         """Whether a first fit on held-out validation chooses anything; False: the settings fix all of it."""
         return family == "zero-shot"
+
+    def pseudo_unseen_draws(self) -> int:
+        """Over how many draws of pseudo-unseen classes its choices are averaged, in zero-shot on a small set."""
+        return 1
 
     def embed(self, clips: ClipView) -> np.ndarray | None:
         """float32 (N, D), clips in the space of ``problem.classes.embeddings``; None where it maps to no such space.

@@ -17,6 +17,8 @@ class Chance(Method):
 
     name: ClassVar[str] = "chance"
     summary: ClassVar[str] = "uniform random scores"
+    kind: ClassVar[str] = "baseline"
+    cost: ClassVar[str] = "seconds"
 
     def fit(self, problem: Problem, context: Context) -> FitReport:
         self._generator = np.random.default_rng(context.seed)

@@ -18,6 +18,8 @@ class Logistic(EstimatorMethod):
 
     name: ClassVar[str] = "logistic"
     summary: ClassVar[str] = "logistic regression on yaw-normalised joint positions"
+    kind: ClassVar[str] = "baseline"
+    cost: ClassVar[str] = "seconds"
 
     class Settings(MethodSettings):
         C: float = Field(default=0.01, gt=0, allow_inf_nan=False)

@@ -78,6 +78,8 @@ class MMCL(NetworkMethod):
     name: ClassVar[str] = "mmcl"
     version: ClassVar[int] = 2
     summary: ClassVar[str] = "CTR-GCN taught by RGB and multimodal-LLM features (FAM and FRM)"
+    published: ClassVar[str] = "ACM MM 2024"
+    cost: ClassVar[str] = "minutes"
     Settings = MMCLSettings
     settings: MMCLSettings
 

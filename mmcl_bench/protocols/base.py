@@ -21,6 +21,7 @@ from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import OTHER_SUBJECTS, SkeletonDataset
+from mmcl_bench.encoders import TextEncoder
 from mmcl_bench.evaluation.metrics import Scored
 from mmcl_bench.protocols.cards import Task
 from mmcl_bench.protocols.problem import ClassTable, ClipView, LabelledClips, Problem
@@ -93,6 +94,8 @@ class Needs:
     """Seed of the job: which labelled clips of the target it gets, in few-shot."""
     text_slots: tuple[str, ...] = ()
     """Texts of a class besides the main one."""
+    draws: int = 1
+    """Draws of pseudo-unseen classes that it averages over, where the data set is small."""
 
 
 class Protocol(ABC):
@@ -164,12 +167,21 @@ class Protocol(ABC):
         """Test clips."""
 
     @abstractmethod
-    def _hold_out(self, train: Rows) -> tuple[Rows, Rows, np.ndarray]:
+    def _hold_out(self, train: Rows, draw: int = 0) -> tuple[Rows, Rows, np.ndarray]:
         """Divides training clips for a selection fit: (train, validation, columns that are pseudo-unseen)."""
+
+    @property
+    def _n_draws(self) -> int:
+        """How many times pseudo-unseen classes are drawn."""
+        return 1
 
     def selection_problem(self) -> Problem:
         """The problem of the first fit, which chooses on held-out training-side clips."""
-        train, validation, pseudo_unseen = self._hold_out(self.train_rows)
+        others = tuple(self._selection(draw) for draw in range(1, self._n_draws))
+        return replace(self._selection(0), draws=others)
+
+    def _selection(self, draw: int) -> Problem:
+        train, validation, pseudo_unseen = self._hold_out(self.train_rows, draw)
         columns = np.flatnonzero(self.embedded_classes.seen)
         classes = self.embedded_classes.take(columns, ~np.isin(columns, pseudo_unseen))
         unseen = np.isin(validation.columns, pseudo_unseen)
@@ -225,8 +237,8 @@ class Protocol(ABC):
         return self._limited(self._shuffled(rows, "test"))
 
     def generator(self, purpose: str) -> np.random.Generator:
-        """Random numbers derived only from the task and the purpose, the same for every method and seed."""
-        digest = hashlib.sha256(f"{self.task.hash}:{purpose}".encode()).digest()
+        """Random numbers that follow from task and purpose alone, whatever the method, the seed and the encoder."""
+        digest = hashlib.sha256(f"{self.task.draws_hash}:{purpose}".encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
     @property
@@ -292,11 +304,11 @@ class Protocol(ABC):
         values: np.ndarray = features.values
         return values
 
-    def _embed(self, texts: Sequence[str], encoder: str) -> np.ndarray:
+    def _embed(self, texts: Sequence[str], spec: str, encoder: TextEncoder) -> np.ndarray:
         """float32 (K, D) unit rows."""
         from mmcl_bench.encoders.cache import cached_text
 
-        embeddings, self.weight_hashes[encoder] = cached_text(encoder, texts, self.cache)
+        embeddings, self.weight_hashes[spec] = cached_text(spec, texts, self.cache, encoder)
         unit: np.ndarray = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
         return unit
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -20,19 +21,24 @@ class ByTexts(Protocol):
 
     @property
     @abstractmethod
-    def pseudo_unseen(self) -> np.ndarray:
-        """Columns of the seen classes that serve as pseudo-unseen classes in validation."""
+    def pseudo_unseen(self) -> tuple[np.ndarray, ...]:
+        """Columns of the seen classes that serve as pseudo-unseen classes in validation, by draw; no two draws share
+        one."""
 
     def _embedded(self, classes: ClassTable) -> ClassTable:
         """Classes with their texts, and those of the text slots, embedded."""
-        encoder = self.task.parameters["text"]
-        slots = {slot: self._embed(self._slot_texts(slot), encoder) for slot in self.needs.text_slots}
-        return replace(classes, embeddings=self._embed(classes.texts or (), encoder), slots=slots)
+        from mmcl_bench.encoders import text_encoder
 
-    def _hold_out(self, train: Rows) -> tuple[Rows, Rows, np.ndarray]:
-        pseudo = np.isin(train.columns, self.pseudo_unseen)
+        spec = self.task.parameters["text"]
+        embed = partial(self._embed, spec=spec, encoder=text_encoder(spec))  # whose weights are loaded once
+        slots = {slot: embed(self._slot_texts(slot)) for slot in self.needs.text_slots}
+        return replace(classes, embeddings=embed(classes.texts or ()), slots=slots)
+
+    def _hold_out(self, train: Rows, draw: int = 0) -> tuple[Rows, Rows, np.ndarray]:
+        pseudo_unseen = self.pseudo_unseen[draw]
+        pseudo = np.isin(train.columns, pseudo_unseen)
         kept, held_out = self._held_out_recordings(train)
-        clips_of_class = [(held_out & (train.columns == column)).sum() for column in self.pseudo_unseen]
+        clips_of_class = [(held_out & (train.columns == column)).sum() for column in pseudo_unseen]
         if min(clips_of_class) >= PSEUDO_UNSEEN_CLIPS:
             validation = held_out
         else:
@@ -40,7 +46,7 @@ class ByTexts(Protocol):
             self.validation_notes["pseudo-unseen clips"] = (
                 f"of all training subjects, as held-out ones have {min(clips_of_class)} of a class"
             )
-        return train.where(kept & ~pseudo), train.where(validation), self.pseudo_unseen
+        return train.where(kept & ~pseudo), train.where(validation), pseudo_unseen
 
     def _slot_texts(self, slot: str) -> list[str]:
         """The texts of a slot; a class without one has its label, or its name."""

@@ -134,6 +134,10 @@ class TaskCard(BaseModel):
         for key, values in options.items():
             if len(values) > 1 and bound[key] not in values:
                 raise UserError(f"{self.path}: {unknown(f'value of {key}', bound[key], list(values))}")
+        if "text" in parameters:
+            from mmcl_bench.encoders import canonical_spec
+
+            bound["text"] = canonical_spec(bound["text"])
         if self.family == "transfer":
             self._check_transfer(bound)
         names = self.split_names()
@@ -215,6 +219,15 @@ class Task:
         content["parameters"] = {key: value for key, value in self._deciding().items() if key != CLASS_MAP}
         content["facts"] = self._facts()
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def draws_hash(self) -> str:
+        """The hash under the card's own text encoder. What is held out and shared follows from it, so that jobs with
+        other text encoders differ in nothing else."""
+        usual = self.card.parameters.get("text")
+        if self.parameters.get("text") == usual or usual is None:
+            return self.hash
+        return self.card.bind({**self.parameters, "text": usual}, self._data_root).hash
 
     def _deciding(self) -> dict[str, str]:
         """The parameters without options at their default, so that a new option leaves names and hashes as they are."""

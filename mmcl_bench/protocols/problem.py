@@ -123,6 +123,8 @@ class Problem:
     few_shot: LabelledClips | None = None
     """Labelled clips of the target's training side, as many of each class; None unless the method's setting is
     few-shot."""
+    draws: tuple[Problem, ...] = ()
+    """The same choice on other pseudo-unseen classes, for methods that average over several draws of them."""
 
 
 def mapped_to_layout(view: ClipView, target: str | Layout) -> ClipView:
@@ -173,3 +175,8 @@ class FitReport:
     """One row an epoch: epoch, losses, validation figure."""
     notes: dict[str, Any] = field(default_factory=dict)
     """Facts to record in the result, such as which losses were used."""
+    calibration: float | None = None
+    """That of seen against unseen classes, where it comes from more than ``problem.validation``; None: fit it there."""
+    shared_seconds: float = 0.0
+    """Seconds of the fit for what other methods share, such as an extractor and its features: they are not counted as
+    the method's own."""

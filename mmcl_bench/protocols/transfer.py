@@ -64,7 +64,7 @@ class Transfer(Protocol):
     def _test(self) -> Rows:
         return self._target_side(1)
 
-    def _hold_out(self, train: Rows) -> tuple[Rows, Rows, np.ndarray]:
+    def _hold_out(self, train: Rows, draw: int = 0) -> tuple[Rows, Rows, np.ndarray]:
         kept, held_out = self._held_out_recordings(train)
         return train.where(kept), train.where(held_out), np.array([], dtype=np.int64)
 

@@ -45,10 +45,11 @@ class TransferByTexts(ByTexts, Transfer):
         return self._embedded(ClassTable(names, seen, self.task.class_texts()))
 
     @cached_property
-    def pseudo_unseen(self) -> np.ndarray:
+    def pseudo_unseen(self) -> tuple[np.ndarray, ...]:
+        """One draw, as sources have many classes."""
         with_clips = np.unique(self.train_rows.columns)
         size = max(2, round(PSEUDO_UNSEEN_SHARE * len(with_clips)))
-        return np.sort(self.generator("pseudo-unseen classes").choice(with_clips, size=size, replace=False))
+        return (np.sort(self.generator("pseudo-unseen classes").choice(with_clips, size=size, replace=False)),)
 
     @property
     def selection_metric(self) -> str:

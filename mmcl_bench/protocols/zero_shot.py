@@ -20,6 +20,9 @@ from mmcl_bench.protocols.base import Rows, side_rows
 from mmcl_bench.protocols.by_texts import ByTexts
 from mmcl_bench.protocols.problem import ClassTable
 
+MANY_SEEN = 40
+"""Seen classes from which on pseudo-unseen ones are drawn once: a draw of few classes varies, and costs a fit."""
+
 
 class ZeroShot(ByTexts):
     """The card's split names the unseen classes; its parameters name the text encoder and what it reads."""
@@ -38,13 +41,21 @@ class ZeroShot(ByTexts):
         return self._embedded(self.classes)
 
     @cached_property
-    def pseudo_unseen(self) -> np.ndarray:
-        """Columns of the seen classes that serve as pseudo-unseen classes in validation."""
+    def pseudo_unseen(self) -> tuple[np.ndarray, ...]:
+        """Columns of the seen classes that serve as pseudo-unseen classes in validation, by draw; no two draws share
+        one."""
         if self._split.validation_unseen is not None:
-            return np.array(self._split.validation_unseen, dtype=np.int64)
+            return (np.array(self._split.validation_unseen, dtype=np.int64),)
         seen = np.array(self._split.seen, dtype=np.int64)
         size = min(len(self._split.unseen), max(2, len(seen) // 2), len(seen) - 1)
-        return np.sort(self.generator("pseudo-unseen classes").choice(seen, size=size, replace=False))
+        first = self.generator("pseudo-unseen classes").choice(seen, size=size, replace=False)
+        others = self.generator("other pseudo-unseen classes").permutation(np.setdiff1d(seen, first))
+        draws = [first, *(others[at : at + size] for at in range(0, len(others) - size + 1, size))]
+        return tuple(np.sort(draw) for draw in draws)
+
+    @property
+    def _n_draws(self) -> int:
+        return min(self.needs.draws, len(self.pseudo_unseen)) if len(self._split.seen) < MANY_SEEN else 1
 
     def _train(self) -> Rows:
         train, _ = self._sides

@@ -139,6 +139,24 @@ def accuracy(title: str, metrics: Sequence[str], methods: Sequence[MethodInterva
     return drawing
 
 
+def oracle_minus_honest(title: str, methods: Sequence[MethodIntervals]) -> Drawing:
+    """Points that choosing on the test set would have added, a row a method, the first on top; each has one interval,
+    whose bounds may be nan."""
+    labels = [shortened(method.label, _MOST_LABEL_LETTERS) for method in methods]
+    figures = [method.intervals[0] for method in methods]
+    ends = [100 * end for each in figures for end in (each.value, each.low, each.high) if not math.isnan(end)]
+    low, high = min(0.0, *ends), max(1.0, *ends)
+    margin = max(text_width(label) for label in labels) + 16
+    height = 20.0 * len(methods) + 12
+    drawing = Drawing(title, margin + 400, height + 52)
+    panel = _Panel(drawing, margin, 6, 370, height, (low, high + 0.04 * (high - low)), (len(methods) - 0.4, -0.6))
+    panel.x_axis("oracle minus honest, points", _ticks(low, high))
+    for place, method in enumerate(methods):
+        drawing.text((margin - 10, panel.place(low, place)[1] + 4), labels[place], anchor="end")
+        _draw_interval(panel, place, method, method.intervals[0])
+    return drawing
+
+
 def _look(place: int) -> tuple[Color, str]:
     """Colour and glyph of the method or curve at a place of its list."""
     return PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
@@ -149,17 +167,19 @@ def _draw_interval(panel: _Panel, place: int, method: MethodIntervals, figure: I
         return
     color, glyph = _look(place)
     percents = [100 * value for value in (figure.value, figure.low, figure.high)]
-    (low, y), (high, _) = panel.places(percents[1:], [place, place])
-    # Ends that are higher than the marker show where the interval is narrower than it.
-    ends = [(low, y - 6.5), (low, y + 6.5), (low, y), (high, y), (high, y - 6.5), (high, y + 6.5)]
-    panel.drawing.line(ends, color, width=1.6)
+    known = not math.isnan(figure.low)
+    if known:
+        (low, y), (high, _) = panel.places(percents[1:], [place, place])
+        # Ends that are higher than the marker show where the interval is narrower than it.
+        ends = [(low, y - 6.5), (low, y + 6.5), (low, y), (high, y), (high, y - 6.5), (high, y + 6.5)]
+        panel.drawing.line(ends, color, width=1.6)
     panel.drawing.markers(
         [panel.place(percents[0], place)],
         glyph,
         color,
         filled=not method.transductive,
         radius=3.8,
-        tip="{}: {:.1f} [{:.1f}, {:.1f}]".format(method.label, *percents),
+        tip=f"{method.label}: " + ("{:.1f} [{:.1f}, {:.1f}]" if known else "{:.1f}").format(*percents),
     )
 
 

@@ -19,6 +19,7 @@ from mmcl_bench.evaluation.metrics import Scored, confusion, per_class_accuracy
 from mmcl_bench.evaluation.ranks import Ranks
 from mmcl_bench.report import figures
 from mmcl_bench.report.drawing import Drawing, to_svg, write_file
+from mmcl_bench.report.figures import MethodIntervals
 from mmcl_bench.report.projection import map_samples
 from mmcl_bench.report.table_files import written_before
 from mmcl_bench.report.tables import LeaderboardRow
@@ -99,6 +100,15 @@ class Gallery:
     def of_ranks(self, ranks: Ranks, key: str, where: str) -> Picture:
         """The critical-difference diagram of a family of tasks."""
         return self._add(key, figures.critical_difference(f"Mean ranks over tasks\n{where}", ranks), compares=True)
+
+    def of_methods(self, name: str, drawing: Drawing) -> Picture:
+        """A figure that compares methods, drawn elsewhere."""
+        return self._add(name, drawing, compares=True)
+
+    def of_oracles(self, methods: Sequence[MethodIntervals], key: str, where: str) -> Picture:
+        """What choosing on the test set would have given each method of a family of tasks."""
+        title = f"What choosing the step on the test set would have given\n{where}"
+        return self._add(key, figures.oracle_minus_honest(title, methods), compares=True)
 
     def write(self, advance: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Draws missing files, by several processes where they are many. What is there stays where this is stopped."""

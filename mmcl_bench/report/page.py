@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -19,19 +19,40 @@ from mmcl_bench.core.pages import templates_in
 from mmcl_bench.core.text import slug
 from mmcl_bench.report import tables
 from mmcl_bench.report.drawing import DARK, LIGHT
+from mmcl_bench.report.encoders import EncoderTable, encoder_tables, heat_map
+from mmcl_bench.report.encoders import frame_of as frame_of_encoders
 from mmcl_bench.report.gallery import Gallery, Picture, Which
 from mmcl_bench.report.lineage import origin_of
+from mmcl_bench.report.methods_by_task import (
+    MethodsByTask,
+    mean_cost,
+    methods_by_task,
+    points,
+    shown_metrics,
+    task_title,
+)
+from mmcl_bench.report.methods_by_task import frame_of as table_of_methods
 from mmcl_bench.report.published import Beside, beside, read_published
 from mmcl_bench.report.ranking import Ranking, rank_methods
 from mmcl_bench.report.split_means import SplitMean, frame_of, split_means
 from mmcl_bench.report.table_files import TableFolder
 from mmcl_bench.report.tables import LeaderboardRow
-from mmcl_bench.results.groups import Group, metric_names, metric_title, newest, unlimited
+from mmcl_bench.results.groups import (
+    INDUCTIVE,
+    SETTINGS,
+    UNSEEN_TEXTS,
+    Group,
+    metric_names,
+    metric_title,
+    newest,
+    unlimited,
+)
 from mmcl_bench.results.store import whole_and_damaged
 
 PAGE, FIGURES, TABLES = "index.html", "figures", "tables"
 _SETTINGS = {
-    Setting.INDUCTIVE: "",
+    INDUCTIVE: "",
+    UNSEEN_TEXTS: "unseen texts: reads texts of unseen classes in training",
     Setting.UNLABELLED: "unlabelled: may read unlabelled clips of the target's training side",
     Setting.SOURCE_FREE: "source-free: may read unlabelled clips of the target's training side, after training",
     Setting.TRANSDUCTIVE: "transductive: may read unlabelled test clips",
@@ -140,22 +161,42 @@ class _Ranked:
 
 
 @dataclass(frozen=True)
+class _Encoders:
+    """Methods by text encoder, where there are several encoders."""
+
+    tables: list[EncoderTable]
+    pictures: list[Picture]
+    files: list[str]
+
+
+@dataclass(frozen=True)
+class _ByTask:
+    table: MethodsByTask
+    files: list[str]
+    picture: Picture | None
+    """What choosing on the test set would have given; None for fewer than two methods that have an oracle figure."""
+
+
+@dataclass(frozen=True)
 class _Family:
     name: str
     synthetic: bool
     anchor: str
     metrics: list[str]
-    with_costs: bool
+    costs: dict[str, str]
+    """Titles by name of the costs that any row has."""
     tasks: list[_Task]
     files: list[str]
     ranked: _Ranked | None
     means: list[SplitMean]
     means_files: list[str]
+    encoders: _Encoders | None
+    by_task: _ByTask | None
 
     @property
     def width(self) -> int:
         """Columns of the leaderboard."""
-        return len(self.metrics) + 4 + 2 * self.with_costs
+        return len(self.metrics) + 4 + len(self.costs)
 
 
 class _Builder:
@@ -176,17 +217,18 @@ class _Builder:
         stem = slug(name) + ("-synthetic" if synthetic else "")
         title = f"{name}, {'synthetic' if synthetic else 'real'} data"
         metrics = metric_names(row.group for row in rows)
-        with_costs = any(tables.cost_of(row.group) for row in rows)
+        known = {name for row in rows for name in tables.costs_of(row.group)}
+        costs = {name: title for name, title in tables.COSTS.items() if name in known}
         of_tasks = groupby(rows, key=lambda row: row.group.task_key)
         tasks = [self._task(list(members)) for _, members in of_tasks]
-        shown = _shown_leaderboard(tasks, metrics, with_costs)
+        shown = _shown_leaderboard(tasks, metrics, costs)
         numbers = tables.own_metrics(tables.frame_of(rows))
         return _Family(
             name,
             synthetic,
             stem,
             metrics,
-            with_costs,
+            costs,
             tasks,
             self.table_folder.add(stem, shown, numbers, f"{title}: percent with 95% intervals"),
             self._ranked(stem, title, rows),
@@ -194,10 +236,31 @@ class _Builder:
             self.table_folder.add(f"{stem}-split-means", frame_of(means), title=f"{title}: means over splits")
             if means
             else [],
+            self._encoders(stem, title, rows),
+            self._by_task(stem, title, rows),
         )
 
+    def _encoders(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Encoders | None:
+        found = encoder_tables(rows)
+        if not found:
+            return None
+        name = f"{stem}-encoders"
+        pictures = [self.gallery.of_methods(f"{name}-{table.group.task_key[:8]}", heat_map(table)) for table in found]
+        files = self.table_folder.add(name, frame_of_encoders(found), title=f"{title}: methods by text encoder")
+        return _Encoders(found, self._counted(pictures), files)
+
+    def _by_task(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _ByTask | None:
+        table = methods_by_task(rows)
+        if table is None:
+            return None
+        caption = f"{title}: methods by task"
+        files = self.table_folder.add(f"{stem}-methods-by-task", table_of_methods(table), title=caption)
+        drawn = table.with_oracle
+        picture = self.gallery.of_oracles(drawn, f"{stem}-oracle-minus-honest", title) if len(drawn) > 1 else None
+        return _ByTask(table, files, picture and self._counted([picture])[0])
+
     def _ranked(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Ranked | None:
-        ranking = rank_methods([row for row in rows if row.group.setting == "inductive" and not row.group.incomplete])
+        ranking = rank_methods([row for row in rows if row.group.setting == INDUCTIVE and not row.group.incomplete])
         if ranking is None:
             return None
         found = ranking.ranks
@@ -210,7 +273,7 @@ class _Builder:
     def _task(self, rows: Sequence[LeaderboardRow]) -> _Task:
         group = rows[0].group
         anchor = f"{slug(group.task.identity)}-{group.task_key[:8]}"
-        of_setting = {setting: [row for row in rows if row.group.setting == setting] for setting in _SETTINGS}
+        of_setting = {setting: [row for row in rows if row.group.setting == setting] for setting in SETTINGS}
         found = beside(self._published, rows)
         return _Task(
             group,
@@ -224,11 +287,11 @@ class _Builder:
 
     def _published_table(self, anchor: str, group: Group, found: Beside) -> list[str]:
         heads = ["Method", *map(metric_title, found.metrics), "Published", "Text encoder"]
-        heads += ["Transductive", "Selected on", "Calibrated on", "Note", "Source"]
+        heads += ["Unseen texts in training", "Transductive", "Selected on", "How", "Calibrated on", "Note", "Source"]
         cells = [
             [
-                *(row.method, *row.figures, row.year, row.text_encoder),
-                *(row.transductive, row.selection, row.calibration, row.note, row.source),
+                *(row.method, *row.figures, row.year, row.text_encoder, row.unseen_texts),
+                *(row.transductive, row.selection, row.how_selected, row.calibration, row.note, row.source),
             ]
             for row in (*found.ours, *found.published)
         ]
@@ -244,13 +307,17 @@ def _render(**content: Any) -> str:
     environment = templates_in("mmcl_bench.report")
     environment.globals |= {
         "anchor_of": _anchor,
-        "cost_of": tables.cost_of,
-        "count_text": tables.count_text,
+        "cost_text": tables.cost_text,
+        "costs_of": tables.costs_of,
+        "mean_cost": mean_cost,
         "metric_title": metric_title,
         "origin_of": origin_of,
         "percent": tables.percent,
         "percent_value": tables.percent_value,
         "settings": _SETTINGS,
+        "points": points,
+        "shown_metrics": shown_metrics,
+        "task_title": task_title,
     }
     # Ours alone; the policy of the page names their hashes, and the browser runs nothing else.
     style = environment.get_template("page.css").render(light=LIGHT, dark=DARK)
@@ -287,9 +354,8 @@ def _lead(group: Group, best: Group) -> tuple[str, bool | None]:
     return f"{points}, {tables.p_text(paired.p_value)}", comparison.resolved
 
 
-def _shown_leaderboard(tasks: Sequence[_Task], metrics: Sequence[str], with_costs: bool) -> pd.DataFrame:
+def _shown_leaderboard(tasks: Sequence[_Task], metrics: Sequence[str], costs: Mapping[str, str]) -> pd.DataFrame:
     """A leaderboard's texts, as the page shows them."""
-    costs = {"parameters": "Parameters", "flops": "FLOPs"} if with_costs else {}
     partly = {"Data": "incomplete"} if any(task.group.incomplete for task in tasks) else {}
     heads = [
         "Task",
@@ -302,7 +368,7 @@ def _shown_leaderboard(tasks: Sequence[_Task], metrics: Sequence[str], with_cost
         *map(metric_title, metrics),
         *costs.values(),
     ]
-    heads += ["Against the first", "Oracle, not ranked"]
+    heads += ["Against the first", "Oracle, not ranked", "Oracle minus honest", "Flags"]
     with_notes = any(row.shown.group.remarks for task in tasks for _, rows in task.blocks for row in rows)
     heads += ["Notes"] * with_notes
     cells = [
@@ -315,9 +381,11 @@ def _shown_leaderboard(tasks: Sequence[_Task], metrics: Sequence[str], with_cost
             row.shown.group.method.preset,
             len(row.shown.group.seeds),
             *(tables.percent(row.shown.figures.get(metric)) for metric in metrics),
-            *(tables.count_text(tables.cost_of(row.shown.group).get(name)) for name in costs),
+            *(tables.cost_text(name, tables.costs_of(row.shown.group).get(name)) for name in costs),
             row.lead,
             tables.percent_value(row.shown.oracle),
+            tables.percent_value(row.shown.oracle_minus_honest),
+            row.shown.group.flags,
             *([". ".join(row.shown.group.remarks)] * with_notes),
         ]
         for task in tasks

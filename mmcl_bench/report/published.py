@@ -29,12 +29,17 @@ class PublishedRow:
     text_encoder: str
     figures: tuple[str, ...]
     """In the order of :attr:`Beside.metrics`."""
+    unseen_texts: str
+    """Whether texts of unseen classes were read in training: ``yes``, ``no`` or ``unknown``; empty where all classes
+    are seen."""
     transductive: str
     """``yes``, ``no`` or ``unknown``."""
     selection: str
     """What the epoch and settings were chosen on: ``test``, ``validation`` or ``unknown``; of ours also ``fixed``."""
+    how_selected: str
+    """What exactly was chosen, and by what, as far as that is known."""
     calibration: str
-    """The same of the calibration; empty where no figure needs one."""
+    """The same as ``selection`` of the calibration, or ``fixed``; empty where no figure needs one."""
     note: str
     source: str
 
@@ -51,7 +56,12 @@ class Beside:
     @property
     def inductive(self) -> list[PublishedRow]:
         """Those that are, or do not say that they are not."""
-        return [row for row in self.published if row.transductive != "yes"]
+        return [row for row in self.published if "yes" not in (row.transductive, row.unseen_texts)]
+
+    @property
+    def with_unseen_texts(self) -> list[PublishedRow]:
+        """Those that are not transductive, but read texts of unseen classes in training."""
+        return [row for row in self.published if row.transductive != "yes" and row.unseen_texts == "yes"]
 
     @property
     def transductive(self) -> list[PublishedRow]:
@@ -61,6 +71,11 @@ class Beside:
     def texts(self) -> bool:
         """Whether any of the rows names a text encoder."""
         return any(row.text_encoder for row in (*self.ours, *self.published))
+
+    @property
+    def zero_shot(self) -> bool:
+        """Whether any of the rows could have read texts of unseen classes."""
+        return any(row.unseen_texts for row in (*self.ours, *self.published))
 
     @property
     def calibrated(self) -> bool:
@@ -102,13 +117,17 @@ def matching(published: pd.DataFrame, task: TaskRecord) -> pd.DataFrame:
 def _theirs(row: pd.Series, metrics: Sequence[str]) -> PublishedRow:
     year = " ".join(part for part in (row["venue"], row["year"]) if part)
     figures = tuple(row[name] or "–" for name in metrics)
-    same = ("method", "text_encoder", "transductive", "selection", "calibration", "note", "source")
+    same = [
+        *("method", "text_encoder", "unseen_texts", "transductive"),
+        *("selection", "how_selected", "calibration", "note", "source"),
+    ]
     return PublishedRow(year=year, figures=figures, **{name: row[name] for name in same})
 
 
 def _ours(row: LeaderboardRow, metrics: Sequence[str]) -> PublishedRow:
     group = row.group
-    rule = group.first.selection.rule
+    rule, chosen = group.first.selection.rule, group.first.selection.chosen
+    of_unseen = group.task.family == "zero-shot" and group.method.uses_unseen_texts is not None
     seeds = f"mean of {len(group.seeds)} seeds" if len(group.seeds) > 1 else "one seed"
     undefined = all(math.isnan(row.figures[name].value) for name in metrics)
     return PublishedRow(
@@ -116,8 +135,10 @@ def _ours(row: LeaderboardRow, metrics: Sequence[str]) -> PublishedRow:
         "",
         group.task.parameters.get("text", ""),
         tuple(percent(row.figures[name]) for name in metrics),
+        ("yes" if group.method.uses_unseen_texts else "no") if of_unseen else "",
         "yes" if group.method.transductive else "no",
         rule,
+        ", ".join(sorted(chosen)) if rule == "validation" else "",
         _calibrated_on(row) if any(name.startswith("gzsl") for name in metrics) else "",
         "; ".join(filter(None, ["undefined here" if undefined else seeds, group.incomplete])),
         "this report",

@@ -23,17 +23,22 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 LEADERBOARDS = {False: "leaderboard.csv", True: "leaderboard-synthetic.csv"}
 """File name by whether the data is synthetic: the two never share a table."""
+_MOST_SIDE_BY_SIDE = 4
+"""Up to so many methods stand side by side in the table after a run."""
 _MANY_GROUPS = 40
 """More rows than these are worth starting processes for their intervals."""
 _BEFORE_METRICS = [
     *("task", "version", "task_hash", "data", "family", "dataset", "split", "synthetic", "incomplete"),
-    *("method", "method_version", "setting", "preset", "settings", "selection", "seeds", "n_test"),
+    *("method", "method_version", "setting", "flags", "preset", "settings", "selection", "seeds", "n_test"),
 ]
-_COSTS = ["parameters", "flops"]
+COSTS = {"parameters": "Parameters", "flops": "FLOPs", "fit_seconds": "Fit", "score_seconds": "Scoring"}
+"""Titles of what a method costs: its network, arithmetic to score a clip, and time of its fits and of the test."""
+_COSTS_OF_A_RUN = {"parameters": "parameters", "flops": "FLOPs per clip", "fit_seconds": "fit", "score_seconds": "test"}
+_COUNTS = ["parameters", "flops"]
 _REMARKS = "notes"
-_WHERE_KNOWN = {"incomplete", *_COSTS, _REMARKS}
+_WHERE_KNOWN = {"incomplete", "flags", "oracle_minus_honest", *COSTS, _REMARKS}
 """Columns that a table lacks where no row has them."""
-_AFTER_METRICS = ["oracle", *_COSTS, "main_metric", "commit", "dirty", "command", _REMARKS]
+_AFTER_METRICS = ["oracle", "oracle_minus_honest", *COSTS, "main_metric", "commit", "dirty", "command", _REMARKS]
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,12 @@ class LeaderboardRow:
     @property
     def main(self) -> Interval:
         return self.figures[self.group.task.main_metric]
+
+    @property
+    def oracle_minus_honest(self) -> float:
+        """What choosing the step on the test set would have added to the main metric, mean over seeds; nan where there
+        is no oracle figure."""
+        return self.oracle - self.main.value
 
 
 @dataclass(frozen=True)
@@ -91,15 +102,16 @@ def frame_of(rows: Sequence[LeaderboardRow]) -> pd.DataFrame:
     """A leaderboard: one row for all jobs that differ in their seed alone.
 
     Columns: task, version, task_hash, data, family, dataset, split, synthetic, incomplete (the published clips that the
-    data have, where they lack some), method, method_version, setting, preset, settings (where groups differ in them),
-    selection, seeds, n_test, then for each metric its mean over seeds, ``_low`` and ``_high``, then oracle, parameters
-    and flops (to score a clip), main_metric, commit, dirty, command, notes. Incomplete, parameters, flops and notes are
-    left out where no row has them. Figures are shares of 1.
+    data have, where they lack some), method, method_version, setting, flags (how it learned, in words), preset,
+    settings (where groups differ in them), selection, seeds, n_test, then for each metric its mean over seeds, ``_low``
+    and ``_high``, then oracle, oracle_minus_honest, parameters and flops (to score a clip), fit_seconds and
+    score_seconds (means over seeds), main_metric, commit, dirty, command, notes. Incomplete, flags,
+    oracle_minus_honest, those of costs and notes are left out where no row has them. Figures are shares of 1.
     """
     metrics = metric_names(row.group for row in rows)
     columns = [column for name in metrics for column in (name, f"{name}_low", f"{name}_high")]
     frame = pd.DataFrame([_frame_row(row) for row in rows], columns=[*_BEFORE_METRICS, *columns, *_AFTER_METRICS])
-    return frame.astype(dict.fromkeys(_COSTS, "Int64"))
+    return frame.astype(dict.fromkeys(_COUNTS, "Int64"))
 
 
 def split_by_origin(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -218,31 +230,51 @@ def run_tables(stored: Sequence[Stored]) -> list[Table]:
 
 
 def run_table(stored: Sequence[Stored]) -> Table:
-    """A terminal table, one column a method, best first; below it, how far the best is ahead of each other one.
+    """A terminal table of jobs of one task, best first; below it, how far the best is ahead of each other one.
 
-    The jobs are of one task. Methods stand side by side, so that figures and intervals of several fit a terminal of 80
-    columns. Smoke runs are shown, and named so.
+    Smoke runs are shown, and named so.
     """
+    rows = leaderboard_rows(stored)
+    table = _terminal_table(rows, [*_comparisons(rows), *_remarks(rows)])
+    (_add_columns if len(rows) <= _MOST_SIDE_BY_SIDE else _add_rows)(table, rows)
+    return table
+
+
+def _add_columns(table: Table, rows: Sequence[LeaderboardRow]) -> None:
+    """A column a method, so that all figures and intervals of a few fit a terminal of 80 columns."""
     from rich.text import Text
 
-    rows = leaderboard_rows(stored)
-    metrics = metric_names(row.group for row in rows)
-    table = _terminal_table(rows, [*_comparisons(rows), *_remarks(rows)])
     table.add_column("")
     for row in rows:
         table.add_column(Text(row.group.label), justify="right")
-    for name in metrics:
+    for name in metric_names(row.group for row in rows):
         cells = [percent(row.figures[name]) if name in row.figures else "" for row in rows]
         table.add_row(*map(Text, [metric_title(name), *cells]))
-    costs = [cost_of(row.group) for row in rows]
+    costs = [costs_of(row.group) for row in rows]
     facts = [["best epoch on test (oracle)", *(percent_value(row.oracle) for row in rows)]]
+    facts.append(["oracle minus honest", *(percent_value(row.oracle_minus_honest) for row in rows)])
     facts.append(["seeds", *(str(len(row.group.seeds)) for row in rows)])
-    if any(costs):
-        facts.append(["parameters", *(count_text(cost.get("parameters")) for cost in costs)])
-        facts.append(["FLOPs per clip", *(count_text(cost.get("flops")) for cost in costs)])
+    if any(row.group.flags for row in rows):
+        facts.append(["learned", *(row.group.flags or "–" for row in rows)])
+    for name, title in _COSTS_OF_A_RUN.items():
+        if any(name in cost for cost in costs):
+            facts.append([title, *(cost_text(name, cost.get(name)) for cost in costs)])
     for cells in facts:
         table.add_row(*map(Text, cells), style="dim")
-    return table
+
+
+def _add_rows(table: Table, rows: Sequence[LeaderboardRow]) -> None:
+    """A row a method, with the interval of the main metric alone; settings that are not ranked together are told."""
+    from rich.text import Text
+
+    metrics = metric_names(row.group for row in rows)
+    table.add_column("", overflow="fold", min_width=15)
+    for head in (*map(metric_title, metrics), "oracle - honest", "fit"):
+        table.add_column(head, justify="right")
+    for row in rows:
+        figures = [_brief(row, metric) if metric in row.figures else "" for metric in metrics]
+        fit = cost_text("fit_seconds", costs_of(row.group).get("fit_seconds"))
+        table.add_row(*map(Text, [row.group.label, *figures, percent_value(row.oracle_minus_honest), fit]))
 
 
 def _terminal_table(rows: Sequence[LeaderboardRow], below: Sequence[str]) -> Table:
@@ -262,6 +294,23 @@ def cost_of(group: Group) -> dict[str, int]:
     """``parameters`` and ``flops`` per clip of a group, as its first job noted them; empty where it has none."""
     cost: dict[str, int] = group.first.notes.get("cost", {})
     return cost
+
+
+def costs_of(group: Group) -> dict[str, float]:
+    """Those of :data:`COSTS` that are known; seconds are means over the seeds that know them."""
+    found: dict[str, float] = {name: count for name, count in cost_of(group).items() if name in COSTS}
+    for name in ("fit_seconds", "score_seconds"):
+        seconds = [getattr(job.result.provenance, name) for job in group.jobs]
+        if known := [each for each in seconds if each is not None]:
+            found[name] = sum(known) / len(known)
+    return found
+
+
+def cost_text(name: str, cost: float | None) -> str:
+    """``1.45 M`` parameters; ``0.4 s``, ``42 s`` or ``12 min``; a dash where it is not known."""
+    if cost is None or name in _COUNTS:
+        return count_text(None if cost is None else round(cost))
+    return f"{cost:.1f} s" if cost < 10 else f"{cost:.0f} s" if cost < 600 else f"{cost / 60:.0f} min"
 
 
 def count_text(count: int | None) -> str:
@@ -359,14 +408,16 @@ def _frame_row(row: LeaderboardRow) -> dict[str, Any]:
         "method": group.method.name,
         "method_version": group.method.version,
         "setting": group.setting,
+        "flags": group.flags or None,
         "preset": group.method.preset,
         "settings": group.settings or None,
         "selection": group.first.selection.rule,
         "seeds": len(group.seeds),
         "n_test": group.first.n_test,
         "oracle": row.oracle,
-        "parameters": cost_of(group).get("parameters"),
-        "flops": cost_of(group).get("flops"),
+        "oracle_minus_honest": row.oracle_minus_honest,
+        **dict.fromkeys(COSTS),
+        **costs_of(group),
         "main_metric": task.main_metric,
         "commit": " ".join(sorted(commits)) or None,
         "dirty": True if True in dirty else (None if None in dirty else False),
@@ -425,6 +476,7 @@ def _record(row: LeaderboardRow) -> dict[str, Any]:
         "method": group.method.name,
         "method_version": group.method.version,
         "setting": group.setting,
+        "flags": group.flags,
         "preset": group.method.preset,
         "settings": group.method.settings,
         "limit": group.first.limit,
@@ -437,6 +489,7 @@ def _record(row: LeaderboardRow) -> dict[str, Any]:
             for name, figure in row.figures.items()
         },
         "oracle": _json_number(row.oracle),
+        "oracle_minus_honest": _json_number(row.oracle_minus_honest),
         "cost": cost_of(group) or None,
         "command": group.command,
         _REMARKS: group.remarks,

@@ -25,6 +25,10 @@ _KEPT_BYTES = 2**20
 """Size limit for keeping score sheets in memory after reading: enough for many small jobs, not for a large one."""
 UNSEEN_ALONE = "unseen_classes_alone"
 """Setting of a result whose scores, from elsewhere, are of the clips and columns of the unseen classes alone."""
+INDUCTIVE, UNSEEN_TEXTS = str(Setting.INDUCTIVE), "unseen texts"
+SETTINGS = (INDUCTIVE, UNSEEN_TEXTS, *(str(setting) for setting in Setting if setting is not Setting.INDUCTIVE))
+"""What tables tell apart: the settings of methods and, of inductive ones, those that read texts of unseen classes while
+they learned."""
 FAMILIES = ("supervised", "zero-shot", "transfer")
 
 
@@ -52,8 +56,20 @@ class Group:
 
     @property
     def setting(self) -> str:
-        """The :class:`~mmcl_bench.core.grants.Setting` of the method."""
+        """One of :data:`SETTINGS`; only rows of one setting are ranked together."""
+        if self.method.setting is Setting.INDUCTIVE and self.method.uses_unseen_texts:
+            return UNSEEN_TEXTS
         return str(self.method.setting)
+
+    @property
+    def flags(self) -> str:
+        """In words, what a reader should know of how it learned: ``frozen extractor``, ``end to end``, and what it
+        read of unseen classes."""
+        method = self.method
+        features = {True: "frozen extractor", False: "end to end", None: ""}[method.frozen]
+        read = "texts of unseen classes in training" if method.uses_unseen_texts else ""
+        granted = "" if method.setting is Setting.INDUCTIVE else str(method.setting)
+        return ", ".join(filter(None, [features, read, granted]))
 
     @property
     def incomplete(self) -> str:
@@ -88,8 +104,7 @@ class Group:
             name, settings = self._fusion_label()
         else:
             name, settings = self.method.name, self.settings
-        granted = "" if self.method.setting is Setting.INDUCTIVE else self.setting
-        beside = ", ".join(part for part in (settings, granted) if part)
+        beside = ", ".join(filter(None, [settings, self.setting if self.setting != INDUCTIVE else ""]))
         return f"{name} ({self.method.preset}{', ' + beside if beside else ''})"
 
     @property
@@ -145,7 +160,7 @@ class Group:
     def _score_verb(self) -> list[str]:
         files = list(dict.fromkeys(str(job.result.notes.get("file", "FILE")) for job in self.jobs))
         seed = ["--seed", str(self.seeds[0])] if self.seeds[0] else []
-        granted = [] if self.method.setting is Setting.INDUCTIVE else ["--setting", self.setting]
+        granted = [] if self.method.setting is Setting.INDUCTIVE else ["--setting", str(self.method.setting)]
         return ["score", *files, "--task", self.task.identity, "--name", self.method.name, *seed, *granted, "--store"]
 
     def _verb(self) -> list[str]:
@@ -182,7 +197,8 @@ def unlimited(stored: Iterable[Stored]) -> list[Stored]:
 def newest(stored: Iterable[Stored]) -> list[Stored]:
     """The jobs of the newest version of their task and method: figures of two versions never share a table.
 
-    A version is the newest of all these jobs, on whatever task. A fusion is as old as its members."""
+    A version is the newest of all these jobs, on whatever task. A fusion is as old as its members, and a method that
+    adapts a base is as old as that."""
     jobs = list(stored)
     latest: dict[tuple[str, ...], int] = defaultdict(int)
     for job in jobs:
@@ -196,6 +212,8 @@ def _versions(result: Result) -> Iterator[tuple[tuple[str, ...], int]]:
     method = result.method
     yield ("task", unversioned(result.task.identity)), result.task.version
     yield ("foreign" if result.notes.get("foreign") else "method", method.name), method.version
+    if base := method.settings.get("base_method"):
+        yield ("method", base["name"]), base["version"]
     for member in method.settings.get("members", ()) if method.name == FUSION else ():
         yield ("method", member["method"]), member["version"]
 

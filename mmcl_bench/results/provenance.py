@@ -49,6 +49,8 @@ def collect(
     weight_hashes: dict[str, str],
     former_seconds: float = 0.0,
     starts: int = 1,
+    fit_seconds: float | None = None,
+    score_seconds: float | None = None,
 ) -> Provenance:
     """The provenance of a run that ends now, after ``starts - 1`` that were stopped after ``former_seconds`` in all."""
     import torch
@@ -68,6 +70,8 @@ def collect(
         started=started.moment.isoformat(timespec="seconds"),
         wall_seconds=round(former_seconds + started.seconds, 1),
         starts=starts,
+        fit_seconds=None if fit_seconds is None or starts > 1 else round(fit_seconds, 2),
+        score_seconds=None if score_seconds is None else round(score_seconds, 2),
         peak_memory_bytes=peak_memory_bytes(),
     )
 

@@ -59,6 +59,12 @@ class MethodRecord(_Record):
     overrides: dict[str, Any]
     """The settings that differ from the preset."""
     setting: Setting
+    uses_unseen_texts: bool | None = None
+    """Whether it read texts of unseen classes while it learned; None where that is not known, as in results of a
+    version that did not tell."""
+    frozen: bool | None = None
+    """True: it learned on features of a frozen skeleton network. False: it trained the network, end to end. None: it
+    has none, or that is not known."""
 
     @property
     def transductive(self) -> bool:
@@ -116,6 +122,11 @@ class Provenance(_Record):
     """Of all the runs that it took."""
     starts: int = 1
     """Runs that it took: one more than it was stopped."""
+    fit_seconds: float | None = None
+    """Of the method's own fits, without the extractor that methods share; None where it was stopped and resumed, and
+    where that is not known."""
+    score_seconds: float | None = None
+    """Of scoring the test clips once."""
     peak_memory_bytes: int
     """Of the process, including other jobs that it ran before."""
 

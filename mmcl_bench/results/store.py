@@ -388,8 +388,8 @@ def read_results(root: Path | str | None = None) -> pd.DataFrame:
     """One row a metric of every finished job under ``root``; without it, where ``mmcl-bench run`` keeps results.
 
     Columns: task, family, dataset, split, synthetic, incomplete (how many published clips its data have, where they
-    lack some), method, method_version, setting, preset, seed, limit, selection, metric, main (whether it is the
-    task's main metric), value, low, high, n, oracle, job, folder. Figures are shares of 1.
+    lack some), method, method_version, setting, uses_unseen_texts, preset, seed, limit, selection, metric, main
+    (whether it is the task's main metric), value, low, high, n, oracle, job, folder. Figures are shares of 1.
     """
     return table_of(stored_results(results_root(None if root is None else Path(root))))
 
@@ -403,7 +403,7 @@ def table_of(stored: Iterable[Stored]) -> pd.DataFrame:
 
 _COLUMNS = [
     *("task", "family", "dataset", "split", "synthetic", "incomplete"),
-    *("method", "method_version", "setting", "preset", "seed"),
+    *("method", "method_version", "setting", "uses_unseen_texts", "preset", "seed"),
     *("limit", "selection", "metric", "main", "value", "low", "high", "n", "oracle", "job", "folder"),
 ]
 
@@ -420,6 +420,7 @@ def _rows_of(stored: Stored) -> list[dict[str, Any]]:
         "method": result.method.name,
         "method_version": result.method.version,
         "setting": str(result.method.setting),
+        "uses_unseen_texts": result.method.uses_unseen_texts,
         "preset": result.method.preset,
         "seed": result.seed,
         "limit": result.limit,

@@ -172,7 +172,7 @@ class ScoredTask:
         train = protocol.train_rows
         column_of = dict(zip(map(str, train.of_index(SAMPLE_ID)), train.columns.tolist(), strict=True))
         labels = np.searchsorted(columns, [column_of[sample_id] for sample_id in sample_ids])
-        seen = ~np.isin(columns, protocol.pseudo_unseen)
+        seen = ~np.isin(columns, protocol.pseudo_unseen[0])
         try:
             value = fit_calibration(scores, labels, seen)
         except ValueError as error:

@@ -401,6 +401,7 @@ def _method_record(job: FusionJob, members: Sequence[Stored]) -> MethodRecord:
         settings=job.settings,
         overrides=job.options(),
         setting=_setting_of(members),
+        uses_unseen_texts=any(member.result.method.uses_unseen_texts for member in members),
     )
 
 

@@ -34,7 +34,7 @@ class Job(Identity):
 
     def canonical(self) -> dict[str, Any]:
         """The job as plain JSON values."""
-        slots = METHODS.get(self.method).text_slots
+        slots = METHODS.get(self.method).needed_text_slots(self.settings)
         return {
             "task": self.task.identity,
             "task_hash": self.task.hash,
@@ -50,9 +50,9 @@ class Job(Identity):
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """The settings that differ from the preset."""
-        preset = METHODS.get(self.method).presets[self.preset].as_json()
-        return {key: value for key, value in self.settings.items() if value != preset[key]}
+        """The settings that differ from the preset, and those that tables always show."""
+        method = METHODS.get(self.method)
+        return method.Settings.shown(self.settings, method.presets[self.preset].as_json())
 
     def derived_seed(self, purpose: str) -> int:
         """A seed below 2**63 that follows from the job and the purpose."""

@@ -184,6 +184,8 @@ def _method_record(method: Method, job: Job) -> MethodRecord:
         settings=dict(job.settings),
         overrides=job.overrides,
         setting=method.setting,
+        uses_unseen_texts=method.uses_unseen_texts,
+        frozen=method.frozen,
     )
 
 

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -189,6 +190,8 @@ class _Run:
         self.work = folder / "work"
         self._model = self.work / "model"
         self.started = provenance.start()
+        self._fit_seconds = 0.0
+        self._score_seconds = 0.0
 
     def result(
         self, data: Mapping[str, SkeletonDataset], fingerprints: dict[str, str], environment: dict[str, str]
@@ -198,9 +201,9 @@ class _Run:
         write_atomically(self.work / ENVIRONMENT, lambda path: path.write_text(kept))
         self._time = WorkTime(self.work)
         method_class = METHODS.get(self.job.method)
-        needs = Needs(
-            method_class(**self.job.settings).encoders(), method_class.setting, self.job.seed, method_class.text_slots
-        )
+        asking, slots = method_class(**self.job.settings), method_class.needed_text_slots(self.job.settings)
+        draws = asking.pseudo_unseen_draws()
+        needs = Needs(asking.encoders(), method_class.setting, self.job.seed, slots, draws)
         protocol = PROTOCOLS.get(self.job.task.protocol)(
             self.job.task, data, needs, self.where.data_root / "cache", self.job.limit, self._advance
         )
@@ -211,8 +214,9 @@ class _Run:
             method, report = self._fitted(protocol, protocol.final_problem(), "final", chosen, history)
             # Saved before it scores, as scoring may use up random numbers.
             model_files = method.save(self._model)
-            clips = protocol.test_clips()
+            clips, begin = protocol.test_clips(), time.monotonic()
             scores = _checked(method.score(clips), len(clips), len(protocol.embedded_classes), method.name)
+            self._score_seconds = time.monotonic() - begin
             scores = _of_candidates(scores, protocol)
             scored = protocol.test_scored(scores, selection.calibration)
             embeddings = _embeddings(method, protocol, scored)
@@ -270,7 +274,9 @@ class _Run:
             method.score(problem.validation.clips), len(problem.validation), len(problem.classes), method.name
         )
         seen, labels = problem.classes.seen, problem.validation.labels
-        calibration = fit_calibration(scores, labels, seen) if protocol.calibrated and not seen.all() else 0.0
+        calibration = report.calibration if protocol.calibrated else 0.0
+        if calibration is None:
+            calibration = 0.0 if seen.all() else fit_calibration(scores, labels, seen)
         scored = Scored(scores, labels, seen, calibration)
         selection = selection_record("validation", self.job.task.metrics, scored, report.chosen)
         if len(protocol.embedded_classes) > len(protocol.classes):
@@ -284,7 +290,9 @@ class _Run:
     ) -> tuple[Method, FitReport]:
         """A fitted method. A source-free one is made anew from what it saved, and then sees the target's clips."""
         method = METHODS.get(self.job.method)(**self.job.settings)
+        begin = time.monotonic()
         report = method.fit(problem, self._context(phase, chosen))
+        self._fit_seconds += time.monotonic() - begin - report.shared_seconds
         history[phase] = report.history
         target = protocol.target_clips() if method.setting is Setting.SOURCE_FREE else None
         if target is None:
@@ -294,8 +302,11 @@ class _Run:
             raise ValueError(f"method {method.name} is source-free and saves no model to adapt")
         method = METHODS.get(self.job.method)(**self.job.settings)
         method.load(fitted, self.where.device)
+        begin = time.monotonic()
         adapted = method.adapt(target, self._context(f"{phase} adaptation", report.chosen))
+        self._fit_seconds += time.monotonic() - begin
         history[f"{phase} adaptation"] = adapted.history
+        # Its calibration is of scores before adapting.
         return method, FitReport(report.chosen | adapted.chosen, report.history, report.notes | adapted.notes)
 
     def _oracle(self, method: Method, protocol: Protocol, scored: Scored, report: FitReport) -> Oracle | None:
@@ -333,6 +344,8 @@ class _Run:
             protocol.weight_hashes,
             self._time.former_seconds,
             self._time.starts,
+            self._fit_seconds,
+            self._score_seconds,
         )
         stored = results.write_result(self.folder, findings.result(self.job, origin, files))
         forget_failure(self.folder)
@@ -351,7 +364,7 @@ class _Run:
             progress=progress,
             chosen=chosen,
             shared=self.where.data_root / "cache",
-            shared_seed=derive_seed(self.job.task.hash, self.job.seed, phase),
+            shared_seed=derive_seed(self.job.task.draws_hash, self.job.seed, phase),
             scalars=self.where.scalars and self.where.scalars / self.job.folder / phase,
         )
 

@@ -6,7 +6,7 @@ A suite is one TOML file with one or more matrices::
 
     [[matrix]]
     tasks = ["zero-shot/nw-ucla", "supervised/*"]
-    methods = ["mmcl", "devise"]
+    methods = ["mmcl", "devise-joints"]
     splits = "all"
     seeds = 5
     settings = { epochs = 20 }
@@ -16,8 +16,9 @@ Suites in ``tasks/suites`` come with the package and are known by name.
 
 from __future__ import annotations
 
+import fnmatch
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,7 +31,7 @@ from mmcl_bench.core.records import read_toml
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols.cards import Task
-from mmcl_bench.protocols.catalogue import Splits, find_tasks, require_splits
+from mmcl_bench.protocols.catalogue import Splits, each_value, find_tasks, is_pattern, require_splits
 from mmcl_bench.running.jobs import Job, make_job
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 Variants = Callable[["type[Method]", str, Mapping[str, str]], Sequence[Mapping[str, str]]]
 """From a method, a preset and overrides to the overrides of one job or several."""
+_ALL = "all"
 _Name = Annotated[str, Field(min_length=1)]
 
 
@@ -49,6 +51,7 @@ class Matrix(BaseModel):
     tasks: tuple[_Name, ...] = Field(min_length=1)
     """Names of tasks, or patterns of ``family/name`` such as ``zero-shot/*``."""
     methods: tuple[_Name, ...] = Field(min_length=1)
+    """Names, ``all``, or patterns of ``kind/name`` such as ``vae/*``."""
     splits: Splits = ()
     presets: tuple[_Name, ...] = Field(default=("quick",), min_length=1)
     seeds: int | None = Field(default=None, ge=1)
@@ -56,17 +59,26 @@ class Matrix(BaseModel):
     settings: dict[str, JsonValue] = {}
     """Overrides of the methods' settings."""
     parameters: dict[str, str] = {}
-    """Parameters of the tasks."""
+    """Parameters of the tasks; several values have commas between them, a task each."""
     limit: int | None = Field(default=None, ge=1)
 
     def jobs(self, data_root: Path | None = None) -> list[Job]:
         """The jobs, without repetition. Raises :class:`UserError` for names and values that do not exist."""
-        tasks = [task for name in self.tasks for task in find_tasks(name, self.splits, self.parameters, data_root)]
+        tasks = self.bound_tasks(data_root)
         require_splits(tasks, self.splits)
         overrides = {
             key: value if isinstance(value, str) else json.dumps(value) for key, value in self.settings.items()
         }
         return jobs_of(tasks, self.methods, self.presets, self.seeds, overrides, self.limit)
+
+    def bound_tasks(self, data_root: Path | None = None) -> list[Task]:
+        """Every task on every split. Raises :class:`UserError` for names and values that do not exist."""
+        return [
+            task
+            for name in self.tasks
+            for bound in each_value(self.parameters)
+            for task in find_tasks(name, self.splits, bound, data_root)
+        ]
 
 
 class Suite(BaseModel):
@@ -111,9 +123,10 @@ def jobs_of(
 ) -> list[Job]:
     """Every method on every task that it supports, over presets, variants and seeds; ``seeds`` None: as in the cards.
 
-    Raises :class:`UserError` for a method that supports none of the tasks, or a task that no method supports.
+    ``methods`` are names and patterns as :func:`method_names` takes them. Raises :class:`UserError` for a method that
+    supports none of the tasks, or a task that no method supports.
     """
-    chosen = [METHODS.get(name) for name in methods]
+    chosen = [METHODS.get(name) for name in method_names(methods, {task.method_family for task in tasks})]
     _refuse_misfits(tasks, chosen, presets, overrides)
     jobs = []
     for task in tasks:
@@ -125,6 +138,32 @@ def jobs_of(
                     first = make_job(task, method, 0, preset, own, limit)
                     jobs += [replace(first, seed=seed) for seed in range(seeds or task.card.seeds)]
     return _distinct(jobs)
+
+
+def method_names(wanted: Sequence[str], families: Collection[str]) -> list[str]:
+    """The methods that are wanted, each once: by name, or those that support any of the task families by ``all`` or a
+    pattern of ``kind/name``, such as ``vae/*``.
+
+    Raises :class:`UserError` for a pattern that names no method of these families.
+    """
+    if not any(name == _ALL or is_pattern(name) for name in wanted):
+        return list(dict.fromkeys(wanted))
+    fitting = [name for name in METHODS.names() if METHODS.get(name).families.intersection(families)]
+    paths_of = {f"{METHODS.get(name).kind}/{name}": name for name in fitting}
+
+    def named(pattern: str) -> list[str]:
+        if pattern != _ALL and not is_pattern(pattern):
+            return [pattern]
+        found = sorted(paths_of) if pattern == _ALL else fnmatch.filter(sorted(paths_of), pattern)
+        if not found:
+            kinds = ", ".join(sorted({path.partition("/")[0] for path in paths_of}))
+            raise UserError(
+                f"method {pattern}: none for {' and '.join(sorted(families))} matches; patterns are kind/name, "
+                f"such as 'vae/*'. Kinds: {kinds}"
+            )
+        return [paths_of[path] for path in found]
+
+    return list(dict.fromkeys(name for each in wanted for name in named(each)))
 
 
 def _refuse_misfits(

@@ -146,6 +146,23 @@ def test_every_list_is_also_json(what: str) -> None:
     assert len(json.loads(done.stdout)) > 1
 
 
+def test_methods_are_listed_by_kind_and_one_alone_with_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "COLUMNS", "80")
+    shown = subprocess.run(
+        [sys.executable, "-m", "mmcl_bench", "list", "methods"], capture_output=True, text=True, check=True
+    ).stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    kind, methods = shown.partition(" vae ")[::2]
+    assert "synse" in methods
+    assert "ICIP 2021" in methods
+    assert "synse" not in kind
+    one = call("list", "methods", "synse").stdout
+    for fact in ("noun, verb", "--set steps", "paper 17000"):
+        assert fact in one
+    rows = {row["method"]: row for row in json.loads(call("list", "methods", "--json").stdout)}
+    assert rows["synse"].items() >= {"kind": "vae", "published": "ICIP 2021", "cost": "a minute"}.items()
+
+
 def test_lists_show_identities_as_they_are() -> None:
     assert "zero-shot/synth60@1[split=55/5]" in call("list", "tasks", "zero-shot/synth*").stdout
 
@@ -157,6 +174,7 @@ def test_lists_show_identities_as_they_are() -> None:
         (["run", "zero-shot", "--split", "55/4"], "Did you mean 55/5"),
         (["run", "zero-shot", "--dataset", "nw-uclaa"], "Did you mean nw-ucla"),
         (["run", "zero-shot", "--method", "mmlc"], "Did you mean mmcl"),
+        (["run", "zero-shot", "--method", "vea/*"], "Kinds: baseline, closed-form"),
         (["run", "zero-shot", "--preset", "fast"], "Known: paper, quick"),
         (["run", "zero-shot", "--set", "epochs"], "expected key=value"),
         (["run", "supervised", "--dataset", "utd-mhad", "--split", "x-view"], "Known: x-sub"),
@@ -175,14 +193,14 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], message: st
 
 
 def test_a_run_prints_a_table_stores_its_results_and_is_reported(toy_data_root: Path, tmp_path: Path) -> None:
-    arguments = ["run", "zero-shot", "--dataset", "nw-ucla", "--method", "devise,chance", "--seeds", "2"]
+    arguments = ["run", "zero-shot", "--dataset", "nw-ucla", "--method", "devise-joints,chance", "--seeds", "2"]
     first = call(*arguments, root=toy_data_root, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    for word in ("zero-shot/nw-ucla@3[split=8/2]", "devise", "chance", "synthetic", "["):
+    for word in ("zero-shot/nw-ucla@3[split=8/2]", "devise-joints", "chance", "synthetic", "["):
         assert word in first.stdout
     again = call(*arguments, "--json", root=toy_data_root, cwd=tmp_path)
     assert again.stderr.count("stored result of") == 4
-    assert {record["method"] for record in json.loads(again.stdout)} == {"devise", "chance"}
+    assert {record["method"] for record in json.loads(again.stdout)} == {"devise-joints", "chance"}
     report = call("report", cwd=tmp_path)
     assert report.returncode == 0, report.stderr
     assert (tmp_path / "reports" / "index.html").stat().st_size > 10_000

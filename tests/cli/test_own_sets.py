@@ -64,7 +64,7 @@ def test_a_set_of_pairs_goes_through_every_verb(typed: Type, tmp_path: Path) -> 
 
     typed(f"run supervised --dataset pairs --split x-sub {SHORT}")
     assert top1(typed("run supervised --dataset pairs --split x-sub --method logistic --json")) > 0.9
-    typed("run zero-shot --dataset pairs --split 3/2 --method devise")
+    typed("run zero-shot --dataset pairs --split 3/2 --method devise-joints")
     typed("report --figures none")
     assert "pairs-1 to pairs-5" in (tmp_path / "reports" / "index.html").read_text()
     assert (tmp_path / "reports" / "tables" / "supervised-synthetic-split-means.csv").is_file()
@@ -82,7 +82,7 @@ def test_a_set_with_a_layout_of_its_own_goes_through_every_verb(typed: Type, tmp
     mean = json.loads(typed("run supervised --dataset one --split fold --method logistic --json").out)[-1]
     assert mean["splits"] == [f"fold-{number}" for number in range(1, 6)]
     assert mean["metrics"]["top1"]["value"] > 0.9
-    typed("run zero-shot --dataset one --split 3/2 --method devise")
+    typed("run zero-shot --dataset one --split 3/2 --method devise-joints")
     # What learned from pairs of people misses the second one.
     for source, target, least in (("pairs", "one", 0.5), ("one", "pairs", 0.8)):
         found = typed(f"run transfer --source {source} --target {target} --method logistic --json")

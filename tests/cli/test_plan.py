@@ -24,11 +24,65 @@ def typed(
 
 
 def test_a_plan_shows_every_job_and_writes_nothing(typed: Type, tmp_path: Path) -> None:
-    message = typed("plan zero-shot/nw-* --methods devise,chance --splits all --seeds 4")
+    message = typed("plan zero-shot/nw-* --methods devise-joints,chance --splits all --seeds 4")
     assert message.code == 0
     assert "0-3" in message.out
     assert "16 jobs: 16 missing; 16 of which no like job was timed" in message.out
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [("baseline/*", ["chance"]), ("chance,closed-form/*", ["chance", "devise", "devise-joints", "eszsl"])],
+)
+def test_a_kind_names_its_methods(method: str, expected: list[str], typed: Type) -> None:
+    jobs = json.loads(typed(f"plan zero-shot/nw-ucla --method {method} --json").out)["jobs"]
+    assert {job["method"] for job in jobs}.issuperset(expected)
+    assert expected[0] == jobs[0]["method"]
+
+
+def test_a_kind_keeps_the_methods_of_a_suite_that_it_names(typed: Type) -> None:
+    jobs = json.loads(typed("plan --suite embedded --method network/* --seeds 1 --json").out)["jobs"]
+    assert {job["method"] for job in jobs} == {"mmcl", "skeleton-only"}
+    refused = typed("plan --suite embedded --method vae/* --seeds 1")
+    assert refused.code == 2
+    assert "unknown method of suite embedded" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        (["text=minilm,clip:ViT-B-32"], ["", ",text=clip:ViT-B-32"]),
+        (["text=smollm2[pooling=last,layer=3],minilm"], [",text=smollm2[layer=3,pooling=last]", ""]),
+        (["text=smollm2,smollm2[pooling=mean]"], [",text=smollm2"]),
+        (
+            ["text=minilm,smollm2", "fields=label,name"],
+            [",fields=label", ",fields=name", ",fields=label,text=smollm2", ",fields=name,text=smollm2"],
+        ),
+    ],
+)
+def test_several_values_of_a_parameter_are_a_task_each(typed: Type, values: list[str], named: list[str]) -> None:
+    given = " ".join(f"--parameter {value}" for value in values)
+    message = json.loads(typed(f"plan zero-shot/nw-ucla --split 8/2 --method devise --json {given}").out)
+    ends = [job["task"].partition("split=8/2")[2].removesuffix("]") for job in message["jobs"]]
+    assert ends == named
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("text=minilm,minlm", "unknown encoder 'minlm'. Did you mean minilm"),
+        ("text=", "unknown encoder ''"),
+        ("text=minilm,smollm2[layer=2", "text=minilm,smollm2[layer=2: its square brackets do not pair"),
+        ("text=minilm,smollm2[layer=deep]", "option layer=deep: Input should be a valid integer"),
+        ("text=efficientnet-lite0", "encodes images, not text"),
+    ],
+)
+def test_a_wrong_value_is_refused_before_anything_runs(typed: Type, value: str, words: str) -> None:
+    message = typed(f"run zero-shot/nw-ucla --split 8/2 --method devise --parameter {value}")
+    assert (message.code, message.out) == (2, "")
+    assert words in message.err
+    assert len(message.err.splitlines()) == 1
 
 
 def test_a_plan_follows_what_run_did(typed: Type) -> None:
@@ -89,7 +143,10 @@ def test_settings_that_differ_from_the_preset_are_shown(typed: Type) -> None:
         ("plan --suite embeded", "unknown suite 'embeded'. Did you mean embedded"),
         ("plan --suite embedded --set epochs=2", "leave out --set"),
         ("plan zero-shot --suite embedded", "leave out a task"),
-        ("plan --suite embedded --methods devise,mcml", "unknown method of suite embedded 'mcml'. Did you mean mmcl"),
+        (
+            "plan --suite embedded --methods devise-joints,mcml",
+            "unknown method of suite embedded 'mcml'. Did you mean mmcl",
+        ),
         ("plan supervised/nw-ucla --methods ,", "at least one task, one method and one preset"),
         ("plan supervised/nw-ucla --method chance --streams joint", "has no skeleton streams"),
         ("plan supervised/nw-ucla --set epochs", "--set epochs: expected key=value"),

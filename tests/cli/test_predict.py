@@ -50,7 +50,7 @@ def jobs(toy_data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Jobs:
     results = tmp_path_factory.mktemp("results")
     where = RunSite(toy_data_root, results)
     network = make_job(load_task(SUPERVISED), METHODS.get("skeleton-only"), 0, overrides=SHORT)
-    devise = make_job(load_task(ZERO_SHOT), METHODS.get("devise"), 0)
+    devise = make_job(load_task(ZERO_SHOT), METHODS.get("devise-joints"), 0)
     return Jobs(toy_data_root, results, run_job(network, where)[0], run_job(devise, where)[0])
 
 

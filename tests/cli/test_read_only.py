@@ -26,7 +26,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root and a results root with jobs of two methods."""
     root = tmp_path_factory.mktemp("shared")
     write_toy(root / "data", "nw-ucla", 10, 4, 3)
-    for method, seed in product(("chance", "devise"), range(2)):
+    for method, seed in product(("chance", "devise-joints"), range(2)):
         run_job(make_job(load_task(TASK), METHODS.get(method), seed), RunSite(root / "data", root / "results"))
     for lock in (root / "results" / "jobs").glob(".*.lock"):
         lock.unlink()
@@ -51,14 +51,14 @@ SHOWING = {
     "data show": "data show nw-ucla a00_s01_v01 --output shown {data}",
     "features list": "features list nw-ucla {data}",
     "plan": "plan zero-shot --dataset nw-ucla --split 8/2 --method chance {data} {results}",
-    "run": "run zero-shot --dataset nw-ucla --split 8/2 --method chance,devise {data} {results}",
-    "run one": "run zero-shot --dataset nw-ucla --split 8/2 --method devise {data} {results}",
+    "run": "run zero-shot --dataset nw-ucla --split 8/2 --method chance,devise-joints {data} {results}",
+    "run one": "run zero-shot --dataset nw-ucla --split 8/2 --method devise-joints {data} {results}",
     "report": "report --reports pages {results}",
-    "compare": "compare chance devise {data} {results}",
+    "compare": "compare chance devise-joints {data} {results}",
     "accept": "baseline accept --output baseline.json --allow-dirty {results}",
     "check": "check --baseline baseline.json {data} {results}",
-    "predict": "predict zero-shot/nw-ucla nw-ucla --method devise --seed 0 {data} {results}",
-    "predict texts": "predict zero-shot/nw-ucla nw-ucla --method devise --text wave=waving --text sit=sitting "
+    "predict": "predict zero-shot/nw-ucla nw-ucla --method devise-joints --seed 0 {data} {results}",
+    "predict texts": "predict zero-shot/nw-ucla nw-ucla --method devise-joints --text wave=waving --text sit=sitting "
     "--seed 0 {data} {results}",
     "score": "score --task zero-shot/nw-ucla[split=8/2] --template scores.csv {data}",
 }

@@ -83,10 +83,13 @@ def test_tasks_without_their_data_fail_alone(typed: Type) -> None:
         ("run supervised/nw-ucla --method logistic --set C=-1", "setting C=-1: Input should be greater than 0"),
         ("run supervised/nw-ucla --method logistic --limit 1", "needs training clips of two classes; raise --limit"),
         (
-            "run zero-shot/nw-ucla --method devise --set penalties=[]",
+            "run zero-shot/nw-ucla --method devise-joints --set penalties=[]",
             "setting penalties=[]: Tuple should have at least 1 item",
         ),
-        ("run zero-shot/nw-ucla --method devise --limit 1", "too few clips to hold out for choosing; raise --limit"),
+        (
+            "run zero-shot/nw-ucla --method devise-joints --limit 1",
+            "too few clips to hold out for choosing; raise",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(typed: Type, line: str, message: str) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders import ENCODERS, clip, image_encoder, images, minilm, text_encoder
 from mmcl_bench.encoders.hf import Pooling, pool, read_pooling
+from tiny_gguf import stand_in_for_smollm2, tiny_llama, write_gguf
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "drink", "water", "kick", "a", "ball", "eat", "meal"]
 TEXTS = ["drink water", "kick a ball", "eat a meal a meal a meal", "drink"]
@@ -142,21 +145,36 @@ def clip_file(clip_model: Any, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def specs(bert_folder: Path, resnet_file: Path, clip_file: Path, tmp_path: Path) -> dict[str, str]:
+def specs(
+    bert_folder: Path, resnet_file: Path, clip_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
     import torchvision
 
+    if util.find_spec("gguf") is not None:
+        write_gguf(tmp_path / "tiny.gguf", tiny_llama())
+        stand_in_for_smollm2(tmp_path, monkeypatch)
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / "resnet18.pth")
     return {
         "clip": f"clip:tiny-synthetic:{clip_file}",
         "efficientnet-lite0": "efficientnet-lite0",
+        "gguf": f"gguf:{tmp_path / 'tiny.gguf'}[pooling=last]",
         "hf": f"hf:{bert_folder}",
         "minilm": "minilm",
+        "smollm2": "smollm2[layer=1]",
         "timm": f"timm:resnet10t:{resnet_file}",
         "torchvision": f"torchvision:resnet18:{tmp_path / 'resnet18.pth'}",
     }
 
 
-@pytest.mark.parametrize("family", ENCODERS.names())
+FAMILIES = [
+    pytest.param(name, marks=pytest.mark.skipif(util.find_spec("gguf") is None, reason="needs: pip install gguf"))
+    if name in ("gguf", "smollm2")
+    else name
+    for name in ENCODERS.names()
+]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_encodes_each_item_by_itself_and_in_order(family: str, specs: dict[str, str]) -> None:
     offered = ENCODERS.get(family)
     sides: list[tuple[Callable[[str], Any], list[Any]]] = []
@@ -177,7 +195,7 @@ def test_every_family_encodes_each_item_by_itself_and_in_order(family: str, spec
         assert np.abs(features[0] - features[1]).max() > 1e-4
 
 
-@pytest.mark.parametrize("family", ENCODERS.names())
+@pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_knows_its_hash_before_it_loads_and_says_how_it_is_written(
     family: str, specs: dict[str, str]
 ) -> None:
@@ -188,7 +206,7 @@ def test_every_family_knows_its_hash_before_it_loads_and_says_how_it_is_written(
     encoder = make(specs[family])
     assert len(bytes.fromhex(encoder.weight_hash)) == 32
     assert not {"_model", "_encoder"} & vars(encoder).keys()
-    assert encoder.name.partition(":")[0] == family
+    assert re.split(r"[:\[]", encoder.name)[0] == family
     assert "/" not in encoder.name, "a cache that moves with its weights must stay valid"
 
 
@@ -197,7 +215,7 @@ def test_every_family_knows_its_hash_before_it_loads_and_says_how_it_is_written(
     [
         ("minilm:large", "write minilm alone"),
         ("minlm", "Did you mean minilm"),
-        ("efficientnet-lite0", "encodes images, not text; choose one of clip, hf, minilm"),
+        ("efficientnet-lite0", "encodes images, not text; choose one of clip, gguf, hf, minilm"),
         ("hf", "needs a model"),
         ("hf:no-one/no-such-model", "nothing is downloaded"),
         ("hf:/no/such/folder", "neither a folder nor a model name"),

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from methods.test_methods import UNSEEN, clips, problem, settings
-from mmcl_bench.core.errors import UserError
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.shared.extractor import Extractor, Features, trained_extractor
 from mmcl_bench.methods.shared.feature_method import FeatureMethod
-from mmcl_bench.protocols.problem import Context, FitReport, LabelledClips, Problem
+from mmcl_bench.protocols.problem import Context, FitReport, Problem
 from mmcl_bench.skeleton.transforms import PreparedTracks
 from read_only import read_only
 
@@ -84,13 +83,6 @@ def test_where_nothing_can_be_written_a_job_keeps_its_own(tmp_path: Path, traini
         of("eszsl").fit(problem("zero-shot"), Context(seed=1, folder=tmp_path / "job", shared=shared))
     assert len(trainings) == 1
     assert not list(shared.iterdir())
-
-
-def test_a_head_needs_two_clips(tmp_path: Path) -> None:
-    given = problem("zero-shot")
-    train = LabelledClips(clips(1, 1), given.train.labels[:1], given.train.subjects[:1], {})
-    with pytest.raises(UserError, match="method pgfa needs two training clips; raise --limit"):
-        of("pgfa").fit(replace(given, train=train), Context(seed=1, folder=tmp_path))
 
 
 def test_features_are_read_where_they_were_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import pytest
 from mmcl_bench.core.grants import Setting
 from mmcl_bench.datasets.classes import TEXT_FIELDS
 from mmcl_bench.methods import METHODS
-from mmcl_bench.methods.base import Method
+from mmcl_bench.methods.base import COSTS, Method
 from mmcl_bench.methods.shared.adaptation_method import AdaptationMethod
-from mmcl_bench.methods.shared.feature_method import FeatureSettings
+from mmcl_bench.methods.shared.feature_method import FeatureMethod, FeatureSettings
+from mmcl_bench.methods.shared.transductive import TransductiveMethod
 from mmcl_bench.protocols.base import Protocol
 from mmcl_bench.protocols.problem import ClassTable, ClipView, Context, FitReport, LabelledClips, Problem
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
@@ -78,16 +80,14 @@ def fitted(method: type[Method], given: Problem, context: Context) -> tuple[Meth
 
 def settings(method: type[Method], **changes: object) -> dict[str, object]:
     quick = method.presets["quick"].as_json()
+    if issubclass(method, TransductiveMethod):
+        base = METHODS.get(quick["base"])
+        usual = base.presets["quick"].as_json()
+        return {**quick, "base_settings": {key: v for key, v in settings(base).items() if v != usual[key]}, **changes}
     adapts = issubclass(method, AdaptationMethod)
     on_extractor = SHORT_HEAD if issubclass(method.Settings, FeatureSettings) else {}
     short = {**SHORT, **on_extractor, **(SHORT_ADAPTATION if adapts else {}), **changes}
     return {**quick, **{key: value for key, value in short.items() if key in quick}}
-
-
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where methods find what an earlier one has made, such as an extractor."""
-    return tmp_path_factory.mktemp("shared")
 
 
 def families() -> list[tuple[str, str]]:
@@ -99,12 +99,25 @@ def test_every_method_states_what_the_tables_need(name: str) -> None:
     method = METHODS.get(name)
     assert method.name == name
     assert method.summary
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", method.kind)
+    assert re.fullmatch(r"|\S.* (19|20)\d\d", method.published)
     assert method.version >= 1
+    if METHODS.is_builtin(name):
+        assert method.kind != "other", f"{name} states no kind"
+        assert method.cost in COSTS, f"{name} states no cost"
     assert {"quick", "paper"} <= set(method.presets)
     for preset in method.presets.values():
         plain = preset.as_json()
         assert json.loads(json.dumps(plain)) == plain, "settings are plain JSON, so that a job can be hashed"
         assert method.check(plain) == preset
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS.names() if "as_released" in settings(METHODS.get(name))])
+def test_texts_of_unseen_classes_are_read_in_training_only_as_released(name: str) -> None:
+    method = METHODS.get(name)
+    assert not method().uses_unseen_texts
+    assert method(as_released=True).uses_unseen_texts == (name in {"flora", "star"})
+    assert method().frozen is issubclass(method, FeatureMethod)
 
 
 @pytest.mark.parametrize(("name", "family"), families())
@@ -139,7 +152,7 @@ def test_every_method_fits_again_with_what_it_chose(name: str, family: str, tmp_
 def test_the_scores_of_a_clip_do_not_depend_on_the_other_clips(
     name: str, family: str, tmp_path: Path, shared: Path
 ) -> None:
-    """Of every method that is not transductive; chance draws a number a clip in their order."""
+    """A transductive one has adapted in its fit; chance draws a number a clip in their order."""
     method = METHODS.get(name)
     context = Context(seed=5, folder=tmp_path, shared=shared, shared_seed=1)
     made, _ = fitted(method, problem(family, setting=method.setting), context)

@@ -263,6 +263,11 @@ def test_an_action_without_an_object_has_its_label_for_a_noun() -> None:
     assert hopping.slot("noun") == ("hopping on one foot", "label")
 
 
+def test_a_slot_that_no_class_has_is_refused() -> None:
+    with pytest.raises(UserError, match=r"unknown text slot 'hand'\. Did you mean hands"):
+        class_texts("ntu60").classes[0].slot("hand")
+
+
 def test_pku_mmd_words_the_actions_of_ntu_as_they_are_there() -> None:
     ntu = {text.name: text for text in class_texts("ntu60").classes}
     own = [text.name for text in class_texts("pku-mmd").classes if ntu.get(text.name) != text]

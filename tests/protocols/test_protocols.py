@@ -89,6 +89,31 @@ def test_zero_shot_selection_knows_no_unseen_class_at_all(toy_data_root: Path) -
     assert pseudo < set(problem.validation.labels.tolist())
 
 
+@pytest.mark.parametrize(("split", "n_draws"), [("8/2", 3), ("5/5", 2)])
+def test_a_small_set_draws_pseudo_unseen_classes_several_times_and_none_twice(
+    split: str, n_draws: int, toy_data_root: Path
+) -> None:
+    name = f"zero-shot/nw-ucla[split={split}]"
+    problem = protocol(toy_data_root, name, Needs(draws=3)).selection_problem()
+    assert len(problem.draws) == n_draws - 1
+    drawn: list[str] = []
+    for each in (problem, *problem.draws):
+        assert each.validation is not None
+        assert not each.classes.seen[each.validation.labels].all()
+        assert each.classes.seen[each.train.labels].all()
+        drawn += [each.classes.names[at] for at in np.flatnonzero(~each.classes.seen)]
+    assert len(set(drawn)) == len(drawn)
+    assert protocol(toy_data_root, name).selection_problem().draws == ()
+
+
+def test_another_text_encoder_holds_out_the_same(toy_data_root: Path) -> None:
+    def held_out(text: str) -> list[str]:
+        rules = protocol(toy_data_root, f"zero-shot/nw-ucla[split=8/2,text={text}]")
+        return [*rules.validation_sample_ids(), *rules.test_sample_ids()]
+
+    assert held_out("hf:some-other-encoder") == held_out("minilm")
+
+
 def test_pseudo_unseen_classes_are_synse_s_own_where_they_exist(toy_data_root: Path) -> None:
     task = load_task("zero-shot/synth60[split=55/5]")
     assert splits.split(str(task.card.table), "55/5").validation_unseen == (16, 21, 25, 31, 48)
@@ -176,6 +201,17 @@ def test_target_clips_are_there_for_transductive_methods_alone(toy_data_root: Pa
     target = protocol(toy_data_root, name, Needs(setting=Setting.TRANSDUCTIVE)).final_problem().target_unlabelled
     assert target is not None
     assert contents(target) == contents(protocol(toy_data_root, name).test_clips())
+
+
+def test_what_zero_shot_chooses_on_is_what_a_transductive_method_adapts_to_first(toy_data_root: Path) -> None:
+    rules = protocol(toy_data_root, "zero-shot/nw-ucla[split=8/2]", Needs(setting=Setting.TRANSDUCTIVE))
+    first, final = rules.selection_problem(), rules.final_problem()
+    assert first.validation is not None
+    assert first.target_unlabelled is not None
+    assert final.target_unlabelled is not None
+    assert contents(first.target_unlabelled) == contents(first.validation.clips)
+    assert not contents(first.target_unlabelled) & contents(rules.test_clips())
+    assert contents(final.target_unlabelled) == contents(rules.test_clips())
 
 
 def test_a_limit_keeps_every_class_as_long_as_it_can(toy_data_root: Path) -> None:
@@ -292,3 +328,32 @@ def test_a_spy_would_find_what_is_there(toy_data_root: Path) -> None:
     assert problem.train.clips.bodies(0)[0].positions[0, 0].tobytes() in spy.frames()
     test_labels = rules.test_rows.columns
     assert Spy(rules).holds(test_labels)
+
+
+@pytest.mark.parametrize("name", ["zero-shot/nw-ucla[split=8/2]", "supervised/nw-ucla", "transfer/nw-ucla-to-utd-mhad"])
+def test_test_labels_that_are_replaced_by_noise_change_nothing_that_a_method_gets(
+    name: str, toy_data_root: Path
+) -> None:
+    """So they change no score of any method. In zero-shot and supervised tasks, labels of a side stay on their side."""
+
+    def given(generator: np.random.Generator | None) -> list[str]:
+        rules = protocol(toy_data_root, name, Needs(setting=Setting.TRANSDUCTIVE, draws=2))
+        if generator is not None:
+            dataset = rules.test_rows.dataset
+            rows, index = rules.test_rows.rows, dataset.index.copy()
+            labels = index["label"].to_numpy().copy()
+            unseen = np.isin(rules.test_rows.columns, np.flatnonzero(~rules.classes.seen))
+            for some in (rows[unseen], rows[~unseen]):
+                labels[some] = generator.permutation(labels[some])
+            index["label"] = labels
+            rules = protocol(toy_data_root, name, Needs(setting=Setting.TRANSDUCTIVE, draws=2))
+            vars(rules.test_rows.dataset)["index"] = index
+            del vars(rules)["test_rows"]
+        first, final = rules.selection_problem(), rules.final_problem()
+        views = [each.train.clips for each in (first, *first.draws, final)]
+        views += [each.validation.clips for each in (first, *first.draws) if each.validation is not None]
+        views += [each.target_unlabelled for each in (first, final) if each.target_unlabelled is not None]
+        labels_given = [each.train.labels.tobytes() for each in (first, *first.draws, final)]
+        return [view.fingerprint() for view in (*views, rules.test_clips())] + [each.hex() for each in labels_given]
+
+    assert given(np.random.default_rng(0)) == given(None)

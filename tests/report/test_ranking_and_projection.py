@@ -8,6 +8,7 @@ from mmcl_bench.report.page import build_report
 from mmcl_bench.report.projection import map_samples, plane
 from mmcl_bench.report.ranking import rank_methods
 from mmcl_bench.report.tables import leaderboard_rows
+from mmcl_bench.results.groups import newest
 from mmcl_bench.results.store import Embeddings
 
 
@@ -40,6 +41,14 @@ def test_the_newest_version_of_a_method_is_ranked(store_job, tmp_path):
     ranks = (tmp_path / "reports" / "tables" / "supervised-ranks.csv").read_text()
     assert ranks == "Method,Mean rank\na (quick),1.00\nb (quick),2.00\n"
     assert "3 of older versions left out" in summary.page.read_text(encoding="utf-8")
+
+
+def test_a_method_that_adapts_a_base_is_as_old_as_that(store_job):
+    jobs = [
+        store_job(method="adapts", seed=version, settings={"base_method": {"name": "a", "version": version}})
+        for version in (1, 2)
+    ]
+    assert newest(jobs) == jobs[1:]
 
 
 def test_a_method_of_one_task_is_left_out_and_named(store_job):

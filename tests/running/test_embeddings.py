@@ -15,19 +15,21 @@ from mmcl_bench.running import runner
 from mmcl_bench.running.jobs import make_job
 from mmcl_bench.running.runner import RunSite, run_job
 
-SHORT = {"epochs": "1", "min_steps": "0"}
+SHORT = {
+    "skeleton-only": {"epochs": "1", "min_steps": "0"},
+    "devise": {"extractor_epochs": "1", "extractor_min_steps": "0"},
+}
 
 
 def run(root: Path, results: Path, method: str, task: str = "zero-shot/nw-ucla[split=8/2]") -> Stored:
-    overrides = SHORT if method == "skeleton-only" else {}
-    job = make_job(load_task(task), METHODS.get(method), 0, overrides=overrides)
+    job = make_job(load_task(task), METHODS.get(method), 0, overrides=SHORT.get(method))
     run_job(job, RunSite(root, results))
     stored = Stored.read(results / "jobs" / job.folder)
     assert stored is not None
     return stored
 
 
-@pytest.mark.parametrize("method", ["devise", "skeleton-only"])
+@pytest.mark.parametrize("method", ["devise", "devise-joints", "skeleton-only"])
 def test_similarities_to_the_kept_class_texts_give_the_stored_choice(
     toy_data_root: Path, tmp_path: Path, method: str
 ) -> None:
@@ -48,7 +50,7 @@ def test_a_map_of_a_large_test_keeps_some_of_the_clips(
     toy_data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "MOST_EMBEDDED", 3)
-    kept = run(toy_data_root, tmp_path, "devise").embeddings()
+    kept = run(toy_data_root, tmp_path, "devise-joints").embeddings()
     assert kept is not None
     assert kept.samples.shape[0] == 3
 
@@ -64,12 +66,12 @@ def test_without_a_space_of_texts_nothing_is_kept(toy_data_root: Path, tmp_path:
 
 
 def test_embeddings_are_no_file_of_the_model(toy_data_root: Path, tmp_path: Path) -> None:
-    stored = run(toy_data_root, tmp_path, "devise")
+    stored = run(toy_data_root, tmp_path, "devise-joints")
     assert stored.model_files == ["model.json", "model.safetensors"]
 
 
 def test_a_damaged_map_is_a_damaged_result(toy_data_root: Path, tmp_path: Path) -> None:
-    stored = run(toy_data_root, tmp_path, "devise")
+    stored = run(toy_data_root, tmp_path, "devise-joints")
     (stored.folder / EMBEDDINGS).write_bytes(b"")
     assert Stored.read(stored.folder) is None
 

@@ -92,5 +92,5 @@ def test_wrong_arguments_are_one_line(arguments: dict[str, object], message: str
 
 
 def test_a_method_that_cannot_do_the_task_says_which_it_can() -> None:
-    with pytest.raises(UserError, match="method devise works on other tasks than supervised: zero-shot"):
-        make_job(TASK, METHODS.get("devise"), 0)
+    with pytest.raises(UserError, match="method devise-joints works on other tasks than supervised: zero-shot"):
+        make_job(TASK, METHODS.get("devise-joints"), 0)

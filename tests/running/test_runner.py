@@ -102,13 +102,17 @@ def test_a_supervised_preset_fixes_the_epochs_and_says_so(where: RunSite) -> Non
 
 
 def test_results_state_where_they_come_from(where: RunSite) -> None:
-    result = run_job(job(method="devise"), where)[0].result
+    result = run_job(job(method="devise-joints"), where)[0].result
     card = SkeletonDataset.open(where.data_root / "nw-ucla").card
     provenance = result.provenance
     assert provenance.data_fingerprints == {"nw-ucla": card.fingerprint}
     assert set(provenance.weight_hashes) == {"minilm"}
     assert provenance.packages["torch"]
     assert provenance.peak_memory_bytes > 2**20
+    for seconds in (provenance.fit_seconds, provenance.score_seconds):
+        assert seconds is not None
+        assert 0 <= seconds <= provenance.wall_seconds + 0.1
+    assert (result.method.uses_unseen_texts, result.method.frozen) == (False, None)
     assert result.task.synthetic, "the stand-in is synthetic, and the result says so"
 
 
@@ -126,6 +130,9 @@ def test_a_killed_job_goes_on_and_ends_with_the_same_numbers(where: RunSite) -> 
     finished, _ = run_job(wanted, where)
     np.testing.assert_array_equal(finished.scores, undisturbed.scores)
     assert finished.result.metrics == undisturbed.result.metrics
+    assert undisturbed.result.provenance.fit_seconds
+    assert finished.result.provenance.fit_seconds is None, "that of the stopped run is not known"
+    assert finished.result.method.frozen is False
     assert not (finished.folder / "work").exists()
 
 

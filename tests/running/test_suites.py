@@ -55,8 +55,8 @@ def test_the_suite_of_the_docs_is_one(root: Path, tmp_path: Path) -> None:
     (text,) = re.findall(r"```toml\n(title = .*?)```", (DOCS / "running.md").read_text(), flags=re.DOTALL)
     (tmp_path / "nightly.toml").write_text(text)
     jobs = load_suite(str(tmp_path / "nightly.toml")).jobs(root)
-    assert {job.method for job in jobs} == {"mmcl", "devise"}
-    assert {job.task.split for job in jobs if job.method == "devise"} == {"8/2", "5/5", "14/13", "18/9", "22/5"}
+    assert {job.method for job in jobs} == {"mmcl", "devise-joints"}
+    assert {job.task.split for job in jobs if job.method == "devise-joints"} == {"8/2", "5/5", "14/13", "18/9", "22/5"}
 
 
 def test_jobs_are_those_that_one_would_make_one_by_one(root: Path) -> None:
@@ -69,12 +69,18 @@ def test_jobs_are_those_that_one_would_make_one_by_one(root: Path) -> None:
     ]
 
 
+def test_several_values_of_a_parameter_are_a_task_each(root: Path) -> None:
+    matrix = Matrix(tasks=("zero-shot/nw-ucla[split=8/2]",), methods=("devise",), parameters={"text": "minilm,smollm2"})
+    found = identities(matrix, root)
+    assert [name.partition("@")[2].partition("[")[2] for name in found] == ["split=8/2]", "split=8/2,text=smollm2]"]
+
+
 def test_methods_go_with_the_families_that_they_fit(root: Path) -> None:
-    jobs = Matrix(tasks=("*/nw-ucla",), methods=("devise", "logistic", "chance"), seeds=1).jobs(root)
+    jobs = Matrix(tasks=("*/nw-ucla",), methods=("devise-joints", "logistic", "chance"), seeds=1).jobs(root)
     assert {(job.task.card.family, job.method) for job in jobs} == {
         ("supervised", "logistic"),
         ("supervised", "chance"),
-        ("zero-shot", "devise"),
+        ("zero-shot", "devise-joints"),
         ("zero-shot", "chance"),
     }
 
@@ -166,3 +172,25 @@ def test_a_suite_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         load_suite("embeded")
     with pytest.raises(UserError, match="not a readable suite"):
         load_suite(str(tmp_path / "none.toml"))
+
+
+def test_all_and_kinds_name_the_methods_that_fit(root: Path) -> None:
+    def methods(task: str, *named: str) -> list[str]:
+        jobs = Matrix(tasks=(task,), methods=named, seeds=1).jobs(root)
+        return list(dict.fromkeys(job.method for job in jobs))
+
+    fitting = {name for name in METHODS.names() if "zero-shot" in METHODS.get(name).families}
+    assert set(methods("zero-shot/nw-ucla", "all")) == fitting
+    assert methods("zero-shot/nw-ucla", "chance", "vae/*", "cada-vae") == [
+        *("chance", "cada-vae", "fs-vae", "msf", "sa-dvae", "synse")
+    ]
+    assert methods("zero-shot/nw-ucla", "vae/s*") == ["sa-dvae", "synse"]
+    assert methods("supervised/nw-ucla", "baseline/*") == ["chance", "logistic"]
+    assert "logistic" not in methods("zero-shot/nw-ucla", "baseline/*")
+
+
+@pytest.mark.parametrize(("task", "pattern"), [("zero-shot/nw-ucla", "vea/*"), ("supervised/nw-ucla", "vae/*")])
+def test_an_unknown_kind_is_one_line_with_the_kinds(task: str, pattern: str, root: Path) -> None:
+    with pytest.raises(UserError, match=r"patterns are kind/name.*Kinds: .*network") as error:
+        Matrix(tasks=(task,), methods=(pattern,)).jobs(root)
+    assert "\n" not in str(error.value)

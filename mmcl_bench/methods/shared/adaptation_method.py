@@ -26,8 +26,8 @@ from mmcl_bench.evaluation.metrics import METRICS, Scored
 from mmcl_bench.methods.base import Method, MethodSettings
 from mmcl_bench.methods.shared.adapted_network import AdaptedNetwork, normalise_by
 from mmcl_bench.methods.shared.extractor import CHOSEN, Extractor, trained_extractor
-from mmcl_bench.methods.shared.feature_method import QUICK_FEATURES, FeatureSettings, with_prefix
-from mmcl_bench.methods.shared.head_method import best_step, seeded_draws
+from mmcl_bench.methods.shared.feature_method import QUICK_FEATURES, FeatureSettings
+from mmcl_bench.methods.shared.head_method import seeded_draws, smoothed
 from mmcl_bench.methods.shared.saved import SavedModel, read_model, write_model
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, LabelledClips, Problem
 from mmcl_bench.skeleton.transforms import PreparedTracks
@@ -172,7 +172,7 @@ class AdaptationMethod(Method):
     def load(self, folder: Path, device: str = "cpu") -> None:
         saved = read_model(folder, type(self))
         self.extractor = Extractor(**self.settings.network().as_json())
-        of_extractor = with_prefix(saved.arrays, _EXTRACTOR)
+        of_extractor = saved.part(_EXTRACTOR)
         self.extractor.take_saved(SavedModel(saved.layout, saved.facts["extractor"], of_extractor), device)
         self._seed = saved.facts["seed"]
         self._take_network(saved.facts["n_classes"], 1, device)
@@ -216,7 +216,8 @@ class AdaptationMethod(Method):
                 row["validation"] = METRICS.get(problem.metric)(scored)
             context.progress("steps", step, last, row)
             history.append(row)
-        best = last if held_out is None else best_step(history)
+        figures = {} if held_out is None else smoothed(history)
+        best = max(figures, key=lambda step: figures[step], default=last)
         self.restore(best)
         return FitReport(chosen={"step": best, "of": total}, history=history)
 

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from mmcl_bench.core.errors import UserError
 from mmcl_bench.methods.base import Method
 from mmcl_bench.methods.shared import estimators
 from mmcl_bench.methods.shared.joints import joint_features, most_bodies
@@ -34,8 +33,7 @@ class EstimatorMethod(Method):
         return joint_features(clips, self._n_bodies)
 
     def fit(self, problem: Problem, context: Context) -> FitReport:
-        if len(np.unique(problem.train.labels)) < 2:
-            raise UserError(f"{problem.task}: method {self.name} needs training clips of two classes; raise --limit")
+        self.check_problem(problem)
         self._layout = problem.train.clips.layout
         self._n_classes = len(problem.classes)
         self._n_bodies = most_bodies(problem.train.clips)

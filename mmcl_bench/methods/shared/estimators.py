@@ -1,4 +1,4 @@
-"""Fitted scikit-learn pipelines as plain arrays and JSON values, and back. Nothing is pickled."""
+"""scikit-learn pipelines: fitted ones as plain arrays and JSON values, and back. Nothing is pickled."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.pipeline import Pipeline
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 _TRANSPOSED = ".T"
 _FORMER = [["mean_", "scale_"], ["coef_", "intercept_", "classes_"]]
@@ -46,6 +48,11 @@ def from_plain(unfitted: Pipeline, arrays: Mapping[str, np.ndarray], facts: Mapp
             array = arrays[key].T if key.endswith(_TRANSPOSED) else arrays[key]
             setattr(step, key.removesuffix(_TRANSPOSED).rpartition(".")[2], array)
     return unfitted
+
+
+def ridge_map(penalty: float) -> Pipeline:
+    """Ridge regression on standardised features, not fitted."""
+    return make_pipeline(StandardScaler(), Ridge(alpha=penalty))
 
 
 def _in_row_order(name: str, array: np.ndarray) -> tuple[str, np.ndarray]:

@@ -6,16 +6,20 @@ A method says which text slots it reads, learns from the features of the seen cl
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from statistics import fmean
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import Field, field_validator
 
-from mmcl_bench.evaluation.metrics import METRICS, Scored
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.seeds import derive_seed
+from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration
 from mmcl_bench.methods.base import Method, MethodSettings
 from mmcl_bench.methods.shared.extractor import CHOSEN, Extractor, Features, trained_extractor
 from mmcl_bench.methods.shared.network_settings import QUICK
@@ -43,6 +47,8 @@ class FeatureSettings(MethodSettings):
     """Epochs of the extractor; None: as many as its preset has."""
     extractor_min_steps: int | None = Field(default=None, ge=0)
     """Least steps of the extractor; None: as many as its preset has."""
+    draws: int = Field(default=3, ge=1)
+    """Draws of pseudo-unseen classes over which choices and calibration are averaged; sets of many classes have one."""
 
     @field_validator("backbone")
     @classmethod
@@ -79,6 +85,9 @@ class FeatureMethod(Method):
     """Whether it reads features by frame and joint."""
     Settings: ClassVar[type[FeatureSettings]] = FeatureSettings
     settings: FeatureSettings
+    held_out: FeatureClips | None = None
+    """Features of the validation clips, in a fit that chooses."""
+    _others: tuple[Any, ...] = ()
 
     @abstractmethod
     def learn(self, train: FeatureClips, problem: Problem, context: Context) -> FitReport:
@@ -100,41 +109,87 @@ class FeatureMethod(Method):
     def usual_presets(cls) -> dict[str, MethodSettings]:
         return {"quick": cls.Settings.model_validate(QUICK_FEATURES), "paper": cls.Settings()}
 
+    def pseudo_unseen_draws(self) -> int:
+        return self.settings.draws
+
+    def check_problem(self, problem: Problem) -> None:
+        super().check_problem(problem)
+        if lacking := [slot for slot in self.text_slots if slot not in problem.classes.slots]:
+            raise UserError(
+                f"{problem.task}: method {self.name} reads text slots that the classes lack: {', '.join(lacking)}; "
+                "give their embeddings in the slots of the class table"
+            )
+
+    @property
+    def frozen(self) -> bool | None:
+        return True
+
     def fit(self, problem: Problem, context: Context) -> FitReport:
+        others, shared = [], 0.0
+        for at, draw in enumerate(problem.draws, start=1):
+            other = type(self)(**self.settings.as_json())
+            shared += other.fit(draw, _of_draw(context, at, len(problem.draws))).shared_seconds
+            others.append(other)
+        self._others = tuple(others)
+        report = self._fit(problem, context)
+        if others:
+            report.calibration = fmean(each._calibration() for each in self.of_draws)
+            report.notes["draws of pseudo-unseen classes"] = len(self.of_draws)
+        report.shared_seconds += shared
+        # They are not part of the fitted method, and large.
+        self._others = ()
+        return report
+
+    @property
+    def of_draws(self) -> tuple[Self, ...]:
+        """The method itself and, while it is fitted, those that were fitted on other pseudo-unseen classes."""
+        return (self, *self._others)
+
+    def _fit(self, problem: Problem, context: Context) -> FitReport:
         if problem.classes.embeddings is None:
             raise ValueError(f"{problem.task} has no class embeddings")
+        self.check_problem(problem)
         self.seen = problem.classes.seen
         self.texts: Texts = {MAIN_TEXT: problem.classes.embeddings, **problem.classes.slots}
+        begin = time.monotonic()
         self._extractor, chosen = trained_extractor(problem, context, self.settings.network())
-        report = self.learn(self.of_clips(problem.train), problem, context)
+        self.held_out = None if problem.validation is None else self.of_clips(problem.validation)
+        self._figures: dict[str, dict[Any, float]] = {}
+        train, shared = self.of_clips(problem.train), time.monotonic() - begin
+        report = self.learn(train, problem, context)
         report.chosen[CHOSEN] = chosen
+        report.shared_seconds = shared
         return report
 
     def of_clips(self, clips: LabelledClips) -> FeatureClips:
         """Features of labelled clips."""
         return FeatureClips(self._features(clips.clips), clips.labels)
 
-    def best_on_validation(self, problem: Problem, choices: Iterable[_Choice]) -> tuple[_Choice, dict[str, float]]:
-        """The choice with the highest validation figure, the first of equals, and the figure of each.
+    def choose(self, what: str, figures: Mapping[_Choice, float]) -> _Choice:
+        """The choice with the highest validation figure, averaged over the draws of pseudo-unseen classes; the first
+        of equals. ``what`` names what is chosen, the same in every draw."""
+        self._figures[what] = dict(figures)
+        averaged = {choice: fmean(each._figures[what][choice] for each in self.of_draws) for choice in figures}
+        return max(averaged, key=lambda choice: averaged[choice])
 
-        The caller's generator makes the method ready for a choice before it yields it.
-        """
-        if problem.validation is None:
-            raise ValueError(f"{problem.task} has no validation clips to choose on")
-        held_out, figures = self.of_clips(problem.validation), {}
-        best: _Choice | None = None
-        for choice in choices:
-            figures[str(choice)] = self.validation_figure(problem, held_out)
-            if best is None or figures[str(choice)] > figures[str(best)]:
-                best = choice
-        if best is None:
-            raise ValueError("there is nothing to choose from")
-        return best, figures
+    def validation_figures(self, problem: Problem, choices: Iterable[_Choice]) -> dict[_Choice, float]:
+        """The validation figure of each choice. The caller's generator makes the method ready for a choice before it
+        yields it."""
+        return {choice: self.validation_figure(problem) for choice in choices}
 
-    def validation_figure(self, problem: Problem, held_out: FeatureClips) -> float:
+    def validation_figure(self, problem: Problem) -> float:
         """The task's main metric of the method as it is now."""
-        scores = np.asarray(self.score_features(held_out.features, self.texts), dtype=np.float32)
-        return METRICS.get(problem.metric)(Scored(scores, held_out.labels, problem.classes.seen))
+        return METRICS.get(problem.metric)(self._validation_scored())
+
+    def _calibration(self) -> float:
+        scored = self._validation_scored()
+        return fit_calibration(scored.scores, scored.labels, scored.seen)
+
+    def _validation_scored(self) -> Scored:
+        if self.held_out is None:
+            raise ValueError(f"method {self.name} has no validation clips to choose on")
+        scores = np.asarray(self.score_features(self.held_out.features, self.texts), dtype=np.float32)
+        return Scored(scores, self.held_out.labels, self.seen)
 
     def score(self, clips: ClipView) -> np.ndarray:
         return np.asarray(self.score_features(self._features(clips), self.texts), dtype=np.float32)
@@ -152,20 +207,30 @@ class FeatureMethod(Method):
     def load(self, folder: Path, device: str = "cpu") -> None:
         saved = read_model(folder, type(self))
         self._extractor = Extractor(**self.settings.network().as_json())
-        of_extractor = with_prefix(saved.arrays, _EXTRACTOR)
-        self._extractor.take_saved(SavedModel(saved.layout, saved.facts["extractor"], of_extractor), device)
+        of_extractor = SavedModel(saved.layout, saved.facts["extractor"], saved.part(_EXTRACTOR))
+        self._extractor.take_saved(of_extractor, device)
         self.seen = np.array(saved.facts["seen"], dtype=bool)
-        self.texts = with_prefix(saved.arrays, _TEXTS)
-        self.take_learned(with_prefix(saved.arrays, _LEARNED), saved.facts["learned"], device)
+        self.texts = saved.part(_TEXTS)
+        self.take_learned(saved.part(_LEARNED), saved.facts["learned"], device)
 
     def replace_classes(self, embeddings: np.ndarray) -> None:
         require_width(embeddings, self.texts[MAIN_TEXT].shape[1])
         self.texts = dict.fromkeys(self.texts, embeddings)
         self.seen = np.zeros(len(embeddings), dtype=bool)
 
+    def features(self, clips: ClipView, maps: bool = False) -> Features:
+        """What the extractor of the fitted method gives for clips."""
+        return self._extractor.features(clips, maps)
+
     def _features(self, clips: ClipView) -> Features:
-        return self._extractor.features(clips, self.needs_maps)
+        return self.features(clips, self.needs_maps)
 
 
-def with_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+def _of_draw(context: Context, at: int, of: int) -> Context:
+    """The context of the fit on other pseudo-unseen classes."""
+
+    def progress(what: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        context.progress(f"other pseudo-unseen classes {at} of {of}: {what}", done, total, figures)
+
+    seed = derive_seed(context.seed, "draw", at)
+    return replace(context, seed=seed, folder=context.folder / f"draw-{at}", progress=progress, scalars=None)

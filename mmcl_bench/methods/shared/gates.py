@@ -1,14 +1,16 @@
-"""A gate of the generalised setting: whether a clip is of a seen class, from how sure two classifiers are.
+"""Gates of the generalised setting: whether a clip is of a seen class, from how sure two classifiers are.
 
-Gupta et al., "SynSE", ICIP 2021. One classifier knows the seen classes, the other one the unseen classes; the gate is a
-logistic regression on the largest probabilities of both. It is fitted on validation clips, where pseudo-unseen classes
-stand for the unseen ones. Its decision becomes the margin between the best seen and the best unseen class, so that
-calibration, which moves the threshold, and the area under the seen-unseen curve are those of any method.
+One classifier knows the seen classes, the other one the unseen classes. The gate of Gupta et al., "SynSE", ICIP 2021,
+is a logistic regression on the largest probabilities of both. It is fitted on validation clips, where pseudo-unseen
+classes stand for the unseen ones. A simpler one, with nothing to fit, is the ratio of the largest probabilities.
+
+A gate's decision becomes the margin between the best seen and the best unseen class, so that calibration, which moves
+the threshold, and the area under the seen-unseen curve are those of any method.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,26 +57,35 @@ def gate_inputs(unseen: np.ndarray, seen: np.ndarray, temperature: float, top: i
     return np.concatenate([-np.sort(-probabilities, axis=1)[:, :top] for probabilities in both], axis=1)
 
 
-def fit_gate(unseen: np.ndarray, seen: np.ndarray, is_seen: np.ndarray) -> Gate | None:
-    """The gate for logits of unseen (N, U) and seen classes (N, S) and the truth (N,) bool; None where it cannot be
-    fitted, as there are less than two clips of a side.
+def fit_gate(draws: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Gate:
+    """The gate for logits of unseen (N, U) and seen classes (N, S) and the truth (N,) bool, of one or several draws of
+    pseudo-unseen classes, with two clips of each side at least.
 
     The temperature is the first of those with the best cross-validated accuracy.
     """
-    top, fewest = min(unseen.shape[1], seen.shape[1]), min(is_seen.sum(), (~is_seen).sum())
-    if fewest < 2:
-        return None
+    top = min(min(unseen.shape[1], seen.shape[1]) for unseen, seen, _ in draws)
+    truth = np.concatenate([is_seen for *_, is_seen in draws])
+    fewest = min(truth.sum(), (~truth).sum())
     folds = StratifiedKFold(min(_FOLDS, int(fewest)), shuffle=True, random_state=0)
-    probabilities = softmax(unseen, axis=1)
-    accuracies = {
-        temperature: cross_val_score(
-            _model(), gate_inputs(probabilities, seen, temperature, top), is_seen, cv=folds
-        ).mean()
+    inputs = {
+        temperature: np.concatenate(
+            [gate_inputs(softmax(unseen, axis=1), seen, temperature, top) for unseen, seen, _ in draws]
+        )
         for temperature in TEMPERATURES
     }
+    accuracies = {
+        temperature: cross_val_score(_model(), given, truth, cv=folds).mean() for temperature, given in inputs.items()
+    }
     best = max(accuracies, key=lambda temperature: accuracies[temperature])
-    model = _model().fit(gate_inputs(probabilities, seen, best, top), is_seen)
+    model = _model().fit(inputs[best], truth)
     return Gate(best, top, tuple(model.coef_[0].tolist()), float(model.intercept_[0]))
+
+
+def ratio_margin(unseen: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """(N,) the logarithm of the largest probability of the seen classes over that of the unseen ones, from logits of
+    unseen (N, U) and of seen classes (N, S). Calibration sets the ratio from which a clip counts as seen."""
+    margin: np.ndarray = log_softmax(seen, axis=1).max(axis=1) - log_softmax(unseen, axis=1).max(axis=1)
+    return margin
 
 
 def gated(unseen: np.ndarray, seen: np.ndarray, margin: np.ndarray, is_seen: np.ndarray) -> np.ndarray:

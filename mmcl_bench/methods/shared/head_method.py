@@ -15,7 +15,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.methods.shared.extractor import Features
 from mmcl_bench.methods.shared.feature_method import FeatureClips, FeatureMethod, FeatureSettings, Texts
@@ -81,6 +80,8 @@ class HeadMethod(FeatureMethod):
 
     Settings: ClassVar[type[HeadSettings]] = HeadSettings
     settings: HeadSettings
+    choosing = "step"
+    """What :meth:`learn` chooses; a method that learns several times names each."""
 
     @abstractmethod
     def build(self, n_features: int, texts: Texts) -> Head:
@@ -91,15 +92,12 @@ class HeadMethod(FeatureMethod):
         return 0
 
     def learn(self, train: FeatureClips, problem: Problem, context: Context) -> FitReport:
-        if len(train.labels) < 2:
-            raise UserError(f"{problem.task}: method {self.name} needs two training clips; raise --limit")
         self._device, self._seed = context.device, derive_seed(context.seed, "head")
         self._take_head(train.features.pooled.shape[1])
         total, chosen = self.settings.steps, context.chosen
         last = total if chosen is None else max(1, round(total * chosen["step"] / chosen["of"]))
         skipped = min(self.unfinished_steps(), last - 1)
         looks = {skipped + max(1, round((last - skipped) * share / LOOKS)) for share in range(1, LOOKS + 1)}
-        held_out = None if problem.validation is None else self.of_clips(problem.validation)
         self._snapshots: dict[int, dict[str, Tensor]] = {}
         history = []
         for step, losses in self._steps(train, last):
@@ -107,13 +105,14 @@ class HeadMethod(FeatureMethod):
                 continue
             row = {"epoch": step, **{name: float(value.detach()) for name, value in losses.items()}}
             self._snapshots[step] = {name: value.cpu().clone() for name, value in self._head.state_dict().items()}
-            if held_out is not None:
+            if self.held_out is not None:
                 self._prepared = False
-                row["validation"] = self.validation_figure(problem, held_out)
+                row["validation"] = self.validation_figure(problem)
             context.progress("steps", step, last, row)
             history.append(row)
-        best = last if held_out is None else best_step(history)
-        self.restore(best)
+        best = last if self.held_out is None else self.choose(self.choosing, smoothed(history))
+        for each in self.of_draws:
+            each.restore(best)
         return FitReport(chosen={"step": best, "of": total}, history=history)
 
     def score_features(self, features: Features, texts: Texts) -> np.ndarray:
@@ -172,7 +171,7 @@ class HeadMethod(FeatureMethod):
             if not waiting:
                 order = torch.randperm(len(labels), generator=generator)
                 whole = [part for part in order.split(settings.batch_size) if len(part) > 1]
-                waiting = list(reversed(whole))
+                waiting, n_batches = list(reversed(whole)), len(whole)
             at = waiting.pop()
             batch = HeadBatch(
                 features=pooled[at].to(self._device),
@@ -191,9 +190,11 @@ class HeadMethod(FeatureMethod):
                 optimizer.zero_grad()
                 losses["loss"].backward()
             if not torch.isfinite(losses["loss"]):
-                figures = ", ".join(f"{name} {float(value):g}" for name, value in losses.items())
+                epoch, number = divmod(step - 1, n_batches)
+                figures = ", ".join(f"{name} {float(value.detach()):g}" for name, value in losses.items())
                 raise DivergedError(
-                    f"method {self.name} diverged in step {step}: {figures}; try a lower rate with --set rate=..."
+                    f"method {self.name} diverged in step {step}, batch {number + 1} of {n_batches} in epoch "
+                    f"{epoch + 1}: {figures}; try a lower rate with --set rate=..."
                 )
             optimizer.step()
             yield step, losses
@@ -220,11 +221,12 @@ def _share_of_rate(settings: HeadSettings, step: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
-def best_step(history: list[dict[str, float]]) -> int:
-    """The step whose validation figure, averaged with its neighbours', is best; the later of equals."""
+def smoothed(history: list[dict[str, float]]) -> dict[int, float]:
+    """The validation figure of each step, averaged with its neighbours'; last step first, as the later of equals is
+    chosen."""
     figures = [row["validation"] for row in history]
     smooth = [fmean(figures[max(0, at - 1) : at + 2]) for at in range(len(figures))]
-    return int(max(zip(smooth, (row["epoch"] for row in history), strict=True))[1])
+    return {int(row["epoch"]): figure for row, figure in reversed(list(zip(history, smooth, strict=True)))}
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ from mmcl_bench.skeleton.clips import Modality
 from mmcl_bench.skeleton.layouts import Layout, get_layout
 from mmcl_bench.skeleton.streams import stack
 from mmcl_bench.skeleton.transforms import PreparedTracks, bodies_last
-from mmcl_bench.training.loop import Losses, Step, Trainer, in_precision
+from mmcl_bench.training.loop import DivergedError, Losses, Step, Trainer, in_precision
 
 SCORED_SHARE = 0.95
 """The middle share of a clip that is scored, as in CTR-GCN."""
@@ -38,6 +38,7 @@ _SCORE_BATCH = 256
 class NetworkMethod(Method):
     """A method that trains a :class:`SkeletonNetwork` of its own."""
 
+    kind: ClassVar[str] = "network"
     Settings: ClassVar[type[NetworkSettings]] = NetworkSettings
     settings: NetworkSettings
     _prepared: tuple[ClipView, PreparedTracks] | None = None
@@ -55,6 +56,10 @@ class NetworkMethod(Method):
     def usual_presets(cls) -> dict[str, MethodSettings]:
         return {"quick": cls.Settings.model_validate(QUICK), "paper": cls.Settings()}
 
+    @property
+    def frozen(self) -> bool | None:
+        return False
+
     def selects(self, family: str) -> bool:
         return self.settings.selection == "validation" or (self.settings.selection == "auto" and family == "zero-shot")
 
@@ -69,7 +74,10 @@ class NetworkMethod(Method):
         )
         self._trainer = Trainer(self._network, self.settings.schedule(), context)
         validate = None if problem.validation is None else self._validation(problem, problem.validation)
-        report = self._trainer.run(len(problem.train), self._step(problem), validate)
+        try:
+            report = self._trainer.run(len(problem.train), self._step(problem), validate)
+        except DivergedError as error:
+            raise DivergedError(f"method {self.name}: {error}") from error
         report.notes["losses"] = self._network.loss_names()
         return report
 

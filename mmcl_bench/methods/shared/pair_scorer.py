@@ -27,8 +27,9 @@ def by_class(scorer: nn.Module, skeleton: Tensor, texts: Tensor) -> Tensor:
     return torch.stack([scorer(skeleton, text) for text in texts.unbind(-2)], dim=1)
 
 
-def same_class_divergence(similarity: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Losses of the logits (B, B) between clips and the texts of the clips' classes (B,), from clips to texts and back.
+def same_class_divergence(similarity: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Losses of the logits (B, B) between clips and the texts of the clips' classes (B,), from clips to texts and back,
+    and ``loss``, the mean of both.
 
     Each is the KL divergence of the softmax of a row from targets that clips of its class share: the softmax of 10 for
     one of the same class and 0 for another, as in ActionCLIP (Wang et al., 2021).
@@ -37,4 +38,4 @@ def same_class_divergence(similarity: Tensor, labels: Tensor) -> tuple[Tensor, T
     to_text, to_skeleton = (
         F.kl_div(logits.log_softmax(1), targets, reduction="batchmean") for logits in (similarity, similarity.T)
     )
-    return to_text, to_skeleton
+    return {"loss": (to_text + to_skeleton) / 2, "skeleton_to_text": to_text, "text_to_skeleton": to_skeleton}

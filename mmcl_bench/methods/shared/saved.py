@@ -34,6 +34,10 @@ class SavedModel:
     facts: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
 
+    def part(self, prefix: str) -> dict[str, np.ndarray]:
+        """The arrays whose names start with a prefix, by the rest of their names."""
+        return {name.removeprefix(prefix): array for name, array in self.arrays.items() if name.startswith(prefix)}
+
 
 def write_model(
     folder: Path,

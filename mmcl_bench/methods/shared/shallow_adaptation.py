@@ -25,7 +25,7 @@ from mmcl_bench.methods.base import MethodSettings
 from mmcl_bench.methods.shared import estimators
 from mmcl_bench.methods.shared.estimator_method import EstimatorMethod
 from mmcl_bench.methods.shared.extractor import CHOSEN, Extractor, trained_extractor
-from mmcl_bench.methods.shared.feature_method import QUICK_FEATURES, FeatureSettings, with_prefix
+from mmcl_bench.methods.shared.feature_method import QUICK_FEATURES, FeatureSettings
 from mmcl_bench.methods.shared.joints import joint_features, most_bodies
 from mmcl_bench.methods.shared.saved import SavedModel, read_model, write_model
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, LabelledClips, Problem
@@ -144,7 +144,7 @@ class ShallowAdaptation(EstimatorMethod):
         saved = read_model(folder, type(self))
         if self.settings.features == "extractor":
             self._extractor = Extractor(**self.settings.network().as_json())
-            of_extractor = with_prefix(saved.arrays, _EXTRACTOR)
+            of_extractor = saved.part(_EXTRACTOR)
             self._extractor.take_saved(SavedModel(saved.layout, saved.facts["extractor"], of_extractor), device)
 
     def learn_classifier(self, C: float) -> LogisticRegression:

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from mmcl_bench.methods.base import MethodSettings
 from mmcl_bench.methods.shared.feature_method import MAIN_TEXT, QUICK_FEATURES, Texts
-from mmcl_bench.methods.shared.gated_method import GatedMethod
-from mmcl_bench.methods.shared.head_method import Head, HeadBatch, HeadSettings
+from mmcl_bench.methods.shared.gated_method import GatedMethod, GatedSettings
+from mmcl_bench.methods.shared.head_method import Head, HeadBatch
 from mmcl_bench.training.loop import Losses
 
 
-class VaeSettings(HeadSettings):
+class VaeSettings(GatedSettings):
     """Settings of a VAE pair; the defaults are those of the papers for NTU-60."""
 
     latent: int = Field(default=100, ge=2)

@@ -16,3 +16,6 @@ class CadaVAE(VaeMethod):
 
     name: ClassVar[str] = "cada-vae"
     summary: ClassVar[str] = "VAEs of features and texts with aligned latents, a classifier on latents, and a gate"
+    kind: ClassVar[str] = "vae"
+    published: ClassVar[str] = "CVPR 2019"
+    cost: ClassVar[str] = "a minute"

@@ -1,94 +1,80 @@
-"""DeViSE: a linear map from skeletons into the space of class texts.
+"""DeViSE: a linear map from features into the space of class texts.
 
-Frome et al., "DeViSE: A Deep Visual-Semantic Embedding Model", NeurIPS 2013. Here the visual features are normalised
-joint positions and the map is fitted by ridge regression, so that the baseline has one hyper-parameter and no network.
+Frome et al., "DeViSE: A Deep Visual-Semantic Embedding Model", NeurIPS 2013. The paper trains the map with a ranking
+loss; here it is fitted by ridge regression from the features of the extractor, so that it has one hyper-parameter. A
+clip scores the cosine of what it is mapped to and a class's text. Version 1 of this name mapped joint positions, which
+:mod:`.devise_joints` does.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
-from sklearn.linear_model import Ridge
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import normalize
 
-from mmcl_bench.evaluation.metrics import METRICS, Scored
-from mmcl_bench.methods.base import Method, MethodSettings
 from mmcl_bench.methods.shared import estimators
-from mmcl_bench.methods.shared.joints import joint_features, most_bodies
-from mmcl_bench.methods.shared.saved import read_model, require_width, write_model
+from mmcl_bench.methods.shared.extractor import Features
+from mmcl_bench.methods.shared.feature_method import MAIN_TEXT, FeatureClips, FeatureMethod, FeatureSettings, Texts
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
 
-_TEXTS = "texts"
 
-
-class DeViSE(Method):
-    """Ridge regression onto class embeddings; the penalty is chosen on validation."""
+class DeViSE(FeatureMethod):
+    """Ridge regression onto class texts; the penalty is chosen on validation."""
 
     name: ClassVar[str] = "devise"
-    summary: ClassVar[str] = "linear map from joint positions into the space of class texts"
-    families: ClassVar[frozenset[str]] = frozenset({"zero-shot"})
+    version: ClassVar[int] = 2
+    summary: ClassVar[str] = "linear map from extractor features into the space of class texts"
+    kind: ClassVar[str] = "closed-form"
+    published: ClassVar[str] = "NeurIPS 2013"
+    cost: ClassVar[str] = "seconds"
 
-    class Settings(MethodSettings):
-        penalties: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (1e2, 1e3, 1e4, 1e5)
+    class Settings(FeatureSettings):
+        penalties: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (1.0, 1e1, 1e2, 1e3, 1e4)
         """Penalties of the ridge regression to choose from."""
 
     settings: Settings
 
-    def fit(self, problem: Problem, context: Context) -> FitReport:
-        if problem.classes.embeddings is None:
-            raise ValueError(f"{problem.task} has no class embeddings")
-        self._layout = problem.train.clips.layout
-        self._embeddings = problem.classes.embeddings
-        self._n_bodies = most_bodies(problem.train.clips)
-        features = joint_features(problem.train.clips, self._n_bodies)
-        targets = self._embeddings[problem.train.labels]
+    def learn(self, train: FeatureClips, problem: Problem, context: Context) -> FitReport:
         if context.chosen is not None:
-            self._map = _fit_map(context.chosen["penalty"], features, targets)
-            return FitReport(chosen=dict(context.chosen))
-        if problem.validation is None:
-            raise ValueError(f"{problem.task} has no validation clips to choose the penalty on")
-        figures = {}
-        for penalty in self.settings.penalties:
-            self._map = _fit_map(penalty, features, targets)
-            scored = Scored(self.score(problem.validation.clips), problem.validation.labels, problem.classes.seen)
-            figures[penalty] = METRICS.get(problem.metric)(scored)
-        best = max(figures, key=lambda penalty: figures[penalty])
-        self._map = _fit_map(best, features, targets)
-        return FitReport(
-            chosen={"penalty": best}, notes={"validation by penalty": {str(p): f for p, f in figures.items()}}
-        )
+            self._map = self._fitted(train, context.chosen["penalty"])
+            return FitReport(chosen={"penalty": context.chosen["penalty"]})
 
-    def score(self, clips: ClipView) -> np.ndarray:
-        mapped = self.embed(clips)
-        unit = mapped / np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), 1e-12)
-        return np.asarray(unit @ self._embeddings.T, dtype=np.float32)
+        maps = {penalty: self._fitted(train, penalty) for penalty in self.settings.penalties}
+
+        def fitted() -> Iterator[float]:
+            for penalty in maps:
+                self._map = maps[penalty]
+                yield penalty
+
+        self._maps = maps
+        figures = self.validation_figures(problem, fitted())
+        best = self.choose("penalty", figures)
+        for each in self.of_draws:
+            each._map = each._maps[best]
+        notes = {"validation by penalty": {str(penalty): figure for penalty, figure in figures.items()}}
+        return FitReport(chosen={"penalty": best}, notes=notes)
+
+    def score_features(self, features: Features, texts: Texts) -> np.ndarray:
+        scores: np.ndarray = normalize(self._mapped(features)) @ texts[MAIN_TEXT].T
+        return scores
 
     def embed(self, clips: ClipView) -> np.ndarray:
-        return np.asarray(self._map.predict(joint_features(clips, self._n_bodies)))
+        return self._mapped(self._features(clips)).astype(np.float32)
 
-    def save(self, folder: Path) -> list[str]:
-        arrays, learned = estimators.to_plain(self._map)
-        facts = {"n_bodies": self._n_bodies, **learned}
-        return write_model(folder, self, self._layout, facts, {**arrays, _TEXTS: self._embeddings})
+    def to_learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        return estimators.to_plain(self._map)
 
-    def load(self, folder: Path, device: str = "cpu") -> None:
-        saved = read_model(folder, type(self))
-        self._layout, self._n_bodies = saved.layout, saved.facts["n_bodies"]
-        self._map = estimators.from_plain(_unfitted_map(0.0), saved.arrays, saved.facts)
-        self._embeddings = saved.arrays[_TEXTS]
+    def take_learned(self, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any], device: str) -> None:
+        self._map = estimators.from_plain(estimators.ridge_map(0.0), arrays, facts)
 
-    def replace_classes(self, embeddings: np.ndarray) -> None:
-        require_width(embeddings, self._embeddings.shape[1])
-        self._embeddings = embeddings
+    def _fitted(self, train: FeatureClips, penalty: float) -> Pipeline:
+        features, targets = train.features.pooled.astype(np.float64), self.texts[MAIN_TEXT][train.labels]
+        return estimators.ridge_map(penalty).fit(features, targets)
 
-
-def _fit_map(penalty: float, features: np.ndarray, targets: np.ndarray) -> Pipeline:
-    return _unfitted_map(penalty).fit(features, targets)
-
-
-def _unfitted_map(penalty: float) -> Pipeline:
-    return make_pipeline(StandardScaler(), Ridge(alpha=penalty))
+    def _mapped(self, features: Features) -> np.ndarray:
+        """float64 (N, D), in the space of the main text."""
+        return np.asarray(self._map.predict(features.pooled.astype(np.float64)))

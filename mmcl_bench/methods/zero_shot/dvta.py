@@ -88,8 +88,7 @@ class DVTAHead(Head):
             present, places = labels.unique(return_inverse=True)
             by_class = self.branches(projected, self.mixed(projected, texts[present]))
             direct, augmented = (similarity[:, places] for similarity in by_class)
-        to_text, to_skeleton = same_class_divergence(direct + augmented, labels)
-        return {"loss": (to_text + to_skeleton) / 2, "skeleton_to_text": to_text, "text_to_skeleton": to_skeleton}
+        return same_class_divergence(direct + augmented, labels)
 
     def scores(self, features: Tensor, maps: Tensor | None, texts: Mapping[str, Tensor]) -> Tensor:
         projected = self.projector(F.normalize(features, dim=1))
@@ -125,6 +124,9 @@ class DVTA(HeadMethod):
 
     name: ClassVar[str] = "dvta"
     summary: ClassVar[str] = "alignment by cosine and by a learned metric, two texts mixed by attention"
+    kind: ClassVar[str] = "pair-scorer"
+    published: ClassVar[str] = "Pattern Recognition 2026"
+    cost: ClassVar[str] = "a minute"
     text_slots: ClassVar[tuple[str, ...]] = ("label", "global")
     Settings: ClassVar[type[DVTASettings]] = DVTASettings
     settings: DVTASettings

@@ -27,6 +27,9 @@ class ESZSL(FeatureMethod):
 
     name: ClassVar[str] = "eszsl"
     summary: ClassVar[str] = "bilinear map between extractor features and class texts, in closed form"
+    kind: ClassVar[str] = "closed-form"
+    published: ClassVar[str] = "ICML 2015"
+    cost: ClassVar[str] = "seconds"
 
     class Settings(FeatureSettings):
         feature_penalties: _Penalties = (1e-2, 1.0, 1e2, 1e4)
@@ -42,14 +45,20 @@ class ESZSL(FeatureMethod):
             self._map = self._solved(train, texts, context.chosen["gamma"], context.chosen["lambda"])
             return FitReport(chosen={key: context.chosen[key] for key in ("gamma", "lambda")})
 
-        def solved() -> Iterator[tuple[float, float]]:
-            for gamma, penalty in product(self.settings.feature_penalties, self.settings.text_penalties):
-                self._map = self._solved(train, texts, gamma, penalty)
-                yield gamma, penalty
+        maps: dict[tuple[float, float], np.ndarray] = {}
 
-        (gamma, penalty), figures = self.best_on_validation(problem, solved())
-        self._map = self._solved(train, texts, gamma, penalty)
-        return FitReport(chosen={"gamma": gamma, "lambda": penalty}, notes={"validation by gamma, lambda": figures})
+        def solved() -> Iterator[tuple[float, float]]:
+            for choice in product(self.settings.feature_penalties, self.settings.text_penalties):
+                self._map = maps[choice] = self._solved(train, texts, *choice)
+                yield choice
+
+        self._maps = maps
+        figures = self.validation_figures(problem, solved())
+        gamma, penalty = self.choose("gamma, lambda", figures)
+        for each in self.of_draws:
+            each._map = each._maps[gamma, penalty]
+        notes = {"validation by gamma, lambda": {str(choice): figure for choice, figure in figures.items()}}
+        return FitReport(chosen={"gamma": gamma, "lambda": penalty}, notes=notes)
 
     def score_features(self, features: Features, texts: Texts) -> np.ndarray:
         scores: np.ndarray = self._standardised(features.pooled) @ self._map @ texts[MAIN_TEXT].T

@@ -216,6 +216,9 @@ class Flora(HeadMethod):
 
     name: ClassVar[str] = "flora"
     summary: ClassVar[str] = "how well a flow leads from a class's text to the features, in a shared latent space"
+    kind: ClassVar[str] = "generator"
+    published: ClassVar[str] = "CVPR Findings 2026"
+    cost: ClassVar[str] = "a minute"
     text_slots: ClassVar[tuple[str, ...]] = ("label",)
     Settings: ClassVar[type[FloraSettings]] = FloraSettings
     settings: FloraSettings
@@ -225,6 +228,10 @@ class Flora(HeadMethod):
     def usual_presets(cls) -> dict[str, MethodSettings]:
         quick = {**QUICK_FEATURES, "width": 128, "heads": 4, "steps": 600, "rate": 1e-3}
         return {"quick": cls.Settings.model_validate(quick), "paper": cls.Settings()}
+
+    @property
+    def uses_unseen_texts(self) -> bool:
+        return self.settings.as_released
 
     def build(self, n_features: int, texts: Texts) -> FlowHead:
         known = tokens_of({slot: torch.from_numpy(rows) for slot, rows in texts.items()})
@@ -240,20 +247,24 @@ class Flora(HeadMethod):
             report = super().learn(train, problem, context)
             report.chosen["weight"] = self._weight
             return report
-        tried: dict[float, tuple[FitReport, Head, dict[int, dict[str, Tensor]]]] = {}
+        self._tried: dict[float, tuple[FitReport, Head, dict[int, dict[str, Tensor]]]] = {}
 
         def trained() -> Iterator[float]:
             for weight in self.settings.weights:
-                self._weight = weight
+                self._weight, self.choosing = weight, f"step at weight {weight}"
                 report = HeadMethod.learn(self, train, problem, context)
-                tried[weight] = report, self._head, self._snapshots
+                self._tried[weight] = report, self._head, self._snapshots
                 yield weight
 
-        self._weight, figures = self.best_on_validation(problem, trained())
-        report, self._head, self._snapshots = tried[self._weight]
-        self.restore(report.chosen["step"])
-        report.chosen["weight"] = self._weight
-        report.notes["validation by weight"] = figures
+        figures = self.validation_figures(problem, trained())
+        chosen = self.choose("weight", figures)
+        report = self._tried[chosen][0]
+        for each in self.of_draws:
+            each._weight = chosen
+            _, each._head, each._snapshots = each._tried[chosen]
+            each.restore(report.chosen["step"])
+        report.chosen["weight"] = chosen
+        report.notes["validation by weight"] = {str(weight): figure for weight, figure in figures.items()}
         return report
 
     def to_learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

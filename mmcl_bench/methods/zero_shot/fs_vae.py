@@ -93,6 +93,9 @@ class FSVae(VaeMethod):
 
     name: ClassVar[str] = "fs-vae"
     summary: ClassVar[str] = "MSF with reweighed frequencies of features and texts and a calibrated alignment"
+    kind: ClassVar[str] = "vae"
+    published: ClassVar[str] = "ICCV 2025"
+    cost: ClassVar[str] = "a minute"
     text_slots: ClassVar[tuple[str, ...]] = ("label", "global", "middle")
     pair: ClassVar[type[VaePair]] = FSVaePair
 

@@ -115,6 +115,9 @@ class InfoCPL(HeadMethod):
 
     name: ClassVar[str] = "infocpl"
     summary: ClassVar[str] = "several projections, each scored with its own mixture of a class's descriptions"
+    kind: ClassVar[str] = "pair-scorer"
+    published: ClassVar[str] = "IEEE TMM 2025"
+    cost: ClassVar[str] = "a minute"
     text_slots: ClassVar[tuple[str, ...]] = (*_DESCRIPTIONS, "global")
     Settings: ClassVar[type[InfoCPLSettings]] = InfoCPLSettings
     settings: InfoCPLSettings

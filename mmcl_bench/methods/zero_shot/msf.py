@@ -22,5 +22,8 @@ class MSF(VaeMethod):
 
     name: ClassVar[str] = "msf"
     summary: ClassVar[str] = "CADA-VAE on label, whole motion and its middle joined"
+    kind: ClassVar[str] = "vae"
+    published: ClassVar[str] = "ICIG 2023"
+    cost: ClassVar[str] = "a minute"
     text_slots: ClassVar[tuple[str, ...]] = ("label", "global", "middle")
     pair: ClassVar[type[VaePair]] = MSFPair

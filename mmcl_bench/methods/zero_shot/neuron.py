@@ -178,6 +178,9 @@ class Neuron(HeadMethod):
 
     name: ClassVar[str] = "neuron"
     summary: ClassVar[str] = "prototypes that gather joints and frames in rounds, each compared with finer texts"
+    kind: ClassVar[str] = "embedding"
+    published: ClassVar[str] = "CVPR 2025"
+    cost: ClassVar[str] = "a minute"
     needs_maps: ClassVar[bool] = True
     text_slots: ClassVar[tuple[str, ...]] = tuple(dict.fromkeys(slot for slots in SPATIAL + TEMPORAL for slot in slots))
     Settings: ClassVar[type[NeuronSettings]] = NeuronSettings

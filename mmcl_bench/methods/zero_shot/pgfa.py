@@ -4,9 +4,10 @@ A linear map takes features to the space of the texts. The loss is the KL diverg
 cosines of a batch's clips and texts, and targets that clips of one class share, in both directions.
 
 Differences from the paper and its release: features are those of a frozen extractor, where theirs are trained with
-the map; the step is chosen on pseudo-unseen classes, not on the test clips. The scale of the cosines is learned; the
-release makes a parameter of it and never registers that, so that it stays at 1 / 0.07 (``as_released`` keeps it
-there). The prototypes that the paper builds from the test clips are no part of this method. Momentum is Nesterov's.
+the map, as in :mod:`.pgfa_end_to_end`; the step is chosen on pseudo-unseen classes, not on the test clips. The scale of
+the cosines is learned; the release makes a parameter of it and never registers that, so that it stays at 1 / 0.07
+(``as_released`` keeps it there). The prototypes that the paper builds from the test clips are method ``prototypes``.
+Momentum is Nesterov's.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -24,6 +26,7 @@ from mmcl_bench.methods.shared.feature_method import MAIN_TEXT, QUICK_FEATURES, 
 from mmcl_bench.methods.shared.head_method import Head, HeadBatch, HeadMethod, HeadSettings
 from mmcl_bench.methods.shared.pair_scorer import same_class_divergence
 from mmcl_bench.nn.losses import text_similarity
+from mmcl_bench.protocols.problem import ClipView
 from mmcl_bench.training.loop import Losses
 
 
@@ -40,6 +43,11 @@ class PGFASettings(HeadSettings):
     """Whether the scale of the cosines is fixed."""
 
 
+def contrast(projected: Tensor, texts: Tensor, labels: Tensor, log_scale: Tensor) -> dict[str, Tensor]:
+    """Losses of clips (B, T) in the space of texts, their classes' texts (B, T) and labels (B,)."""
+    return same_class_divergence(log_scale.exp() * text_similarity(projected, texts), labels)
+
+
 class PGFAHead(Head):
     """A linear map and the scale of cosines."""
 
@@ -53,9 +61,7 @@ class PGFAHead(Head):
 
     def losses_of(self, features: Tensor, texts: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Losses of features (B, D), their classes' texts (B, T) and labels (B,)."""
-        similarity = self.log_scale.exp() * text_similarity(self.adapter(features), texts)
-        to_text, to_skeleton = same_class_divergence(similarity, labels)
-        return {"loss": (to_text + to_skeleton) / 2, "skeleton_to_text": to_text, "text_to_skeleton": to_skeleton}
+        return contrast(self.adapter(features), texts, labels, self.log_scale)
 
     def scores(self, features: Tensor, maps: Tensor | None, texts: Mapping[str, Tensor]) -> Tensor:
         return text_similarity(self.adapter(features), texts[MAIN_TEXT])
@@ -66,6 +72,9 @@ class PGFA(HeadMethod):
 
     name: ClassVar[str] = "pgfa"
     summary: ClassVar[str] = "linear map of features to texts by contrast within a batch; PGFA without prototypes"
+    kind: ClassVar[str] = "embedding"
+    published: ClassVar[str] = "IEEE TIP 2025"
+    cost: ClassVar[str] = "seconds"
     Settings: ClassVar[type[PGFASettings]] = PGFASettings
     settings: PGFASettings
 
@@ -76,3 +85,9 @@ class PGFA(HeadMethod):
 
     def build(self, n_features: int, texts: Texts) -> PGFAHead:
         return PGFAHead(self.settings, n_features, texts[MAIN_TEXT].shape[1])
+
+    def embed(self, clips: ClipView) -> np.ndarray:
+        pooled = torch.from_numpy(self.features(clips).pooled).to(self._device)
+        with torch.inference_mode():
+            embedded: np.ndarray = self._head.get_submodule("adapter")(pooled).float().cpu().numpy()
+        return embedded

@@ -104,6 +104,9 @@ class PURLS(HeadMethod):
 
     name: ClassVar[str] = "purls"
     summary: ClassVar[str] = "descriptions of parts and phases attend to the feature map; queried with every class"
+    kind: ClassVar[str] = "embedding"
+    published: ClassVar[str] = "CVPR 2024"
+    cost: ClassVar[str] = "a minute"
     text_slots: ClassVar[tuple[str, ...]] = ("head", "hands", "torso", "legs", "start", "middle", "end", "global")
     needs_maps: ClassVar[bool] = True
     Settings: ClassVar[type[PURLSSettings]] = PURLSSettings

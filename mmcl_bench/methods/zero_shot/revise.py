@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from mmcl_bench.methods.base import MethodSettings
 from mmcl_bench.methods.shared.feature_method import MAIN_TEXT, QUICK_FEATURES, Texts
-from mmcl_bench.methods.shared.gated_method import GatedMethod
-from mmcl_bench.methods.shared.head_method import Head, HeadBatch, HeadSettings
+from mmcl_bench.methods.shared.gated_method import GatedMethod, GatedSettings
+from mmcl_bench.methods.shared.head_method import Head, HeadBatch
 from mmcl_bench.nn.losses import class_hinge_loss
 from mmcl_bench.training.loop import Losses
 
@@ -96,8 +96,11 @@ class ReViSE(GatedMethod):
     summary: ClassVar[str] = (
         "autoencoders of features and texts with matched codes, a hinge between classes, and a gate"
     )
+    kind: ClassVar[str] = "embedding"
+    published: ClassVar[str] = "ICCV 2017"
+    cost: ClassVar[str] = "a minute"
 
-    class Settings(HeadSettings):
+    class Settings(GatedSettings):
         """The defaults are those of SynSE's comparison for NTU-60; the steps are its 300 epochs."""
 
         steps: int = Field(default=10_800, ge=1)

@@ -105,6 +105,9 @@ class SADVae(VaeMethod):
 
     name: ClassVar[str] = "sa-dvae"
     summary: ClassVar[str] = "CADA-VAE with an instance latent that a discriminator keeps apart from the semantic one"
+    kind: ClassVar[str] = "vae"
+    published: ClassVar[str] = "ECCV 2024"
+    cost: ClassVar[str] = "a minute"
     pair: ClassVar[type[VaePair]] = SADVaePair
 
     class Settings(VaeSettings):

@@ -87,6 +87,9 @@ class SMIE(HeadMethod):
 
     name: ClassVar[str] = "smie"
     summary: ClassVar[str] = "discriminator of features and texts by mutual information, with hidden frames"
+    kind: ClassVar[str] = "pair-scorer"
+    published: ClassVar[str] = "ACM MM 2023"
+    cost: ClassVar[str] = "a minute"
     Settings: ClassVar[type[SMIESettings]] = SMIESettings
     settings: SMIESettings
     _masked: Tensor = torch.empty(0)

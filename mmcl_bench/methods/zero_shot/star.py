@@ -165,6 +165,9 @@ class STAR(HeadMethod):
 
     name: ClassVar[str] = "star"
     summary: ClassVar[str] = "prompts that attend to body parts, compared with labels and texts of parts"
+    kind: ClassVar[str] = "embedding"
+    published: ClassVar[str] = "ACM MM 2024"
+    cost: ClassVar[str] = "a minute"
     needs_maps: ClassVar[bool] = True
     text_slots: ClassVar[tuple[str, ...]] = ("label", *PARTS)
     Settings: ClassVar[type[StarSettings]] = StarSettings
@@ -176,6 +179,10 @@ class STAR(HeadMethod):
         training = {"steps": 500, "optimizer": "adam", "rate": 1e-3, "decay": "none", "milestones": ()}
         quick = {**QUICK_FEATURES, **net, **training}
         return {"quick": cls.Settings.model_validate(quick), "paper": cls.Settings()}
+
+    @property
+    def uses_unseen_texts(self) -> bool:
+        return self.settings.as_released
 
     def build(self, n_features: int, texts: Texts) -> PartPrompts:
         layout = get_layout(self._extractor.to_saved().layout)

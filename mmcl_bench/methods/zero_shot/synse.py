@@ -53,6 +53,9 @@ class SynSE(VaeMethod):
 
     name: ClassVar[str] = "synse"
     summary: ClassVar[str] = "CADA-VAE whose latent has a half for the noun and a half for the verb"
+    kind: ClassVar[str] = "vae"
+    published: ClassVar[str] = "ICIP 2021"
+    cost: ClassVar[str] = "a minute"
     text_slots: ClassVar[tuple[str, ...]] = ("noun", "verb")
     pair: ClassVar[type[VaePair]] = SynSEPair
 

@@ -153,6 +153,9 @@ class TDSM(HeadMethod):
 
     name: ClassVar[str] = "tdsm"
     summary: ClassVar[str] = "how well a diffusion transformer that is told a class denoises the features"
+    kind: ClassVar[str] = "generator"
+    published: ClassVar[str] = "ICCV 2025"
+    cost: ClassVar[str] = "minutes"
     text_slots: ClassVar[tuple[str, ...]] = ("label",)
     Settings: ClassVar[type[TDSMSettings]] = TDSMSettings
     settings: TDSMSettings

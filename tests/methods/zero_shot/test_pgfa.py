@@ -1,16 +1,20 @@
-"""PGFA's aligner against numbers of its authors' code."""
+"""PGFA's aligner against numbers of its authors' code, on frozen features and end to end."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmcl_bench.methods.zero_shot.pgfa import PGFAHead, PGFASettings
+from mmcl_bench.methods.zero_shot.pgfa_end_to_end import ContrastedNetwork, PGFAEndToEndSettings
+from mmcl_bench.protocols.problem import ClassTable
+from mmcl_bench.skeleton.layouts import HDM05
 
 
 @pytest.fixture
@@ -57,3 +61,36 @@ def test_the_scale_is_learned_unless_as_released() -> None:
     losses["loss"].backward()
     assert made.log_scale.grad is not None
     assert float(made.log_scale.grad) == pytest.approx((found - target) / 0.07, rel=1e-2)
+
+
+def network(texts: np.ndarray, seen: np.ndarray, as_released: bool) -> ContrastedNetwork:
+    settings = PGFAEndToEndSettings(backbone="ctr-gcn-tiny", n_bodies=1, as_released=as_released)
+    classes = ClassTable(tuple(map(str, range(len(seen)))), seen)
+    made = ContrastedNetwork(settings, HDM05, classes, torch.Generator().manual_seed(0))
+    made.align_with_texts(texts, seen)
+    return made
+
+
+def test_end_to_end_the_losses_are_the_same(given: dict[str, Tensor]) -> None:
+    texts, labels = given["input.text_raw"], given["input.labels"]
+    seen = np.arange(len(texts)) <= int(labels.max())
+    made = network(texts.numpy(), seen, as_released=True)
+    made.text_head = nn.Linear(*given["weights.adapter.weight"].shape[::-1])
+    made.text_head.load_state_dict({part: given[f"weights.adapter.{part}"] for part in ("weight", "bias")})
+    losses = made.training_losses(given["input.skeleton"], labels, {})
+    for name in ("loss", "skeleton_to_text", "text_to_skeleton"):
+        expected = given[f"loss.{'total' if name == 'loss' else name}"]
+        torch.testing.assert_close(losses[name], expected, rtol=1e-5, atol=1e-6)
+    assert set(made.loss_names()) < set(losses)
+
+
+@pytest.mark.parametrize("as_released", [True, False])
+def test_end_to_end_everything_that_is_trained_has_a_gradient(as_released: bool) -> None:
+    texts = np.eye(3, 8, dtype=np.float32)
+    made = network(texts, np.array([True, True, False]), as_released)
+    tracks = torch.randn(6, 3, 16, len(HDM05), generator=torch.Generator().manual_seed(1))
+    made(tracks, torch.arange(6), torch.arange(6) % 2, {})["loss"].backward()
+    trained = {name for name, weights in made.named_parameters() if weights.requires_grad}
+    assert trained == {name for name, weights in made.named_parameters() if weights.grad is not None}
+    assert ("log_scale" in trained) is not as_released
+    assert not any(name.startswith("backbone.fc") for name in trained)

@@ -43,7 +43,7 @@ def job(task: str, method: str, seed: int = 0, limit: int | None = None, **overr
 SHORT = {"epochs": "1", "min_steps": "0", "streams": "joint", "n_frames": "8"}
 JOBS = [
     job("supervised/nw-ucla[split=x-sub]", "logistic", limit=40),
-    job("zero-shot/nw-ucla[split=8/2]", "devise"),
+    job("zero-shot/nw-ucla[split=8/2]", "devise-joints"),
     job("supervised/nw-ucla[split=x-sub]", "skeleton-only", seed=1, limit=40, **SHORT),
     job("supervised/nw-ucla[split=x-sub]", "chance", seed=2),
 ]

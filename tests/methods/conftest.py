@@ -1,0 +1,13 @@
+"""What the tests of methods share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where methods find what an earlier one has made, such as an extractor."""
+    return tmp_path_factory.mktemp("shared")
