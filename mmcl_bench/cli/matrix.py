@@ -161,7 +161,7 @@ class JobOptions(TaskOptions):
             return list(matrices)
         from mmcl_bench.running.suites import method_names
 
-        families = [{task.card.family for task in matrix.bound_tasks(data_root)} for matrix in matrices]
+        families = [{task.method_family for task in matrix.bound_tasks(data_root)} for matrix in matrices]
         offered = [method_names(matrix.methods, own) for matrix, own in zip(matrices, families, strict=True)]
         wanted = method_names(names(self.methods), set().union(*families))
         known = {method for methods in offered for method in methods}

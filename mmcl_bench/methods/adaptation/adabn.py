@@ -14,6 +14,8 @@ class AdaBN(AdaptationMethod):
 
     name: ClassVar[str] = "adabn"
     summary: ClassVar[str] = "source only, with the target's statistics in every batch normalisation"
+    kind: ClassVar[str] = "source-free"
+    published: ClassVar[str] = "ICLR workshops 2017"
     setting: ClassVar[Setting] = Setting.SOURCE_FREE
 
     def adapt(self, target: ClipView, context: Context) -> FitReport:

@@ -27,6 +27,8 @@ class AFN(AdaptationMethod):
 
     name: ClassVar[str] = "afn"
     summary: ClassVar[str] = "features whose norm grows step by step, in source and target"
+    kind: ClassVar[str] = "alignment"
+    published: ClassVar[str] = "ICCV 2019"
     setting: ClassVar[Setting] = Setting.UNLABELLED
     Settings: ClassVar[type[AFNSettings]] = AFNSettings
     settings: AFNSettings

@@ -24,5 +24,7 @@ class BSP(CDAN):
 
     name: ClassVar[str] = "bsp"
     summary: ClassVar[str] = "CDAN+E with a penalty on the largest singular value of each domain's features"
+    kind: ClassVar[str] = "adversarial"
+    published: ClassVar[str] = "ICML 2019"
     Settings: ClassVar[type[BSPSettings]] = BSPSettings
     settings: BSPSettings

@@ -35,6 +35,8 @@ class CDAN(DANN):
 
     name: ClassVar[str] = "cdan"
     summary: ClassVar[str] = "adversarial: a discriminator of features times predictions, confident clips first; CDAN+E"
+    kind: ClassVar[str] = "adversarial"
+    published: ClassVar[str] = "NeurIPS 2018"
     Settings: ClassVar[type[CDANSettings]] = CDANSettings
     settings: CDANSettings
 

@@ -14,6 +14,8 @@ class Coral(ShallowAdaptation):
 
     name: ClassVar[str] = "coral"
     summary: ClassVar[str] = "source features are given the mean and the covariance of the target's"
+    kind: ClassVar[str] = "alignment"
+    published: ClassVar[str] = "AAAI 2016"
 
     def adapter(self, drawn: DrawnClips) -> Any:
         from skada import CORALAdapter

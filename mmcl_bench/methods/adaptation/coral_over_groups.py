@@ -25,6 +25,8 @@ class CoralOverGroups(AdaptationMethod):
 
     name: ClassVar[str] = "coral-over-groups"
     summary: ClassVar[str] = "generalisation: features of one mean and covariance for all subjects, or data sets"
+    kind: ClassVar[str] = "generalisation"
+    published: ClassVar[str] = "ICLR 2021"
     groups_per_batch: ClassVar[int | None] = 4
     Settings: ClassVar[type[CoralOverGroupsSettings]] = CoralOverGroupsSettings
     settings: CoralOverGroupsSettings

@@ -25,6 +25,8 @@ class DAN(AdaptationMethod):
 
     name: ClassVar[str] = "dan"
     summary: ClassVar[str] = "the maximum mean discrepancy of the features of source and target"
+    kind: ClassVar[str] = "alignment"
+    published: ClassVar[str] = "ICML 2015"
     setting: ClassVar[Setting] = Setting.UNLABELLED
     Settings: ClassVar[type[DANSettings]] = DANSettings
     settings: DANSettings

@@ -34,6 +34,8 @@ class DANN(AdaptationMethod):
 
     name: ClassVar[str] = "dann"
     summary: ClassVar[str] = "adversarial: a discriminator of the domains behind a reversed gradient"
+    kind: ClassVar[str] = "adversarial"
+    published: ClassVar[str] = "JMLR 2016"
     setting: ClassVar[Setting] = Setting.UNLABELLED
     Settings: ClassVar[type[AdversarialSettings]] = AdversarialSettings
     settings: AdversarialSettings

@@ -27,6 +27,9 @@ class DeepCORAL(AdaptationMethod):
 
     name: ClassVar[str] = "deep-coral"
     summary: ClassVar[str] = "means and covariances of the features of source and target"
+    kind: ClassVar[str] = "alignment"
+    published: ClassVar[str] = "ECCV workshops 2016"
+    cost: ClassVar[str] = "a minute"
     setting: ClassVar[Setting] = Setting.UNLABELLED
     Settings: ClassVar[type[DeepCORALSettings]] = DeepCORALSettings
     settings: DeepCORALSettings

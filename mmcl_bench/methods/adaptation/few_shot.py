@@ -53,6 +53,8 @@ class FineTuning(FewShotMethod):
 
     name: ClassVar[str] = "fine-tuning"
     summary: ClassVar[str] = "few-shot: everything that is adapted learns from the few clips"
+    kind: ClassVar[str] = "few-shot"
+    cost: ClassVar[str] = "a minute"
     Settings: ClassVar[type[FineTuningSettings]] = FineTuningSettings
     settings: FineTuningSettings
 
@@ -86,6 +88,8 @@ class FineTuningHead(FineTuning):
 
     name: ClassVar[str] = "fine-tuning-head"
     summary: ClassVar[str] = "few-shot: the classifier alone learns from the few clips"
+    kind: ClassVar[str] = "few-shot"
+    cost: ClassVar[str] = "a minute"
 
     def frozen(self) -> nn.Module:
         return nn.ModuleList([self.network.block, self.network.bottleneck])
@@ -105,6 +109,8 @@ class NearestClassMean(FewShotMethod):
 
     name: ClassVar[str] = "nearest-class-mean"
     summary: ClassVar[str] = "few-shot: the class whose few clips have the nearest mean"
+    kind: ClassVar[str] = "few-shot"
+    cost: ClassVar[str] = "a minute"
     scores_with_parts: ClassVar[bool] = True
 
     def build_parts(self, width: int, n_classes: int, n_groups: int) -> nn.Module:

@@ -31,6 +31,8 @@ class FixMatch(AdaptationMethod):
 
     name: ClassVar[str] = "fixmatch"
     summary: ClassVar[str] = "self-training: confident predictions of target clips hold for their augmented copies"
+    kind: ClassVar[str] = "self-training"
+    published: ClassVar[str] = "NeurIPS 2020"
     setting: ClassVar[Setting] = Setting.UNLABELLED
     Settings: ClassVar[type[FixMatchSettings]] = FixMatchSettings
     settings: FixMatchSettings

@@ -22,6 +22,8 @@ class GroupDRO(AdaptationMethod):
 
     name: ClassVar[str] = "group-dro"
     summary: ClassVar[str] = "generalisation: hard subjects, or data sets, weigh more"
+    kind: ClassVar[str] = "generalisation"
+    published: ClassVar[str] = "ICLR 2020"
     groups_per_batch: ClassVar[int | None] = 4
     Settings: ClassVar[type[GroupDROSettings]] = GroupDROSettings
     settings: GroupDROSettings

@@ -30,6 +30,8 @@ class IRM(AdaptationMethod):
 
     name: ClassVar[str] = "irm"
     summary: ClassVar[str] = "generalisation: a classifier that is the best for every subject, or data set"
+    kind: ClassVar[str] = "generalisation"
+    published: ClassVar[str] = "arXiv 2019"
     groups_per_batch: ClassVar[int | None] = 4
     Settings: ClassVar[type[IRMSettings]] = IRMSettings
     settings: IRMSettings

@@ -25,6 +25,8 @@ class JAN(AdaptationMethod):
 
     name: ClassVar[str] = "jan"
     summary: ClassVar[str] = "the maximum mean discrepancy of features and predictions together"
+    kind: ClassVar[str] = "alignment"
+    published: ClassVar[str] = "ICML 2017"
     setting: ClassVar[Setting] = Setting.UNLABELLED
     Settings: ClassVar[type[JANSettings]] = JANSettings
     settings: JANSettings

@@ -24,6 +24,8 @@ class JDOT(ShallowAdaptation):
 
     name: ClassVar[str] = "jdot"
     summary: ClassVar[str] = "joint optimal transport of features and labels; the classifier is fitted to the target"
+    kind: ClassVar[str] = "optimal-transport"
+    published: ClassVar[str] = "NeurIPS 2017"
     Settings: ClassVar[type[JDOTSettings]] = JDOTSettings
     settings: JDOTSettings
 

@@ -21,6 +21,8 @@ class LinearMonge(ShallowAdaptation):
 
     name: ClassVar[str] = "linear-monge"
     summary: ClassVar[str] = "the linear optimal transport of source features to the target's"
+    kind: ClassVar[str] = "optimal-transport"
+    published: ClassVar[str] = "arXiv 2019"
     Settings: ClassVar[type[MongeSettings]] = MongeSettings
     settings: MongeSettings
 

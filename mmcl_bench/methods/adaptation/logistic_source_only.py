@@ -13,4 +13,5 @@ class LogisticSourceOnly(ShallowAdaptation):
 
     name: ClassVar[str] = "logistic-source-only"
     summary: ClassVar[str] = "the shallow methods' logistic regression, fitted on the source alone"
+    kind: ClassVar[str] = "baseline"
     setting: ClassVar[Setting] = Setting.INDUCTIVE

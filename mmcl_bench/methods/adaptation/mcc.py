@@ -26,6 +26,8 @@ class MCC(AdaptationMethod):
 
     name: ClassVar[str] = "mcc"
     summary: ClassVar[str] = "least confusion between the classes that target clips are predicted to be in"
+    kind: ClassVar[str] = "self-training"
+    published: ClassVar[str] = "ECCV 2020"
     setting: ClassVar[Setting] = Setting.UNLABELLED
     Settings: ClassVar[type[MCCSettings]] = MCCSettings
     settings: MCCSettings

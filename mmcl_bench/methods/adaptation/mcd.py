@@ -36,6 +36,8 @@ class MCD(AdaptationMethod):
 
     name: ClassVar[str] = "mcd"
     summary: ClassVar[str] = "two classifiers, and features on which they agree for target clips"
+    kind: ClassVar[str] = "adversarial"
+    published: ClassVar[str] = "CVPR 2018"
     setting: ClassVar[Setting] = Setting.UNLABELLED
     scores_with_parts: ClassVar[bool] = True
     Settings: ClassVar[type[MCDSettings]] = MCDSettings

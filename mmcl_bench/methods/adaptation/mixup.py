@@ -28,6 +28,8 @@ class Mixup(AdaptationMethod):
 
     name: ClassVar[str] = "mixup"
     summary: ClassVar[str] = "generalisation: mixes of two source clips, labelled as such"
+    kind: ClassVar[str] = "generalisation"
+    published: ClassVar[str] = "arXiv 2020"
     groups_per_batch: ClassVar[int | None] = 4
     Settings: ClassVar[type[MixupSettings]] = MixupSettings
     settings: MixupSettings

@@ -33,6 +33,8 @@ class NRC(SourceFreeMethod):
 
     name: ClassVar[str] = "nrc"
     summary: ClassVar[str] = "source-free: predictions agree with those of the nearest target clips"
+    kind: ClassVar[str] = "source-free"
+    published: ClassVar[str] = "NeurIPS 2021"
     Settings: ClassVar[type[NRCSettings]] = NRCSettings
     settings: NRCSettings
 

@@ -12,6 +12,8 @@ class OTDA(ShallowAdaptation):
 
     name: ClassVar[str] = "otda"
     summary: ClassVar[str] = "optimal transport of source features to the target's, clip by clip"
+    kind: ClassVar[str] = "optimal-transport"
+    published: ClassVar[str] = "IEEE TPAMI 2017"
 
     def adapter(self, drawn: DrawnClips) -> Any:
         from skada import OTMappingAdapter

@@ -28,6 +28,8 @@ class SHOT(SourceFreeMethod):
 
     name: ClassVar[str] = "shot"
     summary: ClassVar[str] = "source-free: sure and balanced predictions, and the nearest class centroid as label"
+    kind: ClassVar[str] = "source-free"
+    published: ClassVar[str] = "ICML 2020"
     Settings: ClassVar[type[SHOTSettings]] = SHOTSettings
     settings: SHOTSettings
 

@@ -12,3 +12,4 @@ class SourceOnly(AdaptationMethod):
 
     name: ClassVar[str] = "source-only"
     summary: ClassVar[str] = "the adaptation methods' network, trained on the source alone"
+    kind: ClassVar[str] = "baseline"

@@ -22,6 +22,8 @@ class SubspaceAlignment(ShallowAdaptation):
 
     name: ClassVar[str] = "subspace-alignment"
     summary: ClassVar[str] = "principal components of the source, turned to those of the target"
+    kind: ClassVar[str] = "alignment"
+    published: ClassVar[str] = "ICCV 2013"
     Settings: ClassVar[type[SubspaceSettings]] = SubspaceSettings
     settings: SubspaceSettings
 

@@ -58,6 +58,8 @@ class TCA(ShallowAdaptation):
 
     name: ClassVar[str] = "tca"
     summary: ClassVar[str] = "transfer component analysis: components in which source and target have one mean"
+    kind: ClassVar[str] = "alignment"
+    published: ClassVar[str] = "IEEE TNN 2011"
     Settings: ClassVar[type[TCASettings]] = TCASettings
     settings: TCASettings
 

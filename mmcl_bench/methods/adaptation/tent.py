@@ -34,6 +34,9 @@ class TENT(AdaptationMethod):
 
     name: ClassVar[str] = "tent"
     summary: ClassVar[str] = "test time: batch normalisations adapt to the entropy of the test clips' predictions"
+    kind: ClassVar[str] = "test-time"
+    published: ClassVar[str] = "ICLR 2021"
+    cost: ClassVar[str] = "a minute"
     setting: ClassVar[Setting] = Setting.TRANSDUCTIVE
     Settings: ClassVar[type[TENTSettings]] = TENTSettings
     settings: TENTSettings

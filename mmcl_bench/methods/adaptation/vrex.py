@@ -29,6 +29,8 @@ class VREx(AdaptationMethod):
 
     name: ClassVar[str] = "vrex"
     summary: ClassVar[str] = "generalisation: equal losses of all subjects, or data sets"
+    kind: ClassVar[str] = "generalisation"
+    published: ClassVar[str] = "ICML 2021"
     groups_per_batch: ClassVar[int | None] = 4
     Settings: ClassVar[type[VRExSettings]] = VRExSettings
     settings: VRExSettings

@@ -107,6 +107,8 @@ class AdaptationBatch:
 class AdaptationMethod(Method):
     """A method that adds a loss to the classification of source clips."""
 
+    # Those that were measured took from one minute to four; the others train the same network for as many steps.
+    cost: ClassVar[str] = "minutes"
     families: ClassVar[frozenset[str]] = frozenset({"transfer"})
     Settings: ClassVar[type[AdaptationSettings]] = AdaptationSettings
     settings: AdaptationSettings

@@ -71,6 +71,7 @@ class DrawnClips:
 class ShallowAdaptation(EstimatorMethod):
     """An adapter of skada between a scaler and a logistic regression."""
 
+    cost: ClassVar[str] = "seconds"
     families: ClassVar[frozenset[str]] = frozenset({"transfer"})
     setting: ClassVar[Setting] = Setting.UNLABELLED
     Settings: ClassVar[type[ShallowSettings]] = ShallowSettings
@@ -91,6 +92,10 @@ class ShallowAdaptation(EstimatorMethod):
     @classmethod
     def usual_presets(cls) -> dict[str, MethodSettings]:
         return {"quick": cls.Settings.model_validate(QUICK_FEATURES), "paper": cls.Settings()}
+
+    @property
+    def frozen(self) -> bool | None:
+        return True if self.settings.features == "extractor" else None
 
     def selects(self, family: str) -> bool:
         return True

@@ -39,6 +39,11 @@ SURE = np.array([[9.0, 0.0], [0.2, 0.0], [0.0, 0.1], [0.0, 9.0], [0.1, 0.0]])
 """Scores: the first and the fourth clip are sure, and of different classes."""
 
 
+def given_clips() -> Problem:
+    """A problem whose unlabelled clips are those of validation."""
+    return problem("zero-shot", setting=Setting.TRANSDUCTIVE)
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where one extractor is trained for all of these tests."""
@@ -142,7 +147,7 @@ def test_clips_are_assigned_after_a_calibration_that_validation_gave(
     name: str, tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = Context(seed=5, folder=tmp_path / "adapting", shared=shared)
-    method, given, adapted_to = adapting(name), problem("zero-shot"), []
+    method, given, adapted_to = adapting(name), given_clips(), []
     kept_of = method.kept_of
 
     def watched(clips: BaseClips, choice: Choice) -> dict[str, np.ndarray]:
@@ -163,9 +168,12 @@ def test_clips_are_assigned_after_a_calibration_that_validation_gave(
 def test_the_final_fit_adapts_as_was_chosen_and_to_its_own_clips(name: str, tmp_path: Path, shared: Path) -> None:
     first = adapting(name)
     context = Context(seed=5, folder=tmp_path, shared=shared)
-    chosen = first.fit(problem("zero-shot"), context).chosen
+    chosen = first.fit(given_clips(), context).chosen
     assert {"base", "calibration", *first.choices()[0]} == set(chosen)
-    whole, all_taken = replace(problem("zero-shot"), validation=None), {**chosen, **first.choices()[-1]}
+    whole, all_taken = (
+        replace(given_clips(), validation=None),
+        {**chosen, **first.choices()[-1]},
+    )
     found = []
     for unlabelled in (clips(10, 7), clips(10, 8)):
         final = adapting(name)
@@ -185,7 +193,10 @@ def test_a_stopped_base_goes_on_with_the_same_bits(tmp_path: Path) -> None:
 
     def scores(folder: str, progress: Progress = silent) -> np.ndarray:
         made = method(**asked)
-        made.fit(problem("zero-shot"), Context(seed=5, folder=tmp_path / folder, progress=progress))
+        made.fit(
+            given_clips(),
+            Context(seed=5, folder=tmp_path / folder, progress=progress),
+        )
         return made.score(clips(5, 3))
 
     with pytest.raises(KeyboardInterrupt):
@@ -196,9 +207,9 @@ def test_a_stopped_base_goes_on_with_the_same_bits(tmp_path: Path) -> None:
 def test_a_base_whose_settings_fix_everything_chooses_nothing(tmp_path: Path) -> None:
     asked = {"epochs": 2, "min_steps": 0, "batch_size": 8, "n_frames": 8, "selection": "fixed"}
     method = METHODS.get("prototypes")(base="skeleton-only", base_preset="quick", base_settings=asked)
-    first = method.fit(problem("zero-shot"), Context(seed=5, folder=tmp_path / "first"))
+    first = method.fit(given_clips(), Context(seed=5, folder=tmp_path / "first"))
     assert all("validation" not in row for row in first.history)
-    whole = replace(problem("zero-shot"), validation=None)
+    whole = replace(given_clips(), validation=None)
     final = method.fit(whole, Context(seed=5, folder=tmp_path / "final", chosen=first.chosen))
     assert final.chosen == first.chosen
     assert final.history == first.history
@@ -290,7 +301,7 @@ def test_a_model_whose_base_has_changed_is_refused(
     tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = adapting("prototypes")
-    method.fit(problem("zero-shot"), Context(seed=5, folder=tmp_path / "work", shared=shared))
+    method.fit(given_clips(), Context(seed=5, folder=tmp_path / "work", shared=shared))
     method.save(tmp_path / "model")
     with pytest.raises(UserError, match="choose a job of pgfa"):
         method.replace_classes(np.ones((2, 16), dtype=np.float32))
