@@ -63,7 +63,7 @@ class FineTuning(FewShotMethod):
         quick = {**QUICK_FEATURES, "steps": 300, "few_steps": 100}
         return {"quick": cls.Settings.model_validate(quick), "paper": cls.Settings()}
 
-    def frozen(self) -> nn.Module | None:
+    def unchanged_part(self) -> nn.Module | None:
         """What stays as it is."""
         return None
 
@@ -78,7 +78,7 @@ class FineTuning(FewShotMethod):
             logits = self._domain(sides[self._copy(generator)], at).logits
             return {"loss": F.cross_entropy(logits, labels[at].to(logits.device))}
 
-        for _ in self.optimise(compute, self.settings.few_steps, frozen=self.frozen()):
+        for _ in self.optimise(compute, self.settings.few_steps, frozen=self.unchanged_part()):
             pass
         self.normalise_by(sides[0])
 
@@ -91,7 +91,7 @@ class FineTuningHead(FineTuning):
     kind: ClassVar[str] = "few-shot"
     cost: ClassVar[str] = "a minute"
 
-    def frozen(self) -> nn.Module:
+    def unchanged_part(self) -> nn.Module:
         return nn.ModuleList([self.network.block, self.network.bottleneck])
 
 
