@@ -7,6 +7,7 @@ given a synthetic stand-in, and run for one epoch on a few clips.
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import shlex
 import shutil
@@ -37,6 +38,7 @@ from mmcl_bench.inference.predict import TrainedModel
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.shared.extractor import Features
 from mmcl_bench.methods.shared.feature_method import MAIN_TEXT, FeatureClips, FeatureMethod
+from mmcl_bench.methods.shared.transductive import TransductiveMethod
 from mmcl_bench.nn import BACKBONES
 from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.protocols.base import Needs
@@ -149,6 +151,10 @@ class Reader:
         if on_features:
             words = [on_features[0] if word == chosen else word for word in words]
             return [*words, *SHORT_EXTRACTOR]
+        if chosen in METHODS and issubclass(METHODS.get(chosen), TransductiveMethod):
+            pairs = (text.partition("=") for text in SHORT_EXTRACTOR[1::2])
+            short = {key: int(value) for key, _, value in pairs}
+            return [*words, "--set", f"base_settings={json.dumps(short)}"]
         if chosen != "paper" and "mmcl" not in chosen:
             return words
         return [*words, *SHORT, *(["--limit", "20"] if "paper" in words else [])]

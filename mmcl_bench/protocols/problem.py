@@ -173,6 +173,8 @@ class FitReport:
     The method now holds the state that they name."""
     history: list[dict[str, float]] = field(default_factory=list)
     """One row an epoch: epoch, losses, validation figure."""
+    snapshot: int | None = None
+    """The one of the method's snapshots that it now holds; None where it keeps none."""
     notes: dict[str, Any] = field(default_factory=dict)
     """Facts to record in the result, such as which losses were used."""
     calibration: float | None = None

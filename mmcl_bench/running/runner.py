@@ -312,7 +312,7 @@ class _Run:
     def _oracle(self, method: Method, protocol: Protocol, scored: Scored, report: FitReport) -> Oracle | None:
         """The best test figure over some of the kept epochs, on the clips of the main metric.
 
-        Afterwards the method is back at the epoch that its fit chose.
+        Afterwards the method is back at the epoch that its fit left it with.
         """
         epochs = _spread(method.snapshots(), ORACLE_EPOCHS)
         metric = METRICS.get(self.job.task.card.main_metric)
@@ -326,7 +326,7 @@ class _Run:
             method.restore(epoch)
             scores = _of_candidates(method.score(clips), protocol)
             figures.append(metric(Scored(scores, labels, scored.seen, scored.calibration)))
-        method.restore(report.chosen.get("epoch", epochs[-1]))
+        method.restore(epochs[-1] if report.snapshot is None else report.snapshot)
         if np.isnan(figures).all():
             return None
         best = int(np.nanargmax(figures))

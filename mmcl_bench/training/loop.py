@@ -141,7 +141,7 @@ class Trainer:
         self.module.to(self.context.device)
         best = self._best_epoch() if validate is not None else last
         self.restore(best)
-        return FitReport(chosen={"epoch": best, "of": total}, history=self.history)
+        return FitReport(chosen={"epoch": best, "of": total}, history=self.history, snapshot=best)
 
     def snapshots(self) -> list[int]:
         """Epochs whose weights are kept, in order."""

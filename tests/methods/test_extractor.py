@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from methods.test_methods import UNSEEN, clips, problem, settings
 from mmcl_bench.methods import METHODS
+from mmcl_bench.methods.shared import extractor
 from mmcl_bench.methods.shared.extractor import Extractor, Features, trained_extractor
 from mmcl_bench.methods.shared.feature_method import FeatureMethod
 from mmcl_bench.protocols.problem import Context, FitReport, Problem
@@ -85,10 +88,29 @@ def test_where_nothing_can_be_written_a_job_keeps_its_own(tmp_path: Path, traini
     assert not list(shared.iterdir())
 
 
+def test_a_full_disk_while_features_are_kept_loses_nothing(
+    tmp_path: Path, trainings: list[Problem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = Context(seed=1, folder=tmp_path / "job", shared=tmp_path / "shared", shared_seed=9)
+
+    def full(path: Path, write: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(extractor, "write_atomically", full)
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            of("eszsl").fit(problem("zero-shot"), context)
+    again, other = of("eszsl"), of("eszsl")
+    again.fit(problem("zero-shot"), context)
+    assert len(trainings) == 1, "the extractor was there already"
+    other.fit(problem("zero-shot"), replace(context, shared=tmp_path / "elsewhere"))
+    np.testing.assert_array_equal(again.score(clips(5, 3)), other.score(clips(5, 3)))
+
+
 def test_features_are_read_where_they_were_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = of("eszsl").settings.network()
-    extractor, _ = trained_extractor(problem("zero-shot"), Context(seed=1, folder=tmp_path), network)
-    first = extractor.features(clips(4, 3), maps=True)
+    trained, _ = trained_extractor(problem("zero-shot"), Context(seed=1, folder=tmp_path), network)
+    first = trained.features(clips(4, 3), maps=True)
     assert first.maps is not None
     np.testing.assert_allclose(first.maps.astype(np.float32).mean((2, 3)), first.pooled, atol=2e-3)
 
@@ -96,7 +118,7 @@ def test_features_are_read_where_they_were_kept(tmp_path: Path, monkeypatch: pyt
         raise AssertionError("computed again")
 
     monkeypatch.setattr(Extractor, "_computed", refused)
-    kept = extractor.features(clips(4, 3), maps=True)
+    kept = trained.features(clips(4, 3), maps=True)
     assert isinstance(kept, Features)
     np.testing.assert_array_equal(kept.pooled, first.pooled)
     np.testing.assert_array_equal(kept.maps, first.maps)

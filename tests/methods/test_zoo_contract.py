@@ -96,7 +96,8 @@ def test_unseen_classes_of_a_separable_toy_set_are_told_above_chance(
     classes = ClassTable(names, seen, names, texts, dict.fromkeys(TEXT_FIELDS, texts))
     train = separable(generator, texts, np.repeat(np.arange(SEEN), 12))
     test = separable(generator, texts, np.repeat(np.arange(SEEN, SEEN + UNSEEN), 20))
-    given = Problem("separable", "zero-shot", "zsl_top1", classes, train, test)
+    held_out = separable(generator, texts, np.repeat(np.arange(SEEN + UNSEEN), 5))
+    given = Problem("separable", "zero-shot", "zsl_top1", classes, train, held_out)
     extractor = OfSeparableClips(np.stack([features_of(train)[train.labels == at].mean(0) for at in range(SEEN)]))
 
     def stand_in(*_: Any) -> tuple[OfSeparableClips, dict[str, Any]]:

@@ -335,7 +335,7 @@ def test_a_fusion_of_streams_is_named_by_them() -> None:
 
 
 def test_a_fusion_may_be_of_a_task_with_a_long_name(where: RunSite) -> None:
-    long = f"zero-shot/nw-ucla[split=8/2,text=hash:{'1' * 200}]"
+    long = f"zero-shot/nw-ucla[split=8/2,text=hf:{'1' * 200}]"
     members = [run_job(each, where)[0] for each in jobs("noisy[noise=1],noisy[noise=2]", ZERO_SHOT)]
     job = FusionJob(jobs("noisy[noise=1],noisy[noise=2]", long), "equal", "logits")
     fused = run_fusion(job, members, where.results_root)[0]

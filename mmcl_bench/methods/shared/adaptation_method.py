@@ -196,8 +196,9 @@ class AdaptationMethod(Method):
 
     def _learn(self, problem: Problem, context: Context) -> FitReport:
         total, chosen = self.settings.steps, context.chosen
-        last = total if chosen is None else max(1, round(total * chosen["step"] / chosen["of"]))
-        looks = {max(1, round(last * share / LOOKS)) for share in range(1, LOOKS + 1)}
+        # A fit whose step is chosen already goes on to the last step, so that the oracle sees all that could be chosen.
+        best = total if chosen is None else max(1, round(total * chosen["step"] / chosen["of"]))
+        looks = {best, *(max(1, round(total * share / LOOKS)) for share in range(1, LOOKS + 1))}
         source = self.varied(problem.train.clips, "source")
         granted = problem.target if self.setting is Setting.UNLABELLED else None
         target = None if granted is None else self.varied(granted, "target")
@@ -207,7 +208,7 @@ class AdaptationMethod(Method):
         self._scored_domain = source[0] if target is None or validation is not None else target[0]
         self._snapshots = {}
         history = []
-        for step, losses in self._steps(problem.train, source, target, last):
+        for step, losses in self._steps(problem.train, source, target, total):
             if step not in looks:
                 continue
             row = {"epoch": step, **{name: float(value.detach()) for name, value in losses.items()}}
@@ -216,12 +217,13 @@ class AdaptationMethod(Method):
                 self.normalise_by(source[0])
                 scored = Scored(self._scores(validation), held_out.labels, problem.classes.seen)
                 row["validation"] = METRICS.get(problem.metric)(scored)
-            context.progress("steps", step, last, row)
+            context.progress("steps", step, total, row)
             history.append(row)
-        figures = {} if held_out is None else smoothed(history)
-        best = max(figures, key=lambda step: figures[step], default=last)
+        if held_out is not None:
+            figures = smoothed(history)
+            best = max(figures, key=lambda step: figures[step])
         self.restore(best)
-        return FitReport(chosen={"step": best, "of": total}, history=history)
+        return FitReport(chosen={"step": best, "of": total}, history=history, snapshot=best)
 
     def normalise_by(self, prepared: PreparedTracks) -> None:
         """Makes the statistics that scoring normalises by those of some clips."""

@@ -95,12 +95,14 @@ class HeadMethod(FeatureMethod):
         self._device, self._seed = context.device, derive_seed(context.seed, "head")
         self._take_head(train.features.pooled.shape[1])
         total, chosen = self.settings.steps, context.chosen
-        last = total if chosen is None else max(1, round(total * chosen["step"] / chosen["of"]))
-        skipped = min(self.unfinished_steps(), last - 1)
-        looks = {skipped + max(1, round((last - skipped) * share / LOOKS)) for share in range(1, LOOKS + 1)}
+        skipped = min(self.unfinished_steps(), total - 1)
+        looks = {skipped + max(1, round((total - skipped) * share / LOOKS)) for share in range(1, LOOKS + 1)}
+        # A fit whose step is chosen already goes on to the last step, so that the oracle sees all that could be chosen.
+        best = total if chosen is None else max(1, round(total * chosen["step"] / chosen["of"]))
+        looks.add(best)
         self._snapshots: dict[int, dict[str, Tensor]] = {}
         history = []
-        for step, losses in self._steps(train, last):
+        for step, losses in self._steps(train, total):
             if step not in looks:
                 continue
             row = {"epoch": step, **{name: float(value.detach()) for name, value in losses.items()}}
@@ -108,12 +110,13 @@ class HeadMethod(FeatureMethod):
             if self.held_out is not None:
                 self._prepared = False
                 row["validation"] = self.validation_figure(problem)
-            context.progress("steps", step, last, row)
+            context.progress("steps", step, total, row)
             history.append(row)
-        best = last if self.held_out is None else self.choose(self.choosing, smoothed(history))
+        if self.held_out is not None:
+            best = self.choose(self.choosing, smoothed(history))
         for each in self.of_draws:
             each.restore(best)
-        return FitReport(chosen={"step": best, "of": total}, history=history)
+        return FitReport(chosen={"step": best, "of": total}, history=history, snapshot=best)
 
     def score_features(self, features: Features, texts: Texts) -> np.ndarray:
         self._head.eval()

@@ -225,14 +225,32 @@ def test_a_contrasted_clip_is_of_another_class_where_the_batch_has_one() -> None
     assert of_another_class(torch.tensor([3, 3])).tolist() == [0, 1]
 
 
-def test_no_step_before_the_flow_is_trained_can_be_chosen(tmp_path: Path) -> None:
+def toy_flora() -> tuple[Flora, FeatureClips]:
+    """A method of twelve steps, the first six of which train no flow, and clips to learn from."""
     generator = np.random.default_rng(0)
     flora = Flora(width=4, heads=1, steps=12, aligning=0.5, batch_size=4)
     flora.seen = np.array([True, True, False])
     flora.texts = {slot: generator.normal(size=(3, 5)).astype(np.float32) for slot in ("label", "text")}
     pooled = generator.normal(size=(8, 3)).astype(np.float32)
-    train = FeatureClips(Features(pooled, pooled[:, :2]), np.arange(8) % 2)
+    return flora, FeatureClips(Features(pooled, pooled[:, :2]), np.arange(8) % 2)
+
+
+def test_no_step_before_the_flow_is_trained_can_be_chosen(tmp_path: Path) -> None:
+    flora, train = toy_flora()
     context = Context(seed=0, folder=tmp_path, chosen={"step": 12, "of": 12, "weight": 0.3})
     report = flora.learn(train, SimpleNamespace(validation=None), context)  # type: ignore[arg-type]
     assert flora.snapshots() == [7, 8, 9, 10, 11, 12]
     assert report.chosen == context.chosen
+
+
+def test_a_fit_whose_step_is_chosen_keeps_the_later_ones_and_holds_the_chosen(tmp_path: Path) -> None:
+    flora, train = toy_flora()
+    context = Context(seed=0, folder=tmp_path, chosen={"step": 9, "of": 12, "weight": 0.3})
+    report = flora.learn(train, SimpleNamespace(validation=None), context)  # type: ignore[arg-type]
+    held = flora.score_features(train.features, flora.texts)
+    assert (report.chosen["step"], report.snapshot) == (9, 9)
+    assert flora.snapshots() == [7, 8, 9, 10, 11, 12]
+    flora.restore(12)
+    assert not np.array_equal(flora.score_features(train.features, flora.texts), held)
+    flora.restore(9)
+    np.testing.assert_array_equal(flora.score_features(train.features, flora.texts), held)
