@@ -262,8 +262,6 @@ class Flora(HeadMethod):
         for each in self.of_draws:
             each._weight = chosen
             _, each._head, each._snapshots = each._tried[chosen]
-            # The weights of all others are let go.
-            each._tried = {}
             each.restore(report.chosen["step"])
         report.chosen["weight"] = chosen
         report.notes["validation by weight"] = {str(weight): figure for weight, figure in figures.items()}
