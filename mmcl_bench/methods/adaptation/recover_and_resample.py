@@ -75,7 +75,7 @@ class Recover:
         return whole
 
     def _to_nearest_pose(self, frames: Tensor) -> Tensor:
-        """(R, 3, V): what has to be added to frames of that shape to make each the nearest of the poses in its place."""
+        """(R, 3, V): what turns each frame of that shape into the nearest of the poses, in its place."""
         centred = frames - frames.mean(2, keepdim=True)
         nearest = torch.cdist(centred.flatten(1), self.poses.flatten(1)).argmin(1)
         return self.poses[nearest] - centred
