@@ -3,9 +3,9 @@
 Data sets cut actions at other moments. Each augmented copy of a source clip may be completed to the action that it is
 a part of: linear transforms in time add what came before and after, and draw the two ends towards poses that clips
 begin or end with. The extractor's random crop then takes a stretch of the whole. Twenty transforms and ten poses are
-the paper's. Ours is how they are learned: the poses are k-means centres; each transform belongs to a random cut and is
-the ridge regression of whole source clips on what the cut leaves of them. As the blocks before the last one stay, only
-the last one learns from recovered clips.
+the paper's; the rest is chosen here: the poses are k-means centres; each transform belongs to a random cut and is the
+ridge regression of whole source clips on what the cut leaves of them; half of the copies are completed. As the blocks
+before the last one stay, only the last one learns from completed clips.
 """
 
 from __future__ import annotations

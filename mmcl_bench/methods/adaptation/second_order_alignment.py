@@ -1,9 +1,9 @@
 """Second-order alignment with target labels (Tas and Koniusz, BMVC 2018): classes of one mean and covariance.
 
 After training on the source, last block, bottleneck and classifier take steps on source clips and on the few of the
-target: cross-entropy of both, and how far mean and covariance of each class differ between the two. The paper does so
-in two streams of a network on images of skeletons. Ours is the choice of what its summary leaves open: the distance is
-that of ``deep-coral``, within each class, with its weight.
+target: cross-entropy of both, and how far mean and covariance of each class differ between the two. The paper aligns
+these of two streams of a network on images of skeletons, with target labels. The rest is chosen here: one network, and
+the distance of ``deep-coral`` within each class, with its weight.
 """
 
 from __future__ import annotations

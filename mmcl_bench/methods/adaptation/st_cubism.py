@@ -1,9 +1,10 @@
-"""Temporal-spatial cubism: the network also tells how clips were rearranged (Tang et al., ACM TOMM 2022, 2207.08095).
+"""Temporal-spatial cubism: the network also tells how clips were rearranged (ACM TOMM 2022, arXiv 2207.08095).
 
-Segments of a clip, or limbs of its bodies, change places, and a classifier each tells which order it is, on clips of
-both domains. Ours is the choice of what the paper's summary leaves open: three segments; arms and legs as limbs, which
-exchange as many joints as the shorter of them has, counted from the trunk; and the weights. The paper's network is
-HCN; here the last block of any backbone learns, on ``copies`` rearranged copies of every clip for each of the two.
+Segments of a clip, or limbs of its bodies, change places, and one classifier for each of the two tells into which
+order, on clips of both domains. That is the idea of the paper, ST-Cubism; the rest is chosen here: three segments; arms
+and legs as limbs, which exchange as many joints as the shorter of them has, counted from the trunk; a linear classifier
+each, and its weight. The paper's network is HCN; here the last block of any backbone learns, on ``copies`` rearranged
+copies of every clip for each of the two.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from mmcl_bench.methods.shared.adaptation_method import (
 )
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
 from mmcl_bench.skeleton.augmentation import Compose
-from mmcl_bench.skeleton.layouts import Layout
+from mmcl_bench.skeleton.layouts import Layout, get_layout
 from mmcl_bench.skeleton.transforms import PreparedTracks
 
 _LIMBS = tuple((part, side) for part in ("hands", "legs") for side in ("left", "right"))
@@ -91,6 +92,11 @@ class STCubism(AdaptationMethod):
         return nn.ModuleDict({"temporal": temporal, "spatial": nn.Linear(width, factorial(len(_LIMBS)))})
 
     def fit(self, problem: Problem, context: Context) -> FitReport:
+        # Before anything is trained, as a layout may have no limbs to exchange.
+        self._orders = {
+            "temporal": (segment_orders(self.settings.network().n_frames, self.settings.segments), _FRAMES),
+            "spatial": (limb_orders(get_layout(problem.train.clips.layout)), _JOINTS),
+        }
         self._rearranged: dict[str, dict[str, list[RearrangedCopy]]] = {}
         report = super().fit(problem, context)
         self._rearranged.clear()  # they are large
@@ -98,13 +104,9 @@ class STCubism(AdaptationMethod):
 
     def varied(self, clips: ClipView, side: str) -> list[PreparedTracks]:
         sides = super().varied(clips, side)
-        orders = {
-            "temporal": (segment_orders(self.extractor.settings.n_frames, self.settings.segments), _FRAMES),
-            "spatial": (limb_orders(self.extractor.layout), _JOINTS),
-        }
         self._rearranged[side] = {
             kind: [self._rearrange(clips, f"{kind} {side} {copy}", *order) for copy in range(self.settings.copies)]
-            for kind, order in orders.items()
+            for kind, order in self._orders.items()
         }
         return sides
 

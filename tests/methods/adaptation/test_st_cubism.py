@@ -110,7 +110,10 @@ def test_rearranged_copies_teach_the_last_block_and_are_let_go(tmp_path: Path, s
     assert any(not torch.equal(value, found[1][name]) for name, value in found[0].items() if "running" not in name)
 
 
-def test_a_layout_without_arms_of_both_sides_is_refused_in_one_line() -> None:
+def test_a_layout_without_arms_of_both_sides_is_refused_before_training(tmp_path: Path) -> None:
     layout = replace(KINECT_V1, mirrored=(("left_hip", "right_hip"),))
+    whole = problem("transfer", setting=Setting.UNLABELLED)
+    whole.train.clips.layout = layout
     with pytest.raises(UserError, match=r"layout kinect-v1: method st-cubism exchanges arms and legs, and parts.hands"):
-        limb_orders(layout)
+        METHODS.get("st-cubism")().fit(whole, Context(seed=0, folder=tmp_path))
+    assert not list(tmp_path.iterdir())
