@@ -124,4 +124,5 @@ def time_transforms(tracks: Tensor, start: Tensor, stop: Tensor) -> Tensor:
     ridge = _RIDGE * covariance.diagonal(dim1=1, dim2=2).mean(1).view(-1, 1, 1) * identity
     across = stretch @ between_frames @ whole.mT
     # The pseudo-inverse, as clips in which nothing moves have no covariance.
-    return (torch.linalg.pinv(covariance + ridge, hermitian=True) @ across).mT.to(tracks.dtype)
+    transforms: Tensor = (torch.linalg.pinv(covariance + ridge, hermitian=True) @ across).mT.to(tracks.dtype)
+    return transforms
