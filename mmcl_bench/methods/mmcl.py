@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from mmcl_bench.methods.base import MethodSettings
 from mmcl_bench.methods.shared.network_method import NetworkMethod
 from mmcl_bench.methods.shared.network_settings import NetworkSettings
 from mmcl_bench.methods.shared.skeleton_network import SkeletonNetwork, Teachers
@@ -25,8 +26,8 @@ from mmcl_bench.skeleton.clips import Modality
 from mmcl_bench.skeleton.layouts import Layout
 
 
-class MMCLSettings(NetworkSettings):
-    """Settings of the network and of its teachers."""
+class TeacherSettings(MethodSettings):
+    """Which modalities teach, and how much each weighs."""
 
     fam: bool = True
     frm: bool = True
@@ -36,6 +37,18 @@ class MMCLSettings(NetworkSettings):
     """Temperature of the contrastive loss."""
     rgb_encoder: str = "efficientnet-lite0"
     instruct_encoder: str = "minilm"
+
+    def encoders(self) -> Mapping[Modality, str]:
+        """The encoder of each modality that teaches."""
+        wanted = {
+            Modality.RGB: (self.fam, self.rgb_encoder),
+            Modality.INSTRUCT: (self.frm, self.instruct_encoder),
+        }
+        return {modality: encoder for modality, (on, encoder) in wanted.items() if on}
+
+
+class MMCLSettings(TeacherSettings, NetworkSettings):
+    """Settings of the network and of its teachers."""
 
 
 class CoLearningNetwork(SkeletonNetwork):
@@ -63,13 +76,26 @@ class CoLearningNetwork(SkeletonNetwork):
     def extra_losses(
         self, features: Tensor, logits: Tensor, labels: Tensor, teachers: Teachers
     ) -> dict[str, tuple[float, Tensor]]:
-        losses = {}
-        if self.fam is not None:
-            losses["contrastive"] = self.settings.contrastive_weight, self.fam.loss(features, teachers[Modality.RGB])
-        if self.frm is not None:
-            refined = self.frm(logits, teachers[Modality.INSTRUCT])
-            losses["refinement"] = self.settings.refinement_weight, F.cross_entropy(refined, labels)
-        return losses
+        return taught_losses(self.settings, self.fam, self.frm, features, logits, labels, teachers)
+
+
+def taught_losses(
+    settings: TeacherSettings,
+    fam: FeatureAlignment | None,
+    frm: FeatureRefinement | None,
+    features: Tensor,
+    logits: Tensor,
+    labels: Tensor,
+    teachers: Teachers,
+) -> dict[str, tuple[float, Tensor]]:
+    """The losses of the modules that are there, each with its weight, from features (N, D) and logits (N, K)."""
+    losses = {}
+    if fam is not None:
+        losses["contrastive"] = settings.contrastive_weight, fam.loss(features, teachers[Modality.RGB])
+    if frm is not None:
+        refined = frm(logits, teachers[Modality.INSTRUCT])
+        losses["refinement"] = settings.refinement_weight, F.cross_entropy(refined, labels)
+    return losses
 
 
 class MMCL(NetworkMethod):
@@ -84,11 +110,7 @@ class MMCL(NetworkMethod):
     settings: MMCLSettings
 
     def encoders(self) -> Mapping[Modality, str]:
-        wanted = {
-            Modality.RGB: (self.settings.fam, self.settings.rgb_encoder),
-            Modality.INSTRUCT: (self.settings.frm, self.settings.instruct_encoder),
-        }
-        return {modality: encoder for modality, (on, encoder) in wanted.items() if on}
+        return self.settings.encoders()
 
     def build(
         self, layout: Layout, classes: ClassTable, feature_dims: Mapping[Modality, int], generator: torch.Generator

@@ -321,3 +321,13 @@ def test_a_confident_label_counts_only_above_the_threshold() -> None:
 def test_the_reversal_grows_from_none_to_almost_all() -> None:
     assert adversarial.reversal_factor(0) == 0
     assert adversarial.reversal_factor(1) == pytest.approx(math.tanh(5))
+
+
+def test_the_distance_of_classes_is_that_of_their_means_and_covariances() -> None:
+    source = torch.tensor([[0.0, 0.0], [2.0, 0.0], [1.0, 1.0], [9.0, 9.0]])
+    target = torch.tensor([[1.0, 3.0], [1.0, 5.0], [4.0, 1.0]])
+    loss = moments.class_moments_loss(source, torch.tensor([0, 0, 1, 2]), target, torch.tensor([0, 0, 1]))
+    # Class 0: means (1, 0) and (1, 4), variances (2, 0) and (0, 2). Class 1: one clip each. Class 2: none here.
+    of_first = 16 / 2 + (4 + 4) / 4
+    of_second = 9 / 2
+    assert loss.item() == pytest.approx((of_first + of_second) / 2)

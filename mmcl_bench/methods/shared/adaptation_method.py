@@ -30,6 +30,7 @@ from mmcl_bench.methods.shared.feature_method import QUICK_FEATURES, FeatureSett
 from mmcl_bench.methods.shared.head_method import seeded_draws, smoothed
 from mmcl_bench.methods.shared.saved import SavedModel, read_model, write_model
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, LabelledClips, Problem
+from mmcl_bench.skeleton.augmentation import Transform
 from mmcl_bench.skeleton.transforms import PreparedTracks
 from mmcl_bench.training.loop import DivergedError, Losses
 
@@ -240,9 +241,12 @@ class AdaptationMethod(Method):
         """What the last block takes of clips: as they are scored, and of augmented copies."""
         if len(clips) < 2:
             raise UserError(f"method {self.name} needs two {side} clips to train on; raise --limit")
+        return [self.extractor.to_last_block(clips), *self.augmented(clips, side)]
+
+    def augmented(self, clips: ClipView, side: str, augment: Transform | None = None) -> list[PreparedTracks]:
+        """What the last block takes of ``copies`` of clips, augmented as in the extractor's training or otherwise."""
         generator = torch.Generator().manual_seed(derive_seed(self._seed, "augmentation", side))
-        copies = [self.extractor.to_last_block(clips, generator) for _ in range(self.settings.copies)]
-        return [self.extractor.to_last_block(clips), *copies]
+        return [self.extractor.to_last_block(clips, generator, augment) for _ in range(self.settings.copies)]
 
     def _scores(self, prepared: PreparedTracks) -> np.ndarray:
         self._models.eval()

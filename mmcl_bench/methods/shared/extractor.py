@@ -30,7 +30,8 @@ from mmcl_bench.methods.shared.network_settings import NetworkSettings
 from mmcl_bench.methods.shared.skeleton_network import SkeletonNetwork
 from mmcl_bench.methods.skeleton_only import SkeletonOnly
 from mmcl_bench.protocols.problem import ClipView, Context, LabelledClips, Problem
-from mmcl_bench.skeleton.augmentation import centre_crop
+from mmcl_bench.skeleton.augmentation import Transform, centre_crop
+from mmcl_bench.skeleton.layouts import Layout
 from mmcl_bench.skeleton.transforms import PreparedTracks, bodies_last
 
 VERSION = 1
@@ -82,19 +83,29 @@ class Extractor(SkeletonOnly):
         """The network itself."""
         return self._network
 
-    def to_last_block(self, clips: ClipView, vary: torch.Generator | None = None) -> PreparedTracks:
+    @property
+    def layout(self) -> Layout:
+        """The joint layout of its input."""
+        return self._layout
+
+    def to_last_block(
+        self, clips: ClipView, vary: torch.Generator | None = None, augment: Transform | None = None
+    ) -> PreparedTracks:
         """What the backbone's last block takes of each body, on the host, a clip having as many as the network does.
 
-        With a generator clips are augmented as in training; else they are as they are scored.
+        With a generator clips are augmented, as in training or by ``augment``, which is told each track's clip by its
+        place among ``clips``; else they are as they are scored.
         """
         prepared, settings = self.settings.prepare(clips), self.settings
-        augment = settings.augmentation(self._layout)
+        augment = augment or settings.augmentation(self._layout)
         self._network.eval()
         taken = []
         for some in torch.arange(prepared.n_clips).split(_AT_ONCE):
             tracks, clip = prepared.batch(some)
             varied = (
-                centre_crop(tracks, settings.n_frames, SCORED_SHARE) if vary is None else augment(tracks, clip, vary)
+                centre_crop(tracks, settings.n_frames, SCORED_SHARE)
+                if vary is None
+                else augment(tracks, some[clip], vary)
             )
             streams = self._streams(varied)
             if settings.n_bodies == 1:

@@ -21,6 +21,21 @@ def coral_loss(source: Tensor, target: Tensor) -> Tensor:
     return (means[0] - means[1]).square().mean() + (source.T.cov() - target.T.cov()).square().mean()
 
 
+def class_moments_loss(source: Tensor, source_labels: Tensor, target: Tensor, target_labels: Tensor) -> Tensor:
+    """The mean over the classes in both of the :func:`coral_loss` of their features, (N, D) and (M, D).
+
+    Labels are (N,) and (M,) int64, at least one in both. A class with one clip in either has its means compared alone.
+    """
+    losses = []
+    for label in source_labels.unique():
+        one, other = source[source_labels == label], target[target_labels == label]
+        if min(len(one), len(other)) > 1:
+            losses.append(coral_loss(one, other))
+        elif len(other):
+            losses.append((one.mean(0) - other.mean(0)).square().mean())
+    return torch.stack(losses).mean()
+
+
 def mmd_loss(source: Tensor, target: Tensor, linear: bool = False) -> Tensor:
     """DAN's squared maximum mean discrepancy of features (N, D) and (M, D), an estimate that may be below 0.
 
