@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmcl_bench.cli.console import AsJson, progress, show, show_json, status
-from mmcl_bench.cli.options import DataRoot
+from mmcl_bench.cli.options import DataRoot, Device, Results
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    import numpy as np
     from rich.table import Table
 
     from mmcl_bench.datasets.store import SkeletonDataset
     from mmcl_bench.protocols.domain_shift.measures import ClassClips, Distance, DomainShift, SetFacts, Spread
+    from mmcl_bench.protocols.problem import ClipView
 
 _SHOWN = 3
 """Bones, and shared classes, of the table: those that differ most."""
@@ -30,6 +32,13 @@ def compare(
     limit: Annotated[
         int, typer.Option(help="Clips of each set whose poses are measured, drawn at random.", min=10, max=5000)
     ] = 1000,
+    features: Annotated[
+        str,
+        typer.Option(
+            help="What distances are measured on: joints, or a finished job of skeleton-only, whose network's features "
+            "are compared: its folder, the start of its hash, or its task.",
+        ),
+    ] = "joints",
     picture: Annotated[
         Path | None,
         typer.Option(
@@ -37,7 +46,9 @@ def compare(
             dir_okay=False,
         ),
     ] = None,
+    device: Device = "auto",
     data_root: DataRoot = None,
+    results: Results = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure how two prepared data sets differ: people, frames, bones, orientation, classes, and features.
@@ -47,24 +58,24 @@ def compare(
     if picture is not None and picture.suffix.lower() != ".png":
         raise UserError(f"--picture {picture}: is written as PNG; choose a name that ends in .png")
 
-    from mmcl_bench.methods.shared.joints import joint_features
     from mmcl_bench.protocols.domain_shift.measures import compare as measure
     from mmcl_bench.protocols.domain_shift.words import stands_out
 
     root = paths.data_root(data_root)
     sets = [_opened(name, root) for name in (first, second)]
+    kind, featured = _features(features, paths.results_root(results), device)
     with status(f"measuring {first} and {second}"):
-        shift = measure(sets, root, lambda clips: joint_features(clips, 1), limit)
+        shift = measure(sets, root, featured, limit)
     if picture is not None:
         from mmcl_bench.protocols.domain_shift.picture import write_picture
 
         write_picture(shift, picture)
     sentences = list(stands_out(shift))
     if as_json:
-        show_json({**shift.as_json(), "stands_out": sentences})
+        show_json({"features": kind, **shift.as_json(), "stands_out": sentences})
     else:
         show(_table(shift))
-        show(_distances(shift))
+        show(_distances(shift, kind))
         for sentence in sentences:
             typer.echo(sentence)
     if picture is not None:
@@ -76,6 +87,23 @@ def _opened(name: str, root: Path) -> SkeletonDataset:
 
     with progress(f"generating {name}", "clips") as advance:
         return preparing.open_dataset(name, root, advance)
+
+
+def _features(wanted: str, results: Path, device: str) -> tuple[str, Callable[[ClipView], np.ndarray]]:
+    """What is compared, in words, and what computes it."""
+    if wanted == "joints":
+        from mmcl_bench.methods.shared.joints import joint_features
+
+        return wanted, lambda clips: joint_features(clips, 1)
+
+    from mmcl_bench.core.compute import find_device
+    from mmcl_bench.inference.features import network_features
+    from mmcl_bench.inference.predict import find_job
+
+    stored = find_job(results, wanted, "skeleton-only")
+    record = stored.result
+    network = f"the network of job {record.job_hash[:12]} ({record.task.identity}, seed {record.seed})"
+    return network, network_features(stored, find_device(device))
 
 
 def _table(shift: DomainShift) -> Table:
@@ -134,11 +162,13 @@ def _spread(spread: Spread, decimals: int) -> str:
     return f"{median} ({low} to {high})"
 
 
-def _distances(shift: DomainShift) -> Table:
+def _distances(shift: DomainShift, kind: str) -> Table:
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("distance of joint features", "clips", "proxy A-distance", "tested on", "squared MMD", box=box.SIMPLE)
+    table = Table("", "clips", "proxy A-distance", "tested on", "squared MMD", box=box.SIMPLE)
+    table.title = Text(f"Distance by {kind}")
     _add_distance(table, "all classes", shift.all_clips)
     if shift.same_classes is not None:
         _add_distance(table, "shared classes, equally many clips of each", shift.same_classes)

@@ -60,7 +60,7 @@ class Poses:
     torso: Spread
     """Length from hip to the middle of the shoulders, in the set's unit."""
     distance: Spread
-    """Of the middle of the body from the origin, in the set's unit."""
+    """Of the hip from the origin, in the set's unit."""
     up: str
     """The axis, such as ``+y``, that most torsos are closest to."""
     lean: Spread
@@ -172,7 +172,10 @@ def compare(
     classes = _class_clips(sets, shared)
     of_all = [features(view) for view in views]
     alike = _same_classes(sets, shared, limit, draw)
-    of_same = [features(_view(each, of_set, layout)) for each, of_set in zip(sets, alike, strict=True)]
+    same_classes = None
+    if len(alike[0]) > 1:
+        of_same = [features(_view(each, of_set, layout)) for each, of_set in zip(sets, alike, strict=True)]
+        same_classes = _distance(sets, alike, of_same)
     return DomainShift(
         first=measured[0].facts,
         second=measured[1].facts,
@@ -180,7 +183,7 @@ def compare(
         shared_classes=classes,
         class_imbalance=_imbalance(classes),
         all_clips=_distance(sets, rows, of_all),
-        same_classes=_distance(sets, alike, of_same) if len(alike[0]) > 1 else None,
+        same_classes=same_classes,
         drawn=tuple(
             Drawn(each.card.name, each.index["n_frames"].to_numpy(), found.headings, of_set)
             for each, found, of_set in zip(sets, measured, of_all, strict=True)
@@ -222,13 +225,14 @@ def _measured(dataset: SkeletonDataset, rows: np.ndarray, view: ClipView) -> _Me
 
 def _poses(dataset: SkeletonDataset, rows: np.ndarray, view: ClipView) -> tuple[Poses, np.ndarray]:
     layout, bones = get_layout(view.layout), np.array(get_layout(view.layout).bone_pairs)
-    torsos, upwards, turns, lengths = [], [], [], []
+    torsos, distances, upwards, turns, lengths = [], [], [], [], []
     for clip in range(len(view)):
         for body in view.bodies(clip)[:1]:
             torso = torso_of(body.positions, layout)
             long = np.linalg.norm(torso, axis=-1)
             if (size := float(np.median(long))) > _COLLAPSED:
                 torsos.append(size)
+                distances.append(np.median(np.linalg.norm(layout.mid_hip(body.positions), axis=-1)))
                 upwards.append((torso / np.maximum(long, _COLLAPSED)[:, None]).mean(0))
                 turns.append(left_to_right(body.positions[:_OPENING], layout))
                 spans = body.positions[:, bones[:, 0]] - body.positions[:, bones[:, 1]]
@@ -237,11 +241,11 @@ def _poses(dataset: SkeletonDataset, rows: np.ndarray, view: ClipView) -> tuple[
         raise UserError(f"{dataset.card.name}: nobody is seen in the clips that were drawn; raise --limit")
     directions = np.stack(upwards)
     headings, turn = _headings(np.stack(turns)) if dataset.card.unit == "metres" else (np.zeros(0), None)
-    distances, empty, unseen = _seen(dataset, rows)
+    empty, unseen = _seen(dataset, rows)
     return Poses(
         clips=len(torsos),
         torso=Spread.of(np.array(torsos)),
-        distance=Spread.of(distances),
+        distance=Spread.of(np.array(distances)),
         up=_nearest_axis(directions),
         lean=Spread.of(np.degrees(np.arctan2(np.linalg.norm(directions[:, [0, 2]], axis=1), directions[:, 1]))),
         heading=None if turn is None else float(np.degrees(np.angle(turn))),
@@ -277,21 +281,19 @@ def _bones(layout: Layout, lengths: np.ndarray) -> dict[str, float]:
     return {name: float(np.mean(both)) for name, both in of_bone.items()}
 
 
-def _seen(dataset: SkeletonDataset, rows: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Distances of bodies from the origin, and the shares of empty frames and of joints that are not seen."""
+def _seen(dataset: SkeletonDataset, rows: np.ndarray) -> tuple[float, float]:
+    """The shares of empty frames and of joints that are not seen."""
     anatomy = Anatomy(get_layout(dataset.card.layout))
     frames = dataset.index["n_frames"].to_numpy()[rows]
-    distances, n_empty, n_joints, n_seen = [], 0, 0, 0
+    n_empty, n_joints, n_seen = 0, 0, 0
     for row, n_frames in zip(rows, frames, strict=True):
         bodies = dataset.bodies(int(row))
-        found = measure(int(n_frames), bodies, anatomy)
-        distances.append(found.distance)
-        n_empty += found.empty_frames
+        n_empty += measure(int(n_frames), bodies, anatomy).empty_frames
         for body in bodies:
             seen = anatomy.layout.seen(body.positions)
             n_joints += int(seen.any(1).sum()) * seen.shape[1]
             n_seen += int(seen.sum())
-    return np.array(distances), n_empty / int(frames.sum()), 1 - n_seen / n_joints
+    return n_empty / int(frames.sum()), 1 - n_seen / n_joints
 
 
 def _class_clips(sets: Sequence[SkeletonDataset], shared: Sequence[SharedClass]) -> tuple[ClassClips, ...]:

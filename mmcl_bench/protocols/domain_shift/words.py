@@ -12,6 +12,8 @@ LARGE_TURN = 20.0
 """Degrees."""
 LARGE_SHARE = 0.1
 """Of frames, joints, or clips of a class."""
+SHORT_BONE = 0.05
+"""Share of the torso below which a bone is left out: joint maps put some joints in the place of others."""
 APART = 0.2
 """Proxy A-distance from which a classifier tells the sets apart: 55 % of clips, where chance is 50 %."""
 
@@ -42,7 +44,7 @@ def _sizes(shift: DomainShift) -> Iterator[str]:
     ratios = {
         bone: length / first.poses.bones[bone]
         for bone, length in second.poses.bones.items()
-        if min(length, first.poses.bones[bone]) > 0
+        if min(length, first.poses.bones[bone]) >= SHORT_BONE
     }
     if ratios:
         bone, ratio = max(ratios.items(), key=lambda each: max(each[1], 1 / each[1]))
