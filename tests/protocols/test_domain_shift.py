@@ -204,6 +204,14 @@ def test_sets_without_shared_classes_are_compared_as_a_whole(plain: SkeletonData
     assert "plain and others share no class." in list(stands_out(shift))
 
 
+def test_key_points_of_images_have_no_heading_and_no_metres(plain: SkeletonDataset, tmp_path: Path) -> None:
+    flat = dataset(tmp_path, "flat", 2, lambda positions: positions * np.array([0.3, 0.3, 0.0]), unit="image")
+    shift = compared(plain, flat)
+    assert (shift.second.poses.heading, shift.second.poses.heading_agreement) == (None, None)
+    assert "Sizes do not compare: plain is in metres, flat in image heights." in list(stands_out(shift))
+    write_picture(shift, tmp_path / "flat.png")
+
+
 def test_frame_rates_and_people_are_facts_of_the_sets(tmp_path: Path) -> None:
     slow = dataset(tmp_path, "slow", 1, frame_rate=15.0)
     fast = written(

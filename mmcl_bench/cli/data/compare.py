@@ -123,8 +123,8 @@ def _table(shift: DomainShift) -> Table:
     shared = shift.shared_classes
     table.add_row("clips of shared classes", *(f"{sum(counts):,} of {len(shared)}" for counts in _by_set(shared)))
     totals = [max(1, sum(counts)) for counts in _by_set(shared)]
-    for each in sorted(shared, key=lambda each: -abs(each.first / totals[0] - each.second / totals[1]))[:_SHOWN]:
-        table.add_row(Text(f"clips of {each.name}"), f"{each.first:,}", f"{each.second:,}")
+    for entry in sorted(shared, key=lambda entry: -abs(entry.first / totals[0] - entry.second / totals[1]))[:_SHOWN]:
+        table.add_row(Text(f"clips of {entry.name}"), f"{entry.first:,}", f"{entry.second:,}")
     return table
 
 

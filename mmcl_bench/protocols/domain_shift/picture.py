@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -54,14 +54,14 @@ def _lengths(axes: Axes, shift: DomainShift) -> None:
     rates = [facts.frame_rate for facts in (shift.first, shift.second)]
     known = all(rates)
     lengths = [drawn.lengths / ((rate if known else None) or 1) for drawn, rate in zip(shift.drawn, rates, strict=True)]
-    edges = np.histogram_bin_edges(np.concatenate(lengths), _BINS)
+    edges = np.histogram_bin_edges(np.concatenate(lengths), _BINS).tolist()
     for of_set, colour in zip(lengths, _COLOURS, strict=True):
         axes.hist(of_set, edges, weights=np.full(len(of_set), 1 / len(of_set)), color=colour, alpha=0.55)
     axes.set_xlabel("seconds" if known else "frames")
     axes.set_ylabel("share of the clips")
 
 
-def _headings(axes: Axes, shift: DomainShift) -> None:
+def _headings(axes: Any, shift: DomainShift) -> None:
     axes.set_title("Facing, from above; 0 is towards -z")
     axes.set_theta_zero_location("N")
     edges = np.linspace(-np.pi, np.pi, _BINS + 1)
