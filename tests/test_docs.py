@@ -155,7 +155,7 @@ class Reader:
             pairs = (text.partition("=") for text in SHORT_EXTRACTOR[1::2])
             short = {key: int(value) for key, _, value in pairs}
             return [*words, "--set", f"base_settings={json.dumps(short)}"]
-        if chosen != "paper" and "mmcl" not in chosen:
+        if chosen not in ("paper", "skeleton-only") and "mmcl" not in chosen:
             return words
         return [*words, *SHORT, *(["--limit", "20"] if "paper" in words else [])]
 

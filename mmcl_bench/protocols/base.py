@@ -277,7 +277,7 @@ class Protocol(ABC):
         return LabelledClips(
             clips=self._view(rows),
             labels=np.searchsorted(columns, rows.columns).astype(np.int64),
-            subjects=_people_of_all(rows),
+            subjects=people_of_all(rows),
             features=self._features(rows),
             domains=rows.origin.copy() if len(rows.datasets) > 1 else None,
         )
@@ -385,7 +385,7 @@ def side_rows(dataset: SkeletonDataset, side_name: str) -> tuple[np.ndarray, np.
     return np.flatnonzero(train), np.flatnonzero(test)
 
 
-def _people_of_all(rows: Rows) -> np.ndarray:
+def people_of_all(rows: Rows) -> np.ndarray:
     """int64 (N,): the subject of each clip, numbered from 0; no one is in two data sets."""
     pairs = np.stack([rows.origin, rows.by_dataset(_people)], axis=1)
     return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)

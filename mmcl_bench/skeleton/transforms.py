@@ -36,10 +36,7 @@ def align_yaw(bodies: Bodies, layout: Layout, first_frames: int = 8) -> Bodies:
     The direction is that of shoulder line plus hip line, seen from above; every one of the ``first_frames`` counts
     alike, however wide the body is in it. A body without a direction (collapsed to a point) leaves the clip as it is.
     """
-    opening = bodies[0].positions[:first_frames]
-    across = (_across(opening, layout, "shoulder") + _across(opening, layout, "hip"))[:, [0, 2]]
-    # Unit vectors bound the pull of a mistracked frame and, unlike a median per axis, turn along with the clip.
-    x, z = (across / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-6)).mean(0)
+    x, z = left_to_right(bodies[0].positions[:first_frames], layout)
     length = np.hypot(x, z)
     if length < 1e-6:
         return bodies
@@ -48,10 +45,25 @@ def align_yaw(bodies: Bodies, layout: Layout, first_frames: int = 8) -> Bodies:
     return _each(bodies, lambda positions: positions @ turn.T)
 
 
+def left_to_right(positions: np.ndarray, layout: Layout) -> np.ndarray:
+    """(T, V, 3) -> (2,): x and z of the body's left-to-right direction, a mean of unit vectors over the frames."""
+    across = (_across(positions, layout, "shoulder") + _across(positions, layout, "hip"))[:, [0, 2]]
+    # Unit vectors bound the pull of a mistracked frame and, unlike a median per axis, turn along with the clip.
+    mean: np.ndarray = (across / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-6)).mean(0)
+    return mean
+
+
 def _across(positions: np.ndarray, layout: Layout, pair: str) -> np.ndarray:
     right, left = layout.index(f"right_{pair}"), layout.index(f"left_{pair}")
     difference: np.ndarray = positions[:, right] - positions[:, left]
     return difference
+
+
+def torso_of(positions: np.ndarray, layout: Layout) -> np.ndarray:
+    """(T, V, 3) -> (T, 3): from the hip to the middle of the shoulders."""
+    shoulders = positions[:, [layout.index("left_shoulder"), layout.index("right_shoulder")]]
+    upwards: np.ndarray = shoulders.mean(1) - layout.mid_hip(positions)
+    return upwards
 
 
 def scale_by_torso(bodies: Bodies, layout: Layout) -> Bodies:
@@ -59,9 +71,7 @@ def scale_by_torso(bodies: Bodies, layout: Layout) -> Bodies:
 
     A body that is collapsed to a point leaves the clip as it is.
     """
-    first = bodies[0].positions
-    shoulders = first[:, [layout.index("left_shoulder"), layout.index("right_shoulder")]]
-    torso = np.median(np.linalg.norm(shoulders.mean(1) - layout.mid_hip(first), axis=-1))
+    torso = np.median(np.linalg.norm(torso_of(bodies[0].positions, layout), axis=-1))
     return _each(bodies, lambda positions: positions / torso) if torso > 1e-6 else bodies
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from mmcl_bench.cli.data import audit, export, layouts, listing, prepare, show, verify
+from mmcl_bench.cli.data import audit, compare, export, layouts, listing, prepare, show, verify
 
 app = typer.Typer(help="Prepare data sets and look at them.", no_args_is_help=True)
 app.command()(prepare.prepare)
 app.command("list")(listing.list_datasets)
 app.command()(listing.info)
 app.command()(audit.audit)
+app.command()(compare.compare)
 app.command("show")(show.show_sample)
 app.command()(verify.verify)
 app.command()(layouts.layouts)
