@@ -101,6 +101,8 @@ class Oracle(_Record):
     value: float
     epoch: int
     epochs_tried: tuple[int, ...]
+    figures: tuple[float | None, ...] = ()
+    """That of each epoch tried, None where it is undefined; empty in results of a version that did not keep them."""
 
 
 class Provenance(_Record):

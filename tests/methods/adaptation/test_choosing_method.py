@@ -1,0 +1,62 @@
+"""The choice of a step or a penalty by label-free scores of target clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from methods.test_methods import problem, settings
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.grants import Setting
+from mmcl_bench.evaluation.choosing import TITLES, ChosenBy, column_of, smoothed
+from mmcl_bench.methods import METHODS
+from mmcl_bench.protocols.problem import Context, FitReport
+
+CHOOSING = [name for name in METHODS.names() if "choose_by" in METHODS.get(name).Settings.model_fields]
+LABEL_FREE = {column_of(by) for by in TITLES if by != "source"}
+
+
+def first_fit(name: str, folder: Path, shared: Path, **changes: object) -> FitReport:
+    kind = METHODS.get(name)
+    context = Context(seed=5, folder=folder, shared=shared, shared_seed=1)
+    return kind(**settings(kind, **changes)).fit(problem("transfer", setting=kind.setting), context)
+
+
+@pytest.mark.parametrize("name", CHOOSING)
+def test_a_label_free_score_is_for_methods_that_are_granted_target_clips(name: str) -> None:
+    kind = METHODS.get(name)
+    assert kind().settings.as_json()["choose_by"] == "source"
+    if kind.setting is Setting.UNLABELLED:
+        assert kind(choose_by="snd").settings.as_json()["choose_by"] == "snd"
+        return
+    with pytest.raises(
+        UserError, match=f"method {name}: setting choose_by=snd: .* of setting {kind.setting} sees none"
+    ):
+        kind(choose_by="snd")
+
+
+@pytest.mark.parametrize("name", ["mcc", "mcd"])
+def test_the_step_is_chosen_by_the_score_that_is_named(name: str, tmp_path: Path, shared: Path) -> None:
+    reports = {by: first_fit(name, tmp_path / by, shared, choose_by=by) for by in ("source", "entropy", "mixval")}
+    histories = [report.history for report in reports.values()]
+    assert histories[0] == histories[1] == histories[2], "the training is the same"
+    assert all(row.keys() >= LABEL_FREE | {"validation"} for row in histories[0])
+    for by, report in reports.items():
+        figures = smoothed(report.history, by)  # type: ignore[arg-type]
+        assert figures[report.chosen["step"]] == max(figures.values())
+        assert report.snapshot == report.chosen["step"]
+
+
+def test_a_method_without_target_clips_has_no_label_free_score(tmp_path: Path, shared: Path) -> None:
+    assert not LABEL_FREE & first_fit("source-only", tmp_path, shared).history[0].keys()
+
+
+@pytest.mark.parametrize("by", TITLES)
+@pytest.mark.parametrize("name", ["coral", "jdot"])
+def test_the_penalty_is_chosen_by_the_score_that_is_named(name: str, by: ChosenBy, tmp_path: Path) -> None:
+    report = first_fit(name, tmp_path, tmp_path, choose_by=by, features="joints", Cs=[1e-4, 1e-2, 1.0])
+    figures = report.notes[f"{column_of(by)} by C"]
+    assert figures[str(report.chosen["C"])] == max(figures.values())
+    if by == "entropy":
+        assert report.chosen["C"] == 1.0, "the weakest penalty lets it be the surest"
