@@ -1,6 +1,8 @@
 """What a step of a training, or a setting, is chosen by: figures on validation, or scores that need no target label.
 
 The label-free scores are those of scikit-adaptation (``skada.metrics``), on arrays in the place of its estimators.
+Differences from its version 0.6: entropy is summed over classes, not averaged; and a weight of deep embedded validation
+multiplies the loss of its own clip, where the default loss there multiplies all of them.
 """
 
 from __future__ import annotations

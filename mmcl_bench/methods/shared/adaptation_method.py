@@ -217,10 +217,11 @@ class AdaptationMethod(ChoosingMethod):
             self._snapshots[step] = {name: value.cpu().clone() for name, value in self._scoring().state_dict().items()}
             if held_out is not None and validation is not None:
                 self.normalise_by(source[0])
-                scored = Scored(self._scores(validation), held_out.labels, problem.classes.seen)
+                features = self.network.all_features(validation)
+                scored = Scored(self._classified(features), held_out.labels, problem.classes.seen)
                 row["validation"] = METRICS.get(problem.metric)(scored)
                 if target is not None:
-                    row |= self._observed(source[0], target[0], validation, scored).scores()
+                    row |= self._observed(source[0], target[0], features, scored).scores()
             context.progress("steps", step, total, row)
             history.append(row)
         if held_out is not None:
@@ -249,35 +250,36 @@ class AdaptationMethod(ChoosingMethod):
         return [self.extractor.to_last_block(clips), *copies]
 
     def _scores(self, prepared: PreparedTracks) -> np.ndarray:
-        self._models.eval()
-        with torch.no_grad():
-            return self.logits_of(self.network.all_features(prepared)).float().cpu().numpy()
+        return self._classified(self.network.all_features(prepared))
 
     @torch.no_grad()
-    def _observed(
-        self, source: PreparedTracks, target: PreparedTracks, held_out: PreparedTracks, scored: Scored
-    ) -> Observed:
+    def _classified(self, features: Tensor) -> np.ndarray:
+        """(N, K), as scored, of bottleneck features (N, W)."""
+        self._models.eval()
+        return self.logits_of(features).float().cpu().numpy()
+
+    @torch.no_grad()
+    def _observed(self, source: PreparedTracks, target: PreparedTracks, held_out: Tensor, scored: Scored) -> Observed:
         """What the label-free scores take of the network, which is normalised by the source and then by the target.
 
-        ``scored`` are the held-out clips. Mixed are pooled features, as bodies differ in number from clip to clip.
+        Of the held-out clips there are bottleneck features (H, W), and scores and labels. Mixed are pooled features, as
+        clips differ in their number of bodies.
         """
         network = self.network
-        features = [network.bottleneck(network.first_pooled(each, MOST_CLIPS)) for each in (source, held_out)]
+        of_source = network.bottleneck(network.first_pooled(source, MOST_CLIPS))
         self.normalise_by(target)
         pooled = network.first_pooled(target, MOST_CLIPS)
         others = partners(len(pooled))
-        features += [network.bottleneck(pooled), network.bottleneck(torch.lerp(pooled[others], pooled, MIXED_SHARE))]
-        logits, mixed_logits = (self.logits_of(each).float().cpu().numpy() for each in features[2:])
-        of_source, of_held_out, of_target, _ = (each.float().cpu().numpy() for each in features)
+        of_target, mixed = network.bottleneck(pooled), torch.lerp(pooled[others], pooled, MIXED_SHARE)
         return Observed(
-            source=of_source,
-            held_out=of_held_out,
+            source=of_source.cpu().numpy(),
+            held_out=held_out[:MOST_CLIPS].cpu().numpy(),
             held_out_logits=scored.scores[:MOST_CLIPS],
             held_out_labels=scored.labels[:MOST_CLIPS],
-            target=of_target,
-            logits=logits,
+            target=of_target.cpu().numpy(),
+            logits=self._classified(of_target),
             partners=others,
-            mixed_logits=mixed_logits,
+            mixed_logits=self._classified(network.bottleneck(mixed)),
         )
 
     def _steps(
