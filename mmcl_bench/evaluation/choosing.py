@@ -25,6 +25,7 @@ TITLES: Mapping[ChosenBy, str] = {
     "dev": "deep embedded validation",
     "mixval": "MixVal",
 }
+LABEL_FREE: tuple[ChosenBy, ...] = tuple(by for by in TITLES if by != SOURCE)
 MOST_CLIPS = 1000
 """Clips of each domain that label-free scores are computed from, as one of them compares all pairs of clips."""
 MIXED_SHARE = 0.55

@@ -18,8 +18,8 @@ from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.pages import templates_in
 from mmcl_bench.core.text import slug
 from mmcl_bench.report import tables
-from mmcl_bench.report.choosing import Choices, choices
-from mmcl_bench.report.choosing import frame_of as frame_of_choices
+from mmcl_bench.report.choices import Choices, choices
+from mmcl_bench.report.choices import frame_of as frame_of_choices
 from mmcl_bench.report.drawing import DARK, LIGHT
 from mmcl_bench.report.encoders import EncoderTable, encoder_tables, heat_map
 from mmcl_bench.report.encoders import frame_of as frame_of_encoders

@@ -19,7 +19,7 @@ from mmcl_bench.methods.base import Method
 from mmcl_bench.methods.shared.saved import read_model, write_model
 from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
-from mmcl_bench.report.choosing import choices
+from mmcl_bench.report.choices import choices
 from mmcl_bench.report.tables import leaderboard_rows
 from mmcl_bench.results.store import Stored
 from mmcl_bench.running.jobs import make_job

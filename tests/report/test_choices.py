@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from mmcl_bench.evaluation.choosing import TITLES, column_of
-from mmcl_bench.report.choosing import choices, frame_of
+from mmcl_bench.report.choices import choices, frame_of
+from mmcl_bench.report.lineage import origin_of
 from mmcl_bench.report.page import build_report
 from mmcl_bench.report.tables import leaderboard_rows
 
@@ -69,6 +70,15 @@ def test_jobs_that_kept_too_little_are_left_out(store_job: Any, others: dict[str
     whole = {"family": "transfer", "oracle": 0.6, "figures": (0.4, 0.5, 0.6), "history": {"selection": history}}
     assert choices(leaderboard_rows([store_job(**whole)])) is not None
     assert choices(leaderboard_rows([store_job(**whole | others, name="less")])) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"choose_by": "snd"}, "soft neighbourhood density, a label-free score"), ({}, "validation, on 20 held-out")],
+)
+def test_the_details_say_what_was_chosen_by(store_job: Any, settings: dict[str, Any], said: str) -> None:
+    (row,) = leaderboard_rows([store_job(family="transfer", settings=settings)])
+    assert dict(origin_of(row.group))["Selection"].startswith(said)
 
 
 def test_the_page_and_the_tables_have_it(store_job: Any, tmp_path: Path) -> None:
