@@ -59,6 +59,7 @@ def stored_job(
     scores: np.ndarray | None = None,
     labels: np.ndarray | None = None,
     oracle: float | None = None,
+    figures: tuple[float | None, ...] = (),
     history: dict[str, list[dict[str, float]]] | None = None,
     notes: Mapping[str, Any] | None = None,
     embeddings: Embeddings | None = None,
@@ -135,7 +136,9 @@ def stored_job(
         ),
         metrics={each: _figure(each, scored) for each in metrics},
         per_class=dict.fromkeys(classes, 0.5),
-        oracle=None if oracle is None else Oracle(metric=metrics[0], value=oracle, epoch=3, epochs_tried=(1, 2, 3)),
+        oracle=None
+        if oracle is None
+        else Oracle(metric=metrics[0], value=oracle, epoch=3, epochs_tried=(1, 2, 3), figures=figures),
         history=history or {},
         notes=dict(notes or {}),
         provenance=Provenance(

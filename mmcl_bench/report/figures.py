@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmcl_bench.evaluation.choosing import TITLES, column_of
 from mmcl_bench.evaluation.metrics import GZSL_SEEN, GZSL_UNSEEN, Scored, seen_unseen_curve
 from mmcl_bench.evaluation.ranks import Ranks
 from mmcl_bench.evaluation.statistics import Interval
@@ -282,7 +283,7 @@ def _draw_key(drawing: Drawing, place: Point, color: Color, glyph: str, label: s
 
 
 _ACCURACIES = ("validation", "accuracy")
-"""Columns of a training's rows that are no losses."""
+"""Columns of a training's rows that are no losses, beside label-free scores."""
 _TITLES = {"accuracy": "training"}
 
 
@@ -294,7 +295,7 @@ def training_curves(title: str, runs: Sequence[Training]) -> Drawing:
     phases = list(dict.fromkeys(name for run in runs for name, rows in run.phases.items() if rows))
     columns = dict.fromkeys(name for run in runs for rows in run.phases.values() for row in rows for name in row)
     accuracies = [name for name in _ACCURACIES if name in columns]
-    losses = [name for name in columns if name not in (*_ACCURACIES, "epoch")]
+    losses = [name for name in columns if name not in (*_ACCURACIES, "epoch", *map(column_of, TITLES))]
     blocks = [block for block in (losses, accuracies) if block]
     height = 30 + sum(200 + 18 * len(block) for block in blocks)
     drawing = Drawing(title, 20 + 300 * len(phases), height)

@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mmcl_bench.evaluation.choosing import LABEL_FREE, TITLES
 from mmcl_bench.report.tables import count_text
 from mmcl_bench.results.groups import Group
-from mmcl_bench.results.records import Result, Selection
+from mmcl_bench.results.records import Result
 
 _HASH_LENGTH = 12
 _COST, _MEMBERS, _WEIGHTS = "cost", "members", "weights"
@@ -41,7 +42,7 @@ def _what(group: Group) -> list[tuple[str, str]]:
 
 def _choices(group: Group) -> list[tuple[str, str]]:
     return [
-        ("Selection", _by_seed(group, lambda result: _rule(result.selection))),
+        ("Selection", _by_seed(group, _rule)),
         ("Chosen", _by_seed(group, lambda result: _chosen(result.selection.chosen))),
         ("Calibration", _by_seed(group, _calibration)),
         ("On validation", _by_seed(group, lambda result: _percents(result.selection.validation))),
@@ -86,10 +87,13 @@ def _percents(values: Mapping[str, float | None]) -> str:
     return ", ".join(f"{name} {100 * value:.1f} %" for name, value in values.items() if value is not None)
 
 
-def _rule(selection: Selection) -> str:
-    if selection.rule == "validation":
-        return f"validation, on {selection.n_validation} held-out training-side clips"
-    return selection.rule
+def _rule(result: Result) -> str:
+    selection, by = result.selection, result.method.settings.get("choose_by")
+    if selection.rule != "validation":
+        return selection.rule
+    if by in LABEL_FREE:
+        return f"{TITLES[by]}, a label-free score of unlabelled target training clips"
+    return f"validation, on {selection.n_validation} held-out training-side clips"
 
 
 def _chosen(chosen: Mapping[str, Any]) -> str:

@@ -18,6 +18,8 @@ from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.pages import templates_in
 from mmcl_bench.core.text import slug
 from mmcl_bench.report import tables
+from mmcl_bench.report.choices import Choices, choices
+from mmcl_bench.report.choices import frame_of as frame_of_choices
 from mmcl_bench.report.drawing import DARK, LIGHT
 from mmcl_bench.report.encoders import EncoderTable, encoder_tables, heat_map
 from mmcl_bench.report.encoders import frame_of as frame_of_encoders
@@ -170,6 +172,14 @@ class _Encoders:
 
 
 @dataclass(frozen=True)
+class _Choices:
+    """What label-free scores choose, where jobs kept them."""
+
+    table: Choices
+    files: list[str]
+
+
+@dataclass(frozen=True)
 class _ByTask:
     table: MethodsByTask
     files: list[str]
@@ -192,6 +202,7 @@ class _Family:
     means_files: list[str]
     encoders: _Encoders | None
     by_task: _ByTask | None
+    choices: _Choices | None
 
     @property
     def width(self) -> int:
@@ -238,6 +249,7 @@ class _Builder:
             else [],
             self._encoders(stem, title, rows),
             self._by_task(stem, title, rows),
+            self._choices(stem, title, rows),
         )
 
     def _encoders(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Encoders | None:
@@ -297,6 +309,13 @@ class _Builder:
         ]
         caption = f"{group.task.identity}: ours, then published figures by year; not ranked"
         return self.table_folder.add(f"{anchor}-published", pd.DataFrame(cells, columns=heads), title=caption)
+
+    def _choices(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Choices | None:
+        table = choices(rows)
+        if table is None:
+            return None
+        caption = f"{title}: choosing without target labels, means ({table.counts})"
+        return _Choices(table, self.table_folder.add(f"{stem}-choices", frame_of_choices(table), title=caption))
 
     def _counted(self, pictures: list[Picture]) -> list[Picture]:
         self.n_pictures += len(pictures)

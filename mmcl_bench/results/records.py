@@ -85,7 +85,7 @@ class Selection(_Record):
     """How epoch, hyper-parameters and calibration were chosen."""
 
     rule: str
-    """``validation``: on held-out training-side classes or clips. ``fixed``: by the preset, nothing was chosen.
+    """``validation``: on training-side clips, in a first fit. ``fixed``: by the preset, nothing was chosen.
     ``unknown``: the scores were made elsewhere."""
     chosen: dict[str, Any]
     calibration: float
@@ -101,6 +101,8 @@ class Oracle(_Record):
     value: float
     epoch: int
     epochs_tried: tuple[int, ...]
+    figures: tuple[float | None, ...] = ()
+    """That of each epoch tried, None where it is undefined; empty in results of a version that did not keep them."""
 
 
 class Provenance(_Record):

@@ -330,7 +330,13 @@ class _Run:
         if np.isnan(figures).all():
             return None
         best = int(np.nanargmax(figures))
-        return Oracle(metric=metric.name, value=figures[best], epoch=epochs[best], epochs_tried=tuple(epochs))
+        return Oracle(
+            metric=metric.name,
+            value=figures[best],
+            epoch=epochs[best],
+            epochs_tried=tuple(epochs),
+            figures=tuple(figures),
+        )
 
     def _write(self, findings: JobOutput, fingerprints: dict[str, str]) -> Stored:
         protocol = findings.protocol

@@ -91,7 +91,9 @@ def test_selection_is_on_validation_and_the_oracle_stands_beside(where: RunSite)
     assert set(result.selection.validation) == set(result.metrics)
     assert result.oracle is not None
     assert result.oracle.metric == "zsl_top1"
-    assert result.oracle.value >= (result.metrics["zsl_top1"].value or 0)
+    figures = dict(zip(result.oracle.epochs_tried, result.oracle.figures, strict=True))
+    assert result.oracle.value == figures[result.oracle.epoch] == max(figures.values())
+    assert figures[result.selection.chosen["epoch"]] == result.metrics["zsl_top1"].value
     assert set(result.history) == {"selection", "final"}
 
 

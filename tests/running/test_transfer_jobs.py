@@ -12,12 +12,15 @@ import pytest
 from mmcl_bench.core.grants import Setting
 from mmcl_bench.datasets.classes import class_texts
 from mmcl_bench.datasets.store import SkeletonDataset
+from mmcl_bench.evaluation.choosing import TITLES
 from mmcl_bench.inference.predict import TrainedModel
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Method
 from mmcl_bench.methods.shared.saved import read_model, write_model
 from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
+from mmcl_bench.report.choices import choices
+from mmcl_bench.report.tables import leaderboard_rows
 from mmcl_bench.results.store import Stored
 from mmcl_bench.running.jobs import make_job
 from mmcl_bench.running.runner import RunSite, run_job
@@ -90,6 +93,18 @@ def test_a_source_free_method_adapts_a_model_that_holds_nothing_of_the_source(wh
     assert result.method.setting is Setting.SOURCE_FREE
     assert (stored.scores[:, 0] == 8).all(), "what is scored, and kept, is the adapted model"
     assert TrainedModel.of(stored).method.offset == 8  # type: ignore[attr-defined]
+
+
+def test_a_job_keeps_what_the_report_needs_to_say_what_each_score_chooses(where: RunSite) -> None:
+    short = {"extractor_epochs": "1", "extractor_min_steps": "0", "steps": "20", "copies": "1", "choose_by": "dev"}
+    job = make_job(load_task(ONE, where.data_root), METHODS.get("mcc"), 0, overrides=short)
+    stored, _ = run_job(job, where)
+    found, oracle = choices(leaderboard_rows([stored])), stored.result.oracle
+    assert found is not None
+    assert oracle is not None
+    assert oracle.epochs_tried == tuple(range(2, 21, 2))
+    assert found.by[TITLES["dev"]] == stored.result.metrics["top1"].value
+    assert (found.last, found.oracle) == (oracle.figures[-1], max(oracle.figures))
 
 
 def test_by_texts_the_classes_of_a_result_are_those_of_the_target(where: RunSite) -> None:

@@ -22,12 +22,14 @@ from torch import Tensor, nn
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.seeds import derive_seed
+from mmcl_bench.evaluation.choosing import MIXED_SHARE, MOST_CLIPS, Observed, partners, smoothed
 from mmcl_bench.evaluation.metrics import METRICS, Scored
-from mmcl_bench.methods.base import Method, MethodSettings
+from mmcl_bench.methods.base import MethodSettings
 from mmcl_bench.methods.shared.adapted_network import AdaptedNetwork, normalise_by
+from mmcl_bench.methods.shared.choosing_method import ChoosingMethod, ChoosingSettings
 from mmcl_bench.methods.shared.extractor import CHOSEN, Extractor, trained_extractor
-from mmcl_bench.methods.shared.feature_method import QUICK_FEATURES, FeatureSettings
-from mmcl_bench.methods.shared.head_method import seeded_draws, smoothed
+from mmcl_bench.methods.shared.feature_method import QUICK_FEATURES
+from mmcl_bench.methods.shared.head_method import seeded_draws
 from mmcl_bench.methods.shared.saved import SavedModel, read_model, write_model
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, LabelledClips, Problem
 from mmcl_bench.skeleton.augmentation import Transform
@@ -39,7 +41,7 @@ LOOKS = 10
 _EXTRACTOR = "extractor."
 
 
-class AdaptationSettings(FeatureSettings):
+class AdaptationSettings(ChoosingSettings):
     """The schedule is that of the Transfer-Learning-Library, with fewer steps; defaults are those of preset paper."""
 
     steps: int = Field(default=4000, ge=1)
@@ -105,7 +107,7 @@ class AdaptationBatch:
         return self.target
 
 
-class AdaptationMethod(Method):
+class AdaptationMethod(ChoosingMethod):
     """A method that adds a loss to the classification of source clips."""
 
     # Those that were measured took from one minute to four; the others train the same network for as many steps.
@@ -216,12 +218,15 @@ class AdaptationMethod(Method):
             self._snapshots[step] = {name: value.cpu().clone() for name, value in self._scoring().state_dict().items()}
             if held_out is not None and validation is not None:
                 self.normalise_by(source[0])
-                scored = Scored(self._scores(validation), held_out.labels, problem.classes.seen)
+                features = self.network.all_features(validation)
+                scored = Scored(self._classified(features), held_out.labels, problem.classes.seen)
                 row["validation"] = METRICS.get(problem.metric)(scored)
+                if target is not None:
+                    row |= self._observed(source[0], target[0], features, scored).scores()
             context.progress("steps", step, total, row)
             history.append(row)
         if held_out is not None:
-            figures = smoothed(history)
+            figures = smoothed(history, self.settings.choose_by)
             best = max(figures, key=lambda step: figures[step])
         self.restore(best)
         return FitReport(chosen={"step": best, "of": total}, history=history, snapshot=best)
@@ -249,9 +254,37 @@ class AdaptationMethod(Method):
         return [self.extractor.to_last_block(clips, generator, augment) for _ in range(self.settings.copies)]
 
     def _scores(self, prepared: PreparedTracks) -> np.ndarray:
+        return self._classified(self.network.all_features(prepared))
+
+    @torch.no_grad()
+    def _classified(self, features: Tensor) -> np.ndarray:
+        """(N, K), as scored, of bottleneck features (N, W)."""
         self._models.eval()
-        with torch.no_grad():
-            return self.logits_of(self.network.all_features(prepared)).float().cpu().numpy()
+        return self.logits_of(features).float().cpu().numpy()
+
+    @torch.no_grad()
+    def _observed(self, source: PreparedTracks, target: PreparedTracks, held_out: Tensor, scored: Scored) -> Observed:
+        """What the label-free scores take of the network, which is normalised by the source and then by the target.
+
+        Of the held-out clips there are bottleneck features (H, W), and scores and labels. Mixed are pooled features, as
+        clips differ in their number of bodies.
+        """
+        network = self.network
+        of_source = network.bottleneck(network.first_pooled(source, MOST_CLIPS))
+        self.normalise_by(target)
+        pooled = network.first_pooled(target, MOST_CLIPS)
+        others = partners(len(pooled))
+        of_target, mixed = network.bottleneck(pooled), torch.lerp(pooled[others], pooled, MIXED_SHARE)
+        return Observed(
+            source=of_source.cpu().numpy(),
+            held_out=held_out[:MOST_CLIPS].cpu().numpy(),
+            held_out_logits=scored.scores[:MOST_CLIPS],
+            held_out_labels=scored.labels[:MOST_CLIPS],
+            target=of_target.cpu().numpy(),
+            logits=self._classified(of_target),
+            partners=others,
+            mixed_logits=self._classified(network.bottleneck(mixed)),
+        )
 
     def _steps(
         self, train: LabelledClips, source: list[PreparedTracks], target: list[PreparedTracks] | None, last: int

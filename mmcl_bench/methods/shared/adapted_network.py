@@ -38,11 +38,15 @@ class AdaptedNetwork(nn.Module):
     def device(self) -> torch.device:
         return self.classifier.weight.device
 
-    def features(self, prepared: PreparedTracks, clips: Tensor) -> Tensor:
-        """Bottleneck features (N, W) of the chosen ``clips`` (N,) int64."""
+    def pooled(self, prepared: PreparedTracks, clips: Tensor) -> Tensor:
+        """(N, D) of the chosen ``clips`` (N,) int64, which the bottleneck takes."""
         tracks, place = prepared.batch(clips)
         taken, clip = tracks.to(self.device), place.to(self.device)
-        features: Tensor = self.bottleneck(mean_by_clip(self._after_last_block(taken), clip, len(clips)))
+        return mean_by_clip(self._after_last_block(taken), clip, len(clips))
+
+    def features(self, prepared: PreparedTracks, clips: Tensor) -> Tensor:
+        """Bottleneck features (N, W) of the chosen ``clips`` (N,) int64."""
+        features: Tensor = self.bottleneck(self.pooled(prepared, clips))
         return features
 
     @torch.no_grad()
@@ -50,6 +54,12 @@ class AdaptedNetwork(nn.Module):
         """Bottleneck features (N, W) of all clips, each by itself."""
         self.eval()
         return torch.cat([self.features(prepared, some) for some in _parts(prepared.n_clips)])
+
+    @torch.no_grad()
+    def first_pooled(self, prepared: PreparedTracks, most: int) -> Tensor:
+        """(N, D), as :meth:`pooled`, of the first clips, ``most`` of them or fewer, each by itself."""
+        self.eval()
+        return torch.cat([self.pooled(prepared, some) for some in _parts(min(most, prepared.n_clips))])
 
 
 def without_dropout(module: nn.Module) -> None:

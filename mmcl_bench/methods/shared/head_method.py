@@ -7,7 +7,6 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -16,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mmcl_bench.core.seeds import derive_seed
+from mmcl_bench.evaluation.choosing import smoothed
 from mmcl_bench.methods.shared.extractor import Features
 from mmcl_bench.methods.shared.feature_method import FeatureClips, FeatureMethod, FeatureSettings, Texts
 from mmcl_bench.protocols.problem import Context, FitReport, Problem
@@ -227,14 +227,6 @@ def _share_of_rate(settings: HeadSettings, step: int) -> float:
         return float(0.1 ** sum(step > milestone * settings.steps for milestone in settings.milestones))
     share = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
     return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
-
-
-def smoothed(history: list[dict[str, float]]) -> dict[int, float]:
-    """The validation figure of each step, averaged with its neighbours'; last step first, as the later of equals is
-    chosen."""
-    figures = [row["validation"] for row in history]
-    smooth = [fmean(figures[max(0, at - 1) : at + 2]) for at in range(len(figures))]
-    return {int(row["epoch"]): figure for row, figure in reversed(list(zip(history, smooth, strict=True)))}
 
 
 @contextlib.contextmanager

@@ -20,12 +20,14 @@ from sklearn.preprocessing import StandardScaler
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.seeds import derive_seed
+from mmcl_bench.evaluation.choosing import MIXED_SHARE, MOST_CLIPS, Observed, column_of, partners
 from mmcl_bench.evaluation.metrics import METRICS, Scored
 from mmcl_bench.methods.base import MethodSettings
 from mmcl_bench.methods.shared import estimators
+from mmcl_bench.methods.shared.choosing_method import ChoosingMethod, ChoosingSettings
 from mmcl_bench.methods.shared.estimator_method import EstimatorMethod
 from mmcl_bench.methods.shared.extractor import CHOSEN, Extractor, trained_extractor
-from mmcl_bench.methods.shared.feature_method import QUICK_FEATURES, FeatureSettings
+from mmcl_bench.methods.shared.feature_method import QUICK_FEATURES
 from mmcl_bench.methods.shared.joints import joint_features, most_bodies
 from mmcl_bench.methods.shared.saved import SavedModel, read_model, write_model
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, LabelledClips, Problem
@@ -35,13 +37,13 @@ SOURCE, TARGET, UNLABELLED = 1, -2, -1
 _EXTRACTOR = "extractor."
 
 
-class ShallowSettings(FeatureSettings):
+class ShallowSettings(ChoosingSettings):
     """What is adapted, and how it is classified."""
 
     features: Literal["extractor", "joints"] = "extractor"
     """The extractor's features, or joint positions as ``logistic`` takes them."""
     Cs: tuple[float, ...] = Field(default=(1e-3, 1e-2, 1e-1, 1.0), min_length=1)
-    """Inverse strengths of the classifier's penalty, to choose from on held-out source clips."""
+    """Inverse strengths of the classifier's penalty, to choose from."""
     most_clips: int = Field(default=3000, ge=2)
     """Clips of each domain that the adapter learns from, drawn at random where there are more."""
 
@@ -68,7 +70,7 @@ class DrawnClips:
         return np.repeat([SOURCE, TARGET], [len(self.source), len(self.target)])
 
 
-class ShallowAdaptation(EstimatorMethod):
+class ShallowAdaptation(ChoosingMethod, EstimatorMethod):
     """An adapter of skada between a scaler and a logistic regression."""
 
     cost: ClassVar[str] = "seconds"
@@ -128,12 +130,12 @@ class ShallowAdaptation(EstimatorMethod):
         if problem.validation is None:
             self._classify(self.settings.Cs[0])
             return FitReport(chosen={**chosen, "C": self.settings.Cs[0]})
-        figures = {C: self._source_figure(C, problem, problem.validation) for C in self.settings.Cs}
-        best = max(figures, key=lambda C: figures[C])
+        held_out = self._of_source(self._scaler.transform(self.features(problem.validation.clips)))
+        figures = {C: self._figures(C, problem, problem.validation, held_out, target) for C in self.settings.Cs}
+        best = max(figures, key=lambda C: figures[C][column_of(self.settings.choose_by)])
         self._classify(best)
-        return FitReport(
-            chosen={**chosen, "C": best}, notes={"validation by C": {str(C): f for C, f in figures.items()}}
-        )
+        notes = {f"{name} by C": {str(C): each[name] for C, each in figures.items()} for name in figures[best]}
+        return FitReport(chosen={**chosen, "C": best}, notes=notes)
 
     def save(self, folder: Path) -> list[str]:
         arrays, learned = estimators.to_plain(self._fitted)
@@ -187,10 +189,35 @@ class ShallowAdaptation(EstimatorMethod):
         step = None if self._adapter is None else self.target_step(self._adapter)
         self._fitted = make_pipeline(self._scaler, *([] if step is None else [step]), self.learn_classifier(C))
 
-    def _source_figure(self, C: float, problem: Problem, held_out: LabelledClips) -> float:
-        """The task's main metric on held-out source clips, which go through the adapter as source clips."""
-        classifier = self.learn_classifier(C)
-        rows = self._of_source(self._scaler.transform(self.features(held_out.clips)))
-        scores = np.full((len(rows), self._n_classes), -np.inf, dtype=np.float32)
-        scores[:, classifier.classes_] = classifier.predict_log_proba(rows)
-        return METRICS.get(problem.metric)(Scored(np.maximum(scores, -1e9), held_out.labels, problem.classes.seen))
+    def _figures(
+        self, C: float, problem: Problem, clips: LabelledClips, held_out: np.ndarray, target: np.ndarray
+    ) -> dict[str, float]:
+        """What a penalty can be chosen by: the task's main metric on held-out source clips, which went through the
+        adapter as source clips (H, D), and label-free scores of target clips' features (N, D), where there are any."""
+        self._classify(C)
+        scored = Scored(self._classified(held_out), clips.labels, problem.classes.seen)
+        figures = {column_of("source"): METRICS.get(problem.metric)(scored)}
+        if not len(target):
+            return figures
+        target = target[:MOST_CLIPS]
+        others = partners(len(target))
+        mixed = MIXED_SHARE * target + (1 - MIXED_SHARE) * target[others]
+        of_target, of_mixed = (self._fitted[:-1].transform(each) for each in (target, mixed))
+        observed = Observed(
+            source=self._of_source(self._source[:MOST_CLIPS]),
+            held_out=held_out[:MOST_CLIPS],
+            held_out_logits=scored.scores[:MOST_CLIPS],
+            held_out_labels=scored.labels[:MOST_CLIPS],
+            target=of_target,
+            logits=self._classified(of_target),
+            partners=others,
+            mixed_logits=self._classified(of_mixed),
+        )
+        return figures | observed.scores()
+
+    def _classified(self, adapted: np.ndarray) -> np.ndarray:
+        """float32 (N, K), log-probabilities of adapted features."""
+        classifier = self._fitted[-1]
+        scores = np.full((len(adapted), self._n_classes), -np.inf, dtype=np.float32)
+        scores[:, classifier.classes_] = classifier.predict_log_proba(adapted)
+        return np.maximum(scores, -1e9)

@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from methods.test_methods import clips, problem
 from mmcl_bench.core.grants import Setting
+from mmcl_bench.evaluation.choosing import TITLES, ChosenBy, column_of
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.adaptation.tca import TransferComponents
 from mmcl_bench.methods.shared import shallow_adaptation
@@ -132,6 +133,35 @@ def test_the_penalty_is_chosen_on_held_out_source_clips(given: tuple[Problem, Cl
     assert again.fit(replace(whole, validation=None), Context(seed=0, folder=tmp_path, chosen={"C": 0.5})).chosen == {
         "C": 0.5
     }
+
+
+@pytest.mark.parametrize("by", TITLES)
+@pytest.mark.parametrize("name", ["coral", "jdot"])
+def test_the_penalty_is_chosen_by_the_score_that_is_named(
+    name: str, by: ChosenBy, given: tuple[Problem, ClipView], tmp_path: Path
+) -> None:
+    method = METHODS.get(name)(features="joints", Cs=(1e-4, 1e-2, 1.0), choose_by=by)
+    report = method.fit(given[0], Context(seed=0, folder=tmp_path))
+    figures = report.notes[f"{column_of(by)} by C"]
+    assert figures[str(report.chosen["C"])] == max(figures.values())
+    if by == "entropy":
+        assert report.chosen["C"] == 1.0, "the weakest penalty lets it be the surest"
+    found = replace(given[0], validation=None)
+    assert method.fit(found, Context(seed=0, folder=tmp_path, chosen=report.chosen)).chosen == report.chosen
+
+
+def test_the_penalty_s_entropy_is_skada_s(given: tuple[Problem, ClipView], tmp_path: Path) -> None:
+    from skada import make_da_pipeline
+    from skada.metrics import PredictionEntropyScorer
+
+    method = METHODS.get("linear-monge")(features="joints", Cs=(1.0,), choose_by="entropy")
+    notes = method.fit(given[0], Context(seed=0, folder=tmp_path)).notes
+    theirs = make_da_pipeline(StandardScaler(), monge(), LogisticRegression(C=1.0, max_iter=1000))
+    clips, domains = np.concatenate([SOURCE, TARGET]), np.repeat([1, -2], [len(SOURCE), len(TARGET)])
+    known = np.concatenate([LABELS, np.full(len(TARGET), -1)])
+    theirs.fit(clips, known, sample_domain=domains)
+    expected = 3 * PredictionEntropyScorer()(theirs, clips, known, sample_domain=domains)
+    assert notes["entropy_score by C"]["1.0"] == pytest.approx(expected, rel=0.05)
 
 
 def test_an_adapter_learns_from_no_more_clips_than_it_is_told(given: tuple[Problem, ClipView], tmp_path: Path) -> None:
