@@ -27,6 +27,7 @@ from mmcl_bench.results.groups import Group, metric_title
 
 Pair = tuple[str, str]
 """The sources, joined by ``+``, and the target."""
+_AND = " + "
 _SOURCE_ONLY = {"bottleneck": "source-only", "Cs": "logistic-source-only"}
 """The method without adaptation, by a setting that all methods of its kind have: those on the network, shallow ones."""
 _OTHERWISE = "logistic"
@@ -65,12 +66,21 @@ class TransferTable:
     gains: Mapping[str, Gain]
     """By key of the row's group. A row lacks one that is itself without adaptation, or where no such method was run."""
 
+    def place(self, pair: Pair) -> Pair:
+        """Row and column of a heat map: all sets of the table but the target are ``all others``."""
+        source, target = pair
+        others = sorted({name for each in self.tasks for side in each for name in side.split(_AND)} - {target})
+        return ("all others" if len(others) > 1 and source.split(_AND) == others else source), target
+
     @property
     def sources(self) -> list[str]:
-        return sorted({source for source, _ in self.tasks}, key=lambda source: (source.count("+"), source))
+        """The rows of a heat map."""
+        found = {self.place(pair)[0] for pair in self.tasks}
+        return sorted(found, key=lambda source: (source == "all others", source.count(_AND), source))
 
     @property
     def targets(self) -> list[str]:
+        """The columns of a heat map."""
         return sorted({target for _, target in self.tasks})
 
     @property
@@ -166,14 +176,15 @@ def heat_map(table: TransferTable, setting: str, where: str) -> Drawing:
         drawing.text((left, above + 14), shortened(method.group.label, _MOST_LETTERS), bold=True)
         for at, target in enumerate(targets):
             drawing.text((left + (at + 0.5) * width + 4, above + top - 6), target, upright=True)
-        for at, name in enumerate(names):
-            if place % n_panels == 0:
+        if place % n_panels == 0:
+            drawing.text((margin - 8, above + top - 6), "source", anchor="end", color="dim")
+            for at, name in enumerate(names):
                 drawing.text((margin - 8, above + top + (at + 0.5) * height + 4), name, anchor="end")
         drawing.frame(left - 1, above + top - 1, width * len(targets), height * len(sources), "line")
         for row in method.rows:
             if math.isnan(row.main.value):
                 continue
-            source, target = _pair(row.group)
+            source, target = table.place(_pair(row.group))
             x, y = left + targets.index(target) * width, above + top + sources.index(source) * height
             share = (row.main.value - low) / (high - low) if high > low else 0.0
             # Never so dark that the text in it cannot be read.
@@ -227,4 +238,4 @@ def _kind(group: Group) -> str:
 
 def _pair(group: Group) -> Pair:
     *sources, target = group.task.datasets
-    return " + ".join(sources), target
+    return _AND.join(sources), target

@@ -99,8 +99,9 @@ def test_the_mean_gain_is_over_tasks(store_job):
     jobs = [run(store_job, "source-only", 0.5, source, target) for source, target, _ in pairs]
     jobs += [run(store_job, "dann", share, source, target, **UNLABELLED) for source, target, share in pairs]
     (table,) = tables_of(*jobs)
-    assert table.sources == ["a", "b", "a + c"]
+    assert table.sources == ["a", "b", "all others"]
     assert table.targets == ["a", "b"]
+    assert set(frame_of([table])["Source"]) == {"a", "b", "a + c"}
     dann = next(method for method in table.methods if method.group.method.name == "dann")
     mean = table.mean_gain(dann)
     # The standard error of 0, 20 and 40 points is 20 / sqrt 3; Student's t with two degrees of freedom is 4.303.
