@@ -307,7 +307,7 @@ class _Run:
         self._fit_seconds += time.monotonic() - begin
         history[f"{phase} adaptation"] = adapted.history
         # Its calibration is of scores before adapting.
-        return method, FitReport(report.chosen | adapted.chosen, report.history, report.notes | adapted.notes)
+        return method, FitReport(report.chosen | adapted.chosen, report.history, notes=report.notes | adapted.notes)
 
     def _oracle(self, method: Method, protocol: Protocol, scored: Scored, report: FitReport) -> Oracle | None:
         """The best test figure over some of the kept epochs, on the clips of the main metric.
