@@ -200,6 +200,14 @@ class Method(ABC):
         """
         return None
 
+    def embed_domains(self, source: ClipView, target: ClipView) -> tuple[np.ndarray, np.ndarray] | None:
+        """Transfer: float32 (N, D) features of source clips and (M, D) of target clips, as the method sees each
+        domain; None where it has none. The fitted method stays as it is.
+
+        For maps in reports; nothing is computed from them.
+        """
+        return None
+
     def save(self, folder: Path) -> list[str]:
         """Writes what :meth:`score` needs with :func:`.saved.write_model`; returns the names of the files.
 

@@ -230,6 +230,11 @@ def without_adaptation(row: LeaderboardRow, rows: Iterable[LeaderboardRow]) -> L
     return min(others, key=lambda each: each[0])[1] if others else None
 
 
+def is_without_adaptation(group: Group) -> bool:
+    """Whether others are compared with it."""
+    return group.method.name in {*_SOURCE_ONLY.values(), _OTHERWISE}
+
+
 def _kind(group: Group) -> str:
     """``shared classes``, or the parameters that a task's identity tells."""
     told = group.task.identity.partition("[")[2].removesuffix("]") or "shared classes"

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from mmcl_bench.core.grants import Setting
-from mmcl_bench.report.drawing import Text
+from mmcl_bench.report.drawing import Markers, Text
+from mmcl_bench.report.figures import MappedDomains, domain_maps
 from mmcl_bench.report.page import build_report
 from mmcl_bench.report.ranking import rankings
 from mmcl_bench.report.tables import leaderboard_rows
 from mmcl_bench.report.transfer import frame_of, heat_map, mean_gain_text, transfer_tables
+from mmcl_bench.results.store import DomainMap
 
 LABELS = np.arange(40) % 4
 KINDS = {"network": {"bottleneck": 8}, "shallow": {"Cs": [1.0]}, "other": {}}
@@ -141,6 +143,28 @@ def test_the_heat_map_of_a_setting_has_its_methods_alone_and_leaves_open_what_wa
     assert [text for text in texts["unlabelled"] if text[-2:] == ".0"] == ["75.0", "+25.0"]
     (gain,) = (mark for mark in marks["unlabelled"] if mark.text == "+25.0")
     assert gain.bold, "ten of forty clips more are no chance"
+
+
+def test_a_map_of_both_domains_has_every_clip_by_domain_and_class():
+    generator = np.random.default_rng(0)
+    mapped = MappedDomains(
+        "dann", generator.normal(size=(5, 2)), np.array([0, 0, 1, 1, 1]), np.ones((1, 2)), np.array([1])
+    )
+    tips = {mark.tip: mark for mark in domain_maps("", [mapped], ["wave", "clap"]).marks if isinstance(mark, Markers)}
+    counts = {tip: (len(mark.places), mark.filled) for tip, mark in tips.items() if tip}
+    assert counts == {"wave, source": (2, False), "clap, source": (3, False), "clap, target": (1, True)}
+
+
+def test_the_page_shows_maps_before_and_after_adaptation_in_one_figure(store_job, tmp_path: Path):
+    rows = np.arange(8, dtype=np.float32).reshape(4, 2)
+    domains = DomainMap(rows, np.arange(4), rows + 1, np.arange(4))
+    run(store_job, "dann", 1.0, domains=domains, **UNLABELLED)
+    run(store_job, "source-only", 0.5, domains=domains)
+    run(store_job, "tent", 0.5)
+    html = build_report(tmp_path, tmp_path / "reports", "none").page.read_text(encoding="utf-8")
+    drawn = html.partition("Features of both domains")[2].partition("</svg>")[0]
+    assert 0 < drawn.index("source-only (quick)") < drawn.index("dann (quick, unlabelled)")
+    assert "tent" not in drawn
 
 
 def test_ranks_keep_settings_and_kinds_of_classes_apart(store_job):

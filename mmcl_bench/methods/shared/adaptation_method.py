@@ -8,6 +8,7 @@ classification loss; batches, schedule, the choice of the step, scoring, saving 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -157,6 +158,15 @@ class AdaptationMethod(Method):
     def score(self, clips: ClipView) -> np.ndarray:
         return self._scores(self.extractor.to_last_block(clips))
 
+    def embed_domains(self, source: ClipView, target: ClipView) -> tuple[np.ndarray, np.ndarray]:
+        of_target = self._embedded(target)
+        whole = nn.ModuleList([self.extractor.network, self._models])
+        fitted = deepcopy(whole.state_dict())
+        self.normalise_domain(source)
+        of_source = self._embedded(source)
+        whole.load_state_dict(fitted)
+        return of_source, of_target
+
     def snapshots(self) -> list[int]:
         return sorted(self._snapshots)
 
@@ -230,6 +240,10 @@ class AdaptationMethod(Method):
         forward = partial(self._domain, prepared)
         normalise_by(self._scoring(), forward, prepared.n_clips)
 
+    def normalise_domain(self, clips: ClipView) -> None:
+        """Makes the statistics that the method takes of a domain those of some clips."""
+        self.normalise_by(self.extractor.to_last_block(clips))
+
     def normalise_all_by(self, clips: ClipView) -> None:
         """As :meth:`normalise_by`, of all layers and not only of those that are adapted."""
         prepared = self.extractor.settings.prepare(clips)
@@ -243,6 +257,10 @@ class AdaptationMethod(Method):
         generator = torch.Generator().manual_seed(derive_seed(self._seed, "augmentation", side))
         copies = [self.extractor.to_last_block(clips, generator) for _ in range(self.settings.copies)]
         return [self.extractor.to_last_block(clips), *copies]
+
+    def _embedded(self, clips: ClipView) -> np.ndarray:
+        """(N, W) bottleneck features."""
+        return self.network.all_features(self.extractor.to_last_block(clips)).float().cpu().numpy()
 
     def _scores(self, prepared: PreparedTracks) -> np.ndarray:
         self._models.eval()

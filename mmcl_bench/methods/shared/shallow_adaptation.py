@@ -135,6 +135,10 @@ class ShallowAdaptation(EstimatorMethod):
             chosen={**chosen, "C": best}, notes={"validation by C": {str(C): f for C, f in figures.items()}}
         )
 
+    def embed_domains(self, source: ClipView, target: ClipView) -> tuple[np.ndarray, np.ndarray]:
+        scaled = self._scaler.transform(self.features(source))
+        return self._of_source(scaled), self._fitted[:-1].transform(self.features(target))
+
     def save(self, folder: Path) -> list[str]:
         arrays, learned = estimators.to_plain(self._fitted)
         facts = {"n_classes": self._n_classes, "n_bodies": self._n_bodies, **learned}

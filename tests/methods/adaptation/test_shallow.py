@@ -122,6 +122,17 @@ def test_a_moved_target_is_recognised(name: str, given: tuple[Problem, ClipView]
     assert (fitted(name, whole, tmp_path).score(test).argmax(1) == TEST_LABELS).mean() > 0.9
 
 
+def test_a_map_shows_source_clips_where_the_adapter_brings_them(
+    given: tuple[Problem, ClipView], tmp_path: Path
+) -> None:
+    whole, test = given
+    apart = {}
+    for name in ("logistic-source-only", "coral"):
+        of_source, of_target = fitted(name, whole, tmp_path).embed_domains(whole.train.clips, test)
+        apart[name] = np.linalg.norm(of_source.mean(0) - of_target.mean(0))
+    assert apart["coral"] < apart["logistic-source-only"] / 5
+
+
 def test_the_penalty_is_chosen_on_held_out_source_clips(given: tuple[Problem, ClipView], tmp_path: Path) -> None:
     whole, _ = given
     method = METHODS.get("coral")(features="joints", Cs=(1e-6, 1.0))
