@@ -50,6 +50,14 @@ def _value(text: str) -> Any:
         return text
 
 
+def each_of(text: str, where: str) -> list[str]:
+    """The values that have commas between them outside brackets; a JSON value is one. ``where`` begins the message of a
+    :class:`UserError`."""
+    if not isinstance(_value(text), str):
+        return [text]
+    return list(dict.fromkeys(split_outside_brackets(text, where))) or [text]
+
+
 def parse_bracketed(text: str, where: str) -> tuple[str, dict[str, str]]:
     """The name and the settings of ``name[key=value,key=value]``.
 

@@ -107,7 +107,7 @@ class ShallowAdaptation(EstimatorMethod):
 
     def features(self, clips: ClipView) -> np.ndarray:
         if self._extractor is None:
-            return joint_features(clips, self._n_bodies)
+            return joint_features(clips, self._n_bodies, self.settings.normalise)
         return self._extractor.features(clips).pooled
 
     def fit(self, problem: Problem, context: Context) -> FitReport:

@@ -45,7 +45,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> tuple[Problem, ClipView]:
     """A problem whose clips have these features in the place of joint positions, and its test clips."""
     views = {name: clips(len(rows), seed) for seed, (name, rows) in enumerate(by_name.items())}
     rows_of = {id(views[name]): rows for name, rows in by_name.items()}
-    monkeypatch.setattr(shallow_adaptation, "joint_features", lambda view, n_bodies: rows_of[id(view)])
+    monkeypatch.setattr(shallow_adaptation, "joint_features", lambda view, n_bodies, normalise: rows_of[id(view)])
     whole = problem("transfer", setting=Setting.UNLABELLED)
     classes = whole.classes.take(np.arange(3), np.ones(3, dtype=bool))
     no_subjects = np.zeros(N, dtype=np.int64)
