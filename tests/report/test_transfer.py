@@ -74,16 +74,19 @@ def test_a_gain_is_over_the_method_of_the_same_kind_without_adaptation(store_job
 
 def test_a_gain_is_over_the_nearest_settings_and_those_without_adaptation_are_over_the_preset(store_job):
     root = {"overrides": {"normalise": "root"}, "changes": {"normalise": "root"}}
+    both = {key: {"normalise": "root", "steps": 2} for key in ("overrides", "changes")}
     (table,) = tables_of(
         run(store_job, "source-only", 0.5),
         run(store_job, "source-only", 0.9, **root),
         run(store_job, "dann", 0.75, **UNLABELLED),
         run(store_job, "dann", 1.0, **UNLABELLED, **root),
+        run(store_job, "source-only", 1.0, **both),
         run(store_job, "dann", 1.0, **UNLABELLED, preset="paper"),
     )
     assert gains(table) == {
         "source-only (quick)": None,
         "source-only (quick, normalise=root)": ("source-only (quick)", 40.0),
+        "source-only (quick, normalise=root, steps=2)": ("source-only (quick, normalise=root)", 10.0),
         "dann (quick, unlabelled)": ("source-only (quick)", 25.0),
         "dann (quick, normalise=root, unlabelled)": ("source-only (quick, normalise=root)", 10.0),
         "dann (paper, unlabelled)": None,
