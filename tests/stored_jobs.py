@@ -18,10 +18,12 @@ from mmcl_bench.report.tables import frame_of, leaderboard_rows
 from mmcl_bench.results.groups import newest, unlimited
 from mmcl_bench.results.records import Figure, MethodRecord, Oracle, Provenance, Result, Selection, TaskRecord
 from mmcl_bench.results.store import (
+    DomainMap,
     Embeddings,
     Stored,
     folder_name,
     job_label,
+    write_domain_map,
     write_embeddings,
     write_result,
     write_scores,
@@ -63,6 +65,7 @@ def stored_job(
     history: dict[str, list[dict[str, float]]] | None = None,
     notes: Mapping[str, Any] | None = None,
     embeddings: Embeddings | None = None,
+    domains: DomainMap | None = None,
     metrics: tuple[str, ...] | None = None,
     datasets: tuple[str, ...] = ("toy-set",),
     split: str | None = None,
@@ -91,6 +94,7 @@ def stored_job(
     folder = root / "jobs" / folder_name(job_label(identity, method), seed, job_hash)
     files = write_scores(folder, scored.scores, [f"clip-{at}" for at in range(len(labels))], labels)
     files |= write_embeddings(folder, embeddings)
+    files |= write_domain_map(folder, domains)
     result = Result(
         job=job,
         job_hash=job_hash,

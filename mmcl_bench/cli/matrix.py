@@ -99,15 +99,20 @@ class JobOptions(TaskOptions):
         each = [replace(self, parameters=[f"{key}={value}" for key, value in one.items()]) for one in bound]
         tasks = [task for name in self.tasks for options in each for task in options._tasks(name, data_root)]
         require_splits(tasks, self._splits)
-        return jobs_of(
-            tasks,
-            names(self.methods or _METHOD),
-            names(self.preset or _PRESET),
-            self.seeds or _SEEDS,
-            key_values("--set", self.settings),
-            self.limit,
-            lambda method, preset, overrides: by_stream(method, preset, self.streams, overrides),
-        )
+        jobs = [
+            job
+            for overrides in each_value(key_values("--set", self.settings))
+            for job in jobs_of(
+                tasks,
+                names(self.methods or _METHOD),
+                names(self.preset or _PRESET),
+                self.seeds or _SEEDS,
+                overrides,
+                self.limit,
+                lambda method, preset, overrides: by_stream(method, preset, self.streams, overrides),
+            )
+        ]
+        return list({job.hash: job for job in jobs}.values())
 
     def _tasks(self, name: str, data_root: Path | None) -> list[Task]:
         from mmcl_bench.protocols.catalogue import find_tasks, is_pattern, with_splits

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 Preset = Annotated[str, typer.Option(help="quick: minutes on two cores. paper: the published settings.")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="Override a method's setting, as key=value. Repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Override a method's setting, as key=value. Repeatable. plan and run take several values with commas "
+        "between.",
+    ),
 ]
 Limit = Annotated[int | None, typer.Option(help="Keep that many clips a side: a smoke run, never ranked.")]
 SkipBad = Annotated[

@@ -115,12 +115,16 @@ def _run_all(
 
 def _description(jobs: Sequence[Job], streams: str | None) -> Callable[[Job], str]:
     """What tells a job from the others, but for its seed."""
+    from mmcl_bench.core.settings import member_text
+
+    shown = {job.hash: job.method if streams else member_text(job.method, job.overrides) for job in jobs}
+    several_settings = len(set(shown.values())) > len({job.method for job in jobs})
     several_tasks = len({job.task.identity for job in jobs}) > 1
     several_presets = len({job.preset for job in jobs}) > 1
 
     def describe(job: Job) -> str:
         parts = [job.task.identity] if several_tasks else []
-        parts += [job.method, job.preset] if several_presets else [job.method]
+        parts += [shown[job.hash] if several_settings else job.method, *([job.preset] if several_presets else [])]
         return ", ".join([*parts, *(job.settings["streams"] if streams is not None else [])])
 
     return describe

@@ -32,9 +32,12 @@ def parse_setting(text: str, field: FieldInfo) -> Any:
 
 
 def setting_text(value: Any) -> str:
-    """A setting as :func:`parse_setting` reads it: text as it is, names with ``+`` between them, JSON for the rest."""
+    """A setting as :func:`parse_setting` reads it: text as it is, names with ``+`` between them, JSON for the rest.
+
+    Text that :func:`each_of` would part is JSON as well.
+    """
     text = "+".join(value) if _is_list_of_names(value) and not any("+" in name for name in value) else value
-    if isinstance(text, str) and isinstance(_value(text), str):
+    if isinstance(text, str) and isinstance(_value(text), str) and "," not in text.partition("[")[0]:
         return text
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
@@ -48,6 +51,18 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
+
+
+def each_of(text: str, where: str) -> list[str]:
+    """The values that have commas between them outside brackets; a JSON value, such as text in quotes, is one.
+
+    ``where`` begins the message of a :class:`UserError`.
+    """
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        return list(dict.fromkeys(split_outside_brackets(text, where))) or [text]
+    return [text]
 
 
 def parse_bracketed(text: str, where: str) -> tuple[str, dict[str, str]]:

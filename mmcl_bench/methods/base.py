@@ -66,16 +66,19 @@ class MethodSettings(BaseModel):
     """Settings of a method, each with its type and default; a method's own ``Settings`` derive from it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    added_later: ClassVar[frozenset[str]] = frozenset()
+    """Settings that are newer than stored results: left out at their default, so that the hashes of jobs stay."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values, the same for every notation of a value: a job's hash is made from them."""
-        return self.model_dump(mode="json")
+        usual = {name for name in self.added_later if getattr(self, name) == type(self).model_fields[name].default}
+        return self.model_dump(mode="json", exclude=usual)
 
     @classmethod
     def shown(cls, settings: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
         """What tables show beside the method and commands set, of settings in full, as plain JSON values: those that
         differ from the preset's."""
-        return {key: value for key, value in settings.items() if value != preset[key]}
+        return {key: value for key, value in settings.items() if key not in preset or value != preset[key]}
 
 
 class Method(ABC):
@@ -195,6 +198,14 @@ class Method(ABC):
 
     def embed(self, clips: ClipView) -> np.ndarray | None:
         """float32 (N, D), clips in the space of ``problem.classes.embeddings``; None where it maps to no such space.
+
+        For maps in reports; nothing is computed from them.
+        """
+        return None
+
+    def embed_domains(self, source: ClipView, target: ClipView) -> tuple[np.ndarray, np.ndarray] | None:
+        """Transfer: float32 (N, D) features of source clips and (M, D) of target clips, as the method sees each
+        domain; None where it has none. The fitted method stays as it is.
 
         For maps in reports; nothing is computed from them.
         """

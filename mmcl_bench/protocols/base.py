@@ -201,6 +201,10 @@ class Protocol(ABC):
         """The test clips, or those of a bool (N,) mask, in an order that does not depend on their labels."""
         return self._view(self.test_rows if mask is None else self.test_rows.where(mask))
 
+    def train_clips(self, mask: np.ndarray) -> ClipView:
+        """The training clips of a bool (N,) mask, in an order that does not depend on their labels."""
+        return self._view(self.train_rows.where(mask))
+
     def test_scored(self, scores: np.ndarray, calibration: float) -> Scored:
         """A method's test scores joined with the labels. The result belongs to the runner, never to a method."""
         return Scored(scores, self.test_rows.columns, self.classes.seen, calibration)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
-from mmcl_bench.core.settings import parse_bracketed, split_outside_brackets
+from mmcl_bench.core.settings import each_of, parse_bracketed
 from mmcl_bench.core.text import numbered
 from mmcl_bench.protocols.cards import FAMILIES, NAME, PATH, Task, TaskCard, read_card
 from mmcl_bench.protocols.splits import splits_of
@@ -105,12 +105,12 @@ def find_tasks(
 
 
 def each_value(parameters: Mapping[str, str]) -> list[dict[str, str]]:
-    """The parameters once for every combination of values; a parameter's values have commas between them.
+    """Parameters or settings once for every combination of values; those of one have commas between them.
 
     >>> each_value({"text": "minilm,smollm2[layer=20,pooling=last]"})
     [{'text': 'minilm'}, {'text': 'smollm2[layer=20,pooling=last]'}]
     """
-    values = [split_outside_brackets(text, f"{key}={text}") or [text] for key, text in parameters.items()]
+    values = [each_of(text, f"{key}={text}") for key, text in parameters.items()]
     return [dict(zip(parameters, chosen, strict=True)) for chosen in product(*values)]
 
 

@@ -28,6 +28,8 @@ _SHADES = 12
 """Steps of a heat map."""
 _MOST_MAPPED = 600
 """Samples in a map."""
+_MOST_OF_DOMAIN = 100
+"""Clips of each domain in a map of two domains, of which a figure may have many."""
 _LOG_RATIO = 30.0
 """Losses that span more than this are drawn over a logarithmic axis."""
 _PANEL_PITCH = 220.0
@@ -71,6 +73,21 @@ class MappedSamples(NamedTuple):
     prototypes: np.ndarray
     """float (K, 2), the class texts."""
     classes: Sequence[str]
+
+
+class MappedDomains(NamedTuple):
+    """Clips of both domains of a transfer, as two coordinates each."""
+
+    label: str
+    """The method."""
+    source: np.ndarray
+    """float (N, 2)."""
+    source_labels: np.ndarray
+    """int (N,)."""
+    target: np.ndarray
+    """float (M, 2)."""
+    target_labels: np.ndarray
+    """int (M,)."""
 
 
 @dataclass(frozen=True)
@@ -399,14 +416,9 @@ def sample_map(title: str, mapped: MappedSamples) -> Drawing:
     samples, labels, correct = (values[::step] for values in (mapped.samples, mapped.labels, mapped.correct))
     n_key_rows = math.ceil(len(mapped.classes) / 2)
     drawing = Drawing(title, 520, 408 + 17 * n_key_rows + 20)
-    both = np.concatenate([samples, mapped.prototypes])
-    low, high = both.min(axis=0), both.max(axis=0)
-    pad = np.maximum(0.06 * (high - low), 1e-6)
-    (x_low, y_low), (x_high, y_high) = low - pad, high + pad
-    panel = _Panel(drawing, 6, 6, 508, 386, (float(x_low), float(x_high)), (float(y_low), float(y_high)))
-    drawing.frame(6, 6, 508, 386, "line")
+    panel = _around(drawing, (6, 6, 508, 386), np.concatenate([samples, mapped.prototypes]))
     for k, name in enumerate(mapped.classes):
-        color, glyph = PALETTE[k % len(PALETTE)], MARKERS[(k + k // len(PALETTE)) % len(MARKERS)]
+        color, glyph = _class_look(k)
         for filled in (True, False):
             chosen = (labels == k) & (correct == filled)
             places = [panel.place(x, y) for x, y in samples[chosen].tolist()]
@@ -423,6 +435,52 @@ def sample_map(title: str, mapped: MappedSamples) -> Drawing:
     note = "star: class text; filled: right among these classes; hollow: wrong"
     drawing.text((12, 412 + 17 * n_key_rows + 6), note, color="dim", size=10)
     return drawing
+
+
+def domain_maps(title: str, methods: Sequence[MappedDomains], classes: Sequence[str]) -> Drawing:
+    """A panel a method: source clips hollow, target clips filled, a colour and marker a class. Axes differ."""
+    n_columns = min(4, max(2, len(methods)))
+    n_rows, side, pitch = math.ceil(len(methods) / n_columns), 210.0, 226.0
+    n_key_rows = math.ceil(len(classes) / n_columns)
+    drawing = Drawing(title, pitch * n_columns, (side + 30) * n_rows + 17 * n_key_rows + 34)
+    for at, method in enumerate(methods):
+        left, top = 6 + at % n_columns * pitch, 20 + at // n_columns * (side + 30)
+        drawing.text((left, top - 6), shortened(method.label, 32))
+        domains = (
+            (method.source[:_MOST_OF_DOMAIN], method.source_labels, False),
+            (method.target[:_MOST_OF_DOMAIN], method.target_labels, True),
+        )
+        panel = _around(drawing, (left, top, side, side), np.concatenate([places for places, _, _ in domains]))
+        for places, labels, filled in domains:
+            for k, name in enumerate(classes):
+                tip = f"{name}, {'target' if filled else 'source'}"
+                some = panel.places(*places[labels[: len(places)] == k].T)
+                color, glyph = _class_look(k)
+                drawing.markers(some, glyph, color, filled=filled, radius=2.6, opacity=0.75, tip=tip)
+    below = 20 + (side + 30) * n_rows
+    for k, name in enumerate(classes):
+        key = (12 + pitch * (k // n_key_rows), below + 17 * (k % n_key_rows))
+        _draw_key(drawing, key, *_class_look(k), shortened(name, 30))
+    note = (
+        "filled: target test clips; hollow: source training clips; the first two principal components of their features"
+    )
+    drawing.text((6, drawing.height - 6), note, color="dim", size=10)
+    drawing.width = max(drawing.width, text_width(note, 10) + 12)
+    return drawing
+
+
+def _class_look(k: int) -> tuple[Color, str]:
+    """Colour and glyph of a class in a map."""
+    return PALETTE[k % len(PALETTE)], MARKERS[(k + k // len(PALETTE)) % len(MARKERS)]
+
+
+def _around(drawing: Drawing, box: tuple[float, float, float, float], points: np.ndarray) -> _Panel:
+    """A framed panel at left, top, width and height that holds all points (N, 2)."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    pad = np.maximum(0.06 * (high - low), 1e-6)
+    (x_low, y_low), (x_high, y_high) = (low - pad).tolist(), (high + pad).tolist()
+    drawing.frame(*box, "line")
+    return _Panel(drawing, *box, (x_low, x_high), (y_low, y_high))
 
 
 def critical_difference(title: str, ranks: Ranks) -> Drawing:

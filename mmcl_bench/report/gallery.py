@@ -23,6 +23,7 @@ from mmcl_bench.report.figures import MethodIntervals
 from mmcl_bench.report.projection import map_samples
 from mmcl_bench.report.table_files import written_before
 from mmcl_bench.report.tables import LeaderboardRow
+from mmcl_bench.report.transfer import is_without_adaptation
 from mmcl_bench.results.groups import Group, metric_title
 
 MANIFEST = ".mmcl-bench-figures.json"
@@ -89,6 +90,10 @@ class Gallery:
         drawn = [self._add(stem.format("accuracy"), _accuracy(rows, where), compares=True)]
         if _has_both_sides(group):
             drawn.append(self._add(stem.format("seen-unseen"), _seen_unseen(rows, where), compares=True))
+        if mapped := _mapped_domains(rows):
+            title = f"Features of both domains\n{where}"
+            drawing = figures.domain_maps(title, mapped, group.first.classes)
+            drawn.append(self._add(stem.format("domains"), drawing, compares=True))
         return drawn
 
     def of_group(self, group: Group) -> list[Picture]:
@@ -165,6 +170,13 @@ def _accuracy(rows: Sequence[LeaderboardRow], where: str) -> Drawing:
 def _seen_unseen(rows: Sequence[LeaderboardRow], where: str) -> Drawing:
     methods = [figures.ScoredMethod(row.group.label, row.group.runs(), row.figures["ausuc"].value) for row in rows]
     return figures.seen_unseen(f"Seen against unseen classes over all calibrations\n{where}", methods)
+
+
+def _mapped_domains(rows: Sequence[LeaderboardRow]) -> list[figures.MappedDomains]:
+    """Those of each first seed that has a map of both domains; methods without adaptation come first."""
+    ordered = sorted((row.group for row in rows), key=lambda group: not is_without_adaptation(group))
+    found = ((group, group.jobs[0].domain_map()) for group in ordered)
+    return [figures.MappedDomains(group.label, **vars(kept)) for group, kept in found if kept is not None]
 
 
 def _group_figures(group: Group) -> Iterator[tuple[str, _Draw]]:

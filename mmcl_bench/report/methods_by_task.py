@@ -72,15 +72,19 @@ class MethodsByTask:
 
 def methods_by_task(rows: Sequence[LeaderboardRow]) -> MethodsByTask | None:
     """The table of the rows of one family; None for a single method."""
+    methods = methods_over_tasks(rows)
+    tasks = {row.group.task_key: row.group for row in rows}
+    return MethodsByTask(tuple(tasks.values()), methods) if len(methods) > 1 else None
+
+
+def methods_over_tasks(rows: Sequence[LeaderboardRow]) -> tuple[MethodOverTasks, ...]:
+    """The methods of the rows of one family, in the order of :attr:`MethodsByTask.methods`."""
     of_method: dict[tuple[str, str], list[LeaderboardRow]] = defaultdict(list)
     for row in rows:
         # What a preset means may have changed between two results of one label.
         of_method[row.group.label, json.dumps(row.group.method.settings, sort_keys=True)].append(row)
-    if len(of_method) < 2:
-        return None
-    tasks = {row.group.task_key: row.group for row in rows}
-    methods = [MethodOverTasks(tuple(own), _oracle_minus_honest(own)) for own in of_method.values()]
-    return MethodsByTask(tuple(tasks.values()), tuple(sorted(methods, key=_place)))
+    methods = (MethodOverTasks(tuple(own), _oracle_minus_honest(own)) for own in of_method.values())
+    return tuple(sorted(methods, key=_place))
 
 
 def frame_of(table: MethodsByTask) -> pd.DataFrame:

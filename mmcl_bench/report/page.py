@@ -35,10 +35,13 @@ from mmcl_bench.report.methods_by_task import (
 )
 from mmcl_bench.report.methods_by_task import frame_of as table_of_methods
 from mmcl_bench.report.published import Beside, beside, read_published
-from mmcl_bench.report.ranking import Ranking, rank_methods
+from mmcl_bench.report.ranking import Ranking, rankings
 from mmcl_bench.report.split_means import SplitMean, frame_of, split_means
 from mmcl_bench.report.table_files import TableFolder
 from mmcl_bench.report.tables import LeaderboardRow
+from mmcl_bench.report.transfer import TransferTable, mean_gain_text, transfer_tables
+from mmcl_bench.report.transfer import frame_of as frame_of_transfer
+from mmcl_bench.report.transfer import heat_map as transfer_heat_map
 from mmcl_bench.results.groups import (
     INDUCTIVE,
     SETTINGS,
@@ -157,6 +160,8 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Ranked:
+    among: str
+    """What is ranked together: ``inductive methods``."""
     ranking: Ranking
     picture: Picture
     files: list[str]
@@ -180,6 +185,15 @@ class _Choices:
 
 
 @dataclass(frozen=True)
+class _Transfer:
+    """Transfer tasks by source and target."""
+
+    tables: list[tuple[TransferTable, list[Picture]]]
+    """Each with a heat map a setting."""
+    files: list[str]
+
+
+@dataclass(frozen=True)
 class _ByTask:
     table: MethodsByTask
     files: list[str]
@@ -197,10 +211,11 @@ class _Family:
     """Titles by name of the costs that any row has."""
     tasks: list[_Task]
     files: list[str]
-    ranked: _Ranked | None
+    ranked: list[_Ranked]
     means: list[SplitMean]
     means_files: list[str]
     encoders: _Encoders | None
+    transfer: _Transfer | None
     by_task: _ByTask | None
     choices: _Choices | None
 
@@ -248,6 +263,7 @@ class _Builder:
             if means
             else [],
             self._encoders(stem, title, rows),
+            self._transfer(stem, title, rows),
             self._by_task(stem, title, rows),
             self._choices(stem, title, rows),
         )
@@ -271,16 +287,39 @@ class _Builder:
         picture = self.gallery.of_oracles(drawn, f"{stem}-oracle-minus-honest", title) if len(drawn) > 1 else None
         return _ByTask(table, files, picture and self._counted([picture])[0])
 
-    def _ranked(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Ranked | None:
-        ranking = rank_methods([row for row in rows if row.group.setting == INDUCTIVE and not row.group.incomplete])
-        if ranking is None:
+    def _transfer(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Transfer | None:
+        found = transfer_tables(rows)
+        if not found:
             return None
+        name = f"{stem}-sources-by-targets"
+        drawn = [
+            (
+                table,
+                [
+                    self.gallery.of_methods(slug(f"{name} {table.kind} {each}"), transfer_heat_map(table, each, title))
+                    for each in table.settings
+                ],
+            )
+            for table in found
+        ]
+        for _, pictures in drawn:
+            self._counted(pictures)
+        caption = f"{title}: figures and gains over source only, percent with 95% intervals"
+        return _Transfer(drawn, self.table_folder.add(name, frame_of_transfer(found), title=caption))
+
+    def _ranked(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> list[_Ranked]:
+        return [self._ranks(stem, title, *key, ranking) for key, ranking in rankings(rows).items()]
+
+    def _ranks(self, stem: str, title: str, setting: str, classes: str, ranking: Ranking) -> _Ranked:
         found = ranking.ranks
-        picture = self._counted([self.gallery.of_ranks(found, f"{stem}-ranks", title)])[0]
+        among = f"{setting} methods" + (", classes known by texts" if classes == "texts" else "")
+        beside = [*([setting] if setting != INDUCTIVE else []), *([classes] if classes == "texts" else [])]
+        name = slug("-".join([stem, "ranks", *beside]))
+        picture = self._counted([self.gallery.of_ranks(found, name, f"{title}, {among}")])[0]
         means = [f"{mean:.2f}" for mean in found.average]
         shown = pd.DataFrame({"Method": list(found.methods), "Mean rank": means})
-        caption = f"{title}: mean ranks over {found.n_tasks} tasks"
-        return _Ranked(ranking, picture, self.table_folder.add(f"{stem}-ranks", shown, title=caption))
+        caption = f"{title}: mean ranks of {among} over {found.n_tasks} tasks"
+        return _Ranked(among, ranking, picture, self.table_folder.add(name, shown, title=caption))
 
     def _task(self, rows: Sequence[LeaderboardRow]) -> _Task:
         group = rows[0].group
@@ -329,6 +368,7 @@ def _render(**content: Any) -> str:
         "cost_text": tables.cost_text,
         "costs_of": tables.costs_of,
         "mean_cost": mean_cost,
+        "mean_gain_text": mean_gain_text,
         "metric_title": metric_title,
         "origin_of": origin_of,
         "percent": tables.percent,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from mmcl_bench.evaluation.ranks import Ranks, ranks
 from mmcl_bench.report.tables import LeaderboardRow
+from mmcl_bench.results.groups import SETTINGS
 
 FEWEST_TASKS = 3
 
@@ -22,6 +24,20 @@ class Ranking:
     tasks: tuple[str, ...]
     left_out: tuple[str, ...]
     """Methods that ran on too few of the tasks."""
+
+
+def rankings(rows: Sequence[LeaderboardRow]) -> dict[tuple[str, str], Ranking]:
+    """The ranks within each setting and, in transfer, each kind of candidate classes, of a family's rows on whole data.
+
+    By setting and kind of classes, which is empty in other families. In the order of :data:`.groups.SETTINGS`.
+    """
+    together: dict[tuple[str, str], list[LeaderboardRow]] = defaultdict(list)
+    for row in rows:
+        if not row.group.incomplete:
+            together[row.group.setting, row.group.task.parameters.get("classes", "")].append(row)
+    keys = sorted(together, key=lambda key: (SETTINGS.index(key[0]), key[1]))
+    found = ((key, rank_methods(together[key])) for key in keys)
+    return {key: ranking for key, ranking in found if ranking is not None}
 
 
 def rank_methods(rows: Sequence[LeaderboardRow]) -> Ranking | None:

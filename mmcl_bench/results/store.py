@@ -3,9 +3,10 @@
 A result is a folder with ``result.json``, ``scores.safetensors`` and ``samples.parquet``. Every metric follows from
 the last two. Where a first fit chose on validation, ``validation.safetensors`` and ``validation.parquet`` hold its
 scores of the held-out clips. Where a zero-shot method maps clips into the space of class texts,
-``embeddings.safetensors`` holds those of unseen classes. Methods that keep their model leave it in ``model.json`` and
-``model.safetensors``. ``result.json`` is written last, so a folder with a valid one is a finished job. It is sealed and
-holds the sha256 of the other files, each of which is checked when it is read.
+``embeddings.safetensors`` holds those of unseen classes; where a transfer method has features of clips,
+``domains.safetensors`` holds a map of some clips of both domains. Methods that keep their model leave it in
+``model.json`` and ``model.safetensors``. ``result.json`` is written last, so a folder with a valid one is a finished
+job. It is sealed and holds the sha256 of the other files, each of which is checked when it is read.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 RESULT, SCORES, SAMPLES = "result.json", "scores.safetensors", "samples.parquet"
 VALIDATION_SCORES, VALIDATION_SAMPLES = "validation.safetensors", "validation.parquet"
-EMBEDDINGS = "embeddings.safetensors"
+EMBEDDINGS, DOMAINS = "embeddings.safetensors", "domains.safetensors"
 FUSION = "fusion"
 """Method name of a result that is a weighted sum of others' scores; no method."""
 FUSION_OPTIONS = ("method", "streams", "members", "weights", "scale")
@@ -142,7 +143,8 @@ class Stored:
     @property
     def model_files(self) -> list[str]:
         """Names of the files of its model; none where it keeps none."""
-        return sorted({*self.result.files} - {SCORES, SAMPLES, VALIDATION_SCORES, VALIDATION_SAMPLES, EMBEDDINGS})
+        others = {SCORES, SAMPLES, VALIDATION_SCORES, VALIDATION_SAMPLES, EMBEDDINGS, DOMAINS}
+        return sorted({*self.result.files} - others)
 
     @property
     def scores(self) -> np.ndarray:
@@ -200,6 +202,11 @@ class Stored:
         kept = self._arrays(EMBEDDINGS)
         return Embeddings(kept["samples"], kept["rows"], kept["prototypes"])
 
+    def domain_map(self) -> DomainMap | None:
+        """Some clips of both domains of a transfer; None where the method has no features of clips, and for results of
+        a version that did not keep them."""
+        return DomainMap(**self._arrays(DOMAINS)) if DOMAINS in self.result.files else None
+
     def _arrays(self, name: str) -> dict[str, np.ndarray]:
         from safetensors.numpy import load
 
@@ -227,6 +234,20 @@ class Embeddings:
     """int64 (M,), their rows in the test scores."""
     prototypes: np.ndarray
     """float16 (U, D), unit rows: the texts of the unseen classes, in the order of the classes."""
+
+
+@dataclass(frozen=True)
+class DomainMap:
+    """Where clips of both domains of a transfer lie on the first two principal components of their features."""
+
+    source: np.ndarray
+    """float32 (N, 2), training clips of the sources."""
+    source_labels: np.ndarray
+    """int64 (N,), their classes among those of the test."""
+    target: np.ndarray
+    """float32 (M, 2), test clips."""
+    target_labels: np.ndarray
+    """int64 (M,)."""
 
 
 @dataclass(frozen=True)
@@ -262,17 +283,24 @@ def write_validation(folder: Path, validation: Validation | None) -> dict[str, s
 
 def write_embeddings(folder: Path, embeddings: Embeddings | None) -> dict[str, str]:
     """Writes embeddings atomically, or removes former ones; returns sha256 by file name."""
+    return _write_arrays(folder / EMBEDDINGS, embeddings)
+
+
+def write_domain_map(folder: Path, domains: DomainMap | None) -> dict[str, str]:
+    """Writes the map of a transfer atomically, or removes a former one; returns sha256 by file name."""
+    return _write_arrays(folder / DOMAINS, domains)
+
+
+def _write_arrays(path: Path, arrays: Embeddings | DomainMap | None) -> dict[str, str]:
     from safetensors.numpy import save_file
 
-    path = folder / EMBEDDINGS
-    if embeddings is None:
+    if arrays is None:
         path.unlink(missing_ok=True)
         return {}
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays = {"samples": embeddings.samples, "rows": embeddings.rows, "prototypes": embeddings.prototypes}
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = {name: np.ascontiguousarray(array) for name, array in vars(arrays).items()}
     write_atomically(path, lambda draft: save_file(whole, draft))
-    return {EMBEDDINGS: file_sha256(path)}
+    return {path.name: file_sha256(path)}
 
 
 def write_scores(folder: Path, scores: np.ndarray, sample_ids: list[str], columns: np.ndarray) -> dict[str, str]:

@@ -18,7 +18,7 @@ from mmcl_bench.protocols.base import Protocol
 from mmcl_bench.protocols.cards import Task
 from mmcl_bench.results import store as results
 from mmcl_bench.results.records import Figure, MethodRecord, Oracle, Provenance, Result, Selection, TaskRecord
-from mmcl_bench.results.store import Embeddings, Validation
+from mmcl_bench.results.store import DomainMap, Embeddings, Validation
 from mmcl_bench.running.identity import Identity
 from mmcl_bench.running.jobs import Job
 
@@ -38,6 +38,7 @@ class JobOutput:
     selection: Selection
     validation: Validation | None
     embeddings: Embeddings | None
+    domains: DomainMap | None
     oracle: Oracle | None
     history: History
     notes: dict[str, Any]

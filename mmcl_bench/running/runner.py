@@ -32,7 +32,7 @@ from mmcl_bench.protocols.problem import Context, FitReport, Problem, Progress, 
 from mmcl_bench.results import provenance
 from mmcl_bench.results import store as results
 from mmcl_bench.results.records import Oracle, Selection
-from mmcl_bench.results.store import Embeddings, Stored, Validation
+from mmcl_bench.results.store import DomainMap, Embeddings, Stored, Validation
 from mmcl_bench.running.identity import locked_folder, result_folder
 from mmcl_bench.running.jobs import Job, make_job
 from mmcl_bench.running.recording import History, JobOutput, selection_record, write_sheets
@@ -46,6 +46,8 @@ ORACLE_EPOCHS = 10
 """Maximum number of kept epochs for the oracle: with a large test, scoring every one takes as long as training."""
 MOST_EMBEDDED = 2000
 """Unseen-class test clips whose embeddings are kept, for a map of a few MB at most."""
+MOST_MAPPED = 300
+"""Clips of each domain of a transfer that are kept for a map."""
 ENVIRONMENT = "environment.json"
 """In a work folder: what the checkpoints there depend on, and the numbers of threads that made them."""
 THREADS = "threads"
@@ -220,6 +222,7 @@ class _Run:
             scores = _of_candidates(scores, protocol)
             scored = protocol.test_scored(scores, selection.calibration)
             embeddings = _embeddings(method, protocol, scored)
+            domains = _domain_map(method, protocol)
             oracle = self._oracle(method, protocol, scored, report)
             notes = {**report.notes, **_validation_note(selection, protocol), **_cost_note(method)}
             notes |= {"features": protocol.feature_notes} if protocol.feature_notes else {}
@@ -233,6 +236,7 @@ class _Run:
                 selection=selection,
                 validation=validation,
                 embeddings=embeddings,
+                domains=domains,
                 oracle=oracle,
                 history=history,
                 notes=notes,
@@ -307,7 +311,7 @@ class _Run:
         self._fit_seconds += time.monotonic() - begin
         history[f"{phase} adaptation"] = adapted.history
         # Its calibration is of scores before adapting.
-        return method, FitReport(report.chosen | adapted.chosen, report.history, report.notes | adapted.notes)
+        return method, FitReport(report.chosen | adapted.chosen, report.history, notes=report.notes | adapted.notes)
 
     def _oracle(self, method: Method, protocol: Protocol, scored: Scored, report: FitReport) -> Oracle | None:
         """The best test figure over some of the kept epochs, on the clips of the main metric.
@@ -342,6 +346,7 @@ class _Run:
         protocol = findings.protocol
         files = write_sheets(self.folder, findings.scored, protocol.test_sample_ids(), findings.validation)
         files |= results.write_embeddings(self.folder, findings.embeddings)
+        files |= results.write_domain_map(self.folder, findings.domains)
         files |= results.place_model(self.folder, self._model, findings.model_files)
         origin = provenance.collect(
             self.started,
@@ -413,6 +418,28 @@ def _embeddings(method: Method, protocol: Protocol, scored: Scored) -> Embedding
     if samples.shape != (len(rows), texts.shape[1]):
         raise ValueError(f"method {method.name} embedded clips as {samples.shape}, not {(len(rows), texts.shape[1])}")
     return Embeddings(_unit(samples), rows, _unit(texts[~scored.seen]))
+
+
+def _domain_map(method: Method, protocol: Protocol) -> DomainMap | None:
+    """The first clips of both domains of a transfer, on two principal components of their features.
+
+    Both domains count alike. None for other tasks, and for methods without features.
+    """
+    if protocol.task.method_family != "transfer":
+        return None
+    source, target = (np.arange(len(rows)) < MOST_MAPPED for rows in (protocol.train_rows, protocol.test_rows))
+    features = method.embed_domains(protocol.train_clips(source), protocol.test_clips(target))
+    if features is None or features[0].shape[1] < 2 or not all(np.isfinite(each).all() for each in features):
+        return None
+    from sklearn.decomposition import PCA
+
+    many = max(map(len, features))
+    fitted = PCA(2, svd_solver="full").fit(
+        np.concatenate([np.resize(each, (many, each.shape[1])) for each in features])
+    )
+    placed = [fitted.transform(each).astype(np.float32) for each in features]
+    labels = protocol.train_rows.columns[source], protocol.test_rows.columns[target]
+    return DomainMap(placed[0], labels[0], placed[1], labels[1])
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

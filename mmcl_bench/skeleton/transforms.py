@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from mmcl_bench.skeleton.layouts import Layout, get_layout
 
 Bodies = tuple[BodyTrack, ...]
 """The body tracks of one clip; the first is the one that normalisation goes by."""
+Normalisation = Literal["none", "root", "root+facing", "root+scale", "root+facing+scale"]
+"""What is taken out of a clip: its place by :func:`centre`, its heading by :func:`align_yaw`, its size by
+:func:`scale_by_torso`."""
 
 
 def _each(bodies: Bodies, change: Callable[[np.ndarray], np.ndarray]) -> Bodies:
@@ -75,9 +78,14 @@ def scale_by_torso(bodies: Bodies, layout: Layout) -> Bodies:
     return _each(bodies, lambda positions: positions / torso) if torso > 1e-6 else bodies
 
 
-def normalise_clip(bodies: Bodies, layout: Layout) -> Bodies:
+_STEPS = {"root": centre, "facing": align_yaw, "scale": scale_by_torso}
+
+
+def normalise_clip(bodies: Bodies, layout: Layout, what: Normalisation = "root+facing+scale") -> Bodies:
     """Centred, turned to face along z, and in torso lengths instead of metres. Joints not seen should be filled."""
-    return scale_by_torso(align_yaw(centre(bodies, layout), layout), layout)
+    for name in what.split("+") if what != "none" else ():
+        bodies = _STEPS[name](bodies, layout)
+    return bodies
 
 
 def sample_at(positions: np.ndarray, frames: np.ndarray) -> np.ndarray:
@@ -124,21 +132,22 @@ class PreparedTracks:
         return self.tracks[at[place] + nth_body], place
 
 
-def prepare_clips(view: Clips, n_frames: int = 64, normalise: bool = True) -> PreparedTracks:
+def prepare_clips(view: Clips, n_frames: int = 64, normalise: Normalisation = "root+facing+scale") -> PreparedTracks:
     """Normalises every clip once and spreads it over ``n_frames``, with all bodies of a clip on one clock.
 
-    A body's end poses hold where the clip goes on without it. Without ``normalise`` clips are only centred.
+    A body's end poses hold where the clip goes on without it.
     Needs little memory beside the result, 19 KB a track of 64 frames and 25 joints: 2 GB for 100,000 tracks.
     """
     layout = get_layout(view.layout)
-    place = normalise_clip if normalise else centre
     counts = [len(view.bodies(number)) for number in range(len(view))]
     first = np.cumsum([0, *counts])
     tracks = np.empty((first[-1], 3, n_frames, len(layout)), dtype=np.float32)
     for number in np.flatnonzero(counts):
         bodies = view.bodies(int(number))
         frames = _clip_frames(bodies, n_frames)
-        for slot, body in zip(tracks[first[number] : first[number + 1]], place(bodies, layout), strict=True):
+        for slot, body in zip(
+            tracks[first[number] : first[number + 1]], normalise_clip(bodies, layout, normalise), strict=True
+        ):
             slot[:] = sample_at(body.positions, frames - body.start).transpose(2, 0, 1)
     clip = torch.arange(len(view)).repeat_interleave(torch.tensor(counts, dtype=torch.int64))
     return PreparedTracks(torch.from_numpy(tracks), clip, len(view))

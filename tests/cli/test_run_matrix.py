@@ -65,6 +65,14 @@ def test_several_tasks_are_told_apart(typed: Type) -> None:
     assert "supervised/utd-mhad@1[split=x-sub], chance, seed 0: done" in message.err
 
 
+def test_several_values_of_a_setting_are_jobs_of_their_own(typed: Type) -> None:
+    message = typed("run supervised/nw-ucla --method logistic --set normalise=root,root+facing+scale,none,root")
+    assert message.code == 0
+    assert message.err.count(": done") == 3
+    for shown in ("logistic, seed 0", "logistic[normalise=none], seed 0", "logistic[normalise=root], seed 0"):
+        assert f"{shown}: done" in message.err
+
+
 def test_tasks_without_their_data_fail_alone(typed: Type) -> None:
     message = typed("run supervised/nw-ucla supervised/utkinect --method chance")
     assert message.code == 1

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from mmcl_bench.core.settings import parse_setting, setting_text
+from mmcl_bench.core.settings import each_of, parse_setting, setting_text
 
 
 class Every(BaseModel):
@@ -52,7 +52,7 @@ def test_text_is_read_by_the_type_of_the_field(key: str, text: str, value: Any) 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *(("encoder", text) for text in ("adamw", "7", "true", "a+b")),
+        *(("encoder", text) for text in ("adamw", "7", "true", "a+b", "a,b", "a[b=1,c=2]")),
         *(("names", names) for names in (("joint",), ("a+b", "c"), ("7",))),
         ("streams", ("joint", "bone-motion")),
         ("steps", (1, 2)),
@@ -61,7 +61,24 @@ def test_text_is_read_by_the_type_of_the_field(key: str, text: str, value: Any) 
     ],
 )
 def test_what_is_written_reads_back(key: str, value: Any) -> None:
-    assert read(key, setting_text(list(value) if isinstance(value, tuple) else value)) == value
+    text = setting_text(list(value) if isinstance(value, tuple) else value)
+    assert read(key, text) == value
+    assert each_of(text, "--set") == [text]
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("none,root+facing,none", ["none", "root+facing"]),
+        ("0.1,1", ["0.1", "1"]),
+        ("[90,100]", ["[90,100]"]),
+        ('{"a":1,"b":2}', ['{"a":1,"b":2}']),
+        ("minilm,smollm2[layer=20,pooling=last]", ["minilm", "smollm2[layer=20,pooling=last]"]),
+        ("", [""]),
+    ],
+)
+def test_commas_outside_brackets_part_values(text: str, values: list[str]) -> None:
+    assert each_of(text, "--set") == values
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,11 @@ def test_every_method_fits_scores_and_repeats_itself(name: str, family: str, tmp
         context = Context(seed=5, folder=tmp_path / run, shared=shared, shared_seed=1)
         made, report = fitted(method, problem(family, setting=method.setting), context)
         json.dumps({"chosen": report.chosen, "history": report.history, "notes": report.notes})
+        if run == "other" and family == "transfer":
+            # Features for a map leave the fitted method as it is.
+            of_source, of_target = made.embed_domains(clips(6, 1), clips(7, 3)) or (np.zeros((6, 2)), np.zeros((7, 2)))
+            assert (len(of_source), len(of_target), of_source.shape[1]) == (6, 7, of_target.shape[1])
+            assert np.isfinite(of_source).all()
         scores.append(made.score(clips(7, 3)))
     assert scores[0].shape == (7, N_CLASSES)
     assert np.isfinite(scores[0]).all()

@@ -107,6 +107,20 @@ def test_a_job_keeps_what_the_report_needs_to_say_what_each_score_chooses(where:
     assert (found.last, found.oracle) == (oracle.figures[-1], max(oracle.figures))
 
 
+def test_a_map_of_both_domains_is_kept_with_the_classes_of_its_clips(where: RunSite) -> None:
+    task, method = load_task(ONE, where.data_root), METHODS.get("logistic-source-only")
+    stored, _ = run_job(make_job(task, method, 0, overrides={"features": "joints"}), where)
+    kept = stored.domain_map()
+    assert kept is not None
+    assert kept.source.shape == (len(kept.source_labels), 2)
+    assert len(kept.source_labels) == stored.result.n_train
+    np.testing.assert_array_equal(kept.target_labels, stored.samples["column"])
+    both = np.concatenate([kept.source, kept.target])
+    assert both[:, 0].std() > both[:, 1].std() > 0
+    assert stored.model_files == ["model.json", "model.safetensors"]
+    assert ran(where, ONE, Heights).domain_map() is None
+
+
 def test_by_texts_the_classes_of_a_result_are_those_of_the_target(where: RunSite) -> None:
     stored = ran(where, BY_TEXTS, Heights)
     result, names = stored.result, class_texts("utd-mhad").names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from mmcl_bench.protocols.problem import ClipView
 from mmcl_bench.skeleton import transforms
 from mmcl_bench.skeleton.clips import BodyTrack
 from mmcl_bench.skeleton.layouts import KINECT_V1, Layout, get_layout
-from mmcl_bench.skeleton.transforms import Bodies, PreparedTracks, normalise_clip, prepare_clips
+from mmcl_bench.skeleton.transforms import Bodies, Normalisation, PreparedTracks, normalise_clip, prepare_clips
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -67,6 +68,21 @@ def test_a_normalised_body_stands_at_the_origin_across_x_with_a_torso_of_one() -
     assert np.median(torso) == pytest.approx(1, abs=1e-5)
 
 
+def test_what_is_not_taken_out_stays() -> None:
+    bodies = (walker(), walker(start=3, seed=1))
+    found = {what: normalise_clip(bodies, KINECT_V1, what) for what in get_args(Normalisation)}
+    hip = KINECT_V1.index("hip_center")
+    assert all((clip[0].positions[0, hip] == 0).all() for what, clip in found.items() if what != "none")
+    np.testing.assert_array_equal(found["none"][1].positions, bodies[1].positions)
+    np.testing.assert_allclose(found["root"][1].positions, bodies[1].positions - bodies[0].positions[0, hip], atol=1e-6)
+    # Turned, a clip keeps its lengths in metres; scaled, it keeps its heading.
+    lengths = [np.linalg.norm(found[what][1].positions, axis=-1) for what in ("root", "root+facing")]
+    np.testing.assert_allclose(*lengths, atol=1e-5)
+    ratio = found["root+scale"][1].positions / found["root"][1].positions
+    np.testing.assert_allclose(ratio, ratio[0, 0, 0], rtol=1e-3)
+    assert ratio[0, 0, 0] != pytest.approx(1, abs=0.01)
+
+
 def test_one_mistracked_frame_hardly_turns_a_clip() -> None:
     body = walker()
     wild = body.positions.copy()
@@ -105,7 +121,7 @@ def test_a_single_frame_resamples_to_itself() -> None:
 
 def test_preparing_keeps_the_bodies_of_a_clip_on_one_clock() -> None:
     late = walker(start=6, n_frames=6, seed=1)
-    prepared = prepare_clips(view_of((walker(),), (walker(n_frames=12), late)), n_frames=12, normalise=False)
+    prepared = prepare_clips(view_of((walker(),), (walker(n_frames=12), late)), n_frames=12, normalise="root")
     assert prepared.tracks.shape == (3, 3, 12, 20)
     assert prepared.clip.tolist() == [0, 1, 1]
     hip = walker(n_frames=12).positions[0, KINECT_V1.index("hip_center")]

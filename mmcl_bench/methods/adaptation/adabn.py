@@ -18,6 +18,9 @@ class AdaBN(AdaptationMethod):
     published: ClassVar[str] = "ICLR workshops 2017"
     setting: ClassVar[Setting] = Setting.SOURCE_FREE
 
+    def normalise_domain(self, clips: ClipView) -> None:
+        self.normalise_all_by(clips)
+
     def adapt(self, target: ClipView, context: Context) -> FitReport:
-        self.normalise_all_by(target)
+        self.normalise_domain(target)
         return FitReport()

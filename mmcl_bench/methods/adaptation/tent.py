@@ -51,6 +51,9 @@ class TENT(AdaptationMethod):
         # Steps at test time change layers that snapshots do not hold.
         return []
 
+    def normalise_domain(self, clips: ClipView) -> None:
+        self.normalise_all_by(clips)
+
     def _adapt(self, clips: ClipView) -> None:
         whole = torch.nn.ModuleList([self.extractor.network, self.network.bottleneck])
         whole.requires_grad_(False)
@@ -65,4 +68,4 @@ class TENT(AdaptationMethod):
             optimizer.zero_grad()
             prediction_entropy(self.logits_of(features)).mean().backward()
             optimizer.step()
-        self.normalise_all_by(clips)
+        self.normalise_domain(clips)

@@ -8,6 +8,7 @@ classification loss; batches, schedule, the choice of the step, scoring, saving 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -160,6 +161,15 @@ class AdaptationMethod(ChoosingMethod):
     def score(self, clips: ClipView) -> np.ndarray:
         return self._scores(self.extractor.to_last_block(clips))
 
+    def embed_domains(self, source: ClipView, target: ClipView) -> tuple[np.ndarray, np.ndarray]:
+        of_target = self._embedded(target)
+        whole = nn.ModuleList([self.extractor.network, self._models])
+        fitted = deepcopy(whole.state_dict())
+        self.normalise_domain(source)
+        of_source = self._embedded(source)
+        whole.load_state_dict(fitted)
+        return of_source, of_target
+
     def snapshots(self) -> list[int]:
         return sorted(self._snapshots)
 
@@ -236,6 +246,10 @@ class AdaptationMethod(ChoosingMethod):
         forward = partial(self._domain, prepared)
         normalise_by(self._scoring(), forward, prepared.n_clips)
 
+    def normalise_domain(self, clips: ClipView) -> None:
+        """Makes the statistics that the method takes of a domain those of some clips."""
+        self.normalise_by(self.extractor.to_last_block(clips))
+
     def normalise_all_by(self, clips: ClipView) -> None:
         """As :meth:`normalise_by`, of all layers and not only of those that are adapted."""
         prepared = self.extractor.settings.prepare(clips)
@@ -252,6 +266,10 @@ class AdaptationMethod(ChoosingMethod):
         """What the last block takes of ``copies`` of clips, augmented as in the extractor's training or otherwise."""
         generator = torch.Generator().manual_seed(derive_seed(self._seed, "augmentation", side))
         return [self.extractor.to_last_block(clips, generator, augment) for _ in range(self.settings.copies)]
+
+    def _embedded(self, clips: ClipView) -> np.ndarray:
+        """(N, W) bottleneck features."""
+        return self.network.all_features(self.extractor.to_last_block(clips)).float().cpu().numpy()
 
     def _scores(self, prepared: PreparedTracks) -> np.ndarray:
         return self._classified(self.network.all_features(prepared))

@@ -27,6 +27,7 @@ from mmcl_bench.methods.shared.saved import SavedModel, read_model, require_widt
 from mmcl_bench.methods.skeleton_only import SkeletonOnlySettings
 from mmcl_bench.nn import BACKBONES
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, LabelledClips, Problem
+from mmcl_bench.skeleton.transforms import Normalisation
 
 MAIN_TEXT = "text"
 """The slot of the text that the task's parameter ``fields`` describes."""
@@ -39,6 +40,7 @@ _Choice = TypeVar("_Choice")
 class FeatureSettings(MethodSettings):
     """The extractor that features come from; the defaults are those of preset ``paper``."""
 
+    added_later: ClassVar[frozenset[str]] = frozenset({"normalise"})
     extractor: Literal["quick", "paper"] = "paper"
     """How the extractor is trained: with the settings of ``skeleton-only`` in this preset."""
     backbone: str = "shift-gcn"
@@ -47,6 +49,8 @@ class FeatureSettings(MethodSettings):
     """Epochs of the extractor; None: as many as its preset has."""
     extractor_min_steps: int | None = Field(default=None, ge=0)
     """Least steps of the extractor; None: as many as its preset has."""
+    normalise: Normalisation = "root+facing+scale"
+    """What is taken out of a clip: its place (root), heading (facing) and size (scale), or none of them."""
     draws: int = Field(default=3, ge=1)
     """Draws of pseudo-unseen classes over which choices and calibration are averaged; sets of many classes have one."""
 
@@ -61,7 +65,8 @@ class FeatureSettings(MethodSettings):
         preset = {} if self.extractor == "paper" else QUICK
         given = {"epochs": self.extractor_epochs, "min_steps": self.extractor_min_steps}
         changed = {key: value for key, value in given.items() if value is not None}
-        return SkeletonOnlySettings.model_validate({**preset, **changed, "backbone": self.backbone})
+        always = {"backbone": self.backbone, "normalise": self.normalise}
+        return SkeletonOnlySettings.model_validate({**preset, **changed, **always})
 
 
 QUICK_FEATURES: dict[str, object] = {"extractor": "quick", "backbone": "ctr-gcn-tiny"}

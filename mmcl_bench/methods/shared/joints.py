@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mmcl_bench.protocols.problem import ClipView
-from mmcl_bench.skeleton.transforms import bodies_last, prepare_clips
+from mmcl_bench.skeleton.transforms import Normalisation, bodies_last, prepare_clips
 
 N_FRAMES = 16
 
@@ -15,10 +15,10 @@ def most_bodies(clips: ClipView) -> int:
     return max(len(clips.bodies(clip)) for clip in range(len(clips)))
 
 
-def joint_features(clips: ClipView, n_bodies: int) -> np.ndarray:
+def joint_features(clips: ClipView, n_bodies: int, normalise: Normalisation = "root+facing+scale") -> np.ndarray:
     """float32 (N, D): joint positions of the first ``n_bodies`` over 16 frames, in the first body's own frame.
 
-    Centred on the hip, yaw-aligned and scaled by the torso; an absent body is zeros.
+    By default centred on the hip, yaw-aligned and scaled by the torso; an absent body is zeros.
     """
-    prepared = prepare_clips(clips, N_FRAMES, normalise=True)
+    prepared = prepare_clips(clips, N_FRAMES, normalise)
     return bodies_last(prepared.tracks, prepared.clip, prepared.n_clips, n_bodies).flatten(1).numpy()

@@ -91,6 +91,10 @@ class NetworkMethod(Method):
         text_head = self._network.text_head
         return None if text_head is None else self._by_clip(self.settings.prepare(clips), text_head)
 
+    def embed_domains(self, source: ClipView, target: ClipView) -> tuple[np.ndarray, np.ndarray]:
+        of_source, of_target = (self._by_clip(self.settings.prepare(each), nn.Identity()) for each in (source, target))
+        return of_source, of_target
+
     def save(self, folder: Path) -> list[str]:
         saved = self.to_saved()
         return write_model(folder, self, saved.layout, saved.facts, saved.arrays)

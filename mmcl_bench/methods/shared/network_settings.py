@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from mmcl_bench.methods.base import MethodSettings
 from mmcl_bench.nn import BACKBONES
@@ -19,10 +19,18 @@ from mmcl_bench.skeleton.augmentation import (
     Transform,
 )
 from mmcl_bench.skeleton.layouts import Layout
-from mmcl_bench.skeleton.transforms import PreparedTracks, prepare_clips
+from mmcl_bench.skeleton.transforms import Normalisation, PreparedTracks, prepare_clips
 from mmcl_bench.training.loop import Schedule
 
 PREPARED_FRAMES = 64
+
+
+_BY_FLAG: dict[bool, Normalisation] = {True: "root+facing+scale", False: "root"}
+
+
+def _as_flag(value: object) -> object:
+    """One notation of a value: that of stored results."""
+    return next((flag for flag, text in _BY_FLAG.items() if text == value), value)
 
 
 StreamName = Literal["joint", "bone", "joint-motion", "bone-motion"]
@@ -37,8 +45,9 @@ class NetworkSettings(MethodSettings):
     """Streams of the skeleton, stacked as input channels."""
     n_frames: int = Field(default=64, ge=4)
     """Frames of the network's input."""
-    normalise: bool = True
-    """Centre on the hip, turn to face the sensor, scale by the torso."""
+    normalise: Annotated[bool | Normalisation, BeforeValidator(_as_flag)] = True
+    """What is taken out of a clip: its place (root), heading (facing) and size (scale), with + between, or none. true
+    is all three, false is root alone."""
     n_bodies: int = Field(default=2, ge=1)
     """Bodies of the network's input, absent ones zero; 1: every track is a sample, and a clip is the mean of them."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -102,7 +111,8 @@ class NetworkSettings(MethodSettings):
 
     def prepare(self, clips: ClipView) -> PreparedTracks:
         """Tracks at a frame rate that leaves room for crops."""
-        return prepare_clips(clips, max(self.n_frames, PREPARED_FRAMES), self.normalise)
+        what = _BY_FLAG[self.normalise] if isinstance(self.normalise, bool) else self.normalise
+        return prepare_clips(clips, max(self.n_frames, PREPARED_FRAMES), what)
 
     def schedule(self) -> Schedule:
         return Schedule(

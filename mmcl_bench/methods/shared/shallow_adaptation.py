@@ -109,7 +109,7 @@ class ShallowAdaptation(ChoosingMethod, EstimatorMethod):
 
     def features(self, clips: ClipView) -> np.ndarray:
         if self._extractor is None:
-            return joint_features(clips, self._n_bodies)
+            return joint_features(clips, self._n_bodies, self.settings.normalise)
         return self._extractor.features(clips).pooled
 
     def fit(self, problem: Problem, context: Context) -> FitReport:
@@ -136,6 +136,10 @@ class ShallowAdaptation(ChoosingMethod, EstimatorMethod):
         self._classify(best)
         notes = {f"{name} by C": {str(C): each[name] for C, each in figures.items()} for name in figures[best]}
         return FitReport(chosen={**chosen, "C": best}, notes=notes)
+
+    def embed_domains(self, source: ClipView, target: ClipView) -> tuple[np.ndarray, np.ndarray]:
+        scaled = self._scaler.transform(self.features(source))
+        return self._of_source(scaled), self._fitted[:-1].transform(self.features(target))
 
     def save(self, folder: Path) -> list[str]:
         arrays, learned = estimators.to_plain(self._fitted)

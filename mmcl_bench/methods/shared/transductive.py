@@ -85,7 +85,7 @@ class TransductiveSettings(MethodSettings):
             raise UserError(f"base {name}: {unknown('preset', preset, sorted(base.presets))}")
         of_preset = base.presets[preset].as_json()
         settings = base.check({**of_preset, **changes}).as_json()
-        changes = {key: value for key, value in settings.items() if value != of_preset[key]}
+        changes = {key: value for key, value in settings.items() if key not in of_preset or value != of_preset[key]}
         # That of a stored job stays as it was, should the preset have changed since.
         same = all(former.get("settings", {}).get(key) == value for key, value in changes.items())
         if not (same and (former.get("name"), former.get("preset")) == (name, preset)):

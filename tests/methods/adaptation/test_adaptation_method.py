@@ -79,6 +79,19 @@ def test_the_final_fit_normalises_by_the_target_and_the_first_by_the_source(tmp_
     assert (running - of_source).norm() < 0.2 * (running - of_target).norm()
 
 
+@pytest.mark.parametrize("name", ["mcc", "adabn"])
+def test_a_map_shows_each_domain_by_its_own_statistics(name: str, tmp_path: Path, shared: Path) -> None:
+    method = fitted(name, tmp_path, shared)
+    source, target = clips(8, 1), clips(8, 6)
+    found = method.embed_domains(source, target)
+    of_target = method.network.all_features(method.extractor.to_last_block(target))
+    method.normalise_domain(source)
+    of_source = method.network.all_features(method.extractor.to_last_block(source))
+    for one, other in zip(found, (of_source, of_target), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(found[1], method.network.all_features(method.extractor.to_last_block(target)))
+
+
 def test_target_clips_change_what_is_learned_and_source_only_gets_none(tmp_path: Path, shared: Path) -> None:
     kind = METHODS.get("dann")
     found = []

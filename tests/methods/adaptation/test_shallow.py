@@ -46,7 +46,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> tuple[Problem, ClipView]:
     """A problem whose clips have these features in the place of joint positions, and its test clips."""
     views = {name: clips(len(rows), seed) for seed, (name, rows) in enumerate(by_name.items())}
     rows_of = {id(views[name]): rows for name, rows in by_name.items()}
-    monkeypatch.setattr(shallow_adaptation, "joint_features", lambda view, n_bodies: rows_of[id(view)])
+    monkeypatch.setattr(shallow_adaptation, "joint_features", lambda view, n_bodies, normalise: rows_of[id(view)])
     whole = problem("transfer", setting=Setting.UNLABELLED)
     classes = whole.classes.take(np.arange(3), np.ones(3, dtype=bool))
     no_subjects = np.zeros(N, dtype=np.int64)
@@ -121,6 +121,17 @@ def test_a_moved_target_is_recognised(name: str, given: tuple[Problem, ClipView]
     without = fitted("logistic-source-only", replace(whole, target=None), tmp_path)
     assert (without.score(test).argmax(1) == TEST_LABELS).mean() < 0.7
     assert (fitted(name, whole, tmp_path).score(test).argmax(1) == TEST_LABELS).mean() > 0.9
+
+
+def test_a_map_shows_source_clips_where_the_adapter_brings_them(
+    given: tuple[Problem, ClipView], tmp_path: Path
+) -> None:
+    whole, test = given
+    apart = {}
+    for name in ("logistic-source-only", "coral"):
+        of_source, of_target = fitted(name, whole, tmp_path).embed_domains(whole.train.clips, test)
+        apart[name] = np.linalg.norm(of_source.mean(0) - of_target.mean(0))
+    assert apart["coral"] < apart["logistic-source-only"] / 5
 
 
 def test_the_penalty_is_chosen_on_held_out_source_clips(given: tuple[Problem, ClipView], tmp_path: Path) -> None:
