@@ -152,7 +152,7 @@ def test_methods_are_listed_by_kind_and_one_alone_with_its_settings(monkeypatch:
         [sys.executable, "-m", "mmcl_bench", "list", "methods"], capture_output=True, text=True, check=True
     ).stdout
     assert max(map(len, shown.splitlines())) <= 80
-    kind, methods = shown.partition(" vae ")[::2]
+    kind, methods = shown.partition("\nvae ")[::2]
     assert "synse" in methods
     assert "ICIP 2021" in methods
     assert "synse" not in kind
