@@ -151,6 +151,7 @@ class AdaptationMethod(ChoosingMethod):
         return True
 
     def fit(self, problem: Problem, context: Context) -> FitReport:
+        self.check_problem(problem)
         self.extractor, chosen = trained_extractor(problem, context, self.settings.network())
         self._seed = derive_seed(context.seed, "adaptation")
         self._take_network(len(problem.classes), 1 + int(groups_of(problem.train).max()), context.device)

@@ -17,7 +17,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.evaluation.choosing import MIXED_SHARE, MOST_CLIPS, Observed, column_of, partners
@@ -113,8 +112,7 @@ class ShallowAdaptation(ChoosingMethod, EstimatorMethod):
         return self._extractor.features(clips).pooled
 
     def fit(self, problem: Problem, context: Context) -> FitReport:
-        if len(np.unique(problem.train.labels)) < 2:
-            raise UserError(f"{problem.task}: method {self.name} needs training clips of two classes; raise --limit")
+        self.check_problem(problem)
         self._layout, self._n_classes = problem.train.clips.layout, len(problem.classes)
         self._n_bodies = most_bodies(problem.train.clips)
         chosen: dict[str, Any] = {}
