@@ -11,6 +11,7 @@ import torch
 
 from methods.test_methods import clips, families, problem, settings
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.grants import Setting
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.shared.feature_method import FeatureMethod
 from mmcl_bench.methods.shared.gated_method import GatedMethod
@@ -56,9 +57,10 @@ def test_two_seen_classes_and_one_unseen_class_are_enough(name: str, tmp_path: P
     method = METHODS.get(name)
     fitted = method(**settings(method))
     context = Context(seed=5, folder=tmp_path / "first", shared=shared, shared_seed=1)
-    chosen = fitted.fit(few(2), context).chosen
+    given = replace(few(2), target_unlabelled=clips(6, 2) if method.setting is Setting.TRANSDUCTIVE else None)
+    chosen = fitted.fit(given, context).chosen
     final = method(**settings(method))
-    final.fit(replace(few(2), validation=None), replace(context, folder=tmp_path / "final", chosen=chosen))
+    final.fit(replace(given, validation=None), replace(context, folder=tmp_path / "final", chosen=chosen))
     for each in (fitted, final):
         scores = each.score(clips(3, 3))
         assert scores.shape == (3, 3)

@@ -330,9 +330,9 @@ def test_undefined_figures_are_dashes_and_sort_last(store_job, report):
 
 
 def test_the_preset_and_settings_stand_below_the_method(store_job, report):
-    store_job(preset="paper", overrides={"streams": "joint,bone"})
+    store_job(preset="paper", overrides={"weights": [0.1, 1.0]})
     html = report().page.read_text(encoding="utf-8")
-    assert "<small>paper, streams=joint,<wbr>bone</small>" in html
+    assert "<small>paper, weights=[0.1,<wbr>1.0]</small>" in html
 
 
 def test_an_epoch_is_said_to_be_one_of_how_many():
