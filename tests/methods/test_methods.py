@@ -266,9 +266,9 @@ def test_an_estimator_s_scores_keep_their_precision() -> None:
 TRANSFER = [name for name in METHODS.names() if "transfer" in METHODS.get(name).families]
 
 
-def fitted_on(protocol: Protocol, method: type[Method], folder: Path) -> np.ndarray:
+def fitted_on(protocol: Protocol, method: type[Method], folder: Path, shared: Path) -> np.ndarray:
     """The test scores after both fits, as the runner makes them."""
-    context = Context(seed=5, folder=folder / "selection")
+    context = Context(seed=5, folder=folder / "selection", shared=shared, shared_seed=1)
     chosen = method(**settings(method)).fit(protocol.selection_problem(), context).chosen
     final = method(**settings(method))
     final.fit(protocol.final_problem(), replace(context, folder=folder / "final", chosen=chosen))
@@ -279,12 +279,14 @@ def fitted_on(protocol: Protocol, method: type[Method], folder: Path) -> np.ndar
 
 @pytest.mark.parametrize("name", TRANSFER)
 def test_target_labels_change_no_score_but_of_few_shot_methods(
-    name: str, transfer_data_root: Path, tmp_path: Path
+    name: str, transfer_data_root: Path, tmp_path: Path, shared: Path
 ) -> None:
     method = METHODS.get(name)
     (tmp_path / "noisy").mkdir()
     roots = transfer_data_root, with_noise(transfer_data_root, tmp_path / "noisy")
     true, noisy = (
-        fitted_on(rules(root, ONE, method.setting), method, tmp_path / str(at)) for at, root in enumerate(roots)
+        # Each side has extractors of its own.
+        fitted_on(rules(root, ONE, method.setting), method, tmp_path / side, shared / side)
+        for side, root in zip(("true", "noisy"), roots, strict=True)
     )
     assert np.array_equal(true, noisy) is (method.setting is not Setting.FEW_SHOT)
