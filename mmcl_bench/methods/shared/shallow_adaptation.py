@@ -72,6 +72,7 @@ class DrawnClips:
 class ShallowAdaptation(ChoosingMethod, EstimatorMethod):
     """An adapter of skada between a scaler and a logistic regression."""
 
+    version: ClassVar[int] = 2
     cost: ClassVar[str] = "seconds"
     families: ClassVar[frozenset[str]] = frozenset({"transfer"})
     setting: ClassVar[Setting] = Setting.UNLABELLED
@@ -108,8 +109,11 @@ class ShallowAdaptation(ChoosingMethod, EstimatorMethod):
 
     def features(self, clips: ClipView) -> np.ndarray:
         if self._extractor is None:
-            return joint_features(clips, self._n_bodies, self.settings.normalise)
-        return self._extractor.features(clips).pooled
+            found = joint_features(clips, self._n_bodies, self.settings.normalise)
+        else:
+            found = self._extractor.features(clips).pooled
+        # In single precision, products of covariances have eigenvalues below zero.
+        return found.astype(np.float64)
 
     def fit(self, problem: Problem, context: Context) -> FitReport:
         self.check_problem(problem)
@@ -158,7 +162,7 @@ class ShallowAdaptation(ChoosingMethod, EstimatorMethod):
 
     def learn_classifier(self, C: float) -> LogisticRegression:
         """The classifier for target clips after the adapter."""
-        return self._classifier(C).fit(self._of_source(self._source), self._labels)
+        return self._classifier(C).fit(self._adapted_source, self._labels)
 
     def _classifier(self, C: float) -> LogisticRegression:
         return LogisticRegression(C=C, max_iter=1000)
@@ -168,7 +172,7 @@ class ShallowAdaptation(ChoosingMethod, EstimatorMethod):
         self._scaler = StandardScaler().fit(np.concatenate([source, target]))
         self._source, self._labels = self._scaler.transform(source), labels
         if not len(target):
-            self._adapter = None
+            self._adapter, self._adapted_source = None, self._source
             return
         most = self.settings.most_clips
         drawn, of_target = draw.permutation(len(source))[:most], draw.permutation(len(target))[:most]
@@ -176,6 +180,7 @@ class ShallowAdaptation(ChoosingMethod, EstimatorMethod):
         self._adapter = self.adapter(self.drawn)
         if self._adapter is not None:
             self._adapter.fit(self.drawn.rows, sample_domain=self.drawn.domains)
+        self._adapted_source = self._of_source(self._source)
 
     def _of_source(self, scaled: np.ndarray) -> np.ndarray:
         """Scaled features of source clips after the adapter."""
@@ -206,7 +211,7 @@ class ShallowAdaptation(ChoosingMethod, EstimatorMethod):
         mixed = MIXED_SHARE * target + (1 - MIXED_SHARE) * target[others]
         of_target, of_mixed = (self._fitted[:-1].transform(each) for each in (target, mixed))
         observed = Observed(
-            source=self._of_source(self._source[:MOST_CLIPS]),
+            source=self._adapted_source[:MOST_CLIPS],
             held_out=held_out[:MOST_CLIPS],
             held_out_logits=scored.scores[:MOST_CLIPS],
             held_out_labels=scored.labels[:MOST_CLIPS],

@@ -41,6 +41,10 @@ TARGET, _ = features(2, N - 6, 3.0)
 TEST, TEST_LABELS = features(3, 21, 3.0)
 
 
+WIDE = np.random.default_rng(4).normal(size=(3, 600)).astype(np.float32)
+"""A map to more dimensions than there are clips, of which three are independent."""
+
+
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch) -> tuple[Problem, ClipView]:
     """A problem whose clips have these features in the place of joint positions, and its test clips."""
@@ -121,6 +125,17 @@ def test_a_moved_target_is_recognised(name: str, given: tuple[Problem, ClipView]
     without = fitted("logistic-source-only", replace(whole, target=None), tmp_path)
     assert (without.score(test).argmax(1) == TEST_LABELS).mean() < 0.7
     assert (fitted(name, whole, tmp_path).score(test).argmax(1) == TEST_LABELS).mean() > 0.9
+
+
+@pytest.mark.parametrize("name", [*ADAPTERS, "jdot"])
+def test_features_may_be_more_than_clips(
+    name: str, given: tuple[Problem, ClipView], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, test = given
+    narrow = shallow_adaptation.joint_features
+    monkeypatch.setattr(shallow_adaptation, "joint_features", lambda *asked: 100 * narrow(*asked) @ WIDE)
+    found = fitted(name, whole, tmp_path).score(test)
+    assert np.isfinite(found).all() and (found.argmax(1) == TEST_LABELS).mean() > 0.5
 
 
 def test_a_map_shows_source_clips_where_the_adapter_brings_them(
