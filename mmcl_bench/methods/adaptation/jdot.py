@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import ClassVar
 
 import numpy as np
@@ -9,6 +10,9 @@ from pydantic import Field
 from sklearn.linear_model import LogisticRegression
 
 from mmcl_bench.methods.shared.shallow_adaptation import UNLABELLED, ShallowAdaptation, ShallowSettings
+
+_ROUNDS = 20
+"""At most, of transport and classifier in turn."""
 
 
 class JDOTSettings(ShallowSettings):
@@ -33,7 +37,9 @@ class JDOT(ShallowAdaptation):
         from skada import JDOTClassifier
 
         known = np.concatenate([self.drawn.labels, np.full(len(self.drawn.target), UNLABELLED)])
-        joint = JDOTClassifier(self._classifier(C), alpha=self.settings.alpha, n_iter_max=20)
-        joint.fit(self.drawn.rows, known, sample_domain=self.drawn.domains)
+        joint = JDOTClassifier(self._classifier(C), alpha=self.settings.alpha, n_iter_max=_ROUNDS)
+        # skada warns where the loss still changed in the last round.
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            joint.fit(self.drawn.rows, known, sample_domain=self.drawn.domains)
         fitted: LogisticRegression = joint.estimator_
         return fitted
