@@ -28,6 +28,7 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import DamagedError, file_sha256, write_atomically
 from mmcl_bench.core.paths import results_root
 from mmcl_bench.core.records import first_fault
+from mmcl_bench.core.settings import setting_text
 from mmcl_bench.core.text import as_utf8, slug, some_of
 from mmcl_bench.results.records import SCHEMA, Result
 
@@ -416,8 +417,9 @@ def read_results(root: Path | str | None = None) -> pd.DataFrame:
     """One row a metric of every finished job under ``root``; without it, where ``mmcl-bench run`` keeps results.
 
     Columns: task, family, dataset, split, synthetic, incomplete (how many published clips its data have, where they
-    lack some), method, method_version, setting, uses_unseen_texts, preset, seed, limit, selection, metric, main
-    (whether it is the task's main metric), value, low, high, n, oracle, job, folder. Figures are shares of 1.
+    lack some), method, method_version, setting, uses_unseen_texts, preset, settings (those that differ from the
+    preset, as ``key=value, key=value``), seed, limit, selection, metric, main (whether it is the task's main metric),
+    value, low, high, n, oracle, job, folder. Figures are shares of 1.
     """
     return table_of(stored_results(results_root(None if root is None else Path(root))))
 
@@ -431,7 +433,7 @@ def table_of(stored: Iterable[Stored]) -> pd.DataFrame:
 
 _COLUMNS = [
     *("task", "family", "dataset", "split", "synthetic", "incomplete"),
-    *("method", "method_version", "setting", "uses_unseen_texts", "preset", "seed"),
+    *("method", "method_version", "setting", "uses_unseen_texts", "preset", "settings", "seed"),
     *("limit", "selection", "metric", "main", "value", "low", "high", "n", "oracle", "job", "folder"),
 ]
 
@@ -450,6 +452,7 @@ def _rows_of(stored: Stored) -> list[dict[str, Any]]:
         "setting": str(result.method.setting),
         "uses_unseen_texts": result.method.uses_unseen_texts,
         "preset": result.method.preset,
+        "settings": ", ".join(f"{key}={setting_text(value)}" for key, value in sorted(result.method.overrides.items())),
         "seed": result.seed,
         "limit": result.limit,
         "selection": result.selection.rule,

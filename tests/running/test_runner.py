@@ -200,9 +200,11 @@ def test_two_runners_at_once_do_a_job_once(where: RunSite) -> None:
 def test_results_load_as_one_table(where: RunSite) -> None:
     for seed in (0, 1):
         run_job(job(method="chance", seed=seed), where)
+    run_job(job(method="devise-joints", penalties="[10]"), where)
     table = read_results(where.results_root)
     assert set(table.seed) == {0, 1}
-    assert table[table.main].metric.tolist() == ["zsl_top1"] * 2
+    assert table[table.main].metric.tolist() == ["zsl_top1"] * 3
+    assert dict(zip(table.method, table.settings, strict=True)) == {"chance": "", "devise-joints": "penalties=[10.0]"}
     assert table.task.unique().tolist() == ["zero-shot/nw-ucla@3[split=8/2]"]
 
 
