@@ -26,6 +26,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor, nn
 
 from mmcl_bench.nn import BACKBONES
+from mmcl_bench.nn.backbone import Backbone
 from mmcl_bench.skeleton.layouts import KINECT_V2
 
 ROUNDS = 7
@@ -90,7 +91,7 @@ def imports_from(folder: Path, graph: str) -> Iterator[None]:
             del sys.modules[name]
 
 
-def pair(name: str) -> tuple[nn.Module, nn.Module]:
+def pair(name: str) -> tuple[nn.Module, Backbone]:
     """The authors' network and ours, with the same weights."""
     given = os.environ.get("MMCL_BENCH_AUTHORS")
     published = AUTHORS[name]
@@ -132,14 +133,14 @@ def cpu_seconds(run: Callable[[], object]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def in_form(form: str, network: nn.Module, x: Tensor) -> Callable[[Callable[[nn.Module, Tensor], object]], object]:
+def in_form(form: str, network: Backbone, x: Tensor) -> Callable[[Callable[[nn.Module, Tensor], object]], object]:
     """How ours runs: as it is, in bfloat16, or compiled."""
     if form == "bfloat16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pytest.skip("this processor has no instructions for bfloat16")
     if form == "compiled":
         if shutil.which("g++") is None:
             pytest.skip("torch.compile needs a C++ compiler on CPUs")
-        network.encode = torch.compile(network.encode, dynamic=True)  # type: ignore[operator]
+        network.encode = torch.compile(network.encode, dynamic=True)  # type: ignore[method-assign]
 
     def ours(run: Callable[[nn.Module, Tensor], object]) -> object:
         with torch.autocast("cpu", torch.bfloat16, enabled=form == "bfloat16"):
