@@ -25,8 +25,8 @@ Settings = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="Override a method's setting, as key=value. Repeatable. plan and run take several values with commas "
-        "between.",
+        help="Override a setting of the methods that have it, as key=value. Repeatable. plan and run take several "
+        "values with commas between.",
     ),
 ]
 Limit = Annotated[int | None, typer.Option(help="Keep that many clips a side: a smoke run, never ranked.")]
