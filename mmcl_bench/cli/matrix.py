@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmcl_bench.cli import completion
 from mmcl_bench.cli.jobs import by_stream
 from mmcl_bench.cli.options import Limit, Settings, TaskOptions, key_values, names
 from mmcl_bench.core import paths
@@ -30,6 +31,7 @@ class JobOptions(TaskOptions):
         list[str] | None,
         typer.Argument(
             metavar="[TASK]...",
+            autocompletion=completion.tasks,
             help="Families, tasks such as 'zero-shot/synth60\\[split=55/5]', paths of task cards, or patterns such as "
             "'zero-shot/*'.",
         ),
@@ -39,7 +41,8 @@ class JobOptions(TaskOptions):
         typer.Option(
             help="In the place of tasks: a suite file, or one that comes with the package: embedded, small-real, "
             "leave-one-out, transfer-pairs or gate. --methods then keeps some of its methods or names others; --seeds, "
-            "--limit and --preset take the place of its own."
+            "--limit and --preset take the place of its own.",
+            autocompletion=completion.suites,
         ),
     ] = None
     splits: Annotated[
@@ -52,6 +55,7 @@ class JobOptions(TaskOptions):
             "--methods",
             help="Method, or several with commas between, each with settings if need be: "
             "'devise,mmcl\\[epochs=2]'; all; or all of a kind, such as 'vae/*'. mmcl when not given.",
+            autocompletion=completion.methods,
         ),
     ] = None
     setting: Annotated[
