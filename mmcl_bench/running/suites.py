@@ -194,6 +194,7 @@ def jobs_of(
     every_task: bool = True,
 ) -> list[Job]:
     """Every method on every task that it supports, over presets, variants and seeds; ``seeds`` None: as in the cards.
+    A deterministic method has one seed.
 
     ``methods`` are as :func:`chosen_methods` takes them. ``overrides`` go to the methods that know them. Raises
     :class:`UserError` for a method that supports none of the tasks, for a setting that no method knows and, with
@@ -211,7 +212,8 @@ def jobs_of(
             for preset in each.preset_or(presets):
                 for own in variants(method, preset, each.overrides(overrides)):
                     first = make_job(task, method, 0, preset, own, limit)
-                    jobs += [replace(first, seed=seed) for seed in range(seeds or task.card.seeds)]
+                    n_seeds = 1 if method.deterministic else seeds or task.card.seeds
+                    jobs += [replace(first, seed=seed) for seed in range(n_seeds)]
     return _distinct(jobs)
 
 

@@ -90,6 +90,11 @@ def test_seeds_are_those_of_the_card_when_not_given(root: Path) -> None:
     assert [job.seed for job in jobs] == list(range(load_task("zero-shot/nw-ucla").card.seeds))
 
 
+def test_a_deterministic_method_has_one_seed(root: Path) -> None:
+    jobs = Matrix(tasks=("supervised/nw-ucla",), methods=("logistic", "chance"), seeds=3).jobs(root)
+    assert [(job.method, job.seed) for job in jobs] == [("logistic", 0), *(("chance", seed) for seed in range(3))]
+
+
 def test_splits_are_all_some_or_the_tasks_own(root: Path) -> None:
     every = {"tasks": ("supervised/nw-ucla",), "methods": ("chance",), "seeds": 1}
     assert identities(Matrix(**every, splits="all"), root) == [
