@@ -76,6 +76,7 @@ def stored_job(
     method_version: int = 1,
     incomplete: Mapping[str, str] | None = None,
     identity: str | None = None,
+    deterministic: bool = False,
     validation: Mapping[str, float | None] | None = None,
 ) -> Stored:
     labels = np.arange(n_test) % len(classes) if labels is None else labels
@@ -124,6 +125,7 @@ def stored_job(
             setting=setting,
             uses_unseen_texts=uses_unseen_texts,
             frozen=frozen,
+            deterministic=deterministic,
         ),
         seed=seed,
         limit=limit,

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from mmcl_bench.cli.completion import verb_being_completed
 from mmcl_bench.cli.console import print_on_any_console
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
@@ -37,17 +38,18 @@ def _at_home(word: str) -> str:
 
 def command_line(verb: str | None = None) -> typer.Typer:
     """The command line, with one verb or group where that is one, else with all: each that is built takes time."""
+    every = (*_VERBS, *_GROUPS)
     app = typer.Typer(
         name="mmcl-bench",
         cls=_WordsAtHome,
         help="Evaluation benchmark suite for skeleton-based action recognition.",
         no_args_is_help=True,
-        add_completion=False,
+        # Its options stand before verbs; beside a single one that is run they would only take time.
+        add_completion=verb not in every or verb_being_completed() is not None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    every = (*_VERBS, *_GROUPS)
     for name in (verb,) if verb in every else every:
         module = importlib.import_module(f"{__name__}.{_GROUPS.get(name, name)}")
         if name in _GROUPS:
@@ -82,7 +84,7 @@ def main() -> None:
     """Runs the command line; a user's mistake becomes one line and exit code 2."""
     print_on_any_console()
     try:
-        command_line(sys.argv[1] if len(sys.argv) > 1 else None)()
+        command_line(sys.argv[1] if len(sys.argv) > 1 else verb_being_completed())()
     except UserError as error:
         print(f"mmcl-bench: {error}", file=sys.stderr)
         sys.exit(2)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench.cli import options
+from mmcl_bench.cli import completion, options
 from mmcl_bench.cli.console import AsJson, show, show_json
 from mmcl_bench.cli.jobs import by_stream, run_jobs
 from mmcl_bench.core import paths
@@ -22,8 +22,9 @@ def fuse(
     task: Annotated[
         str,
         typer.Argument(
+            autocompletion=completion.tasks,
             help="A family (supervised, zero-shot, transfer), a task such as 'zero-shot/synth60\\[split=55/5]', "
-            "or the path of a task card."
+            "or the path of a task card.",
         ),
     ],
     task_options: options.TaskOptions,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmcl_bench.cli import completion
 from mmcl_bench.cli.console import AsJson, show
 from mmcl_bench.cli.descriptions import described
 
@@ -42,7 +43,11 @@ def tasks(pattern: Pattern = "*", as_json: AsJson = False) -> None:
 @app.command()
 def methods(
     pattern: Annotated[
-        str, typer.Argument(help="The name of a method, for all that is known of it, or a shell glob over names.")
+        str,
+        typer.Argument(
+            help="The name of a method, for all that is known of it, or a shell glob over names.",
+            autocompletion=completion.methods,
+        ),
     ] = "*",
     as_json: AsJson = False,
 ) -> None:
@@ -63,24 +68,59 @@ def methods(
             "summary": method.summary,
         },
     )
-    if as_json:
+    if len(rows) == 1 and rows[0]["method"] == pattern:
+        settings, texts = _settings(METHODS.get(pattern)), _text_slots(METHODS.get(pattern))
+        if as_json:
+            typer.echo(json.dumps([rows[0] | {"settings": settings, "text slots": texts}], indent=1))
+            return
+        _print(pattern, [{"fact": name, "value": value} for name, value in rows[0].items()], as_json)
+        if texts:
+            _print("texts of a class that it reads besides the main one", texts, as_json)
+        if settings:
+            _print_settings(settings)
+    elif as_json:
         _print("methods", rows, as_json)
-    elif len(rows) == 1 and rows[0]["method"] == pattern:
-        facts = rows[0] | _settings(METHODS.get(pattern))
-        _print(pattern, [{"fact": name, "value": value} for name, value in facts.items()], as_json)
     else:
         _print_by_kind(sorted(rows, key=lambda row: (row["kind"], row["method"])))
 
 
-def _settings(method: type[Method]) -> dict[str, str]:
-    """The values of preset quick by ``--set name``, with those of paper where they differ."""
+def _settings(method: type[Method]) -> list[dict[str, str]]:
+    """Every setting that one can set, with its value in both presets and what it is."""
     from mmcl_bench.core.settings import setting_text
 
-    quick, paper = (method.presets[name].as_json() for name in ("quick", "paper"))
-    return {
-        f"--set {name}": setting_text(value) + (f"; paper {setting_text(paper[name])}" if paper[name] != value else "")
-        for name, value in quick.items()
-    }
+    quick, paper = (method.presets[name].model_dump(mode="json") for name in ("quick", "paper"))
+    settable, meanings = method.Settings.shown(quick, {}), method.Settings.meanings()
+    return [
+        {
+            "setting": name,
+            "quick": setting_text(quick[name]),
+            "paper": setting_text(paper[name]),
+            "meaning": meanings[name].replace("``", "").replace("None:", "null:"),
+        }
+        for name in quick
+        if name in settable
+    ]
+
+
+def _print_settings(rows: Sequence[dict[str, str]]) -> None:
+    """The value of preset paper is shown where it is another than that of quick."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="settings, as --set setting=value; values of preset quick", title_justify="left")
+    table.add_column("setting", no_wrap=True)
+    table.add_column("value", overflow="fold", max_width=22)
+    table.add_column("meaning")
+    for row in rows:
+        value = row["quick"] if row["quick"] == row["paper"] else f"{row['quick']} (paper: {row['paper']})"
+        table.add_row(*map(Text, (row["setting"], value, row["meaning"])))
+    show(table)
+
+
+def _text_slots(method: type[Method]) -> list[dict[str, str]]:
+    from mmcl_bench.datasets.classes import ClassText
+
+    return [{"text": slot, "meaning": ClassText.meaning(slot)} for slot in method.text_slots]
 
 
 def _print_by_kind(rows: Sequence[dict[str, str]]) -> None:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmcl_bench.cli import completion
 from mmcl_bench.cli.jobs import by_stream
 from mmcl_bench.cli.options import Limit, Settings, TaskOptions, key_values, names
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.grants import Setting
-from mmcl_bench.core.registry import unknown
 
 if TYPE_CHECKING:
     from mmcl_bench.protocols.cards import Task
     from mmcl_bench.protocols.catalogue import Splits
     from mmcl_bench.running.jobs import Job
-    from mmcl_bench.running.suites import Matrix
 
 _METHOD, _PRESET, _SEEDS = "mmcl", "quick", 1
 
@@ -33,6 +31,7 @@ class JobOptions(TaskOptions):
         list[str] | None,
         typer.Argument(
             metavar="[TASK]...",
+            autocompletion=completion.tasks,
             help="Families, tasks such as 'zero-shot/synth60\\[split=55/5]', paths of task cards, or patterns such as "
             "'zero-shot/*'.",
         ),
@@ -41,8 +40,9 @@ class JobOptions(TaskOptions):
         str | None,
         typer.Option(
             help="In the place of tasks: a suite file, or one that comes with the package: embedded, small-real, "
-            "leave-one-out, transfer-pairs or gate. --methods then keeps some of its methods; --seeds, --limit and "
-            "--preset take the place of its own."
+            "leave-one-out, transfer-pairs or gate. --methods then keeps some of its methods or names others; --seeds, "
+            "--limit and --preset take the place of its own.",
+            autocompletion=completion.suites,
         ),
     ] = None
     splits: Annotated[
@@ -53,7 +53,9 @@ class JobOptions(TaskOptions):
         typer.Option(
             "--method",
             "--methods",
-            help="Method, or several with commas between; all; or all of a kind, such as 'vae/*'. mmcl when not given.",
+            help="Method, or several with commas between, each with settings if need be: "
+            "'devise,mmcl\\[epochs=2]'; all; or all of a kind, such as 'vae/*'. mmcl when not given.",
+            autocompletion=completion.methods,
         ),
     ] = None
     setting: Annotated[
@@ -93,7 +95,7 @@ class JobOptions(TaskOptions):
         if not self.tasks:
             raise UserError("name what to run: a task, such as zero-shot, a pattern such as 'zero-shot/*', or --suite")
         from mmcl_bench.protocols.catalogue import each_value, require_splits
-        from mmcl_bench.running.suites import jobs_of
+        from mmcl_bench.running.suites import jobs_of, methods_in
 
         bound = each_value(key_values("--parameter", self.parameters))
         each = [replace(self, parameters=[f"{key}={value}" for key, value in one.items()]) for one in bound]
@@ -104,7 +106,7 @@ class JobOptions(TaskOptions):
             for overrides in each_value(key_values("--set", self.settings))
             for job in jobs_of(
                 tasks,
-                names(self.methods or _METHOD),
+                methods_in(self.methods or _METHOD),
                 names(self.preset or _PRESET),
                 self.seeds or _SEEDS,
                 overrides,
@@ -131,7 +133,7 @@ class JobOptions(TaskOptions):
         return "all" if self.splits == "all" else tuple(names(self.splits or ""))
 
     def _of_suite(self, data_root: Path | None) -> list[Job]:
-        from mmcl_bench.running.suites import Suite, load_suite
+        from mmcl_bench.running.suites import load_suite, methods_in
 
         foreign = {
             "a task": self.tasks,
@@ -158,24 +160,8 @@ class JobOptions(TaskOptions):
         kept = [
             matrix.model_copy(update={k: v for k, v in changes.items() if v is not None}) for matrix in suite.matrix
         ]
-        return Suite(title=suite.title, matrix=tuple(self._with_methods(kept, data_root))).jobs(data_root)
-
-    def _with_methods(self, matrices: Sequence[Matrix], data_root: Path | None) -> list[Matrix]:
-        """The matrices with those of their methods that were asked for, without those that are left with none."""
+        changed = suite.model_copy(update={"matrix": tuple(kept)})
         if self.methods is None:
-            return list(matrices)
-        from mmcl_bench.running.suites import method_names
-
-        families = [{task.method_family for task in matrix.bound_tasks(data_root)} for matrix in matrices]
-        offered = [method_names(matrix.methods, own) for matrix, own in zip(matrices, families, strict=True)]
-        wanted = method_names(names(self.methods), set().union(*families))
-        known = {method for methods in offered for method in methods}
-        literal = [name for name in names(self.methods) if name in wanted]
-        strange = [name for name in literal if name not in known]
-        if strange := strange or ([] if known.intersection(wanted) else wanted):
-            raise UserError(unknown(f"method of suite {self.suite}", strange[0], sorted(known)))
-        chosen = [
-            (matrix, tuple(name for name in methods if name in wanted))
-            for matrix, methods in zip(matrices, offered, strict=True)
-        ]
-        return [matrix.model_copy(update={"methods": methods}) for matrix, methods in chosen if methods]
+            return changed.jobs(data_root)
+        narrowed = changed.with_methods(methods_in(self.methods), str(self.suite), data_root)
+        return narrowed.jobs(data_root, every_task=False)

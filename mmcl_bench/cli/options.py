@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmcl_bench.cli import completion
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 
@@ -25,8 +26,8 @@ Settings = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="Override a method's setting, as key=value. Repeatable. plan and run take several values with commas "
-        "between.",
+        help="Override a setting of the methods that have it, as key=value. Repeatable. plan and run take several "
+        "values with commas between.",
     ),
 ]
 Limit = Annotated[int | None, typer.Option(help="Keep that many clips a side: a smoke run, never ranked.")]
@@ -107,11 +108,19 @@ class TaskOptions:
     """What is set of a task beside its name."""
 
     split: Annotated[str | None, typer.Option(help="Split of the task, such as 55/5, 55/5:smie-1 or x-view.")] = None
-    dataset: Annotated[str | None, typer.Option(help="Data set of the family's task.")] = None
-    source: Annotated[
-        str | None, typer.Option(help="Transfer: the data set to train on, or several with commas between.")
+    dataset: Annotated[
+        str | None, typer.Option(help="Data set of the family's task.", autocompletion=completion.datasets)
     ] = None
-    target: Annotated[str | None, typer.Option(help="Transfer: the data set to test on.")] = None
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="Transfer: the data set to train on, or several with commas between.",
+            autocompletion=completion.datasets,
+        ),
+    ] = None
+    target: Annotated[
+        str | None, typer.Option(help="Transfer: the data set to test on.", autocompletion=completion.datasets)
+    ] = None
     duplicates: Annotated[
         str | None,
         typer.Option(help="removed: without the test clips that equal a training clip; a task version of its own."),

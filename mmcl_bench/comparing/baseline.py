@@ -240,7 +240,7 @@ def row_of(group: Group) -> Row:
         figures={name: _mean(seed.figures[name] for seed in seeds) for name in task.metrics},
         deviation=float(main.std(ddof=1)) if len(main) > 1 else 0.0,
         flip_deviation=None if kept is None else flip_deviation(kept),
-        repeatable=len(seeds) > 1 and len({seed.scores for seed in seeds}) == 1,
+        repeatable=method.deterministic or (len(seeds) > 1 and len({seed.scores for seed in seeds}) == 1),
         samples=_counted_samples(group.jobs[0]),
         data_fingerprints=dict(sorted(first.provenance.data_fingerprints.items())),
         weight_hashes=dict(sorted(first.provenance.weight_hashes.items())),
@@ -333,7 +333,7 @@ def _sound(group: Group, allow_dirty: bool) -> Group:
                 "remove one"
             )
         by_seed[job.result.seed] = job.folder
-    if len(group.jobs) < FEWEST_SEEDS:
+    if len(group.jobs) < FEWEST_SEEDS and not group.method.deterministic:
         raise UserError(
             f"{name}: one seed says nothing of the spread over seeds; run two or more, better five: {group.command}"
         )

@@ -70,12 +70,16 @@ def at_revision(revision: str, path: Path) -> Leaderboard:
 def entry_of(group: Group) -> Entry:
     """What a group of stored jobs is to a comparison."""
 
+    first = group.first
+
     def sheets() -> list[Sheet]:
+        # The one run of a deterministic method pairs with every seed.
+        seeds = [None] if first.method.deterministic else group.seeds
         return [
-            Sheet(job.result.seed, job.samples["sample_id"].to_numpy(dtype=str), job.scored()) for job in group.jobs
+            Sheet(seed, job.samples["sample_id"].to_numpy(dtype=str), job.scored())
+            for seed, job in zip(seeds, group.jobs, strict=True)
         ]
 
-    first = group.first
     return Entry(
         f"{group.label}, version {group.method.version}" if group.method.version > 1 else group.label,
         group.key,

@@ -80,6 +80,13 @@ class Registry(Generic[T]):
 
         return add
 
+    def replace(self, name: str, thing: T) -> None:
+        """As :meth:`register`, also in the place of what that method added. Raises :class:`UserError` for the name of a
+        built-in or of a plugin."""
+        if name in self._builtin or name in self._plugins():
+            raise UserError(f"a {self.kind} named {name!r} exists already; give yours a name of its own")
+        self._registered[name] = thing
+
     def unregister(self, name: str) -> None:
         """Removes what :meth:`register` added under ``name``."""
         del self._registered[name]

@@ -65,17 +65,25 @@ def each_of(text: str, where: str) -> list[str]:
     return [text]
 
 
-def parse_bracketed(text: str, where: str) -> tuple[str, dict[str, str]]:
+def parse_bracketed(text: str, where: str, several: bool = False) -> tuple[str, dict[str, str]]:
     """The name and the settings of ``name[key=value,key=value]``.
 
-    The name may be empty, and the brackets may be missing. ``where`` begins the message of a :class:`UserError`.
+    The name may be empty, and the brackets may be missing. With ``several``, a setting may have several values, as
+    :func:`each_of` parts them: what follows a comma without ``key=`` is one more value of the setting before it.
+    ``where`` begins the message of a :class:`UserError`.
+
+    >>> parse_bracketed("coral[features=extractor,joints,Cs=[0.1,1]]", "--method", several=True)
+    ('coral', {'features': 'extractor,joints', 'Cs': '[0.1,1]'})
     """
     name, opening, rest = text.strip().partition("[")
     if bool(opening) != rest.endswith("]"):
         raise UserError(f"{where}: its square brackets do not pair; it should be name[key=value,key=value]")
-    settings = {}
+    settings: dict[str, str] = {}
     for part in split_outside_brackets(rest.removesuffix("]"), where):
         key, equals, value = part.partition("=")
+        if several and settings and not equals:
+            settings[next(reversed(settings))] += f",{part}"
+            continue
         if not equals or not key:
             raise UserError(f"{where}: {part!r} in the brackets is not key=value")
         settings[key.strip()] = value.strip()
@@ -89,10 +97,10 @@ def member_text(method: str, settings: Mapping[str, Any]) -> str:
 
 
 def split_outside_brackets(text: str, where: str) -> list[str]:
-    """Parts between commas outside brackets."""
+    """Parts between commas outside square brackets and the braces of JSON."""
     parts, depth = [""], 0
     for letter in text:
-        depth += (letter == "[") - (letter == "]")
+        depth += (letter in "[{") - (letter in "]}")
         if depth < 0:
             break
         if letter == "," and depth == 0:

@@ -22,10 +22,12 @@ phases in time."""
 class ClassText(Fact):
     """The official name of a class, and what it looks like in words written for this project."""
 
-    model_config = ConfigDict(populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True, use_attribute_docstrings=True)
 
     name: Words
+    """The official name."""
     label: Words | None = None
+    """The name in readable words."""
     verb: Words | None = None
     """What is done, without what it is done to."""
     noun: Words | None = None
@@ -33,12 +35,19 @@ class ClassText(Fact):
     global_: Words | None = Field(None, alias="global")
     """One sentence on how the whole body moves."""
     head: Words | None = None
+    """What the head does."""
     hands: Words | None = None
+    """What arms and hands do."""
     torso: Words | None = None
+    """What the torso does."""
     legs: Words | None = None
+    """What legs and feet do."""
     start: Words | None = None
+    """How the motion starts."""
     middle: Words | None = None
+    """What happens in the middle of the motion."""
     end: Words | None = None
+    """How the motion ends."""
 
     def text(self, fields: Sequence[str]) -> str:
         """The chosen :data:`TEXT_FIELDS` in one text; several are joined as sentences.
@@ -49,6 +58,12 @@ class ClassText(Fact):
             raise UserError(f"no text field is chosen; choose from {', '.join(TEXT_FIELDS)}")
         texts = [self._field(field) for field in fields]
         return texts[0] if len(texts) == 1 else " ".join(f"{text[0].upper()}{text[1:].rstrip('.')}." for text in texts)
+
+    @classmethod
+    def meaning(cls, slot: str) -> str:
+        """What one of :data:`TEXT_FIELDS` says of a class, in a sentence."""
+        fields = {field.alias or name: field for name, field in cls.model_fields.items()}
+        return fields[slot].description or ""
 
     def slot(self, name: str) -> tuple[str, str]:
         """The text of one of :data:`TEXT_FIELDS`, and the field that it is from: this one, else label, else name.

@@ -65,9 +65,17 @@ class DenseScorer:
 class MethodSettings(BaseModel):
     """Settings of a method, each with its type and default; a method's own ``Settings`` derive from it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
     added_later: ClassVar[frozenset[str]] = frozenset()
     """Settings that are newer than stored results: left out at their default, so that the hashes of jobs stay."""
+
+    @classmethod
+    def meanings(cls) -> dict[str, str]:
+        """What each setting is, from the text below its field; empty where neither it nor a base class has one."""
+        bases = [base for base in cls.__mro__ if issubclass(base, MethodSettings)]
+        return {
+            name: next((text for base in bases if (text := _description(base, name))), "") for name in cls.model_fields
+        }
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values, the same for every notation of a value: a job's hash is made from them."""
@@ -79,6 +87,11 @@ class MethodSettings(BaseModel):
         """What tables show beside the method and commands set, of settings in full, as plain JSON values: those that
         differ from the preset's."""
         return {key: value for key, value in settings.items() if key not in preset or value != preset[key]}
+
+
+def _description(settings: type[MethodSettings], name: str) -> str | None:
+    field = settings.model_fields.get(name)
+    return None if field is None else field.description
 
 
 class Method(ABC):
@@ -110,6 +123,9 @@ class Method(ABC):
     text_slots: ClassVar[tuple[str, ...]] = ()
     """Texts of a class that it reads besides the main one, from ``TEXT_FIELDS`` of :mod:`mmcl_bench.datasets.classes`;
     ``problem.classes.slots`` holds their embeddings."""
+    deterministic: ClassVar[bool] = False
+    """Whether every seed gives the same scores to the last bit, whatever its settings. Then one seed is run, however
+    many are asked for, and tables count it once."""
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
     presets: ClassVar[Mapping[str, MethodSettings]] = {}
     """Settings by preset, ``quick`` and ``paper``; those of :meth:`usual_presets` where a method names none."""

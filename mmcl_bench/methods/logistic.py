@@ -24,6 +24,7 @@ class Logistic(EstimatorMethod):
     summary: ClassVar[str] = "logistic regression on yaw-normalised joint positions"
     kind: ClassVar[str] = "baseline"
     cost: ClassVar[str] = "seconds"
+    deterministic: ClassVar[bool] = True  # its solver, L-BFGS, draws no random numbers
 
     class Settings(MethodSettings):
         added_later: ClassVar[frozenset[str]] = frozenset({"normalise"})

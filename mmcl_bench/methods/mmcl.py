@@ -30,13 +30,19 @@ class TeacherSettings(MethodSettings):
     """Which modalities teach, and how much each weighs."""
 
     fam: bool = True
+    """Whether images teach, by feature alignment."""
     frm: bool = True
+    """Whether answers of a language model teach, by feature refinement."""
     contrastive_weight: float = 0.1
+    """Of the contrastive loss of feature alignment."""
     refinement_weight: float = 0.2
+    """Of the classification loss of refined scores."""
     temperature: float = Field(default=0.4, gt=0)
     """Temperature of the contrastive loss."""
     rgb_encoder: str = "efficientnet-lite0"
+    """The frozen encoder of images, a name of ``mmcl-bench list encoders``."""
     instruct_encoder: str = "minilm"
+    """The frozen encoder of answers, a name of ``mmcl-bench list encoders``."""
 
     def encoders(self) -> Mapping[Modality, str]:
         """The encoder of each modality that teaches."""

@@ -14,6 +14,7 @@ from mmcl_bench.evaluation.statistics import Interval
 from mmcl_bench.report.drawing import Drawing, shortened, text_width
 from mmcl_bench.report.tables import LeaderboardRow, percent, percent_value
 from mmcl_bench.results.groups import Group, metric_title
+from mmcl_bench.results.records import TOLD_LATER
 
 PARAMETER = "text"
 """The parameter of a task that names its text encoder."""
@@ -58,7 +59,7 @@ def encoder_tables(rows: Iterable[LeaderboardRow]) -> list[EncoderTable]:
     for row in rows:
         if PARAMETER in row.group.task.parameters:
             methods = tasks.setdefault(_key(row.group), {})
-            method = json.dumps(row.group.method.model_dump(mode="json"), sort_keys=True)
+            method = json.dumps(row.group.method.model_dump(mode="json", exclude={*TOLD_LATER}), sort_keys=True)
             methods.setdefault(method, {}).setdefault(row.group.task.parameters[PARAMETER], row)
     found = []
     for methods in tasks.values():

@@ -15,6 +15,7 @@ from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.evaluation.statistics import Interval, split_interval
 from mmcl_bench.report.tables import LEVEL, LeaderboardRow, leaderboard_rows, percent
 from mmcl_bench.results.groups import Group, metric_names, metric_title
+from mmcl_bench.results.records import TOLD_LATER
 from mmcl_bench.results.store import Stored
 
 if TYPE_CHECKING:
@@ -146,6 +147,5 @@ def _numbered(group: Group) -> tuple[str, int]:
 def _key(row: LeaderboardRow) -> tuple[str, str, int]:
     group = row.group
     data = group.first.provenance.data_fingerprints
-    told_by_newer_versions = {"uses_unseen_texts", "frozen"}
-    alike = [data, group.method.model_dump(mode="json", exclude=told_by_newer_versions), group.first.limit]
+    alike = [data, group.method.model_dump(mode="json", exclude={*TOLD_LATER}), group.first.limit]
     return _numbered(group)[0], json.dumps(alike, sort_keys=True), _numbered(group)[1]

@@ -14,7 +14,7 @@ from mmcl_bench.core.files import write_text
 from mmcl_bench.core.parallel import in_order
 from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.evaluation.statistics import Interval, PairedDifference, bootstrap_interval, paired_difference
-from mmcl_bench.results.groups import Group, group_jobs, metric_names, metric_title
+from mmcl_bench.results.groups import Group, group_jobs, metric_names, metric_title, paired_groups
 from mmcl_bench.results.store import SAMPLES, Stored
 
 if TYPE_CHECKING:
@@ -137,11 +137,11 @@ def write_frame(frame: pd.DataFrame, folder: Path) -> list[Path]:
 
 def compare(a: Group, b: Group) -> Comparison | None:
     """How far a is ahead of b; None where they do not pair: other seeds, other samples, or no figure."""
-    metric = a.task.main_metric
-    if a.task_key != b.task_key or a.seeds != b.seeds or metric not in METRICS or not _same_samples(a, b):
+    metric, pairs = a.task.main_metric, paired_groups(a, b)
+    if a.task_key != b.task_key or metric not in METRICS or pairs is None or not _same_samples(*pairs):
         return None
-    generator = a.generator(f"less {b.key}")
-    paired = paired_difference(METRICS.get(metric), a.runs(), b.runs(), level=LEVEL, generator=generator)
+    generator, (ours, theirs) = a.generator(f"less {b.key}"), (each.runs() for each in pairs)
+    paired = paired_difference(METRICS.get(metric), ours, theirs, level=LEVEL, generator=generator)
     return None if math.isnan(paired.difference) else Comparison(a, b, paired)
 
 
@@ -460,9 +460,12 @@ def _remarks(rows: Sequence[LeaderboardRow]) -> list[str]:
 
 
 def _spread(rows: Sequence[LeaderboardRow]) -> str:
-    if all(len(row.group.jobs) > 1 for row in rows):
-        return "test samples and seeds"
-    return "test samples; one seed does not show the spread over seeds"
+    single = [row.group.method for row in rows if len(row.group.jobs) == 1]
+    if not all(method.deterministic for method in single):
+        return "test samples; one seed does not show the spread over seeds"
+    over = "test samples and seeds" if len(single) < len(rows) else "test samples"
+    names = ", ".join(dict.fromkeys(method.name for method in single))
+    return f"{over}; one run of {names}, as every seed gives the same scores" if names else over
 
 
 def _record(row: LeaderboardRow) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import json
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -178,15 +178,32 @@ class Group:
 
 
 def group_jobs(stored: Iterable[Stored]) -> list[Group]:
-    """Groups by family, task and method. A job that is given twice counts once."""
+    """Groups by family, task and method. A job that is given twice counts once, and so do all seeds of a deterministic
+    method."""
     jobs: dict[str, Stored] = {}
     for job in stored:
         jobs.setdefault(job.result.job_hash + _task_key(job.result), job)
     members: dict[str, list[Stored]] = defaultdict(list)
     for job in jobs.values():
         members[_group_key(job.result)].append(job)
-    groups = [Group(tuple(sorted(of_group, key=lambda job: job.result.seed))) for of_group in members.values()]
+    groups = [Group(_counted(of_group)) for of_group in members.values()]
     return sorted(groups, key=_place)
+
+
+def _counted(jobs: Sequence[Stored]) -> tuple[Stored, ...]:
+    """By rising seed; the first alone where the method is deterministic."""
+    by_seed = tuple(sorted(jobs, key=lambda job: job.result.seed))
+    return by_seed[:1] if by_seed[0].result.method.deterministic else by_seed
+
+
+def paired_groups(a: Group, b: Group) -> tuple[Group, Group] | None:
+    """Two groups whose jobs pair, of one seed each: the single job of a deterministic method pairs with every seed of
+    the other. None where they have other seeds."""
+    if a.method.deterministic:
+        return Group(a.jobs * len(b.jobs)), b
+    if b.method.deterministic:
+        return a, Group(b.jobs * len(a.jobs))
+    return (a, b) if a.seeds == b.seeds else None
 
 
 def unlimited(stored: Iterable[Stored]) -> list[Stored]:

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mmcl_bench.core.grants import Setting
 
 SCHEMA = 1
+_FORMERLY_DETERMINISTIC = ("devise-joints", "logistic")
+TOLD_LATER = frozenset({"uses_unseen_texts", "frozen", "deterministic"})
+"""Fields of a :class:`MethodRecord` that results of former versions lack: they tell no two methods apart."""
 
 
 class _Record(BaseModel):
@@ -65,6 +68,8 @@ class MethodRecord(_Record):
     frozen: bool | None = None
     """True: it learned on features of a frozen skeleton network. False: it trained the network, end to end. None: it
     has none, or that is not known."""
+    deterministic: bool = False
+    """Whether every seed gives the same scores, so that one of its jobs says all."""
 
     @property
     def transductive(self) -> bool:
@@ -74,9 +79,11 @@ class MethodRecord(_Record):
     @model_validator(mode="before")
     @classmethod
     def _of_a_former_version(cls, record: Any) -> Any:
-        """A former version told ``transductive`` alone."""
-        if isinstance(record, dict) and "transductive" in record:
-            record = dict(record)
+        """Former versions told ``transductive`` alone, and not which of their methods were deterministic."""
+        if not isinstance(record, dict):
+            return record
+        record = {"deterministic": record.get("name") in _FORMERLY_DETERMINISTIC, **record}
+        if "transductive" in record:
             record["setting"] = Setting.TRANSDUCTIVE if record.pop("transductive") else Setting.INDUCTIVE
         return record
 

@@ -187,6 +187,7 @@ def _method_record(method: Method, job: Job) -> MethodRecord:
         setting=method.setting,
         uses_unseen_texts=method.uses_unseen_texts,
         frozen=method.frozen,
+        deterministic=method.deterministic,
     )
 
 

@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from mmcl_bench.core import paths
-from mmcl_bench.core.compute import deterministic, find_device
+from mmcl_bench.core.compute import deterministic
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import DamagedError, is_disk_full, remove_drafts, write_atomically
 from mmcl_bench.core.grants import Setting
@@ -27,20 +26,16 @@ from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Method
 from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.protocols.base import Needs, Protocol
-from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.protocols.problem import Context, FitReport, Problem, Progress, silent
 from mmcl_bench.results import provenance
 from mmcl_bench.results import store as results
 from mmcl_bench.results.records import Oracle, Selection
 from mmcl_bench.results.store import DomainMap, Embeddings, Stored, Validation
 from mmcl_bench.running.identity import locked_folder, result_folder
-from mmcl_bench.running.jobs import Job, make_job
+from mmcl_bench.running.jobs import Job
 from mmcl_bench.running.recording import History, JobOutput, selection_record, write_sheets
 from mmcl_bench.running.validity import WeightHashes, checkpoint_environment, what_differs, why_stale
 from mmcl_bench.running.work_folder import FAILURE, WorkTime, forget_failure, record_failure
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ORACLE_EPOCHS = 10
 """Maximum number of kept epochs for the oracle: with a large test, scoring every one takes as long as training."""
@@ -149,37 +144,6 @@ def _finished(
     raise UserError(
         f"{folder / 'work'}: checkpoints are damaged again and again; check the disk, then the same command"
     )
-
-
-def run(
-    task: str,
-    method: str = "mmcl",
-    seeds: int = 1,
-    *,
-    preset: str = "quick",
-    settings: Mapping[str, str] | None = None,
-    limit: int | None = None,
-    fresh: bool = False,
-    device: str = "cpu",
-    data_root: Path | None = None,
-    results_root: Path | None = None,
-) -> pd.DataFrame:
-    """Runs a task with a method over seeds 0, 1, ... and returns one row a metric and seed.
-
-    Columns are those of :func:`mmcl_bench.read_results`. ``settings`` overrides the preset's, as text, like ``--set``.
-    Jobs that are stored are not run again. Raises :class:`UserError` for names and values that do not exist.
-
-    >>> run("zero-shot/synth60[split=55/5]", method="chance", seeds=3)  # doctest: +SKIP
-    """
-    where = RunSite(
-        paths.data_root(data_root),
-        paths.results_root(results_root),
-        find_device(device),
-        any_device=device == "auto",
-    )
-    bound, chosen = load_task(task, where.data_root), METHODS.get(method)
-    jobs = [make_job(bound, chosen, seed, preset, settings, limit) for seed in range(seeds)]
-    return results.table_of(run_job(job, where, fresh)[0] for job in jobs)
 
 
 class _Run:

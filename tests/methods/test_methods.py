@@ -110,6 +110,20 @@ def test_every_method_states_what_the_tables_need(name: str) -> None:
         plain = preset.as_json()
         assert json.loads(json.dumps(plain)) == plain, "settings are plain JSON, so that a job can be hashed"
         assert method.check(plain) == preset
+    lacking = [setting for setting, meaning in method.Settings.meanings().items() if not meaning]
+    assert not lacking, f"a sentence below these settings says what they are: {lacking}"
+
+
+@pytest.mark.parametrize(
+    ("name", "family"), [each for each in families() if METHODS.get(each[0]).deterministic or each[0] == "chance"]
+)
+def test_a_deterministic_method_has_the_same_scores_for_every_seed(name: str, family: str, tmp_path: Path) -> None:
+    method = METHODS.get(name)
+    scores = []
+    for seed in (1, 2):
+        made, _ = fitted(method, problem(family), Context(seed=seed, folder=tmp_path / str(seed)))
+        scores.append(made.score(clips(7, 3)))
+    assert np.array_equal(*scores) == method.deterministic
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is said beside the figures of a group: a calibration that leaves one side of a zero-shot test nothing."""
+"""What is said beside the figures of a group, and which jobs count in it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from mmcl_bench.comparing.paired import compare_entries
+from mmcl_bench.comparing.sides import entry_of
 from mmcl_bench.report.page import build_report
-from mmcl_bench.report.tables import run_records, run_tables
-from mmcl_bench.results.groups import Group, wiped_out
+from mmcl_bench.report.tables import compare, run_records, run_tables
+from mmcl_bench.results.groups import Group, group_jobs, wiped_out
+from mmcl_bench.results.records import MethodRecord
 from mmcl_bench.results.store import Stored
 from stored_jobs import leaderboard, stored_job
 
@@ -94,3 +97,48 @@ def test_a_leaderboard_without_remarks_has_no_column_of_them(tmp_path: Path) -> 
     stored_job(tmp_path, family="zero-shot", method="mmcl")
     report = build_report(tmp_path, tmp_path / "reports")
     assert "notes" not in report.leaderboards[0].read_text(encoding="utf-8").splitlines()[0]
+
+
+def deterministic_and_other(root: Path) -> tuple[list[Stored], np.ndarray]:
+    """Three seeds of a method that gives the same scores for each, and of one that does not; and how far the first is
+    ahead on each."""
+    labels = np.arange(40) % 4
+    always = np.eye(4, dtype=np.float32)[np.where(np.arange(40) < 30, labels, 0)]
+    same = [stored_job(root, method="same", seed=seed, scores=always, deterministic=True) for seed in range(3)]
+    other = [stored_job(root, method="other", seed=seed, skill=0.5) for seed in range(3)]
+    right = [np.mean(job.scores.argmax(axis=1) == labels) for job in other]
+    return [*same, *other], np.mean(always.argmax(axis=1) == labels) - np.array(right)
+
+
+def test_a_deterministic_method_counts_once_and_pairs_with_every_seed(tmp_path: Path) -> None:
+    jobs, ahead = deterministic_and_other(tmp_path)
+    other, same = group_jobs(jobs)
+    assert (same.seeds, other.seeds) == ((0,), (0, 1, 2))
+    for first, second, sign in ((same, other, 1), (other, same, -1)):
+        comparison = compare(first, second)
+        assert comparison is not None
+        assert comparison.paired.difference == pytest.approx(sign * ahead.mean())
+        assert comparison.paired.n_runs == 3
+    written = io.StringIO()
+    Console(file=written, width=100).print(*run_tables(jobs))
+    shown = " ".join(written.getvalue().split())
+    assert "test samples and seeds; one run of same, as every seed gives the same scores" in shown
+    assert compare(same, same) is not None
+
+
+def test_a_comparison_of_a_deterministic_method_pairs_with_every_seed(tmp_path: Path) -> None:
+    jobs, ahead = deterministic_and_other(tmp_path)
+    other, same = group_jobs(jobs)
+    found = compare_entries(entry_of(same), entry_of(other), resamples=100)
+    assert found.main.paired.difference == pytest.approx(ahead.mean())
+    assert found.main.paired.n_runs == 3
+    assert any("is one run, which is compared with each seed" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("devise-joints", True), ("logistic", True), ("mmcl", False)])
+def test_results_of_a_former_version_tell_whether_their_method_was_deterministic(
+    name: str, expected: bool, tmp_path: Path
+) -> None:
+    record = stored_job(tmp_path, method=name).result.method.model_dump()
+    del record["deterministic"]
+    assert MethodRecord.model_validate(record).deterministic is expected

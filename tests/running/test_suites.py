@@ -90,6 +90,11 @@ def test_seeds_are_those_of_the_card_when_not_given(root: Path) -> None:
     assert [job.seed for job in jobs] == list(range(load_task("zero-shot/nw-ucla").card.seeds))
 
 
+def test_a_deterministic_method_has_one_seed(root: Path) -> None:
+    jobs = Matrix(tasks=("supervised/nw-ucla",), methods=("logistic", "chance"), seeds=3).jobs(root)
+    assert [(job.method, job.seed) for job in jobs] == [("logistic", 0), *(("chance", seed) for seed in range(3))]
+
+
 def test_splits_are_all_some_or_the_tasks_own(root: Path) -> None:
     every = {"tasks": ("supervised/nw-ucla",), "methods": ("chance",), "seeds": 1}
     assert identities(Matrix(**every, splits="all"), root) == [
@@ -193,4 +198,79 @@ def test_all_and_kinds_name_the_methods_that_fit(root: Path) -> None:
 def test_an_unknown_kind_is_one_line_with_the_kinds(task: str, pattern: str, root: Path) -> None:
     with pytest.raises(UserError, match=r"patterns are kind/name.*Kinds: .*network") as error:
         Matrix(tasks=(task,), methods=(pattern,)).jobs(root)
+    assert "\n" not in str(error.value)
+
+
+def planned(root: Path, *methods: str, task: str = "zero-shot/nw-ucla", **settings: Any) -> list[tuple[str, Any]]:
+    """Method and what differs from its preset of each job of a matrix."""
+    jobs = Matrix(tasks=(task,), methods=methods, seeds=1, settings=settings).jobs(root)
+    return [(job.method, {**job.overrides, **({"preset": "paper"} if job.preset == "paper" else {})}) for job in jobs]
+
+
+@pytest.mark.parametrize(
+    ("methods", "expected"),
+    [
+        (["devise", "mmcl[epochs=2]"], [("devise", {}), ("mmcl", {"epochs": 2})]),
+        (["mmcl", "mmcl[epochs=2]", "mmcl"], [("mmcl", {}), ("mmcl", {"epochs": 2})]),
+        (["devise[draws=1,2]"], [("devise", {"draws": 1}), ("devise", {"draws": 2})]),
+        (["devise[penalties=[1,10],draws=1]"], [("devise", {"penalties": [1.0, 10.0], "draws": 1})]),
+        (["devise[preset=paper]"], [("devise", {"preset": "paper"})]),
+        (["devise[preset=quick,paper]"], [("devise", {}), ("devise", {"preset": "paper"})]),
+        (
+            ['prototypes[base_settings={"draws":1,"steps":9}]'],
+            [("prototypes", {"base": "pgfa", "base_settings": {"draws": 1, "steps": 9}})],
+        ),
+        (["closed-form/*[draws=1]"], [("devise", {"draws": 1}), ("devise-joints", {}), ("eszsl", {"draws": 1})]),
+    ],
+)
+def test_settings_of_a_method_are_in_its_brackets(methods: list[str], expected: list[Any], root: Path) -> None:
+    assert planned(root, *methods) == expected
+
+
+def test_a_setting_goes_to_the_methods_that_know_it(root: Path) -> None:
+    jobs = planned(root, "chance", "devise[draws=2]", "eszsl", draws=1)
+    assert jobs == [("chance", {}), ("devise", {"draws": 2}), ("eszsl", {"draws": 1})]
+
+
+@pytest.mark.parametrize(
+    ("methods", "settings", "message"),
+    [
+        (["devise[drawz=1]"], {}, r"method devise: unknown setting 'drawz'. Did you mean draws"),
+        (["devise[draws=1"], {}, "square brackets do not pair"),
+        (["devise[1]"], {}, "'1' in the brackets is not key=value"),
+        (["vae/*[penalties=[1]]"], {}, r"vae/\*\[penalties=\[1\]\]: none of the methods .* has it: unknown setting"),
+        (["chance", "devise"], {"draw": 1}, "none of the methods chance, devise has it: unknown setting 'draw'. Did"),
+    ],
+)
+def test_a_setting_that_no_method_has_is_one_line(
+    methods: list[str], settings: dict[str, Any], message: str, root: Path
+) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        planned(root, *methods, **settings)
+    assert "\n" not in str(error.value)
+
+
+def suite(*matrices: dict[str, Any]) -> Suite:
+    return Suite(title="", matrix=tuple(Matrix(seeds=1, **each) for each in matrices))
+
+
+def test_a_suite_takes_a_method_that_it_does_not_list(root: Path) -> None:
+    jobs = load_suite("transfer-pairs").with_methods(["coral[Cs=[1]]"], "transfer-pairs", root).jobs(root)
+    assert {(job.method, tuple(job.settings["Cs"])) for job in jobs} == {("coral", (1.0,))}
+    assert len({job.task.identity for job in jobs}) == 14
+
+    mixed = suite(
+        {"tasks": ("*/nw-ucla",), "methods": ("chance",)},
+        {"tasks": ("zero-shot/utd-mhad",), "methods": ("chance", "devise[draws=1]"), "settings": {"draws": 2}},
+    )
+    narrowed = mixed.with_methods(["devise-joints", "devise[penalties=[1]]"], "mine", root)
+    assert [(job.task.card.path, job.method, job.overrides) for job in narrowed.jobs(root, every_task=False)] == [
+        ("zero-shot/nw-ucla", "devise-joints", {}),
+        ("zero-shot/utd-mhad", "devise", {"draws": 1, "penalties": [1.0]}),
+    ]
+
+
+def test_a_suite_without_a_place_for_a_method_is_one_line(root: Path) -> None:
+    with pytest.raises(UserError, match="does not list method devise, and none of its matrices") as error:
+        load_suite("transfer-pairs").with_methods(["devise"], "transfer-pairs", root)
     assert "\n" not in str(error.value)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmcl_bench.cli import completion
 from mmcl_bench.cli.console import AsJson, progress, show, show_json
 from mmcl_bench.cli.options import DataRoot
 from mmcl_bench.core import paths
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
     from mmcl_bench.datasets.readers import Reader
     from mmcl_bench.datasets.store import SkeletonDataset
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the data set, as in mmcl-bench data list.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="Name of the data set, as in mmcl-bench data list.", autocompletion=completion.datasets
+    ),
+]
 
 
 def list_datasets(data_root: DataRoot = None, as_json: AsJson = False) -> None:

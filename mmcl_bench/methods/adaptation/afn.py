@@ -18,6 +18,7 @@ class AFNSettings(AdaptationSettings):
 
     rate: float = Field(default=0.001, gt=0)
     weight: float = Field(default=0.05, ge=0)
+    """Of the loss of norms, beside classification."""
     growth: float = Field(default=1.0, gt=0)
     """By how much a norm is to grow."""
 

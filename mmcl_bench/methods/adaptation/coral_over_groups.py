@@ -18,6 +18,7 @@ class CoralOverGroupsSettings(AdaptationSettings):
     """The weight of the added loss."""
 
     weight: float = Field(default=1.0, ge=0)
+    """Of the distance of the groups' means and covariances, beside classification."""
 
 
 class CoralOverGroups(AdaptationMethod):

@@ -20,6 +20,7 @@ class DeepCORALSettings(AdaptationSettings):
     """The weight of the added loss, and the library's rate."""
 
     weight: float = Field(default=1.0, ge=0)
+    """Of the distance of means and covariances, beside classification."""
 
 
 class DeepCORAL(AdaptationMethod):

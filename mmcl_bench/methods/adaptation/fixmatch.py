@@ -22,6 +22,7 @@ class FixMatchSettings(AdaptationSettings):
 
     rate: float = Field(default=0.003, gt=0)
     weight: float = Field(default=1.0, ge=0)
+    """Of the loss of target clips, beside classification of source clips."""
     threshold: float = Field(default=0.9, ge=0, le=1)
     """The probability from which a prediction counts."""
 

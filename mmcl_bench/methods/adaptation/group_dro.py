@@ -15,6 +15,7 @@ class GroupDROSettings(AdaptationSettings):
     """How fast weights change."""
 
     eta: float = Field(default=0.01, gt=0)
+    """How fast a group's weight follows its loss."""
 
 
 class GroupDRO(AdaptationMethod):

@@ -21,6 +21,7 @@ class IRMSettings(AdaptationSettings):
     """The penalty."""
 
     penalty_weight: float = Field(default=100.0, ge=0)
+    """Of the gradient penalty, after the warm-up."""
     warmup: float = Field(default=0.1, ge=0, le=1)
     """Share of the training before the penalty has its weight."""
 

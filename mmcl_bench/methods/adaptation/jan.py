@@ -18,6 +18,7 @@ class JANSettings(AdaptationSettings):
 
     rate: float = Field(default=0.003, gt=0)
     weight: float = Field(default=1.0, ge=0)
+    """Of the joint discrepancy of both domains, beside classification."""
 
 
 class JAN(AdaptationMethod):

@@ -18,7 +18,9 @@ class MCCSettings(AdaptationSettings):
 
     rate: float = Field(default=0.005, gt=0)
     weight: float = Field(default=1.0, ge=0)
+    """Of the confusion of target classes, beside classification."""
     temperature: float = Field(default=2.5, gt=0)
+    """Of the softmax of target logits in the added loss."""
 
 
 class MCC(AdaptationMethod):

@@ -22,6 +22,7 @@ class NRCSettings(SourceFreeSettings):
 
     rate: float = Field(default=1e-3, gt=0)
     neighbours: int = Field(default=5, ge=1)
+    """Nearest target clips of a clip that count."""
     expanded: int = Field(default=5, ge=1)
     """Neighbours of a neighbour."""
     as_released: bool = False

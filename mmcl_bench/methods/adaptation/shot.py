@@ -21,6 +21,7 @@ class SHOTSettings(SourceFreeSettings):
     """The weight of pseudo-labels."""
 
     pseudo_weight: float = Field(default=0.3, ge=0)
+    """Of the cross-entropy with pseudo-labels."""
 
 
 class SHOT(SourceFreeMethod):

@@ -20,6 +20,7 @@ class VRExSettings(AdaptationSettings):
     """The penalty."""
 
     penalty_weight: float = Field(default=10.0, ge=0)
+    """Of the variance of the groups' losses, after the warm-up."""
     warmup: float = Field(default=0.1, ge=0, le=1)
     """Share of the training before the penalty has its weight."""
 

@@ -46,6 +46,7 @@ class AdaptationSettings(ChoosingSettings):
     """The schedule is that of the Transfer-Learning-Library, with fewer steps; defaults are those of preset paper."""
 
     steps: int = Field(default=4000, ge=1)
+    """Steps of training after the extractor is trained."""
     batch_size: int = Field(default=32, ge=2)
     """Clips of each domain in a step."""
     rate: float = Field(default=0.01, gt=0)
@@ -53,9 +54,13 @@ class AdaptationSettings(ChoosingSettings):
     block_rate: float = Field(default=0.1, ge=0)
     """The rate of the last block, which is trained already, as a share of the others' rate."""
     weight_decay: float = Field(default=1e-3, ge=0)
+    """Weight decay of the optimizer."""
     bottleneck: int = Field(default=256, ge=1)
+    """Width of the layer between network and classifier."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
+    """On the bottleneck, in training."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Of the cross-entropy on source clips."""
     copies: int = Field(default=2, ge=1)
     """Augmented copies of every training clip."""
 

@@ -30,15 +30,21 @@ class HeadSettings(FeatureSettings):
     """Settings of a head's training."""
 
     steps: int = Field(default=2000, ge=1)
+    """Steps of training on the frozen features."""
     batch_size: int = Field(default=64, ge=2)
+    """Clips in a step."""
     rate: float = Field(default=1e-3, gt=0)
+    """Learning rate after the warm-up."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """Adam, AdamW, or SGD with Nesterov momentum 0.9."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """Weight decay of the optimizer."""
     decay: Literal["none", "cosine", "steps"] = "none"
     """How the rate falls to the last step."""
     milestones: tuple[float, ...] = ()
     """Shares of the steps after which the rate falls to a tenth, for ``steps``."""
     warmup_steps: int = Field(default=0, ge=0)
+    """Steps in which the rate rises from 0."""
 
 
 @dataclass(frozen=True)

@@ -65,16 +65,25 @@ class NetworkSettings(MethodSettings):
     alignment_weight: float = 1.0
     """Weight of the alignment with class texts, zero-shot only."""
     text_temperature: float = Field(default=0.1, gt=0)
+    """Of the cosines with class texts, zero-shot only."""
     epochs: int = Field(default=110, ge=1)
+    """Passes over the training clips."""
     min_steps: int = Field(default=0, ge=0)
     """Small sets get more epochs, until they have this many steps."""
     batch_size: int = Field(default=200, ge=2)
+    """Clips in a step."""
     base_rate: float = Field(default=0.1, gt=0)
+    """Learning rate after the warm-up."""
     warmup_epochs: int = Field(default=5, ge=0)
+    """Epochs in which the rate rises from 0."""
     decay: Literal["cosine", "steps"] = "steps"
+    """How the rate falls after the warm-up: along a cosine, or to a tenth at each of ``steps``."""
     steps: tuple[int, ...] = (90, 100)
+    """Epochs at which the rate falls, with decay steps."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
+    """SGD with Nesterov momentum 0.9, or AdamW."""
     weight_decay: float = Field(default=4e-4, ge=0)
+    """Weight decay of the optimizer."""
     clip_norm: float | None = Field(default=None, gt=0)
     """Maximum norm of the gradient."""
     accumulate: int = Field(default=1, ge=1)

@@ -43,7 +43,9 @@ class VaeSettings(GatedSettings):
     samples: int = Field(default=500, ge=1)
     """Latent samples a class that the classifier learns from."""
     classifier_steps: int = Field(default=300, ge=1)
+    """Steps of training of the classifier of latent samples."""
     classifier_rate: float = Field(default=1e-3, gt=0)
+    """The classifier's learning rate."""
     as_released: bool = False
     """Whether the faults of the released code are there."""
 

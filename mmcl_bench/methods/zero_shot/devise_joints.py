@@ -31,6 +31,7 @@ class DeViSEJoints(Method):
     kind: ClassVar[str] = "closed-form"
     published: ClassVar[str] = "NeurIPS 2013"
     cost: ClassVar[str] = "seconds"
+    deterministic: ClassVar[bool] = True
     families: ClassVar[frozenset[str]] = frozenset({"zero-shot"})
 
     class Settings(MethodSettings):

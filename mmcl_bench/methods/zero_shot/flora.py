@@ -50,7 +50,9 @@ class FloraSettings(HeadSettings):
     width: int = Field(default=768, ge=1)
     """Of the latents and of the transformer."""
     depth: int = Field(default=1, ge=1)
+    """The transformer's layers."""
     heads: int = Field(default=12, ge=1)
+    """Heads of attention in a layer."""
     neighbours: int = Field(default=2, ge=1)
     """How many classes a class's text is moved towards."""
     weights: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.1, 0.3, 0.6, 1.0)

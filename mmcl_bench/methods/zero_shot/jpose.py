@@ -125,7 +125,9 @@ class JPoSE(GatedMethod):
         joint: int = Field(default=50, ge=1)
         """Dimensions of the joint space."""
         text_hidden: int = Field(default=512, ge=1)
+        """Width of the text side's hidden layer."""
         margin: float = Field(default=0.3, ge=0)
+        """By how much a clip is to be nearer to its own class than to others."""
         triplet: float = Field(default=0.01, ge=0)
         """Weight of the triplets."""
         joint_decay: float = Field(default=1e-3, ge=0)

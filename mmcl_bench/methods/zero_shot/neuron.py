@@ -43,6 +43,7 @@ class NeuronSettings(HeadSettings):
     """Settings of Neuron; the defaults are those of the paper, whose 30 epochs on NTU-60 are 17,000 steps."""
 
     prototypes: int = Field(default=80, ge=4)
+    """Prototypes in each branch."""
     scale: float = Field(default=0.1, gt=0)
     """Factor of the cosines in the softmax."""
     steps: int = Field(default=17_000, ge=1)

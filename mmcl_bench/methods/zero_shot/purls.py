@@ -37,11 +37,13 @@ class PURLSSettings(HeadSettings):
     batch_size: int = Field(default=256, ge=2)
     rate: float = Field(default=1e-4, gt=0)
     heads: int = Field(default=2, ge=1)
+    """Heads of attention, which are averaged."""
     key_width: int = Field(default=150, ge=1)
     """Of queries and keys in each head of the attention."""
     hidden: int = Field(default=1024, ge=1)
     """Width of the network's hidden layer."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
+    """On the input of the network, in training."""
 
 
 class PURLSHead(Head):

@@ -109,9 +109,11 @@ class ReViSE(GatedMethod):
         code: int = Field(default=100, ge=1)
         """Dimensions of the codes."""
         text_hidden: int = Field(default=512, ge=1)
+        """Width of the text side's hidden layer."""
         embedding: int = Field(default=50, ge=1)
         """Dimensions of the common space."""
         margin: float = Field(default=0.3, ge=0)
+        """By how much a clip is to be nearer to its own class than to others."""
         contractive: float = Field(default=1e-4, ge=0)
         """Weight of the contractive term."""
         text_decay: float = Field(default=1e-3, ge=0)

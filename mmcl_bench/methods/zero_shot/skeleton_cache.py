@@ -50,7 +50,9 @@ class SkeletonCache(TransductiveMethod):
         size: int = Field(default=8, ge=1)
         """Most clips of a class in the cache."""
         alphas: _Numbers = (0.5, 1.0, 2.0, 3.0, 5.0)
+        """Weights of the votes, to choose from."""
         betas: _Numbers = (3.0, 5.0, 9.0, 20.0)
+        """How sharply votes fall with distance, to choose from."""
 
         @classmethod
         def lacks(cls, base: type[Method]) -> str:

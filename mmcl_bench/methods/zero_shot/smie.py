@@ -47,7 +47,9 @@ class SMIESettings(HeadSettings):
     hidden: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (1024, 512)
     """Widths of the discriminator's hidden layers."""
     margin: float = Field(default=0.1, ge=0)
+    """By how much the mutual information is to fall when frames are hidden."""
     temporal_weight: float = Field(default=0.5, ge=0)
+    """Of the loss of hidden frames."""
     masks: int = Field(default=4, ge=1)
     """How many times frames are hidden in each training clip."""
     as_released: bool = False

@@ -40,9 +40,13 @@ class TDSMSettings(HeadSettings):
     """Settings of TDSM; the defaults are those of the paper."""
 
     width: int = Field(default=768, ge=1)
+    """Of the transformer's tokens."""
     depth: int = Field(default=12, ge=1)
+    """The transformer's layers."""
     heads: int = Field(default=12, ge=1)
+    """Heads of attention in a layer."""
     margin: float = Field(default=1.0, ge=0)
+    """By how much the error of another class is to be above that of the own."""
     inference_step: int = Field(default=25, ge=0, lt=STEPS)
     """Step of the diffusion at which clips are scored."""
     noises: int = Field(default=3, ge=1)
