@@ -14,7 +14,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any, ClassVar
 
-from mmcl_bench.core.compute import THREAD_VARIABLES, threads_each
+from mmcl_bench.core.compute import THREAD_VARIABLES, threads_alone, threads_each
 from mmcl_bench.running.engines import Assignment, Engine, OnProgress, Outcome, attempt
 
 _SECONDS = 0.1
@@ -27,7 +27,7 @@ class Local(Engine):
     name: ClassVar[str] = "local"
 
     def run(self, assignments: Sequence[Assignment], on_progress: OnProgress) -> Generator[tuple[int, Outcome]]:
-        workers = min(self.workers or _devices(assignments), len(assignments))
+        workers = self._at_once(assignments)
         if workers <= 1:
             for place, assignment in enumerate(assignments):
                 yield place, attempt(assignment, lambda *progress, place=place: on_progress(place, *progress))
@@ -47,6 +47,13 @@ class Local(Engine):
                     yield place, message
                 else:
                     on_progress(place, *message)
+
+    def threads(self, assignments: Sequence[Assignment]) -> int:
+        workers = self._at_once(assignments)
+        return threads_alone() if workers <= 1 else threads_each(workers)
+
+    def _at_once(self, assignments: Sequence[Assignment]) -> int:
+        return min(self.workers or _devices(assignments), len(assignments))
 
 
 class _Workers:

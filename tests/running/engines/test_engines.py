@@ -174,6 +174,33 @@ def test_cores_are_shared_out_unless_the_user_has_set_them(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
+    ("name", "workers", "options", "threads"),
+    [
+        ("local", None, {}, 1),
+        ("local", 2, {}, 6),
+        ("local", 99, {}, 3),
+        ("slurm", 2, {}, 1),
+        ("slurm", 2, {"cpus": "5"}, 5),
+        ("ray", 2, {}, 6),
+        ("ray", None, {"cpus": "5"}, 5),
+    ],
+)
+def test_an_engine_says_how_many_threads_a_job_gets(
+    name: str,
+    workers: int | None,
+    options: dict[str, str],
+    threads: int,
+    where: RunSite,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in ("core.compute", "running.engines.ray"):
+        monkeypatch.setattr(f"mmcl_bench.{module}.usable_cores", lambda: 12)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    given = [Assignment(each, where) for each in JOBS]
+    assert ENGINES.get(name)(workers, options).threads(given) == threads
+
+
+@pytest.mark.parametrize(
     ("name", "options", "message"),
     [
         ("local", {"partition": "gpu"}, "engine local: unknown option 'partition'"),
