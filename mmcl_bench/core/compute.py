@@ -116,9 +116,19 @@ def deterministic(device: str) -> Iterator[None]:
     """Makes torch deterministic; does not load torch where it is not used."""
     import torch
 
-    before, warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
+    before = torch.get_deterministic_debug_mode()
+    # torch.use_deterministic_algorithms also loads torch's compiler, which takes two seconds; see follow_determinism.
+    torch.set_deterministic_debug_mode("error" if device == "cpu" else "warn")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before, warn_only=warned)
+        torch.set_deterministic_debug_mode(before)
+
+
+def follow_determinism() -> None:
+    """Makes torch's compiler as deterministic as torch is. Called before anything is compiled."""
+    import torch
+
+    torch.use_deterministic_algorithms(
+        torch.are_deterministic_algorithms_enabled(), warn_only=torch.is_deterministic_algorithms_warn_only_enabled()
+    )
