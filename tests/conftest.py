@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,17 @@ def parity_dir() -> Path:
 def reference_dir() -> Path:
     """The folder of published splits and class maps."""
     return _folder("MMCL_BENCH_REFERENCE", "the published splits and class maps")
+
+
+@pytest.fixture(scope="session")
+def small_backbone() -> Iterator[str]:
+    """The name of a network for tests of what is built upon one."""
+    from mmcl_bench.nn import BACKBONES
+    from small_backbone import SMALL, SmallCTRGCN
+
+    BACKBONES.register(SMALL)(SmallCTRGCN)
+    yield SMALL
+    BACKBONES.unregister(SMALL)
 
 
 @pytest.fixture(scope="session")
