@@ -84,7 +84,6 @@ def run_plan(
         _make_embedded(to_run, where)
         watcher.on_start(to_run)
         assignments = [Assignment(job, where, fresh, wait=False, threads=threads) for job in to_run]
-        assignments = [replace(each, threads=threads or engine.threads(assignments)) for each in assignments]
         for assignment, outcome in _outcomes(engine, assignments, watcher):
             _take(assignment, outcome, found, failed)
     return PlanResult(

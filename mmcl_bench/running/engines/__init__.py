@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from mmcl_bench.core.compute import limit_threads, threads_each
+from mmcl_bench.core.compute import limit_threads
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import Registry, unknown
 
@@ -88,10 +88,6 @@ class Engine(ABC):
 
         Raises :class:`UserError` where it cannot run anything.
         """
-
-    def threads(self, assignments: Sequence[Assignment]) -> int:
-        """Threads of each job when none are asked for: an equal share of this machine's cores."""
-        return threads_each(self.workers or 1)
 
     def number(self, key: str) -> int | None:
         """An option that is a whole number from 1 on; None where it was not given."""

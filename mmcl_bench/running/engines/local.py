@@ -27,9 +27,10 @@ class Local(Engine):
     name: ClassVar[str] = "local"
 
     def run(self, assignments: Sequence[Assignment], on_progress: OnProgress) -> Generator[tuple[int, Outcome]]:
-        workers = self._at_once(assignments)
+        workers = min(self.workers or _devices(assignments), len(assignments))
         if workers <= 1:
-            for place, assignment in enumerate(assignments):
+            for place, given in enumerate(assignments):
+                assignment = replace(given, threads=given.threads or threads_alone())
                 yield place, attempt(assignment, lambda *progress, place=place: on_progress(place, *progress))
             return
         waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -47,13 +48,6 @@ class Local(Engine):
                     yield place, message
                 else:
                     on_progress(place, *message)
-
-    def threads(self, assignments: Sequence[Assignment]) -> int:
-        workers = self._at_once(assignments)
-        return threads_alone() if workers <= 1 else threads_each(workers)
-
-    def _at_once(self, assignments: Sequence[Assignment]) -> int:
-        return min(self.workers or _devices(assignments), len(assignments))
 
 
 class _Workers:

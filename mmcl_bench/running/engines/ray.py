@@ -30,7 +30,8 @@ class Ray(Engine):
             import ray
         except ImportError as error:
             raise UserError("engine ray needs ray; pip install 'mmcl-bench[ray]'") from error
-        workers, cpus = self._at_once(assignments), self.threads(assignments)
+        workers = min(self.workers or usable_cores(), len(assignments))
+        cpus = self.number("cpus") or threads_each(workers)
         with closing(_Cluster(ray, self.chosen.get("address"), workers * cpus)):
             # A killed worker is the next run's to go on with, as of every engine.
             remote = ray.remote(num_cpus=cpus, num_gpus=self.number("gpus") or 0, max_retries=0)(attempt)
@@ -42,12 +43,6 @@ class Ray(Engine):
                     running[remote.remote(replace(given, threads=given.threads or cpus))] = place
                 (ended, *_), _ = ray.wait(list(running))
                 yield running.pop(ended), _outcome(ray, ended)
-
-    def threads(self, assignments: Sequence[Assignment]) -> int:
-        return self.number("cpus") or threads_each(self._at_once(assignments))
-
-    def _at_once(self, assignments: Sequence[Assignment]) -> int:
-        return min(self.workers or usable_cores(), len(assignments))
 
 
 class _Cluster:

@@ -34,7 +34,7 @@ class Slurm(Engine):
     }
 
     def run(self, assignments: Sequence[Assignment], on_progress: OnProgress) -> Generator[tuple[int, Outcome]]:
-        cluster, cpus = self.chosen.get("cluster", "slurm"), self.threads(assignments)
+        cluster, cpus = self.chosen.get("cluster", "slurm"), self.number("cpus") or 1
         executor = self._executor(cluster, assignments[0].where.results_root / "slurm")
         waiting = deque(enumerate(replace(each, threads=each.threads or cpus) for each in assignments))
         # SLURM itself limits how many of an array run at once.
@@ -51,9 +51,6 @@ class Slurm(Engine):
         finally:
             for job in running.values():
                 job.cancel()
-
-    def threads(self, assignments: Sequence[Assignment]) -> int:
-        return self.number("cpus") or 1
 
     def _executor(self, cluster: str, folder: Path) -> Any:
         try:
