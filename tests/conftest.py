@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,14 @@ from toys import write_toy
 # An example takes longer on a busy machine, which says nothing of the code.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """A flush takes milliseconds, a job has twenty, and no test cuts the power."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda handle: None)
+        yield
 
 
 def _folder(variable: str, what: str) -> Path:
@@ -38,6 +47,17 @@ def parity_dir() -> Path:
 def reference_dir() -> Path:
     """The folder of published splits and class maps."""
     return _folder("MMCL_BENCH_REFERENCE", "the published splits and class maps")
+
+
+@pytest.fixture(scope="session")
+def small_backbone() -> Iterator[str]:
+    """The name of a network for tests of what is built upon one."""
+    from mmcl_bench.nn import BACKBONES
+    from small_backbone import SMALL, SmallCTRGCN
+
+    BACKBONES.register(SMALL)(SmallCTRGCN)
+    yield SMALL
+    BACKBONES.unregister(SMALL)
 
 
 @pytest.fixture(scope="session")

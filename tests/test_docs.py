@@ -49,13 +49,14 @@ from mmcl_bench.results.records import Result
 from mmcl_bench.running.jobs import make_job
 from mmcl_bench.running.runner import RunSite, run_job
 from mmcl_bench.skeleton.layouts import KINECT_V2
+from small_backbone import SMALL
 from tiny_gguf import stand_in_for_smollm2
 from toys import write_toy_for_every_side
 from transfer_toys import ONE
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SHORT = ["--set", "epochs=1", "--set", "min_steps=0", "--limit", "60"]
+SHORT = ["--set", "epochs=1", "--set", "min_steps=0", "--set", "n_frames=8", "--limit", "60"]
 SHORT_EXTRACTOR = ["--set", "extractor_epochs=1", "--set", "extractor_min_steps=0", "--set", "draws=1"]
 
 
@@ -158,7 +159,10 @@ class Reader:
             return [*words, "--set", f"base_settings={json.dumps(short)}"]
         if chosen not in ("paper", "skeleton-only") and "mmcl" not in chosen:
             return words
-        return [*words, *SHORT, *(["--limit", "20"] if "paper" in words else [])]
+        if "paper" in words:  # members with backbones of their own
+            return [*words, *SHORT, "--limit", "20"]
+        given = any(word.startswith("backbone=") for word in words)
+        return [*words, *SHORT, *([] if given else ["--set", f"backbone={SMALL}"])]
 
     def _with_tiny_source(self, words: list[str]) -> list[str]:
         name = words[2]
@@ -183,6 +187,7 @@ class Reader:
         return str(SkeletonDataset.open(folder).index["sample_id"][0])
 
 
+@pytest.mark.usefixtures("small_backbone")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_command_and_snippet_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

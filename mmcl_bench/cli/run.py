@@ -44,7 +44,9 @@ def run(
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(help="Threads of a job. When not given, the cores in equal shares among the workers.", min=1),
+        typer.Option(
+            help="Threads of a job. When not given, the usable cores in equal shares among the workers.", min=1
+        ),
     ] = None,
     tensorboard: Annotated[
         Path | None, typer.Option(help="Write the training's scalars to this folder, in the form of TensorBoard.")
@@ -57,7 +59,7 @@ def run(
     """
     jobs = wanted.jobs(site.data_root)
 
-    from mmcl_bench.core.compute import limit_threads
+    from mmcl_bench.core.compute import limit_threads, threads_alone
     from mmcl_bench.running.engines import ENGINES
 
     chosen = ENGINES.get(engine)(workers, options.key_values("--engine-option", engine_options))
@@ -65,8 +67,7 @@ def run(
     describe = _description(jobs, wanted.streams)
     failures: Sequence[tuple[Job, str]] = ()
     if len(jobs) == 1 and engine == "local":
-        if threads is not None:
-            limit_threads(threads)
+        limit_threads(threads or threads_alone())
         stored = run_jobs(jobs, where, fresh, describe)
     else:
         ran = _run_all(jobs, where, chosen, describe, fresh, retry_failed, threads)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from mmcl_bench.core.errors import UserError
 
@@ -48,6 +50,13 @@ def wait_without_spinning() -> None:
         os.environ["GOMP_SPINCOUNT"] = _SPINS
 
 
+def threads_alone() -> int:
+    """Threads of the only job of this machine: as many as torch takes by itself, within the quota of CPU time."""
+    import torch
+
+    return min(torch.get_num_threads(), threads_each(1))
+
+
 def limit_threads(threads: int) -> None:
     """Sets the number of computing threads; fully effective only before the numeric libraries are loaded."""
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
@@ -64,8 +73,42 @@ def threads_each(workers: int) -> int:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use: those of its affinity, or fewer where a control group limits its CPU time.
+
+    The load of other processes is not considered: sums round differently with another number of threads, and the same
+    job on the same machine has to give the same numbers.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return math.ceil(min([cores, *map(_quota, _control_groups())]))
+
+
+_GROUPS = Path("/sys/fs/cgroup")
+_GROUPS_OF_PROCESS = Path("/proc/self/cgroup")
+
+
+def _control_groups() -> Iterator[Path]:
+    """Folders of the groups that limit the CPU time of this process, each with those around it; only Linux has some.
+
+    A line such as ``0::/user.slice`` is of version 2 of control groups, ``3:cpu,cpuacct:/job`` of version 1. In a
+    container the path may be that of the host; then only the outermost folder is there, and is the container's own.
+    """
+    with contextlib.suppress(OSError):
+        for line in _GROUPS_OF_PROCESS.read_text(encoding="utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers or "cpu" in controllers.split(","):
+                top = _GROUPS / "cpu" if controllers else _GROUPS
+                group = top / path.lstrip("/")
+                yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(top))
+
+
+def _quota(group: Path) -> float:
+    """Cores whose whole time a control group may use; infinite without a limit."""
+    names = ["cpu.max"] if (group / "cpu.max").exists() else ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+    with contextlib.suppress(OSError, ValueError):  # no such files in the outermost group; "max" for no limit
+        quota, period = " ".join((group / name).read_text(encoding="utf-8") for name in names).split()
+        if int(quota) > 0:  # version 1 has -1 for no limit
+            return int(quota) / int(period)
+    return math.inf
 
 
 @contextlib.contextmanager
@@ -73,9 +116,19 @@ def deterministic(device: str) -> Iterator[None]:
     """Makes torch deterministic; does not load torch where it is not used."""
     import torch
 
-    before, warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
+    before = torch.get_deterministic_debug_mode()
+    # torch.use_deterministic_algorithms also loads torch's compiler, which takes two seconds; see follow_determinism.
+    torch.set_deterministic_debug_mode("error" if device == "cpu" else "warn")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before, warn_only=warned)
+        torch.set_deterministic_debug_mode(before)
+
+
+def follow_determinism() -> None:
+    """Makes torch's compiler as deterministic as torch is. Called before anything is compiled."""
+    import torch
+
+    torch.use_deterministic_algorithms(
+        torch.are_deterministic_algorithms_enabled(), warn_only=torch.is_deterministic_algorithms_warn_only_enabled()
+    )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,28 @@ import pytest
 import typer
 from rich.table import Table
 from rich.text import Text
+from typing_in import Said, type_in
 
 from mmcl_bench.cli import app, command_line, console, jobs
 
 HEAVY = ("torch", "pandas", "scipy", "sklearn", "matplotlib", "transformers", "pyarrow")
 
 
-def call(*arguments: str, root: Path | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    place = ["--data-root", str(root)] if root else []
-    return subprocess.run(
-        [sys.executable, "-m", "mmcl_bench", *arguments, *place],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        check=False,
-        env={**os.environ, "COLUMNS": "160"},
-    )
+def started(*arguments: str) -> str:
+    """What a command prints that is started as a user starts it."""
+    words = [sys.executable, "-m", "mmcl_bench", *arguments]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Said]:
+    """Types a command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def typed(*arguments: str, root: Path | None = None) -> Said:
+        return type_in([*arguments, *(["--data-root", str(root)] if root else [])], monkeypatch, capsys)
+
+    return typed
 
 
 @pytest.mark.parametrize(
@@ -49,7 +55,7 @@ def call(*arguments: str, root: Path | None = None, cwd: Path | None = None) -> 
         ["list", "encoders"],
     ],
 )
-def test_help_and_listing_load_nothing_heavy(arguments: list[str]) -> None:
+def test_help_and_listing_load_nothing_heavy(arguments: list[str], call: Callable[..., Said]) -> None:
     if arguments[0] == "list":
         call(*arguments)  # a first list describes what there is
     # typer itself loads pydantic to read the words after a verb.
@@ -140,36 +146,34 @@ def test_cells_of_tables_keep_their_brackets(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("what", ["tasks", "methods", "datasets", "encoders", "splits"])
-def test_every_list_is_also_json(what: str) -> None:
+def test_every_list_is_also_json(what: str, call: Callable[..., Said]) -> None:
     done = call("list", what, "--json")
-    assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)) > 1
+    assert done.code == 0, done.err
+    assert len(json.loads(done.out)) > 1
 
 
-def test_methods_are_listed_by_kind_and_one_alone_with_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(os.environ, "COLUMNS", "80")
-    shown = subprocess.run(
-        [sys.executable, "-m", "mmcl_bench", "list", "methods"], capture_output=True, text=True, check=True
-    ).stdout
+def test_methods_are_listed_by_kind_and_one_alone_with_its_settings(
+    call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = started("list", "methods")
     assert max(map(len, shown.splitlines())) <= 80
     kind, methods = shown.partition("\nvae ")[::2]
     assert "synse" in methods
     assert "ICIP 2021" in methods
     assert "synse" not in kind
-    one = subprocess.run(
-        [sys.executable, "-m", "mmcl_bench", "list", "methods", "synse"], capture_output=True, text=True, check=True
-    ).stdout
+    one = call("list", "methods", "synse").out
     assert max(map(len, one.splitlines())) <= 80
     for fact in ("noun, verb", "What is done, without what it is done to.", "steps", "(paper: 17000)", "latent space."):
         assert fact in one
-    (record,) = json.loads(call("list", "methods", "devise", "--json").stdout)
+    (record,) = json.loads(call("list", "methods", "devise", "--json").out)
     assert {"setting": "draws", "quick": "3", "paper": "3"}.items() <= {**record["settings"][5]}.items()
-    rows = {row["method"]: row for row in json.loads(call("list", "methods", "--json").stdout)}
+    rows = {row["method"]: row for row in json.loads(call("list", "methods", "--json").out)}
     assert rows["synse"].items() >= {"kind": "vae", "published": "ICIP 2021", "cost": "a minute"}.items()
 
 
-def test_lists_show_identities_as_they_are() -> None:
-    assert "zero-shot/synth60@1[split=55/5]" in call("list", "tasks", "zero-shot/synth*").stdout
+def test_lists_show_identities_as_they_are(call: Callable[..., Said]) -> None:
+    assert "zero-shot/synth60@1[split=55/5]" in call("list", "tasks", "zero-shot/synth*").out
 
 
 @pytest.mark.parametrize(
@@ -188,36 +192,40 @@ def test_lists_show_identities_as_they_are() -> None:
         (["run", "transfer", "--source", "synth60", "--target", "nw-ucla"], "needs two classes or more of one name"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
-    done = call(*arguments, root=tmp_path / "empty", cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert "Traceback" not in done.stderr
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, call: Callable[..., Said], tmp_path: Path
+) -> None:
+    done = call(*arguments, root=tmp_path / "empty")
+    assert done.code == 2, done.err
+    assert message in done.err
+    assert len(done.err.splitlines()) == 1
+    assert "Traceback" not in done.err
     assert not (tmp_path / "results").exists()
 
 
-def test_a_run_prints_a_table_stores_its_results_and_is_reported(toy_data_root: Path, tmp_path: Path) -> None:
+def test_a_run_prints_a_table_stores_its_results_and_is_reported(
+    call: Callable[..., Said], toy_data_root: Path, tmp_path: Path
+) -> None:
     arguments = ["run", "zero-shot", "--dataset", "nw-ucla", "--method", "devise-joints,chance", "--seeds", "2"]
-    first = call(*arguments, root=toy_data_root, cwd=tmp_path)
-    assert first.returncode == 0, first.stderr
+    first = call(*arguments, root=toy_data_root)
+    assert first.code == 0, first.err
     for word in ("zero-shot/nw-ucla@3[split=8/2]", "devise-joints", "chance", "synthetic", "["):
-        assert word in first.stdout
-    again = call(*arguments, "--json", root=toy_data_root, cwd=tmp_path)
-    assert again.stderr.count("stored result of") == 3, "devise-joints is deterministic"
-    assert {record["method"] for record in json.loads(again.stdout)} == {"devise-joints", "chance"}
-    report = call("report", cwd=tmp_path)
-    assert report.returncode == 0, report.stderr
+        assert word in first.out
+    again = call(*arguments, "--json", root=toy_data_root)
+    assert again.err.count("stored result of") == 3, "devise-joints is deterministic"
+    assert {record["method"] for record in json.loads(again.out)} == {"devise-joints", "chance"}
+    report = call("report")
+    assert report.code == 0, report.err
     assert (tmp_path / "reports" / "index.html").stat().st_size > 10_000
     leaderboard = (tmp_path / "reports" / "leaderboard-synthetic.csv").read_text()
     assert leaderboard.count("\n") == 3
     assert not (tmp_path / "reports" / "leaderboard.csv").exists()
 
 
-def test_a_smoke_run_is_never_ranked(toy_data_root: Path, tmp_path: Path) -> None:
+def test_a_smoke_run_is_never_ranked(call: Callable[..., Said], toy_data_root: Path) -> None:
     arguments = ["run", "supervised", "--dataset", "nw-ucla", "--method", "chance", "--limit", "20"]
-    assert call(*arguments, root=toy_data_root, cwd=tmp_path).returncode == 0
-    assert "limit" in call(*arguments, root=toy_data_root, cwd=tmp_path).stdout.lower()
+    assert call(*arguments, root=toy_data_root).code == 0
+    assert "limit" in call(*arguments, root=toy_data_root).out.lower()
 
 
 def test_the_python_api_returns_the_table(toy_data_root: Path, tmp_path: Path) -> None:
@@ -231,7 +239,7 @@ def test_the_python_api_returns_the_table(toy_data_root: Path, tmp_path: Path) -
 def test_version_is_printed() -> None:
     import mmcl_bench
 
-    assert call("--version").stdout.strip() == mmcl_bench.__version__
+    assert started("--version").strip() == mmcl_bench.__version__
 
 
 def test_ctrl_c_is_one_line_and_leaves_a_checkpoint_but_no_result(toy_data_root: Path, tmp_path: Path) -> None:

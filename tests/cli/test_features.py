@@ -20,7 +20,7 @@ from mmcl_bench.results.store import stored_results
 from mmcl_bench.skeleton.clips import Modality
 from toys import write_toy
 
-SHORT = ["--set", "epochs=1", "--set", "min_steps=0"]
+SHORT = ["--set", "epochs=1", "--set", "min_steps=0", "--set", "n_frames=8"]
 RUN = ["run", "supervised", "--dataset", "nw-ucla", "--split", "x-sub", *SHORT]
 
 

@@ -10,9 +10,13 @@ import pytest
 
 from mmcl_bench.cli import app
 from mmcl_bench.core.errors import UserError
+from small_backbone import SMALL
+
+pytestmark = pytest.mark.usefixtures("small_backbone")
 
 TASK = ["supervised", "--dataset", "nw-ucla", "--split", "x-view"]
-SHORT = ["--set", "epochs=1", "--set", "min_steps=0", "--limit", "40", "--method", "skeleton-only"]
+SHORT = ["--set", "epochs=1", "--set", "min_steps=0", "--set", "n_frames=8", "--set", f"backbone={SMALL}"]
+SHORT += ["--limit", "40", "--method", "skeleton-only"]
 
 
 @pytest.fixture(autouse=True)

@@ -34,7 +34,7 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     return type_line
 
 
-SHORT = "--method skeleton-only --set epochs=1 --set min_steps=0"
+SHORT = "--method skeleton-only --set epochs=1 --set min_steps=0 --set n_frames=8"
 
 
 def top1(said: Said, metric: str = "top1") -> float:

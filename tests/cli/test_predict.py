@@ -28,9 +28,10 @@ from mmcl_bench.running.jobs import make_job
 from mmcl_bench.running.runner import RunSite, run_job
 from mmcl_bench.skeleton.clips import Modality
 from mmcl_bench.skeleton.layouts import get_layout
+from small_backbone import SMALL
 
 SUPERVISED, ZERO_SHOT = "supervised/nw-ucla[split=x-view]", "zero-shot/nw-ucla[split=8/2]"
-SHORT = {"epochs": "2", "min_steps": "0", "n_frames": "12"}
+SHORT = {"epochs": "2", "min_steps": "0", "n_frames": "12", "backbone": SMALL}
 LAYOUT = "kinect-v1"
 
 
@@ -46,7 +47,7 @@ class Jobs:
 
 
 @pytest.fixture(scope="module")
-def jobs(toy_data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Jobs:
+def jobs(toy_data_root: Path, small_backbone: str, tmp_path_factory: pytest.TempPathFactory) -> Jobs:
     results = tmp_path_factory.mktemp("results")
     where = RunSite(toy_data_root, results)
     network = make_job(load_task(SUPERVISED), METHODS.get("skeleton-only"), 0, overrides=SHORT)

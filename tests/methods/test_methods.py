@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,10 @@ from mmcl_bench.methods.shared.transductive import TransductiveMethod
 from mmcl_bench.protocols.base import Protocol
 from mmcl_bench.protocols.problem import ClassTable, ClipView, Context, FitReport, LabelledClips, Problem
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
+from small_backbone import SMALL
 from transfer_toys import ONE, rules, with_noise
 
-SHORT = {"epochs": 2, "min_steps": 0, "batch_size": 8}
+SHORT = {"epochs": 2, "min_steps": 0, "batch_size": 8, "backbone": SMALL}
 SHORT_HEAD = {"extractor_epochs": 2, "extractor_min_steps": 0, "steps": 6, "samples": 5, "classifier_steps": 5}
 SHORT_ADAPTATION = {"copies": 1, "width": 16, "bottleneck": 8, "adaptation_steps": 3, "few_steps": 3}
 """Of methods on a frozen extractor, whose ``steps`` are steps of training."""
@@ -137,60 +138,71 @@ def test_texts_of_unseen_classes_are_read_in_training_only_as_released(name: str
     assert method().frozen is issubclass(method, FeatureMethod)
 
 
-@pytest.mark.parametrize(("name", "family"), families())
-def test_every_method_fits_scores_and_repeats_itself(name: str, family: str, tmp_path: Path, shared: Path) -> None:
-    method = METHODS.get(name)
-    scores = []
-    for run in ("one", "other"):
-        context = Context(seed=5, folder=tmp_path / run, shared=shared, shared_seed=1)
-        made, report = fitted(method, problem(family, setting=method.setting), context)
-        json.dumps({"chosen": report.chosen, "history": report.history, "notes": report.notes})
-        if run == "other" and family == "transfer":
-            # Features for a map leave the fitted method as it is.
-            of_source, of_target = made.embed_domains(clips(6, 1), clips(7, 3)) or (np.zeros((6, 2)), np.zeros((7, 2)))
-            assert (len(of_source), len(of_target), of_source.shape[1]) == (6, 7, of_target.shape[1])
-            assert np.isfinite(of_source).all()
-        scores.append(made.score(clips(7, 3)))
-    assert scores[0].shape == (7, N_CLASSES)
-    assert np.isfinite(scores[0]).all()
-    np.testing.assert_array_equal(scores[0], scores[1])
+EVERY = sorted(families(), key=lambda each: each[0] == "chance")
+BUT_CHANCE = [each for each in EVERY if each[0] != "chance"]
 
 
-@pytest.mark.parametrize(("name", "family"), families())
-def test_every_method_fits_again_with_what_it_chose(name: str, family: str, tmp_path: Path, shared: Path) -> None:
-    method = METHODS.get(name)
-    context = Context(seed=5, folder=tmp_path / "first", shared=shared, shared_seed=1)
-    given = problem(family, setting=method.setting)
-    chosen = fitted(method, given, context)[1].chosen
-    whole = replace(given, validation=None)
-    final, report = fitted(method, whole, replace(context, seed=6, folder=tmp_path / "final", chosen=chosen))
+@dataclass(frozen=True)
+class FirstFit:
+    """A method that is fitted once for all tests that only ask it for scores."""
+
+    method: Method
+    problem: Problem
+    context: Context
+    report: FitReport
+    scores: np.ndarray
+    """The first that it gave, of seven clips."""
+
+
+@pytest.fixture(scope="module", params=EVERY, ids="-".join)
+def first(
+    request: pytest.FixtureRequest, small_backbone: str, shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> FirstFit:
+    name, family = request.param
+    context = Context(seed=5, folder=tmp_path_factory.mktemp("first"), shared=shared, shared_seed=1)
+    given = problem(family, setting=METHODS.get(name).setting)
+    method, report = fitted(METHODS.get(name), given, context)
+    return FirstFit(method, given, context, report, method.score(clips(7, 3)))
+
+
+def test_every_method_fits_scores_and_repeats_itself(first: FirstFit, tmp_path: Path) -> None:
+    report = first.report
+    json.dumps({"chosen": report.chosen, "history": report.history, "notes": report.notes})
+    again, _ = fitted(type(first.method), first.problem, replace(first.context, folder=tmp_path))
+    if first.problem.family == "transfer":
+        # Features for a map leave the fitted method as it is.
+        of_source, of_target = again.embed_domains(clips(6, 1), clips(7, 3)) or (np.zeros((6, 2)), np.zeros((7, 2)))
+        assert (len(of_source), len(of_target), of_source.shape[1]) == (6, 7, of_target.shape[1])
+        assert np.isfinite(of_source).all()
+    assert first.scores.shape == (7, N_CLASSES)
+    assert np.isfinite(first.scores).all()
+    np.testing.assert_array_equal(again.score(clips(7, 3)), first.scores)
+
+
+def test_every_method_fits_again_with_what_it_chose(first: FirstFit, tmp_path: Path) -> None:
+    whole, chosen = replace(first.problem, validation=None), first.report.chosen
+    context = replace(first.context, seed=6, folder=tmp_path, chosen=chosen)
+    final, report = fitted(type(first.method), whole, context)
     assert report.chosen == chosen
     for epoch in final.snapshots():
         final.restore(epoch)
     assert final.score(clips(3, 4)).shape == (3, N_CLASSES)
 
 
-@pytest.mark.parametrize(("name", "family"), [each for each in families() if each[0] != "chance"])
-def test_the_scores_of_a_clip_do_not_depend_on_the_other_clips(
-    name: str, family: str, tmp_path: Path, shared: Path
-) -> None:
+@pytest.mark.parametrize("first", BUT_CHANCE, indirect=True, ids="-".join)
+def test_the_scores_of_a_clip_do_not_depend_on_the_other_clips(first: FirstFit) -> None:
     """A transductive one has adapted in its fit; chance draws a number a clip in their order."""
-    method = METHODS.get(name)
-    context = Context(seed=5, folder=tmp_path, shared=shared, shared_seed=1)
-    made, _ = fitted(method, problem(family, setting=method.setting), context)
     bodies = [clips(6, 3).bodies(clip) for clip in range(6)]
-    together = made.score(ClipView(bodies, [9] * 6, "kinect-v1"))
+    together = first.method.score(ClipView(bodies, [9] * 6, "kinect-v1"))
     order = np.array([4, 0, 5, 2, 1, 3])
-    permuted = made.score(ClipView([bodies[at] for at in order], [9] * 6, "kinect-v1"))
-    alone = np.concatenate([made.score(ClipView([one], [9], "kinect-v1")) for one in bodies])
+    permuted = first.method.score(ClipView([bodies[at] for at in order], [9] * 6, "kinect-v1"))
+    alone = np.concatenate([first.method.score(ClipView([one], [9], "kinect-v1")) for one in bodies])
     np.testing.assert_allclose(permuted, together[order], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "family"), [each for each in families() if each[0] != "chance"])
-def test_scores_stay_when_clips_with_unseen_joints_are_moved_by_a_metre(
-    name: str, family: str, tmp_path: Path, shared: Path
-) -> None:
+@pytest.mark.parametrize("first", BUT_CHANCE, indirect=True, ids="-".join)
+def test_scores_stay_when_clips_with_unseen_joints_are_moved_by_a_metre(first: FirstFit) -> None:
     def seen(by: float) -> ClipView:
         bodies = [[replace(body, positions=body.positions + np.float32(by)) for body in clip] for clip in whole]
         for number, clip in enumerate(bodies):
@@ -198,11 +210,8 @@ def test_scores_stay_when_clips_with_unseen_joints_are_moved_by_a_metre(
                 body.positions[:, 7], body.positions[2:4, number] = np.nan, np.nan
         return ClipView(bodies, [9] * len(bodies), "kinect-v1")
 
-    method = METHODS.get(name)
-    context = Context(seed=5, folder=tmp_path, shared=shared, shared_seed=1)
-    made, _ = fitted(method, problem(family, setting=method.setting), context)
     whole = [clips(4, 3).bodies(clip) for clip in range(4)]
-    at_home, away = made.score(seen(0.0)), made.score(seen(1.0))
+    at_home, away = first.method.score(seen(0.0)), first.method.score(seen(1.0))
     assert np.isfinite(at_home).all()
     np.testing.assert_allclose(away, at_home, rtol=1e-3, atol=1e-3)
 

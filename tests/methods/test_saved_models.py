@@ -25,9 +25,12 @@ from mmcl_bench.skeleton.clips import Modality
 TEACHERS = {Modality.RGB: 12, Modality.INSTRUCT: 6}
 
 
-def fitted(name: str, family: str, folder: Path, features: dict[Modality, int] | None = None) -> Method:
+def fitted(
+    name: str, family: str, folder: Path, features: dict[Modality, int] | None = None, shared: Path | None = None
+) -> Method:
     method = METHODS.get(name)
-    return fit(method, problem(family, features, method.setting), Context(seed=5, folder=folder / "work"))[0]
+    context = Context(seed=5, folder=folder / "work", shared=shared, shared_seed=1)
+    return fit(method, problem(family, features, method.setting), context)[0]
 
 
 def again(method: Method, folder: Path) -> Method:
@@ -37,8 +40,8 @@ def again(method: Method, folder: Path) -> Method:
 
 
 @pytest.mark.parametrize(("name", "family"), families())
-def test_scores_of_a_loaded_model_are_the_same_bits(name: str, family: str, tmp_path: Path) -> None:
-    method = fitted(name, family, tmp_path)
+def test_scores_of_a_loaded_model_are_the_same_bits(name: str, family: str, tmp_path: Path, shared: Path) -> None:
+    method = fitted(name, family, tmp_path, shared=shared)
     files = method.save(tmp_path / "model")
     if not files:
         with pytest.raises(UserError, match=f"{name} keeps no model"):

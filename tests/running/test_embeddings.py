@@ -14,10 +14,13 @@ from mmcl_bench.results.store import EMBEDDINGS, Stored
 from mmcl_bench.running import runner
 from mmcl_bench.running.jobs import make_job
 from mmcl_bench.running.runner import RunSite, run_job
+from small_backbone import SMALL
+
+pytestmark = pytest.mark.usefixtures("small_backbone")
 
 SHORT = {
-    "skeleton-only": {"epochs": "1", "min_steps": "0"},
-    "devise": {"extractor_epochs": "1", "extractor_min_steps": "0"},
+    "skeleton-only": {"epochs": "1", "min_steps": "0", "n_frames": "8", "backbone": SMALL},
+    "devise": {"extractor_epochs": "1", "extractor_min_steps": "0", "backbone": SMALL},
 }
 
 

@@ -24,14 +24,18 @@ from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
 from mmcl_bench.results.store import RESULT, SAMPLES, SCORES, Stored, require_results
 from mmcl_bench.running.jobs import Job, make_job
 from mmcl_bench.running.runner import RunSite, _checked, run_job
+from small_backbone import SMALL
+
+pytestmark = pytest.mark.usefixtures("small_backbone")
 
 ZERO_SHOT = "zero-shot/nw-ucla[split=8/2]"
 
 
 def job(task: str = ZERO_SHOT, method: str = "skeleton-only", seed: int = 0, **overrides: str) -> Job:
     chosen = METHODS.get(method)
-    short = {"epochs": "2", "min_steps": "0", **overrides} if method in ("mmcl", "skeleton-only") else overrides
-    return make_job(load_task(task), chosen, seed, overrides=short)
+    short = {"epochs": "2", "min_steps": "0", "streams": "joint", "n_frames": "8", "backbone": SMALL}
+    overrides = {**short, **overrides} if method in ("mmcl", "skeleton-only") else overrides
+    return make_job(load_task(task), chosen, seed, overrides=overrides)
 
 
 @pytest.fixture

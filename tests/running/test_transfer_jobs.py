@@ -95,8 +95,9 @@ def test_a_source_free_method_adapts_a_model_that_holds_nothing_of_the_source(wh
     assert TrainedModel.of(stored).method.offset == 8  # type: ignore[attr-defined]
 
 
-def test_a_job_keeps_what_the_report_needs_to_say_what_each_score_chooses(where: RunSite) -> None:
-    short = {"extractor_epochs": "1", "extractor_min_steps": "0", "steps": "20", "copies": "1", "choose_by": "dev"}
+def test_a_job_keeps_what_the_report_needs_to_say_what_each_score_chooses(where: RunSite, small_backbone: str) -> None:
+    short = {"extractor_epochs": "1", "extractor_min_steps": "0", "backbone": small_backbone}
+    short |= {"steps": "20", "copies": "1", "choose_by": "dev"}
     job = make_job(load_task(ONE, where.data_root), METHODS.get("mcc"), 0, overrides=short)
     stored, _ = run_job(job, where)
     found, oracle = choices(leaderboard_rows([stored])), stored.result.oracle

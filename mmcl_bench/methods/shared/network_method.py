@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmcl_bench.core.compute import follow_determinism
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.evaluation.metrics import METRICS, Scored
 from mmcl_bench.methods.base import DenseScorer, Method, MethodSettings, ScoringNetwork
@@ -173,6 +174,7 @@ class NetworkMethod(Method):
             if text_aligned and classes.embeddings is not None:
                 network.align_with_texts(classes.embeddings, classes.seen)
         if self.settings.compile:
+            follow_determinism()
             network.backbone.encode = torch.compile(network.backbone.encode, dynamic=True)  # type: ignore[method-assign]
         self._layout, self._classes, self._network = layout, classes, network
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any, ClassVar
 
-from mmcl_bench.core.compute import THREAD_VARIABLES, threads_each
+from mmcl_bench.core.compute import THREAD_VARIABLES, threads_alone, threads_each
 from mmcl_bench.running.engines import Assignment, Engine, OnProgress, Outcome, attempt
 
 _SECONDS = 0.1
@@ -29,7 +29,8 @@ class Local(Engine):
     def run(self, assignments: Sequence[Assignment], on_progress: OnProgress) -> Generator[tuple[int, Outcome]]:
         workers = min(self.workers or _devices(assignments), len(assignments))
         if workers <= 1:
-            for place, assignment in enumerate(assignments):
+            for place, given in enumerate(assignments):
+                assignment = replace(given, threads=given.threads or threads_alone())
                 yield place, attempt(assignment, lambda *progress, place=place: on_progress(place, *progress))
             return
         waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
