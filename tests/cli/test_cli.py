@@ -160,7 +160,13 @@ def test_methods_are_listed_by_kind_and_one_alone_with_its_settings(monkeypatch:
         [sys.executable, "-m", "mmcl_bench", "list", "methods", "synse"], capture_output=True, text=True, check=True
     ).stdout
     assert max(map(len, one.splitlines())) <= 80
-    for fact in ("noun, verb", "What is done, without what it is done to.", "steps", "(paper: 17000)", "latent space."):
+    for fact in (
+        "noun, verb",
+        "What is done, without what it is done to.",
+        "steps",
+        "(paper: 17000)",
+        "Clips in a step.",
+    ):
         assert fact in one
     (record,) = json.loads(call("list", "methods", "devise", "--json").stdout)
     assert {"setting": "draws", "quick": "3", "paper": "3"}.items() <= {**record["settings"][5]}.items()
