@@ -393,12 +393,12 @@ def test_the_notebook_runs_cell_by_cell(tmp_path: Path, monkeypatch: pytest.Monk
         if isinstance(last, ast.Expr):
             shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), module.__dict__))  # noqa: S307
     first, both, by_setting, frame, classes = shown
-    assert "<th>my-discriminant (quick)</th>" in both._repr_html_()
-    assert [job.result.method.settings["shrinkage"] for job in by_setting.stored] == [0.1, 0.5, 0.9]
+    assert "<th>my-naive-bayes (quick)</th>" in both._repr_html_()
+    assert [job.result.method.settings["smoothing"] for job in by_setting.stored] == [0.001, 0.01, 0.1]
     assert {*first.method} == {"logistic", "chance"}
     assert len(frame) == 3
     assert {*classes} <= {*by_setting.stored[0].result.classes}
-    METHODS.unregister("my-discriminant")
+    METHODS.unregister("my-naive-bayes")
 
 
 def test_the_released_checkpoint_of_the_training_page_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

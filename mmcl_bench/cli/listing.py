@@ -65,6 +65,7 @@ def methods(
             "published": method.published or "-",
             "texts": ", ".join(method.text_slots) or "-",
             "cost": method.cost or "-",
+            "deterministic": "yes" if method.deterministic else "no",
             "summary": method.summary,
         },
     )

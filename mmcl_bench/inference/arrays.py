@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ def clips(positions: Any, layout: str | Layout) -> ClipView:
     2
     """
     n_joints = len(get_layout(layout))
-    each: Sequence[Any] = positions
+    each: Iterable[Any] = positions
     if hasattr(positions, "ndim"):
         whole = np.asarray(positions)
         if whole.ndim not in (3, 4, 5):

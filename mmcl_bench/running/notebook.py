@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import pandas as pd
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 AnyMethod = str | type[Method]
+_RUN: WeakKeyDictionary[type[Method], set[tuple[Path, str]]] = WeakKeyDictionary()
+"""For each class that was given to :func:`run`, the results folder and hash of the jobs that it has run. A job that is
+stored and not among them may be of another version of the class's code."""
 
 
 class RunTable(pd.DataFrame):  # type: ignore[misc]
@@ -48,7 +52,7 @@ class RunTable(pd.DataFrame):  # type: ignore[misc]
         return table
 
     @property
-    def _constructor(self) -> type[pd.DataFrame]:
+    def _constructor(self) -> Any:
         return pd.DataFrame
 
     def _tables(self) -> list[Table]:
@@ -63,7 +67,8 @@ class RunTable(pd.DataFrame):  # type: ignore[misc]
         return shown
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Table | str]:
-        yield from self._tables() or [repr(self)]
+        found = self._tables()
+        yield from found if found else [repr(self)]
 
 
 def run(
@@ -85,9 +90,9 @@ def run(
     ``devise,mmcl[epochs=2]``, or a class of your own, or a list of these. A class need not be registered. ``settings``
     go to the methods that know them, as ``--set`` does; they and ``device`` mean what they mean on the command line.
 
-    Jobs that are stored are not run again, but for those of a class that is new to this process: its code may be other
-    than when they were stored. ``fresh`` True runs all again, False none. Raises :class:`UserError` for names and
-    values that do not exist.
+    Jobs that are stored are not run again, but for those of a class that was given here and has not run them itself:
+    its code may be other than when they were stored. ``fresh`` True runs all again, False none. Raises
+    :class:`UserError` for names and values that do not exist.
 
     >>> run("zero-shot/synth60[split=55/5]", method="chance", seeds=3)  # doctest: +SKIP
     """
@@ -99,17 +104,26 @@ def run(
         any_device=device == "auto",
     )
     tasks = [each for name in _listed(task) for each in find_tasks(name, data_root=root)]
-    methods = _listed(method)
-    new = {each.name for each in methods if isinstance(each, type) and _register(each)}
+    methods: list[AnyMethod] = _listed(method)
+    for each in methods:
+        if not isinstance(each, str):
+            _register(each)
     jobs = jobs_of(
         tasks,
-        [name for each in methods for name in ([each.name] if isinstance(each, type) else methods_in(each))],
+        [name for each in methods for name in (methods_in(each) if isinstance(each, str) else [each.name])],
         [preset],
         seeds,
         {key: value if isinstance(value, str) else setting_text(value) for key, value in (settings or {}).items()},
         limit,
     )
-    return RunTable.of(run_job(job, where, job.method in new if fresh is None else fresh)[0] for job in jobs)
+    stored = []
+    for job in jobs:
+        ran, place = _RUN.get(METHODS.get(job.method)), (where.results_root, job.hash)
+        again = ran is not None and place not in ran if fresh is None else fresh
+        stored.append(run_job(job, where, again)[0])
+        if ran is not None:
+            ran.add(place)
+    return RunTable.of(stored)
 
 
 def trained_model(
@@ -131,21 +145,21 @@ def trained_model(
 
 
 def _listed(given: Any) -> list[Any]:
-    return [given] if isinstance(given, str | type) else list(given)
+    return list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
 
 
-def _register(method: type[Method]) -> bool:
-    """Makes a class known under its name; whether it was not before. A class of that name that was made known in this
-    process, as by a former version of a notebook's cell, is replaced."""
-    if not (issubclass(method, Method) and "name" in vars(method)):
+def _register(method: type[Method]) -> None:
+    """Makes a class known under its name, in the place of a class that was made known in this process, as by a former
+    version of a notebook's cell."""
+    if not (isinstance(method, type) and issubclass(method, Method) and "name" in vars(method)):
+        name = getattr(method, "__name__", type(method).__name__)
         raise UserError(
-            f"{method.__name__}: a method is a class that derives from mmcl_bench.Method and has a name of its own, "
+            f"{name}: a method is a class that derives from mmcl_bench.Method and has a name of its own, "
             "such as name = 'my-method'"
         )
-    if method.name in METHODS and METHODS.get(method.name) is method:
-        return False
-    METHODS.replace(method.name, method)
-    return True
+    if not (method.name in METHODS and METHODS.get(method.name) is method):
+        METHODS.replace(method.name, method)
+        _RUN[method] = set()
 
 
 def _as_html(table: Table) -> str:

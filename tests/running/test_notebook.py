@@ -53,15 +53,18 @@ def test_a_class_runs_beside_named_methods_and_is_run_again_when_it_is_new(place
     assert list(dict.fromkeys(table.method)) == ["gaussian", "logistic", "chance"]
     assert table.stored[1].result.method.overrides == {"C": 0.1}
 
-    def started(method: type[mb.Method], **more: Any) -> str:
+    def started(method: Any, **more: Any) -> str:
         return mb.run(TASK, method, **places, **more).stored[0].result.provenance.started
 
     former = started(first)
     assert former == table.stored[0].result.provenance.started, "the same class, so its result is shown"
     scores = table.stored[0].scores
-    changed = mb.run(TASK, gaussian(1e-3), **places).stored[0]
+    new = gaussian(1e-3)
+    with pytest.raises(UserError, match="unknown task"):
+        mb.run("supervised/nw", new, **places)
+    changed = mb.run(TASK, new, **places).stored[0]
     assert not np.array_equal(changed.scores, scores), "its code is another now"
-    assert started(gaussian(1.0), fresh=False) == changed.result.provenance.started
+    assert started("gaussian") == started(gaussian(1.0), fresh=False) == changed.result.provenance.started
 
 
 def test_a_table_is_shown_though_its_results_were_replaced(places: dict[str, Any]) -> None:
@@ -98,6 +101,7 @@ class Taken(Nameless):
     [
         (Nameless, "Nameless: a method is a class that derives from mmcl_bench.Method and has a name of its own"),
         (dict, "dict: a method is a class that derives"),
+        (gaussian(1.0)(), "Gaussian: a method is a class that derives"),
         (Taken, "a method named 'chance' exists already; give yours a name of its own"),
         ("chanse", "unknown method 'chanse'. Did you mean chance"),
     ],
