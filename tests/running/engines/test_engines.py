@@ -84,8 +84,12 @@ def assignments(where: RunSite) -> list[Assignment]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_engine_gives_the_numbers_of_a_plain_run(kind: str, where: RunSite, plain: list[Stored]) -> None:
+def test_every_engine_gives_the_numbers_of_a_plain_run(
+    kind: str, where: RunSite, plain: list[Stored], monkeypatch: pytest.MonkeyPatch
+) -> None:
     name, workers, options = KINDS[kind]
+    # Ray's workers have the lowest priority by default, so that they wait for the tests beside this one.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
     # SLURM's local executor starts a process for each job, which imports for seconds: two kinds of training will do.
