@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List tasks, methods, data sets, layouts, encoders or splits.", no_args_is_help=True)
 
+_LONG = 20
+"""Letters from which on the splits of a task are counted instead of named: a task is one line of a narrow terminal."""
 Pattern = Annotated[str, typer.Argument(help="A shell glob over names, such as 'zero-shot/*'.")]
 
 
@@ -36,7 +38,17 @@ def tasks(pattern: Pattern = "*", as_json: AsJson = False) -> None:
         }
         for task in list_tasks(pattern)
     ]
-    _print("tasks", rows, as_json)
+    if not as_json:
+        rows = [
+            {
+                "task": row["task"],
+                "splits": row["splits"] if len(row["splits"]) < _LONG else f"{row['splits'].count(',') + 1} splits",
+                "metric": row["main metric"],
+                "title": row["title"],
+            }
+            for row in rows
+        ]
+    _print("tasks", rows, as_json, spare=["title"])
 
 
 @app.command()
@@ -118,7 +130,7 @@ def datasets(pattern: Pattern = "*", as_json: AsJson = False) -> None:
             "source": "made on first use" if reader.embedded else reader.homepage,
         },
     )
-    _print("data sets", rows, as_json)
+    _print("data sets", rows, as_json, spare=["layout", "sides", "source"])
 
 
 @app.command()
@@ -200,7 +212,7 @@ def splits(pattern: Pattern = "*", as_json: AsJson = False) -> None:
     _print("splits", rows, as_json)
 
 
-def _print(title: str, rows: Sequence[dict[str, str]], as_json: bool) -> None:
+def _print(title: str, rows: Sequence[dict[str, str]], as_json: bool, spare: Collection[str] = ()) -> None:
     if as_json:
         typer.echo(json.dumps(list(rows), indent=1))
         return
@@ -208,8 +220,8 @@ def _print(title: str, rows: Sequence[dict[str, str]], as_json: bool) -> None:
     from rich.text import Text
 
     table = Table(title=title, title_justify="left")
-    for number, column in enumerate(rows[0] if rows else ()):
-        table.add_column(column, overflow="fold", no_wrap=number == 0)
+    for column in rows[0] if rows else ():
+        table.add_column(column)
     for row in rows:
         table.add_row(*(Text(value) for value in row.values()))
-    show(table if rows else f"no {title} match")
+    show(table if rows else f"no {title} match", spare)
