@@ -123,7 +123,7 @@ def _intervals(runs: Sequence[ForeignRun]) -> dict[str, list[Interval]]:
 
     from mmcl_bench.core.seeds import derive_seed
     from mmcl_bench.evaluation.metrics import METRICS
-    from mmcl_bench.evaluation.statistics import bootstrap_interval
+    from mmcl_bench.evaluation.statistics import FEWEST_RUNS, bootstrap_interval
     from mmcl_bench.running.recording import LEVEL, RESAMPLES
 
     found = {}
@@ -135,6 +135,7 @@ def _intervals(runs: Sequence[ForeignRun]) -> dict[str, list[Interval]]:
                 [run.scored for run in group],
                 RESAMPLES,
                 LEVEL,
+                over_runs=len(group) >= FEWEST_RUNS,
                 # Of one file as a stored result has it.
                 generator=np.random.default_rng(
                     derive_seed(":".join(run.hash for run in group), f"bootstrap {metric.name}")

@@ -9,14 +9,18 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from mmcl_bench.cli import app, command_line, console, jobs
+from mmcl_bench.cli import app, command_line, console
+from mmcl_bench.cli.live import LiveProgress
+
+if TYPE_CHECKING:
+    from mmcl_bench.running.jobs import Job
 
 HEAVY = ("torch", "pandas", "scipy", "sklearn", "matplotlib", "transformers", "pyarrow")
 
@@ -114,15 +118,17 @@ def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("on_a_terminal")
 def test_what_is_shown_live_keeps_its_brackets(capsys: pytest.CaptureFixture[str]) -> None:
-    with jobs.job_progress("mmcl[backbone=hd-gcn]") as advance:
-        advance("final: training", 1, 2, {"loss[a]": 0.5})
+    with LiveProgress(lambda job: "mmcl[backbone=hd-gcn]") as live:
+        live.on_start([cast("Job", None)])
+        live.on_progress(0, "final: training", 1, 2, {"loss[a]": 0.5})
     with console.progress("generating set[1]", "clips") as done:
         done(1, 2)
     with console.status("measuring method[2]"):
         pass
     written = Text.from_ansi(capsys.readouterr().err).plain
     for shown in (
-        "mmcl[backbone=hd-gcn]  final: training",
+        "mmcl[backbone=hd-gcn]",
+        "final: training",
         "loss[a] 0.500",
         "generating set[1]",
         "measuring method[2]",

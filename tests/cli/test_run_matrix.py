@@ -31,7 +31,7 @@ def test_a_failing_job_stops_no_other_and_the_exit_code_is_1(typed: Type) -> Non
         assert first.code == 1
         assert "failing, seed 1: failed: ValueError: the third layer is missing (5 of 6)" in first.err
         assert "failing, seed 2: done" in first.err
-        assert "mmcl-bench: 1 of 6 jobs have no result:" in first.err
+        assert "mmcl-bench: no result of 1 of 6 jobs:" in first.err
         assert first.err.splitlines()[-1] == (
             "  supervised/nw-ucla@2[split=x-sub], failing, seed 1: ValueError: the third layer is missing"
         )
@@ -104,8 +104,26 @@ def test_a_mistake_is_one_line_and_exit_code_2(typed: Type, line: str, message: 
     found = typed(line)
     assert found.code == 2
     assert found.out == ""
-    assert message in found.err
-    assert len(found.err.splitlines()) == 1
+    *before, last = found.err.splitlines()
+    assert message in last
+    assert all(line.startswith("runs 1 job on ") for line in before)
+
+
+def test_a_run_says_first_what_it_will_do_and_about_how_long(typed: Type) -> None:
+    line = "run supervised/nw-ucla supervised/utkinect --method chance --device cpu --threads 1"
+    first = typed(line).err.splitlines()
+    assert first[0] == "runs 1 of 2 jobs on cpu with 1 thread; how long is unknown, as no similar job was timed"
+    assert first[1] == "cannot run 1 job, whose data are not prepared: utkinect"
+    second = typed(f"{line} --seeds 2").err.splitlines()
+    assert second[1].startswith("runs 1 of 4 jobs on cpu with 1 thread; takes about ")
+    assert second[2] == "cannot run 2 jobs, whose data are not prepared: utkinect"
+
+
+def test_a_single_job_that_is_stored_announces_nothing(typed: Type) -> None:
+    line = "run supervised/nw-ucla --method chance"
+    assert typed(line).err.startswith("runs 1 job on ")
+    assert typed(line).err.startswith("chance, seed 0: stored result of ")
+    assert typed(f"{line} --fresh").err.startswith("runs 1 job on ")
 
 
 def test_a_suite_file_runs(typed: Type, tmp_path: Path) -> None:
