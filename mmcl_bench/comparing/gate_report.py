@@ -21,7 +21,7 @@ _COLOURS |= dict.fromkeys(FAILING, "bold red") | dict.fromkeys((Verdict.REFUSED,
 _JUNIT = dict.fromkeys(FAILING, "failure") | {Verdict.REFUSED: "error", Verdict.MISSING: "skipped"}
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, escaped or not."""
-_HEADS = ("task", "method", "baseline", "now", "change", "tolerance", "seeds", "judged by", "lost / won", "verdict")
+_HEADS = ("task", "method", "seeds", "baseline", "now", "change", "tolerance", "judged by", "lost / won", "verdict")
 _NUMERIC = range(2, 7)
 
 
@@ -124,11 +124,11 @@ def _cells(judgement: Judgement) -> list[str]:
     return [
         row.task,
         row.label,
+        f"{len(row.seeds)}, {len(now.seeds)}" if now is not None else str(len(row.seeds)),
         f"{row.metric} {_percent(judgement.before)}",
         _percent(now.figure) if now is not None and compared else "",
         _signed(judgement.difference) if compared else "",
         _points(judgement.tolerance) if compared else "",
-        f"{len(row.seeds)}, {len(now.seeds)}" if now is not None else str(len(row.seeds)),
         judgement.basis if compared else "",
         f"{judgement.lost:.1f} / {judgement.gained:.1f}" if not math.isnan(judgement.lost) else "",
         str(judgement.verdict),

@@ -57,9 +57,9 @@ def some_of(names: Sequence[str], count: int | None = None) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def counted(count: int, noun: str) -> str:
-    """``1 job``, ``2 jobs``, ``1,200 jobs``"""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """``1 job``, ``2 jobs``, ``1,200 jobs``; ``plural`` where that is not made by an s."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def duration(seconds: float) -> str:
