@@ -5,12 +5,16 @@ from __future__ import annotations
 import fnmatch
 import json
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mmcl_bench.cli.console import AsJson, show
 from mmcl_bench.cli.descriptions import described
+from mmcl_bench.cli.options import DataRoot
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from mmcl_bench.methods.base import Method
@@ -24,8 +28,8 @@ Pattern = Annotated[str, typer.Argument(help="A shell glob over names, such as '
 
 
 @app.command()
-def tasks(pattern: Pattern = "*", as_json: AsJson = False) -> None:
-    """List the tasks, at the default of their parameters."""
+def tasks(pattern: Pattern = "*", data_root: DataRoot = None, as_json: AsJson = False) -> None:
+    """List the tasks, at the default of their parameters, those of your own prepared sets included."""
     from mmcl_bench.protocols.catalogue import list_tasks
 
     rows = [
@@ -36,7 +40,7 @@ def tasks(pattern: Pattern = "*", as_json: AsJson = False) -> None:
             "splits": ", ".join(task.card.split_names()) or "-",
             "main metric": task.card.main_metric,
         }
-        for task in list_tasks(pattern)
+        for task in list_tasks(pattern, paths.data_root(data_root))
     ]
     if not as_json:
         rows = [
@@ -116,8 +120,8 @@ def _print_by_kind(rows: Sequence[dict[str, str]]) -> None:
 
 
 @app.command()
-def datasets(pattern: Pattern = "*", as_json: AsJson = False) -> None:
-    """List the data sets that can be read."""
+def datasets(pattern: Pattern = "*", data_root: DataRoot = None, as_json: AsJson = False) -> None:
+    """List the data sets that can be read, and your own that are prepared."""
     from mmcl_bench.datasets.readers import READERS
 
     rows = described(
@@ -130,7 +134,25 @@ def datasets(pattern: Pattern = "*", as_json: AsJson = False) -> None:
             "source": "made on first use" if reader.embedded else reader.homepage,
         },
     )
+    rows += _own_sets(pattern, paths.data_root(data_root))
     _print("data sets", rows, as_json, spare=["layout", "sides", "source"])
+
+
+def _own_sets(pattern: str, data_root: Path) -> list[dict[str, str]]:
+    from mmcl_bench.protocols.catalogue import own_datasets
+
+    rows = []
+    for name in fnmatch.filter(own_datasets(data_root), pattern):
+        from mmcl_bench.datasets.store import SkeletonDataset
+
+        try:
+            card = SkeletonDataset.open(data_root / name).card
+        except UserError:  # mmcl-bench data list names it
+            continue
+        layout = card.layout if isinstance(card.layout, str) else card.layout.name
+        facts = (card.title, layout, ", ".join(card.sides), f"prepared by reader {card.reader}")
+        rows.append({"data set": name, **dict(zip(("title", "layout", "sides", "source"), facts, strict=True))})
+    return rows
 
 
 @app.command()

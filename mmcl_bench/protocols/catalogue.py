@@ -29,10 +29,25 @@ def cards() -> dict[str, TaskCard]:
     return {card.path: card for card in found}
 
 
-def list_tasks(pattern: str = "*") -> list[Task]:
-    """Every card at its default parameters whose identity or path matches a shell glob."""
-    tasks = (card.bind({}) for card in cards().values())
+def list_tasks(pattern: str = "*", data_root: Path | None = None) -> list[Task]:
+    """Every card at its default parameters whose identity or path matches a shell glob, and those of own sets and
+    variants in ``data_root``, without transfers."""
+    tasks = [card.bind({}) for card in cards().values()]
+    for dataset in own_datasets(data_root) if data_root is not None else ():
+        for family in ("supervised", "zero-shot"):
+            try:
+                tasks.append(_derived_card(family, dataset, (), data_root).bind({}, data_root))
+            except UserError:  # such as a set without zero-shot splits
+                continue
     return [t for t in tasks if fnmatch.fnmatchcase(t.identity, pattern) or fnmatch.fnmatchcase(t.card.path, pattern)]
+
+
+def own_datasets(data_root: Path) -> list[str]:
+    """Names of the prepared sets that are not called like a published one: one's own, and variants."""
+    from mmcl_bench.datasets.readers import READERS
+
+    found = (path.parent.name for path in sorted(data_root.glob("*/card.json")))
+    return [name for name in found if name not in READERS]
 
 
 def load_task(name: str, data_root: Path | None = None, **parameters: str) -> Task:
