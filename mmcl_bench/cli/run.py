@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -140,11 +140,33 @@ def _announcement(
     to_make = [name for name in datasets if not (where.data_root / name / CARD).is_file() and name in READERS]
     if to_make:
         lines.append(f"makes first: {', '.join(to_make)} (synthetic)")
+    if not to_make:
+        lines += _transfer_lines(jobs, where)
     unready = [each for each in planned if each.unready and each.job.hash not in to_run and each.state != "done"]
     if unready:
         absent = dict.fromkeys(name for each in unready for name in each.absent)
         lines.append(f"cannot run {counted(len(unready), 'job')}, whose data are not prepared: {', '.join(absent)}")
     return lines
+
+
+def _transfer_lines(jobs: Sequence[Job], where: RunSite) -> Iterator[str]:
+    """For each transfer, how many classes and test clips it has."""
+    from mmcl_bench.core.errors import UserError
+    from mmcl_bench.datasets.prepare import open_dataset
+    from mmcl_bench.protocols import PROTOCOLS
+    from mmcl_bench.protocols.base import Needs
+
+    for job in {job.task.identity: job for job in jobs if job.task.card.family == "transfer"}.values():
+        task = job.task
+        try:
+            data = {name: open_dataset(name, where.data_root) for name in task.datasets}
+            protocol = PROTOCOLS.get(task.protocol)(task, data, Needs(), where.data_root / "cache", job.limit)
+            seen, n_test = protocol.classes.seen, len(protocol.test_rows)
+        except UserError:
+            continue  # its jobs say so
+        classes = counted(len(seen), "class", "classes")
+        shared = f"{int(seen.sum())} of {classes} shared with the sources" if not seen.all() else f"{classes} shared"
+        yield f"{task.identity}: {shared}, {counted(n_test, 'test clip')}"
 
 
 def _place(engine: Engine, device: str, at_once: int | None, threads: int | None) -> str:
