@@ -59,8 +59,7 @@ def show(table: RenderableType, spare: Collection[str] = ()) -> None:
     if not isinstance(table, Table):
         console.print(table, highlight=False, soft_wrap=wants_plain)
     elif wants_plain:
-        for line in fitting.plain(table):
-            typer.echo(line)
+        sys.stdout.writelines(f"{line}\n" for line in fitting.plain(table))
     else:
         console.print(fitting.fitted(table, console.width, spare), highlight=False)
 

@@ -95,10 +95,10 @@ def bootstrap_interval(
     """A percentile bootstrap interval of a metric's mean over runs, which are seeds of one task.
 
     Samples are resampled, by the same weights for all runs where their labels are the same samples in the same order;
-    with several runs and ``over_runs``, the runs are resampled too and both errors add up. A few runs spread less under resampling than
-    they should: the error over runs is widened by sqrt(R / (R - 1)) (Hesterberg, The American Statistician 69(4), 2015)
-    and from a normal to a t quantile with R - 1 degrees of freedom. So two runs that disagree give a wide interval,
-    as they should. A percentile interval has zero width if every sample is right.
+    with several runs and ``over_runs``, the runs are resampled too and both errors add up. A few runs spread less under
+    resampling than they should: the error over runs is widened by sqrt(R / (R - 1)) (Hesterberg, The
+    American Statistician 69(4), 2015) and from a normal to a t quantile with R - 1 degrees of freedom. So two runs that
+    disagree give a wide interval, as they should. A percentile interval has zero width if every sample is right.
 
     Raises :class:`ValueError` without runs, or if resamples or level are out of range.
     """

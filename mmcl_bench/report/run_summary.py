@@ -1,4 +1,4 @@
-"""The tables after a run of several tasks: methods by tasks, with the best of each task and what ties with it marked."""
+"""The tables after a run of several tasks: methods by tasks, the best of each task and what ties with it marked."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
 _MARK = "*"
 _LEGEND = (
-    f"percent, means over seeds. {_MARK} is the best method of a task in its setting, and each whose paired difference to "
-    "it has a 95% interval that includes 0, not adjusted for the number of methods; --details prints every task with "
-    "intervals"
+    f"percent, means over seeds. {_MARK} is the best method of a task in its setting, or one whose paired difference "
+    "to it has a 95% interval that includes 0, not adjusted for the number of methods; --details prints intervals"
 )
 
 

@@ -54,7 +54,7 @@ class LeaderboardRow:
 
     group: Group
     figures: Mapping[str, Interval]
-    """By metric: the mean over seeds. With one seed or two the interval covers test samples alone, else seeds as well."""
+    """By metric: the mean over seeds. With one or two seeds the interval covers test samples alone, else seeds too."""
     oracle: float
     """Mean over seeds of the best test figure of the main metric; nan unless every seed has one. Never ranked."""
 

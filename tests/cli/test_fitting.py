@@ -91,5 +91,5 @@ def test_plain_columns_are_not_wrapped_and_have_no_lines() -> None:
 
 
 def test_a_table_without_rows_has_its_heads() -> None:
-    assert list(plain(table("task", "seeds", rows=0)))[0] == "task  seeds"
+    assert next(plain(table("task", "seeds", rows=0))) == "task  seeds"
     assert lines(table("task", "seeds", rows=0), 80)[0] == "task  seeds"
