@@ -14,6 +14,7 @@ from mmcl_bench.cli import options
 from mmcl_bench.cli.console import AsJson, progress, show, show_json, status
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -261,7 +262,9 @@ def _change_table(task: TaskComparison, names: tuple[str, str], at_most: int | N
     n_changes = len(task.changes)
     more = f"{n_changes - at_most} more with --samples" if at_most is not None and n_changes > at_most else ""
     seeds = len({change.seed for change in task.changes}) > 1
-    title = f"{n_changes} answers differ on {_title(task)}, as {_setting(task)}"
+    title = (
+        f"{counted(n_changes, 'answer')} differ{'s' if n_changes == 1 else ''} on {_title(task)}, as {_setting(task)}"
+    )
     table = _table(title, [more] if more else [], ["sample", "seed", "class", "A says", "B says", ""], left=6)
     if not seeds:
         table.columns.pop(1)

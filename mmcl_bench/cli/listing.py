@@ -180,7 +180,7 @@ def layouts(
         for layout in known
         if fnmatch.fnmatchcase(layout.name, pattern)
     ]
-    _print("layouts", rows, as_json)
+    _print("layouts", rows, as_json, spare=["source"])
 
 
 def _joints(layout: Layout) -> list[dict[str, str]]:
@@ -231,7 +231,7 @@ def splits(pattern: Pattern = "*", as_json: AsJson = False) -> None:
         for split in found
         if fnmatch.fnmatchcase(f"{split.table}/{split.name}", pattern)
     ]
-    _print("splits", rows, as_json)
+    _print("splits", rows, as_json, spare=["source"])
 
 
 def _print(title: str, rows: Sequence[dict[str, str]], as_json: bool, spare: Collection[str] = ()) -> None:

@@ -13,6 +13,7 @@ from mmcl_bench.cli.console import AsJson, show, show_json, status
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.grants import Setting
+from mmcl_bench.core.text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -85,7 +86,7 @@ def score(
         scored_task = foreign.ScoredTask(load_task(task, paths.data_root(data_root)), paths.data_root(data_root))
         if template is not None:
             n_rows = foreign.write_template(template, scored_task)
-            typer.echo(f"{template}: {n_rows} clips, {len(scored_task.classes)} classes", err=True)
+            typer.echo(f"{template}: {counted(n_rows, 'clip')}, {len(scored_task.classes)} classes", err=True)
             return
         given = [file for path in files or () for file in read_score_files(path, samples)]
         held_out = [file for path in validation or () for file in read_score_files(path)]

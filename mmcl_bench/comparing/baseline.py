@@ -217,8 +217,8 @@ def rows_of(
             refused.append(error)
     if not rows:
         raise refused[0]
-    for error in refused:
-        on_refused(str(error))
+    for why in refused:
+        on_refused(str(why))
     return sorted(rows, key=lambda row: (row.task, row.label))
 
 

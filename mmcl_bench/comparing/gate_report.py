@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 from mmcl_bench.comparing.gate import FAILING, Judgement, Verdict, environment_changes
 from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,7 +30,7 @@ def summary(judgements: Sequence[Judgement]) -> str:
     """One line: ``5 rows: 3 held, 1 fell, 1 missing``."""
     counts = Counter(judgement.verdict for judgement in judgements)
     parts = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
-    return f"{len(judgements)} {'row' if len(judgements) == 1 else 'rows'}: {', '.join(parts)}"
+    return f"{counted(len(judgements), 'row')}: {', '.join(parts)}"
 
 
 def sentence(judgement: Judgement) -> str:

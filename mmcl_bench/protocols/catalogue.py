@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -33,12 +34,10 @@ def list_tasks(pattern: str = "*", data_root: Path | None = None) -> list[Task]:
     """Every card at its default parameters whose identity or path matches a shell glob, and those of own sets and
     variants in ``data_root``, without transfers."""
     tasks = [card.bind({}) for card in cards().values()]
-    for dataset in own_datasets(data_root) if data_root is not None else ():
-        for family in ("supervised", "zero-shot"):
-            try:
+    if data_root is not None:
+        for family, dataset in product(("supervised", "zero-shot"), own_datasets(data_root)):
+            with suppress(UserError):  # such as of a set without zero-shot splits
                 tasks.append(_derived_card(family, dataset, (), data_root).bind({}, data_root))
-            except UserError:  # such as a set without zero-shot splits
-                continue
     return [t for t in tasks if fnmatch.fnmatchcase(t.identity, pattern) or fnmatch.fnmatchcase(t.card.path, pattern)]
 
 

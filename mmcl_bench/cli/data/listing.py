@@ -147,7 +147,7 @@ def _own(name: str, root: Path) -> dict[str, Any]:
     try:
         card = SkeletonDataset.open(root / name).card
     except UserError:
-        unknown = {"title": "", "clips": None, "embedded": False, "synthetic": None, "modalities": []}
+        unknown: dict[str, Any] = {"title": "", "clips": None, "embedded": False, "synthetic": None, "modalities": []}
         return {"name": name, "state": "prepare again", "prepared": False, **unknown}
     return {
         "name": name,
