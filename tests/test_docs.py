@@ -124,7 +124,7 @@ class Reader:
                     write_toy_for_every_side(root, name)
         else:
             root = self.toys_of(words)
-        if words[:2] == ["data", "show"]:
+        if words[:2] == ["data", "show"] and not words[3].startswith("-"):
             words = [*words[:3], self._sample(root / words[2]), *words[4:]]
         if words[0] in ("run", "fuse"):
             words = self._shortened(words)

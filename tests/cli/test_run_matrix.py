@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,6 +125,30 @@ def test_a_single_job_that_is_stored_announces_nothing(typed: Type) -> None:
     assert typed(line).err.startswith("runs 1 job on ")
     assert typed(line).err.startswith("chance, seed 0: stored result of ")
     assert typed(f"{line} --fresh").err.startswith("runs 1 job on ")
+
+
+def test_a_transfer_says_first_how_many_classes_and_test_clips_it_has(
+    typed: Type, transfer_data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMCL_BENCH_DATA", str(transfer_data_root))
+    ran = typed("run transfer --source nw-ucla --target utd-mhad --method chance --json")
+    (record,) = json.loads(ran.out)
+    told = re.search(
+        r"^transfer/nw-ucla-to-utd-mhad@\d: (\d+) classes shared, (\d+) test clips$", ran.err, re.MULTILINE
+    )
+    assert told is not None
+    assert int(told[2]) == record["n_test"]
+    result = json.loads((Path(record["folders"][0]) / "result.json").read_text())
+    assert int(told[1]) == len(result["classes"])
+
+
+def test_several_tasks_are_summed_up_and_detailed_on_request(typed: Type) -> None:
+    line = "run supervised/nw-ucla supervised/utd-mhad --method chance,logistic"
+    summary = typed(line).out
+    assert re.search(r"^method +nw-ucla x-view +utd-mhad x-sub +mean$", summary, re.MULTILINE)
+    assert re.search(r"^logistic \(quick\) +[\d.]+\* +[\d.]+\* +[\d.]+$", summary, re.MULTILINE)
+    details = typed(f"{line} --details").out
+    assert details.count("percent, with 95% intervals over test samples") == 2
 
 
 def test_a_suite_file_runs(typed: Type, tmp_path: Path) -> None:
