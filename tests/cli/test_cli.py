@@ -154,10 +154,13 @@ def test_every_list_is_also_json(what: str) -> None:
 
 def test_methods_are_listed_by_kind_and_one_alone_with_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "COLUMNS", "80")
-    shown = subprocess.run(
+    monkeypatch.setitem(os.environ, "FORCE_COLOR", "1")  # as on a terminal
+    written = subprocess.run(
         [sys.executable, "-m", "mmcl_bench", "list", "methods"], capture_output=True, text=True, check=True
     ).stdout
+    shown = Text.from_ansi(written).plain
     assert max(map(len, shown.splitlines())) <= 80
+    monkeypatch.delitem(os.environ, "FORCE_COLOR")
     kind, methods = shown.partition("\nvae ")[::2]
     assert "synse" in methods
     assert "ICIP 2021" in methods
@@ -167,6 +170,25 @@ def test_methods_are_listed_by_kind_and_one_alone_with_its_settings(monkeypatch:
         assert fact in one
     rows = {row["method"]: row for row in json.loads(call("list", "methods", "--json").stdout)}
     assert rows["synse"].items() >= {"kind": "vae", "published": "ICIP 2021", "cost": "a minute"}.items()
+
+
+def test_a_task_is_one_line_of_a_narrow_terminal_and_plain_when_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+
+    def lines(*options: str) -> list[str]:
+        words = [sys.executable, "-m", "mmcl_bench", "list", "tasks", *options]
+        written = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        return Text.from_ansi(written).plain.splitlines()
+
+    n_tasks = len(json.loads(call("list", "tasks", "--json").stdout))
+    narrow, plain = lines(), lines("--plain")
+    assert len(narrow) == n_tasks + 3, "a title, the heads and a rule"
+    assert max(map(len, narrow)) <= 80
+    assert len(plain) == n_tasks + 2
+    assert max(map(len, plain)) > 80, "nothing is left out"
 
 
 def test_lists_show_identities_as_they_are() -> None:
