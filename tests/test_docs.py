@@ -81,14 +81,17 @@ def run_snippets(page: Path, data_root: Path) -> dict[str, Any]:
         module.__dict__.update(names=["a", "b"], logits=np.zeros((2, 10), dtype=np.float32))
     if page.stem == "predict":
         dataset = SkeletonDataset.open(data_root / "nw-ucla")
-        bodies, n_frames = [dataset.bodies(row) for row in range(3)], dataset.index["n_frames"][:3].tolist()
-        module.__dict__["clips"] = ClipView(bodies, n_frames, dataset.card.layout)
+        module.__dict__["person"] = dataset.bodies(0)[0].positions
     if page.stem == "training":
         network = BACKBONES.get("ctr-gcn")(KINECT_V2, n_classes=60, n_bodies=2)
         torch.save({f"module.{name}": value for name, value in network.state_dict().items()}, "ntu60-xsub-joint.pt")
-    for source in snippets(page):
-        if "onnxruntime" not in source or importlib.util.find_spec("onnx") is not None:
-            exec(source, module.__dict__)  # noqa: S102 - our own page
+    sys.path.insert(0, str(Path.cwd()))  # a page may import what its commands wrote
+    try:
+        for source in snippets(page):
+            if "onnxruntime" not in source or importlib.util.find_spec("onnx") is not None:
+                exec(source, module.__dict__)  # noqa: S102 - our own page
+    finally:
+        sys.path.pop(0)
     return module.__dict__
 
 
@@ -123,7 +126,7 @@ class Reader:
                     write_toy_for_every_side(root, name)
         else:
             root = self.toys_of(words)
-        if words[:2] == ["data", "show"]:
+        if words[:2] == ["data", "show"] and not words[3].startswith("-"):
             words = [*words[:3], self._sample(root / words[2]), *words[4:]]
         if words[0] in ("run", "fuse"):
             words = self._shortened(words)

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from mmcl_bench.cli.completion import verb_being_completed
-from mmcl_bench.cli.console import print_on_any_console
+from mmcl_bench.cli.console import print_on_any_console, use_plain_tables
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.version import __version__
@@ -23,12 +23,18 @@ _GROUPS = {"baseline": "baseline", "data": "data", "features": "features", "list
 """Groups of verbs, and the file or folder whose ``app`` holds them."""
 
 
-class _WordsAtHome(TyperGroup):
+_PLAIN = "--plain"
+
+
+class _Verbs(TyperGroup):
     """Verbs to which ``~`` is the user's home folder in whatever is typed, also where the shell leaves it there: in
     ``--output=~/model.onnx``, between quotes, and on Windows."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, [_at_home(word) for word in args])
+        words = [_at_home(word) for word in args]
+        if _PLAIN in words:  # may be typed anywhere
+            words = [_PLAIN, *(word for word in words if word != _PLAIN)]
+        return super().parse_args(ctx, words)
 
 
 def _at_home(word: str) -> str:
@@ -41,7 +47,7 @@ def command_line(verb: str | None = None) -> typer.Typer:
     every = (*_VERBS, *_GROUPS)
     app = typer.Typer(
         name="mmcl-bench",
-        cls=_WordsAtHome,
+        cls=_Verbs,
         help="Evaluation benchmark suite for skeleton-based action recognition.",
         no_args_is_help=True,
         # Its options stand before verbs; beside a single one that is run they would only take time.
@@ -76,8 +82,12 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and stop.", callback=_print_version, is_eager=True)
     ] = False,
+    plain: Annotated[
+        bool, typer.Option(_PLAIN, help="Tables as plain columns also on a terminal, as they are when piped.")
+    ] = False,
 ) -> None:
     """Evaluation benchmark suite for skeleton-based action recognition."""
+    use_plain_tables(plain)
 
 
 def main() -> None:

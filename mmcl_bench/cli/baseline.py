@@ -11,6 +11,7 @@ from mmcl_bench.cli import options
 from mmcl_bench.cli.console import AsJson, show, show_json, status
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from mmcl_bench.comparing.baseline import Baseline, Row
 
 DEFAULT = Path("results") / "baseline.json"
-_HEADS = ("task", "method", "metric", "figure", "n", "seeds", "spread", "tolerance", "judged by")
+_HEADS = ("task", "method", "metric", "seeds", "clips", "figure", "spread", "tolerance", "judged by")
 
 app = typer.Typer(help="The figures that mmcl-bench check holds later ones to.", no_args_is_help=True)
 
@@ -52,7 +53,10 @@ def accept(
     results: options.Results = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the figures of stored jobs to a baseline; a row that is there already is replaced."""
+    """Write the figures of stored jobs to a baseline; a row that is there already is replaced.
+
+    Jobs of one seed, or of a changed checkout, are skipped and named.
+    """
     if allow_drop is not None and not allow_drop.strip():
         raise UserError("--allow-drop needs a reason in words, which the baseline keeps")
 
@@ -60,20 +64,26 @@ def accept(
     from mmcl_bench.comparing.gate import accepted, current_rows
     from mmcl_bench.results.store import require_results
 
+    skipped: list[str] = []
     with status("reading results"):
-        rows = rows_of(require_results(paths.results_root(results)), task, allow_dirty)
+        rows = rows_of(require_results(paths.results_root(results)), task, allow_dirty, skipped.append)
         if reruns is not None:
             again = current_rows(rows, require_results(reruns))
             rows = [with_reruns(row, again[row.key]) if row.key in again else row for row in rows]
         before = Baseline.read(output) if output.exists() else Baseline(rows=())
         baseline = accepted(before, rows, allow_drop)
     baseline.write(output)
+    for why in skipped:
+        typer.echo(f"skipped: {why}", err=True)
     if as_json:
         show_json([row.model_dump(mode="json", exclude={"seeds"}) for row in rows])
         return
     show(_table(baseline, rows))
+    left_out = f", {len(skipped)} skipped" if skipped else ""
+    written = f"{len(rows)} of {counted(len(baseline.rows), 'row')} written to {output}{left_out}"
     typer.echo(
-        f"{len(rows)} of {len(baseline.rows)} rows written to {output}; mmcl-bench check holds to them", err=True
+        f"{written}; mmcl-bench check holds to them",
+        err=True,
     )
 
 
@@ -93,6 +103,6 @@ def _table(baseline: Baseline, rows: list[Row]) -> Table:
         error, freedom = standard_error(row, noise_of[row.key], basis, len(row.seeds))
         shares = (row.figure, row.deviation, tolerance(error, freedom, row.n, level, basis))
         figure, spread, allowed = (f"{100 * share:.1f}" for share in shares)
-        cells = (figure, str(row.n), str(len(row.seeds)), spread, allowed, basis)
+        cells = (str(len(row.seeds)), str(row.n), figure, spread, allowed, basis)
         table.add_row(row.task, row.label, row.metric, *cells)
     return table

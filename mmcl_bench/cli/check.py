@@ -13,7 +13,7 @@ import typer
 from mmcl_bench.cli import options
 from mmcl_bench.cli.baseline import DEFAULT
 from mmcl_bench.cli.console import AsJson, show, show_json, status
-from mmcl_bench.cli.live import LiveTable
+from mmcl_bench.cli.live import LiveProgress
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 
@@ -212,7 +212,7 @@ def _rerun(
         jobs += of_row
         rows_of_jobs |= {job.hash: row for job in of_row}
     if jobs:
-        with LiveTable(lambda job: f"{job.task.identity}, {rows_of_jobs[job.hash].label}, seed {job.seed}") as live:
+        with LiveProgress(lambda job: f"{job.task.identity}, {rows_of_jobs[job.hash].label}, seed {job.seed}") as live:
             ended = run_plan(
                 plan(jobs, where),
                 replace(where, progress=live.preparing),

@@ -14,6 +14,7 @@ from mmcl_bench.cli import options
 from mmcl_bench.cli.console import AsJson, progress, show, show_json, status
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -147,8 +148,7 @@ def _metric_table(task: TaskComparison, names: tuple[str, str]) -> Table:
     notes = [
         f"A: {task.a.label}",
         f"B: {task.b.label}",
-        f"A - B in points, 95% bootstrap intervals over the {task.n_samples} clips that both have"
-        + (f" and {n_runs} pairs of seeds" if n_runs > 1 else "; one pair of runs says nothing of other seeds"),
+        f"A - B in points, 95% bootstrap intervals over the {task.n_samples} clips that both have" + _of_seeds(n_runs),
         "McNemar's test is about these fitted models on other clips",
         *task.notes,
     ]
@@ -185,7 +185,7 @@ def _task_table(found: Comparison, names: tuple[str, str]) -> Table:
         f"A: {names[0]}   B: {names[1]}",
         "A - B in points, with 95% bootstrap intervals over test clips and, of several, seeds",
         f"Holm: adjusted over the {len(found.tasks)} tasks. A is ahead on {ahead}; "
-        f"resolved at 5%: {won} for A, {len(sure) - won} for B",
+        f"p Holm is at most 0.05 on {len(sure)}: {won} for A, {len(sure) - won} for B",
         *dict.fromkeys(note for task in found.tasks for note in task.notes),
     ]
     heads = ["task", "metric", "seeds", "A", "B", "A - B", "p", "p Holm", "McNemar p", "its Holm", "won", "lost"]
@@ -230,8 +230,8 @@ def _unpaired_table(found: Comparison, names: tuple[str, str]) -> Table:
     notes = [
         f"A: {names[0]}",
         f"B: {names[1]}",
-        "unpaired: a leaderboard has no scores, so both intervals count in full; on the same clips a smaller "
-        "difference can be real, which a comparison of the jobs would show",
+        "unpaired: a leaderboard has no scores, so both intervals count in full; a paired comparison of "
+        "the jobs, on the same clips, has narrower ones",
     ]
     table = _table("", notes, ["task", "method", "metric", "A", "B", "A - B", "p", "p Holm"], left=3)
     for row in found.unpaired:
@@ -262,7 +262,9 @@ def _change_table(task: TaskComparison, names: tuple[str, str], at_most: int | N
     n_changes = len(task.changes)
     more = f"{n_changes - at_most} more with --samples" if at_most is not None and n_changes > at_most else ""
     seeds = len({change.seed for change in task.changes}) > 1
-    title = f"{n_changes} answers differ on {_title(task)}, as {_setting(task)}"
+    title = (
+        f"{counted(n_changes, 'answer')} differ{'s' if n_changes == 1 else ''} on {_title(task)}, as {_setting(task)}"
+    )
     table = _table(title, [more] if more else [], ["sample", "seed", "class", "A says", "B says", ""], left=6)
     if not seeds:
         table.columns.pop(1)
@@ -274,6 +276,12 @@ def _change_table(task: TaskComparison, names: tuple[str, str], at_most: int | N
 
 def _title(task: TaskComparison) -> str:
     return f"{task.task.identity}{'  synthetic' if task.task.synthetic else ''}"
+
+
+def _of_seeds(n_runs: int) -> str:
+    if n_runs == 1:
+        return "; one pair of runs says nothing of other seeds"
+    return f" and {n_runs} pairs of seeds" + ("; two are few, so that intervals are wide" if n_runs == 2 else "")
 
 
 def _setting(task: TaskComparison) -> str:

@@ -7,8 +7,9 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for programs instead of a table.")]
 
-
+_WANTS_PLAIN = ContextVar("wants_plain", default=False)
 _PLAIN = str.maketrans("–−·…", "--|~")
 """Signs of this program and of rich, and what stands for them where they cannot be shown; one letter for one, so that
 columns stay below one another."""
@@ -42,11 +43,30 @@ def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
     return lacking.translate(_PLAIN).encode("ascii", "backslashreplace").decode(), error.end
 
 
-def show(table: RenderableType) -> None:
-    """Prints a rich table or text on standard output; brackets are shown, as in ``mmcl[preset=paper]``."""
-    from rich.console import Console
+def show(table: RenderableType, spare: Collection[str] = ()) -> None:
+    """Prints a rich table or text on standard output; brackets are shown, as in ``mmcl[preset=paper]``.
 
-    Console(markup=False).print(table)
+    A table fits the terminal, see :func:`.fitting.fitted`, where ``spare`` columns may be left out. Where standard
+    output is none, or with ``--plain``, it is plain columns.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from mmcl_bench.cli import fitting
+
+    console = Console(markup=False)
+    wants_plain = not console.is_terminal or _WANTS_PLAIN.get()
+    if not isinstance(table, Table):
+        console.print(table, highlight=False, soft_wrap=wants_plain)
+    elif wants_plain:
+        sys.stdout.writelines(f"{line}\n" for line in fitting.plain(table))
+    else:
+        console.print(fitting.fitted(table, console.width, spare), highlight=False)
+
+
+def use_plain_tables(wanted: bool) -> None:
+    """Sets whether tables are plain columns on a terminal as well."""
+    _WANTS_PLAIN.set(wanted)
 
 
 def show_json(value: object) -> None:

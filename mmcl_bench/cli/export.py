@@ -26,14 +26,15 @@ def export(
     """Write the network of a job as one ONNX file: joint positions in, class scores out; and check its scores."""
     model = trained_model(job, method, seed, text, texts, "cpu", data_root, results)
 
-    from mmcl_bench.inference.onnx import export_onnx
+    from mmcl_bench.inference.onnx import export_onnx, preprocessing_path
 
     with status("exporting and checking"):
         exported = export_onnx(model, output)
     if as_json:
-        show_json({"path": str(output), **exported.as_json()})
+        show_json({"path": str(output), "preprocessing": str(preprocessing_path(output)), **exported.as_json()})
         return
     typer.echo(f"{output}: positions {exported.input_shape} to scores {exported.output_shape}")
+    typer.echo(f"{preprocessing_path(output)}: prepare(bodies, metadata) makes positions of a clip, with numpy alone")
     if exported.difference is None:
         typer.echo("not checked, as onnxruntime is not installed; pip install 'mmcl-bench[onnx]'", err=True)
     else:

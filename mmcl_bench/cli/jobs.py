@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-import typer
-
+from mmcl_bench.cli.live import LiveProgress
 from mmcl_bench.cli.options import names
 from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from mmcl_bench.methods.base import Method
-    from mmcl_bench.protocols.problem import Progress
     from mmcl_bench.results.store import Stored
     from mmcl_bench.running.jobs import Job
     from mmcl_bench.running.runner import RunSite
@@ -27,21 +25,25 @@ def run_jobs(
     fresh: bool,
     describe: Callable[[Job], str],
     again: Callable[[Stored], bool] = lambda stored: False,
+    announce: Callable[[Sequence[Job]], Sequence[str]] = lambda jobs: (),
 ) -> list[Stored]:
     """Runs what is not stored, with live progress; a stored result for which ``again`` holds is made anew."""
+    from mmcl_bench.running.engines import Outcome
     from mmcl_bench.running.runner import run_job
 
     stored = []
-    for number, job in enumerate(jobs, 1):
-        label = f"{describe(job)}, seed {job.seed} ({number} of {len(jobs)})"
-        with job_progress(label) as progress:
-            place = replace(where, progress=progress)
-            result, is_new = run_job(job, place, fresh)
+    with LiveProgress(lambda job: f"{describe(job)}, seed {job.seed}", announce) as live:
+        live.on_start(jobs)
+        for place, job in enumerate(jobs):
+            here = replace(where, progress=partial(live.on_progress, place))
+            result, is_new = run_job(job, here, fresh)
             if not is_new and again(result):
-                result, is_new = run_job(job, place, fresh=True)
-        stored.append(result)
-        if not is_new:
-            typer.echo(f"{label}: stored result of {result.folder}", err=True)
+                result, is_new = run_job(job, here, fresh=True)
+            stored.append(result)
+            if is_new:
+                live.on_end(place, Outcome("new"))
+            else:
+                live.on_stored(job, result)
     return stored
 
 
@@ -61,41 +63,3 @@ def by_stream(
     if not names(streams):
         raise UserError("--streams names no stream; give some, such as joint,bone")
     return [{**overrides, "streams": json.dumps([stream])} for stream in names(streams)]
-
-
-@contextmanager
-def job_progress(label: str) -> Iterator[Progress]:
-    """A live line a phase on standard error, where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TaskID,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}", markup=False),
-        console=console,
-        disable=not console.is_terminal,
-        redirect_stdout=False,
-    )
-    lines: dict[str, TaskID] = {}
-
-    def show(phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-        text = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
-        if phase not in lines:
-            lines[phase] = bar.add_task(f"{label}  {phase}", total=total, figures=text)
-        bar.update(lines[phase], completed=done, total=total, figures=text)
-
-    with bar:
-        yield show

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,9 @@ import typer
 from mmcl_bench.cli import completion
 from mmcl_bench.cli.console import AsJson, show
 from mmcl_bench.cli.descriptions import described
+from mmcl_bench.cli.options import DataRoot
+from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from mmcl_bench.methods.base import Method
@@ -19,12 +23,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List tasks, methods, data sets, layouts, encoders or splits.", no_args_is_help=True)
 
+_LONG = 20
+"""Letters from which on the splits of a task are counted instead of named: a task is one line of a narrow terminal."""
 Pattern = Annotated[str, typer.Argument(help="A shell glob over names, such as 'zero-shot/*'.")]
 
 
 @app.command()
-def tasks(pattern: Pattern = "*", as_json: AsJson = False) -> None:
-    """List the tasks, at the default of their parameters."""
+def tasks(pattern: Pattern = "*", data_root: DataRoot = None, as_json: AsJson = False) -> None:
+    """List the tasks, at the default of their parameters, those of your own prepared sets included."""
     from mmcl_bench.protocols.catalogue import list_tasks
 
     rows = [
@@ -35,9 +41,19 @@ def tasks(pattern: Pattern = "*", as_json: AsJson = False) -> None:
             "splits": ", ".join(task.card.split_names()) or "-",
             "main metric": task.card.main_metric,
         }
-        for task in list_tasks(pattern)
+        for task in list_tasks(pattern, paths.data_root(data_root))
     ]
-    _print("tasks", rows, as_json)
+    if not as_json:
+        rows = [
+            {
+                "task": row["task"],
+                "splits": row["splits"] if len(row["splits"]) < _LONG else f"{row['splits'].count(',') + 1} splits",
+                "metric": row["main metric"],
+                "title": row["title"],
+            }
+            for row in rows
+        ]
+    _print("tasks", rows, as_json, spare=["title"])
 
 
 @app.command()
@@ -145,8 +161,8 @@ def _print_by_kind(rows: Sequence[dict[str, str]]) -> None:
 
 
 @app.command()
-def datasets(pattern: Pattern = "*", as_json: AsJson = False) -> None:
-    """List the data sets that can be read."""
+def datasets(pattern: Pattern = "*", data_root: DataRoot = None, as_json: AsJson = False) -> None:
+    """List the data sets that can be read, and your own that are prepared."""
     from mmcl_bench.datasets.readers import READERS
 
     rows = described(
@@ -159,7 +175,25 @@ def datasets(pattern: Pattern = "*", as_json: AsJson = False) -> None:
             "source": "made on first use" if reader.embedded else reader.homepage,
         },
     )
-    _print("data sets", rows, as_json)
+    rows += _own_sets(pattern, paths.data_root(data_root))
+    _print("data sets", rows, as_json, spare=["layout", "sides", "source"])
+
+
+def _own_sets(pattern: str, data_root: Path) -> list[dict[str, str]]:
+    from mmcl_bench.protocols.catalogue import own_datasets
+
+    rows = []
+    for name in fnmatch.filter(own_datasets(data_root), pattern):
+        from mmcl_bench.datasets.store import SkeletonDataset
+
+        try:
+            card = SkeletonDataset.open(data_root / name).card
+        except UserError:  # mmcl-bench data list names it
+            continue
+        layout = card.layout if isinstance(card.layout, str) else card.layout.name
+        facts = (card.title, layout, ", ".join(card.sides), f"prepared by reader {card.reader}")
+        rows.append({"data set": name, **dict(zip(("title", "layout", "sides", "source"), facts, strict=True))})
+    return rows
 
 
 @app.command()
@@ -187,7 +221,7 @@ def layouts(
         for layout in known
         if fnmatch.fnmatchcase(layout.name, pattern)
     ]
-    _print("layouts", rows, as_json)
+    _print("layouts", rows, as_json, spare=["source"])
 
 
 def _joints(layout: Layout) -> list[dict[str, str]]:
@@ -238,10 +272,10 @@ def splits(pattern: Pattern = "*", as_json: AsJson = False) -> None:
         for split in found
         if fnmatch.fnmatchcase(f"{split.table}/{split.name}", pattern)
     ]
-    _print("splits", rows, as_json)
+    _print("splits", rows, as_json, spare=["source"])
 
 
-def _print(title: str, rows: Sequence[dict[str, str]], as_json: bool) -> None:
+def _print(title: str, rows: Sequence[dict[str, str]], as_json: bool, spare: Collection[str] = ()) -> None:
     if as_json:
         typer.echo(json.dumps(list(rows), indent=1))
         return
@@ -249,8 +283,8 @@ def _print(title: str, rows: Sequence[dict[str, str]], as_json: bool) -> None:
     from rich.text import Text
 
     table = Table(title=title, title_justify="left")
-    for number, column in enumerate(rows[0] if rows else ()):
-        table.add_column(column, overflow="fold", no_wrap=number == 0)
+    for column in rows[0] if rows else ():
+        table.add_column(column)
     for row in rows:
         table.add_row(*(Text(value) for value in row.values()))
-    show(table if rows else f"no {title} match")
+    show(table if rows else f"no {title} match", spare)

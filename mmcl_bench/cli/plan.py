@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmcl_bench.cli import options
 from mmcl_bench.cli.console import AsJson, show, show_json
 from mmcl_bench.cli.matrix import JobOptions
+from mmcl_bench.core import paths
+from mmcl_bench.core.text import counted, duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -37,7 +41,10 @@ def plan(
     if as_json:
         show_json({"jobs": [each.as_json() for each in planned], "totals": summed.as_json()})
         return
-    show(_table(planned))
+    if can_run := [each for each in planned if not each.unready or each.state == "done"]:
+        show(_table(can_run))
+    for part in _unready(planned, paths.data_root(site.data_root)):
+        show(part, spare=["files from"])
     show(_sentence(summed))
 
 
@@ -49,8 +56,9 @@ def _table(planned: Sequence[Planned]) -> RenderableType:
     from rich.text import Text
 
     table = Table()
-    for column in ("task", "method", "seeds", "state", "why", "time"):
-        table.add_column(column, overflow="fold", justify="right" if column == "time" else "left")
+    with_reasons = any(each.why for each in planned)
+    for column in ("task", "method", "seeds", "state", "time", *(["why"] if with_reasons else [])):
+        table.add_column(column, justify="right" if column == "time" else "left")
     alike = groupby(planned, key=lambda each: (each.job.task.identity, _method(each), each.state, each.why))
     for (task, method, state, why), group in alike:
         members = list(group)
@@ -61,11 +69,34 @@ def _table(planned: Sequence[Planned]) -> RenderableType:
             method,
             _span([each.job.seed for each in members]),
             str(state),
-            why,
             total if state != "done" else "",
+            *([why] if with_reasons else []),
         )
         table.add_row(*(Text(cell, style=STYLES[state] if cell == state else "") for cell in row))
     return table
+
+
+def _unready(planned: Sequence[Planned], data_root: Path) -> Iterator[RenderableType]:
+    """What jobs wait for: a line for each data set that is not prepared, and what is wrong with others."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from mmcl_bench.datasets.readers import READERS
+    from mmcl_bench.datasets.store import CARD
+
+    waiting = [each for each in planned if each.unready and each.state != "done"]
+    table = Table(title="not prepared; mmcl-bench data prepare NAME --source PATH prepares one")
+    for column in ("data set", "jobs", "files from"):
+        table.add_column(column, justify="right" if column == "jobs" else "left")
+    counts = Counter(name for each in waiting for name in each.absent)
+    missing = {name for name in counts if not (data_root / name / CARD).is_file() and name in READERS}
+    for name in (name for name in counts if name in missing):
+        table.add_row(*map(Text, (name, str(counts[name]), READERS.get(name).homepage)))
+    if missing:
+        yield table
+    others = Counter(each.unready for each in waiting if not missing.issuperset(each.absent))
+    for why, n in others.items():
+        yield f"{counted(n, 'job')} cannot run here: {why}"
 
 
 def _method(planned: Planned) -> str:
@@ -89,7 +120,7 @@ def _span(seeds: Sequence[int]) -> str:
 
 def _sentence(summed: Totals) -> str:
     states = ", ".join(f"{count} {state}" for state, count in summed.by_state.items())
-    text = f"{summed.jobs} jobs: {states}"
+    text = f"{counted(summed.jobs, 'job')}: {states}"
     timed = any(state != "done" for state in summed.by_state) and summed.seconds > 0
     if timed:
         text += f"; about {duration(summed.seconds)} to go, one after the other"
@@ -98,11 +129,3 @@ def _sentence(summed: Totals) -> str:
     if summed.unready:
         text += f"; {summed.unready} cannot be run here"
     return text
-
-
-def duration(seconds: float) -> str:
-    """``45 s``, ``12 min``, ``3.5 h`` or ``2.1 days``."""
-    for size, unit, digits in ((86400, "days", 1), (3600, "h", 1), (60, "min", 0)):
-        if seconds >= 2 * size or (seconds >= size and unit != "days"):
-            return f"{seconds / size:.{digits}f} {unit}"
-    return f"{seconds:.0f} s"

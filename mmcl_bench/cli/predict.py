@@ -17,6 +17,7 @@ from mmcl_bench.cli.options import key_values
 from mmcl_bench.cli.trained import Job, OfMethod, OfSeed, Text, Texts, trained_model
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import counted
 
 if TYPE_CHECKING:
     from mmcl_bench.inference.predict import Prediction
@@ -95,7 +96,8 @@ def predict(
     with opened as clips, progress("predicting", "clips") as advance:
         if clips.layout != model.layout:
             typer.echo(f"joints are mapped from {clips.layout} to {model.layout}", err=True)
-        predictions = predictions_of(model, clips, on_bad, top, calibrated, advance)
+        # All of them before the first is written: a bad clip leaves no half of a table.
+        predictions = list(predictions_of(model, clips, on_bad, top, calibrated, advance))
         if as_json:
             n_clips = _write(output, lambda file: _as_json(predictions, bad, file))
         else:
@@ -104,7 +106,7 @@ def predict(
         typer.echo(f"left out: {name} {reason}", err=True)
     left_out = f", {len(bad)} left out" if bad else ""
     place = f", written to {output}" if output else ""
-    typer.echo(f"{n_clips} clips of {clips.where}{left_out}{place}", err=True)
+    typer.echo(f"{counted(n_clips, 'clip')} of {clips.where}{left_out}{place}", err=True)
 
 
 def _write(output: Path | None, write: Callable[[TextIO], int]) -> int:

@@ -11,6 +11,7 @@ import typer
 from mmcl_bench.cli import options
 from mmcl_bench.cli.console import AsJson, progress, show_json, status
 from mmcl_bench.core import paths
+from mmcl_bench.core.text import counted
 
 
 class Figures(StrEnum):
@@ -62,6 +63,6 @@ def report(
         typer.echo(path)
     typer.echo(f"{reports / 'tables'}: {len(summary.tables)} files")
     typer.echo(f"{reports / 'figures'}: {len(summary.figures)} files of {summary.n_page_figures} figures on the page")
-    left_out = f", {summary.n_limited} smoke runs with --limit left out" if summary.n_limited else ""
+    left_out = f", {counted(summary.n_limited, 'smoke run')} with --limit left out" if summary.n_limited else ""
     left_out += f", {summary.n_older} of older versions left out" if summary.n_older else ""
-    typer.echo(f"from {summary.n_jobs} jobs{left_out}")
+    typer.echo(f"from {counted(summary.n_jobs, 'job')}{left_out}")

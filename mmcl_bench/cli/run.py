@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,14 +13,16 @@ import typer
 from mmcl_bench.cli import options
 from mmcl_bench.cli.console import AsJson, show, show_json
 from mmcl_bench.cli.jobs import run_jobs
-from mmcl_bench.cli.live import LiveTable
+from mmcl_bench.cli.live import LiveProgress
 from mmcl_bench.cli.matrix import JobOptions
 from mmcl_bench.core import paths
+from mmcl_bench.core.text import counted, duration
 
 if TYPE_CHECKING:
     from mmcl_bench.running.coordinating import PlanResult
     from mmcl_bench.running.engines import Engine
     from mmcl_bench.running.jobs import Job
+    from mmcl_bench.running.planning import Planned
     from mmcl_bench.running.runner import RunSite
 
 SOME_FAILED = 1
@@ -51,6 +54,9 @@ def run(
     tensorboard: Annotated[
         Path | None, typer.Option(help="Write the training's scalars to this folder, in the form of TensorBoard.")
     ] = None,
+    details: Annotated[
+        bool, typer.Option("--details", help="Of several tasks, print a table each, with intervals and comparisons.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run tasks with methods, and report the stored results of those jobs that were run before.
@@ -61,48 +67,54 @@ def run(
 
     from mmcl_bench.core.compute import limit_threads, threads_alone
     from mmcl_bench.running.engines import ENGINES
+    from mmcl_bench.running.planning import plan
 
     chosen = ENGINES.get(engine)(workers, options.key_values("--engine-option", engine_options))
     where = site.site(tensorboard)
     describe = _description(jobs, wanted.streams)
+    planned = plan(jobs, where)
+    announce = partial(_announcement, planned, where, chosen, threads)
     failures: Sequence[tuple[Job, str]] = ()
     if len(jobs) == 1 and engine == "local":
         limit_threads(threads or threads_alone())
-        stored = run_jobs(jobs, where, fresh, describe)
+        (only,) = planned
+        to_run = not only.unready and (fresh or only.state != "done")
+        stored = run_jobs(jobs, where, fresh, describe, announce=announce if to_run else lambda jobs: ())
     else:
-        ran = _run_all(jobs, where, chosen, describe, fresh, retry_failed, threads)
+        ran = _run_all(planned, where, chosen, describe, announce, fresh, retry_failed, threads)
         stored, failures = ran.stored, ran.failures
 
-    from mmcl_bench.report import split_means, tables
+    from mmcl_bench.report import run_summary, split_means, tables
 
     if as_json:
         means = split_means.split_means(tables.leaderboard_rows(stored))
         show_json([*tables.run_records(stored), *(mean.as_json() for mean in means)])
     else:
-        for table in [*tables.run_tables(stored), *split_means.tables_of(stored)]:
+        several_tasks = len({job.result.task.identity for job in stored}) > 1
+        of_tasks = run_summary.summary_tables if several_tasks and not details else tables.run_tables
+        for table in [*of_tasks(stored), *split_means.tables_of(stored)]:
             show(table)
         typer.echo(f"stored in {paths.results_root(site.results) / 'jobs'}; mmcl-bench report makes the page", err=True)
     if failures:
-        typer.echo(f"mmcl-bench: {len(failures)} of {len(jobs)} jobs have no result:", err=True)
+        typer.echo(f"mmcl-bench: no result of {len(failures)} of {counted(len(jobs), 'job')}:", err=True)
         for job, why in failures:
             typer.echo(f"  {job.task.identity}, {describe(job)}, seed {job.seed}: {why}", err=True)
         raise typer.Exit(SOME_FAILED)
 
 
 def _run_all(
-    jobs: Sequence[Job],
+    planned: Sequence[Planned],
     where: RunSite,
     engine: Engine,
     describe: Callable[[Job], str],
+    announce: Callable[[Sequence[Job]], Sequence[str]],
     fresh: bool,
     retry_failed: bool,
     threads: int | None,
 ) -> PlanResult:
     from mmcl_bench.running.coordinating import run_plan
-    from mmcl_bench.running.planning import plan
 
-    planned = plan(jobs, where)
-    with LiveTable(lambda job: f"{describe(job)}, seed {job.seed}") as live:
+    with LiveProgress(lambda job: f"{describe(job)}, seed {job.seed}", announce) as live:
         return run_plan(
             planned,
             replace(where, progress=live.preparing),
@@ -112,6 +124,72 @@ def _run_all(
             retry_failed=retry_failed,
             threads=threads,
         )
+
+
+def _announcement(
+    planned: Sequence[Planned], where: RunSite, engine: Engine, threads: int | None, jobs: Sequence[Job]
+) -> list[str]:
+    """What a run of these jobs of a plan will do, and about how long it takes."""
+    from mmcl_bench.datasets.readers import READERS
+    from mmcl_bench.datasets.store import CARD
+
+    to_run = {job.hash for job in jobs}
+    at_once = engine.at_once(len(jobs), where.device)
+    count = f"{len(jobs)} of {counted(len(planned), 'job')}" if len(jobs) < len(planned) else counted(len(jobs), "job")
+    lines = [f"runs {count} {_place(engine, where.device, at_once, threads)}; {_expected_time(planned, jobs, at_once)}"]
+    datasets = dict.fromkeys(name for job in jobs for name in job.task.datasets)
+    to_make = [name for name in datasets if not (where.data_root / name / CARD).is_file() and name in READERS]
+    if to_make:
+        lines.append(f"makes first: {', '.join(to_make)} (synthetic)")
+    if not to_make:
+        lines += _transfer_lines(jobs, where)
+    unready = [each for each in planned if each.unready and each.job.hash not in to_run and each.state != "done"]
+    if unready:
+        absent = dict.fromkeys(name for each in unready for name in each.absent)
+        lines.append(f"cannot run {counted(len(unready), 'job')}, whose data are not prepared: {', '.join(absent)}")
+    return lines
+
+
+def _transfer_lines(jobs: Sequence[Job], where: RunSite) -> Iterator[str]:
+    """For each transfer, how many classes and test clips it has."""
+    from mmcl_bench.core.errors import UserError
+    from mmcl_bench.datasets.prepare import open_dataset
+    from mmcl_bench.protocols import PROTOCOLS
+    from mmcl_bench.protocols.base import Needs
+
+    for job in {job.task.identity: job for job in jobs if job.task.card.family == "transfer"}.values():
+        task = job.task
+        try:
+            data = {name: open_dataset(name, where.data_root) for name in task.datasets}
+            protocol = PROTOCOLS.get(task.protocol)(task, data, Needs(), where.data_root / "cache", job.limit)
+            seen, n_test = protocol.classes.seen, len(protocol.test_rows)
+        except UserError:
+            continue  # its jobs say so
+        classes = counted(len(seen), "class", "classes")
+        shared = f"{int(seen.sum())} of {classes} shared with the sources" if not seen.all() else f"{classes} shared"
+        yield f"{task.identity}: {shared}, {counted(n_test, 'test clip')}"
+
+
+def _place(engine: Engine, device: str, at_once: int | None, threads: int | None) -> str:
+    """``on cpu with 2 threads``, ``on cuda, 2 at once with 4 threads each``, ``on slurm``"""
+    together = f", {at_once} at once" if at_once is not None and at_once > 1 else ""
+    if engine.name != "local":
+        return f"on {engine.name}{together}"
+    if threads is None:
+        from mmcl_bench.core.compute import threads_alone, threads_each
+
+        threads = threads_each(at_once) if together and at_once else threads_alone()
+    return f"on {device}{together} with {counted(threads, 'thread')}{' each' if together else ''}"
+
+
+def _expected_time(planned: Sequence[Planned], jobs: Sequence[Job], at_once: int | None) -> str:
+    to_run = {job.hash for job in jobs}
+    # What is done has no time left, and is timed as it is run again.
+    known = [each.seconds for each in planned if each.job.hash in to_run and each.seconds and each.state != "done"]
+    if not known:
+        return "how long is unknown, as no similar job was timed"
+    text = f"takes about {duration(sum(known) / (at_once or 1))}"
+    return text if len(known) == len(jobs) else f"{text}, and longer by {len(jobs) - len(known)} that are not yet timed"
 
 
 def _description(jobs: Sequence[Job], streams: str | None) -> Callable[[Job], str]:

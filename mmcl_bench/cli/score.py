@@ -13,6 +13,7 @@ from mmcl_bench.cli.console import AsJson, show, show_json, status
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.grants import Setting
+from mmcl_bench.core.text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -85,7 +86,7 @@ def score(
         scored_task = foreign.ScoredTask(load_task(task, paths.data_root(data_root)), paths.data_root(data_root))
         if template is not None:
             n_rows = foreign.write_template(template, scored_task)
-            typer.echo(f"{template}: {n_rows} clips, {len(scored_task.classes)} classes", err=True)
+            typer.echo(f"{template}: {counted(n_rows, 'clip')}, {len(scored_task.classes)} classes", err=True)
             return
         given = [file for path in files or () for file in read_score_files(path, samples)]
         held_out = [file for path in validation or () for file in read_score_files(path)]
@@ -123,7 +124,7 @@ def _intervals(runs: Sequence[ForeignRun]) -> dict[str, list[Interval]]:
 
     from mmcl_bench.core.seeds import derive_seed
     from mmcl_bench.evaluation.metrics import METRICS
-    from mmcl_bench.evaluation.statistics import bootstrap_interval
+    from mmcl_bench.evaluation.statistics import FEWEST_RUNS, bootstrap_interval
     from mmcl_bench.running.recording import LEVEL, RESAMPLES
 
     found = {}
@@ -135,6 +136,7 @@ def _intervals(runs: Sequence[ForeignRun]) -> dict[str, list[Interval]]:
                 [run.scored for run in group],
                 RESAMPLES,
                 LEVEL,
+                over_runs=len(group) >= FEWEST_RUNS,
                 # Of one file as a stored result has it.
                 generator=np.random.default_rng(
                     derive_seed(":".join(run.hash for run in group), f"bootstrap {metric.name}")

@@ -12,7 +12,7 @@ import json
 import math
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,11 +189,17 @@ class Baseline(_Record):
         write_text(path, text)
 
 
-def rows_of(stored: Sequence[Stored], pattern: str = "*", allow_dirty: bool = False) -> list[Row]:
+def rows_of(
+    stored: Sequence[Stored],
+    pattern: str = "*",
+    allow_dirty: bool = False,
+    on_refused: Callable[[str], None] = lambda why: None,
+) -> list[Row]:
     """A row for all finished jobs that differ in their seed alone, of the newest version each; smoke runs are left out.
 
-    Raises :class:`UserError` where nothing is left, where jobs ran from a changed checkout (unless ``allow_dirty``),
-    where one row is there on different data, or has fewer than two seeds.
+    No row is made, and ``on_refused`` is told why, where jobs ran from a changed checkout (unless ``allow_dirty``),
+    where one row is there on different data, or has fewer than two seeds. Raises :class:`UserError` where nothing is
+    left.
     """
     wanted = [job for job in stored if matches(job.result.task.identity, pattern)]
     whole = unlimited(wanted)
@@ -202,7 +208,17 @@ def rows_of(stored: Sequence[Stored], pattern: str = "*", allow_dirty: bool = Fa
     by_key: dict[str, list[Group]] = defaultdict(list)
     for group in group_jobs(whole):
         by_key[key_of(group.task.identity, group.label, group.incomplete)].append(group)
-    rows = (row_of(_sound(_newest(groups), allow_dirty)) for groups in by_key.values())
+    rows: list[Row] = []
+    refused: list[UserError] = []
+    for groups in by_key.values():
+        try:
+            rows.append(row_of(_sound(_newest(groups), allow_dirty)))
+        except UserError as error:
+            refused.append(error)
+    if not rows:
+        raise refused[0]
+    for why in refused:
+        on_refused(str(why))
     return sorted(rows, key=lambda row: (row.task, row.label))
 
 

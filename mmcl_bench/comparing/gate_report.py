@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 from mmcl_bench.comparing.gate import FAILING, Judgement, Verdict, environment_changes
 from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,7 +22,7 @@ _COLOURS |= dict.fromkeys(FAILING, "bold red") | dict.fromkeys((Verdict.REFUSED,
 _JUNIT = dict.fromkeys(FAILING, "failure") | {Verdict.REFUSED: "error", Verdict.MISSING: "skipped"}
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, escaped or not."""
-_HEADS = ("task", "method", "baseline", "now", "change", "tolerance", "seeds", "judged by", "lost / won", "verdict")
+_HEADS = ("task", "method", "seeds", "baseline", "now", "change", "tolerance", "judged by", "lost / won", "verdict")
 _NUMERIC = range(2, 7)
 
 
@@ -29,7 +30,7 @@ def summary(judgements: Sequence[Judgement]) -> str:
     """One line: ``5 rows: 3 held, 1 fell, 1 missing``."""
     counts = Counter(judgement.verdict for judgement in judgements)
     parts = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
-    return f"{len(judgements)} {'row' if len(judgements) == 1 else 'rows'}: {', '.join(parts)}"
+    return f"{counted(len(judgements), 'row')}: {', '.join(parts)}"
 
 
 def sentence(judgement: Judgement) -> str:
@@ -124,11 +125,11 @@ def _cells(judgement: Judgement) -> list[str]:
     return [
         row.task,
         row.label,
+        f"{len(row.seeds)}, {len(now.seeds)}" if now is not None else str(len(row.seeds)),
         f"{row.metric} {_percent(judgement.before)}",
         _percent(now.figure) if now is not None and compared else "",
         _signed(judgement.difference) if compared else "",
         _points(judgement.tolerance) if compared else "",
-        f"{len(row.seeds)}, {len(now.seeds)}" if now is not None else str(len(row.seeds)),
         judgement.basis if compared else "",
         f"{judgement.lost:.1f} / {judgement.gained:.1f}" if not math.isnan(judgement.lost) else "",
         str(judgement.verdict),

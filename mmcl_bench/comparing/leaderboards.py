@@ -9,6 +9,7 @@ from typing import Any
 
 from mmcl_bench.comparing.records import LEVEL, Comparison, Leaderboard, Side, UnpairedComparison
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import counted
 from mmcl_bench.evaluation.statistics import Interval, holm, unpaired_difference
 from mmcl_bench.results.groups import INDUCTIVE, unversioned
 
@@ -53,7 +54,7 @@ def _compare_leaderboards(a: Leaderboard, b: Leaderboard, metric: str | None) ->
         raise UserError(f"--metric {metric}: no row of both leaderboards has it")
     adjusted = holm([row.difference.p_value for row in rows])
     notes = [
-        f"{n_alone} rows that only {board.where} has are left out"
+        f"left out: {counted(n_alone, 'row')} that only {board.where} has"
         for board, own, other in ((a, ours, theirs), (b, theirs, ours))
         if (n_alone := len(own.keys() - other.keys()))
     ]

@@ -24,7 +24,7 @@ from mmcl_bench.comparing.records import (
 )
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.seeds import derive_seed
-from mmcl_bench.core.text import numbered
+from mmcl_bench.core.text import counted, numbered
 from mmcl_bench.evaluation.metrics import METRICS, Metric, Scored, ShareRight, require_metric
 from mmcl_bench.evaluation.statistics import McNemar, combined_p, holm, mcnemar, paired_difference, split_difference
 from mmcl_bench.results.records import TaskRecord
@@ -92,7 +92,7 @@ def _pair_entries(
             f"{names[0]} and {names[1]} share no task: the one has {_few(a)}, the other {_few(b)}; run what is missing"
         )
     notes = [
-        f"{len(alone)} tasks that only {name} has are left out: {_few(alone)}"
+        f"left out: {counted(len(alone), 'task')} that only {name} has: {_few(alone)}"
         for name, side, at in ((names[0], a, 0), (names[1], b, 1))
         if (alone := [entry for entry in side if all(entry is not pair[at] for pair in pairs)])
     ]
@@ -132,7 +132,7 @@ def _pair_sheets(a: Entry, b: Entry) -> tuple[list[Pair], list[str]]:
     first = pairs[0]
     for label, sheet in ((a.label, together[0][0]), (b.label, together[0][1])):
         if extra := len(sheet.sample_ids) - len(first.sample_ids):
-            notes.append(f"{extra} samples that only {label} has are left out")
+            notes.append(f"left out: {counted(extra, 'sample')} that only {label} has")
     for entry in (a, b):
         if not entry.jobs and entry.task.family == "zero-shot":
             notes.append(f"{entry.label}: S, U and H are of raw scores; store it with a calibration for others")
@@ -156,7 +156,7 @@ def _by_seed(
     if not shared:
         raise UserError(f"{labels[0]} and {labels[1]} share no seed; run both with the same --seeds")
     left_out = len(a) + len(b) - 2 * len(shared)
-    return shared, [f"{left_out} runs whose seed the other side lacks are left out"] if left_out else []
+    return shared, [f"left out: {counted(left_out, 'run')} whose seed the other side lacks"] if left_out else []
 
 
 def _joined(x: Sheet, y: Sheet, a: Entry, b: Entry) -> Pair:

@@ -57,6 +57,19 @@ def some_of(names: Sequence[str], count: int | None = None) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """``1 job``, ``2 jobs``, ``1,200 jobs``; ``plural`` where that is not made by an s."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``12 min``, ``3.5 h`` or ``2.1 days``."""
+    for size, unit, digits in ((86400, "days", 1), (3600, "h", 1), (60, "min", 0)):
+        if seconds >= 2 * size or (seconds >= size and unit != "days"):
+            return f"{seconds / size:.{digits}f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def columns(text: str) -> int:
     """How many letters wide a text is: signs of Chinese, Japanese and Korean and emoji take two, accents none."""
     return sum(

@@ -1,4 +1,4 @@
-"""A clip as people see it: an animated GIF and a strip of poses."""
+"""Clips as people see them: an animated GIF and a strip of poses of one, and a contact sheet of several."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ _TITLE, _KEY = 0.55, 0.40
 _WIDEST = 16.0
 """Inches of a strip."""
 _LONGEST_LINE = 46
+_SHEET_COLUMNS, _SHEET_POSES, _SHEET_CELL = 4, 3, (3.4, 1.4)
+"""Of a contact sheet: clips side by side, poses of each, and the width and height of a clip in inches."""
 _SYNTHETIC = " (synthetic)"
 
 
@@ -115,6 +117,32 @@ def write_strip(clip: Preview, n_poses: int, path: Path) -> None:
         axes = _axes(figure, clip, margin + wide * place, wide, high)
         _draw(axes, clip, frame)
         _write(axes, 0.5, 0.0, f"frame {frame}", transform=axes.transAxes, ha="center", va="bottom", color=MIDDLE)
+    picture_of(figure).quantize(palette=_palette(), dither=Dither.NONE).save(path, "PNG", optimize=True)
+
+
+@own_style()
+def write_sheet(title: str, clips: Sequence[Preview], path: Path) -> None:
+    """Writes a contact sheet as PNG: for each clip its class and a few poses, from its beginning to its end."""
+    from matplotlib.figure import Figure
+
+    across = min(_SHEET_COLUMNS, len(clips))
+    down = math.ceil(len(clips) / across)
+    wide, high = _SHEET_CELL
+    size = across * wide, down * (high + _KEY) + _TITLE
+    figure = Figure(figsize=size, dpi=_DPI, facecolor="white")
+    _write(figure, 0.12 / size[0], 1 - 0.12 / size[1], title, fontsize=11, weight="bold", va="top")
+    for place, clip in enumerate(clips):
+        left, top = (place % across) * wide, size[1] - _TITLE - (place // across) * (high + _KEY)
+        _write(figure, (left + 0.12) / size[0], (top - 0.06) / size[1], clip.title[0], va="top")
+        frames = _spread([frame for frame, pose in enumerate(clip.poses) if pose], _SHEET_POSES)
+        each = wide / _SHEET_POSES
+        for at, frame in enumerate(frames):
+            box = (left + at * each) / size[0], (top - 0.24 - high) / size[1], each / size[0], high / size[1]
+            axes = figure.add_axes(box)
+            extent = clip.extent
+            axes.set(xlim=(extent.left, extent.right), ylim=(extent.bottom, extent.top), aspect="equal")
+            axes.set_axis_off()
+            _draw(axes, clip, frame, joint_size=3, bone_width=1.0)
     picture_of(figure).quantize(palette=_palette(), dither=Dither.NONE).save(path, "PNG", optimize=True)
 
 
@@ -207,10 +235,10 @@ def _axes(figure: Figure, clip: Preview, left: float, wide: float, high: float) 
     return axes
 
 
-def _draw(axes: Axes, clip: Preview, frame: int) -> None:
+def _draw(axes: Axes, clip: Preview, frame: int, joint_size: float = 10, bone_width: float = 1.8) -> None:
     for number, positions in clip.poses[frame]:
         colours = BODY_COLOURS[number % len(BODY_COLOURS)]
-        draw_pose(axes, positions, clip.layout, joint_size=10, bone_width=1.8, colours=colours)
+        draw_pose(axes, positions, clip.layout, joint_size=joint_size, bone_width=bone_width, colours=colours)
 
 
 def _write(place: Axes | Figure, x: float, y: float, text: str, fontsize: float = 8, **style: Any) -> None:

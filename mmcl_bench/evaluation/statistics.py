@@ -20,6 +20,9 @@ _SAMPLES_WORTH_A_BINOMIAL = 16
 """Samples whose draws take as long, one by one, as one binomial number does."""
 _EXACT_BELOW = 25
 """Discordant samples below which McNemar's test is the exact one."""
+FEWEST_RUNS = 3
+"""Runs from which on tables give the interval of a figure over runs. The t quantile of two is 12.7: their interval is
+valid, but mostly from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -87,18 +90,20 @@ def bootstrap_interval(
     level: float = 0.95,
     *,
     generator: np.random.Generator,
+    over_runs: bool = True,
 ) -> Interval:
     """A percentile bootstrap interval of a metric's mean over runs, which are seeds of one task.
 
     Samples are resampled, by the same weights for all runs where their labels are the same samples in the same order;
-    with several runs, the runs are resampled too and both errors add up. A few runs spread less under resampling than
-    they should: the error over runs is widened by sqrt(R / (R - 1)) (Hesterberg, The American Statistician 69(4), 2015)
-    and from a normal to a t quantile with R - 1 degrees of freedom. So two runs that disagree give a wide interval,
-    as they should. A percentile interval has zero width if every sample is right.
+    with several runs and ``over_runs``, the runs are resampled too and both errors add up. A few runs spread less under
+    resampling than they should: the error over runs is widened by sqrt(R / (R - 1)) (Hesterberg, The
+    American Statistician 69(4), 2015) and from a normal to a t quantile with R - 1 degrees of freedom. So two runs that
+    disagree give a wide interval, as they should. A percentile interval has zero width if every sample is right.
 
     Raises :class:`ValueError` without runs, or if resamples or level are out of range.
     """
-    return split_interval(metric, [[run] for run in runs], resamples, level, generator=generator)
+    units = [_mean_of([run]) for run in runs]
+    return _interval(metric, units, resamples, level, generator, over_runs)
 
 
 def split_interval(
@@ -119,11 +124,7 @@ def split_interval(
     Raises :class:`ValueError` without splits or runs, if the runs of a split have different samples, or if resamples
     or level are out of range.
     """
-    units = [_mean_of(runs) for runs in splits]
-    value, draws = _bootstrap(metric, units, resamples, level, generator)
-    low, high = np.clip(_percentile_bounds(draws, level), 0, 1)
-    n = min(metric.n_samples(run) for runs in splits for run in runs)
-    return Interval(value, float(low), float(high), n, level)
+    return _interval(metric, [_mean_of(runs) for runs in splits], resamples, level, generator)
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
@@ -263,6 +264,20 @@ def _mean_of(runs: Sequence[Scored]) -> _Unit:
     return _Unit(tuple((1 / len(runs), run) for run in runs))
 
 
+def _interval(
+    metric: Metric,
+    units: Sequence[_Unit],
+    resamples: int,
+    level: float,
+    generator: np.random.Generator,
+    over_units: bool = True,
+) -> Interval:
+    value, draws = _bootstrap(metric, units, resamples, level, generator, over_units)
+    low, high = np.clip(_percentile_bounds(draws, level), 0, 1)
+    n = min(metric.n_samples(sheet) for unit in units for sheet in unit.sheets)
+    return Interval(value, float(low), float(high), n, level)
+
+
 def _difference(
     metric: Metric, units: Sequence[_Unit], resamples: int, level: float, generator: np.random.Generator
 ) -> PairedDifference:
@@ -272,7 +287,12 @@ def _difference(
 
 
 def _bootstrap(
-    metric: Metric, units: Sequence[_Unit], resamples: int, level: float, generator: np.random.Generator
+    metric: Metric,
+    units: Sequence[_Unit],
+    resamples: int,
+    level: float,
+    generator: np.random.Generator,
+    over_units: bool = True,
 ) -> tuple[float, np.ndarray]:
     """The mean over units, and (resamples,) draws of it; no draws where the mean is nan."""
     if not units:
@@ -284,7 +304,7 @@ def _bootstrap(
     if np.isnan(value):
         return math.nan, np.empty(0)
     draws = _sample_draws(metric, units, resamples, generator)
-    if len(observed) > 1:
+    if over_units and len(observed) > 1:
         draws += _run_errors(observed, resamples, level, generator)
     return float(value), draws[~np.isnan(draws)]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ import torch
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import write_atomically
+from mmcl_bench.inference import preprocessing
 from mmcl_bench.skeleton.layouts import get_layout
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ class Exported:
 
 
 def export_onnx(model: TrainedModel, output: Path) -> Exported:
-    """Writes the scoring network of a trained model to ``output`` if its scores agree.
+    """Writes the scoring network of a trained model to ``output`` if its scores agree, and beside it the Python file
+    that prepares clips for it.
 
     Raises :class:`UserError` when the method has no network, packages are missing or the scores differ.
     """
@@ -76,7 +79,14 @@ def export_onnx(model: TrainedModel, output: Path) -> Exported:
             "try other versions of onnxscript and onnxruntime"
         )
     write_atomically(output, lambda path: path.write_bytes(proto.SerializeToString()))
+    code = Path(preprocessing.__file__).read_bytes()
+    write_atomically(preprocessing_path(output), lambda path: path.write_bytes(code))
     return Exported(_shape(proto.graph.input[0]), _shape(proto.graph.output[0]), metadata, difference)
+
+
+def preprocessing_path(output: Path) -> Path:
+    """The Python file beside an ONNX file that prepares clips for it, with a name that can be imported."""
+    return output.with_name(re.sub(r"\W", "_", output.stem) + "_preprocessing.py")
 
 
 def _exported(scorer: DenseScorer) -> ModelProto:
@@ -138,8 +148,17 @@ def _metadata(model: TrainedModel, scorer: DenseScorer) -> dict[str, str]:
         "frames": str(scorer.n_frames),
         "bodies": "any" if scorer.n_bodies is None else str(scorer.n_bodies),
         "streams": ",".join(scorer.streams),
+        "preprocessing": json.dumps(_preprocessing(scorer)),
         "synthetic_data": str(result.task.synthetic).lower(),
     }
+
+
+def _preprocessing(scorer: DenseScorer) -> dict[str, Any]:
+    """What :func:`.preprocessing.prepare` needs to know, with joints by their place."""
+    layout = get_layout(scorer.layout)
+    sides = {side: [layout.index(f"{side}_{pair}") for pair in ("shoulder", "hip")] for side in ("left", "right")}
+    hips = [layout.index(joint) for joint in layout.hips]
+    return {**scorer.preprocessing, "frames": scorer.n_frames, "bodies": scorer.n_bodies, "hips": hips, **sides}
 
 
 def _difference(proto: ModelProto, scorer: DenseScorer) -> float | None:

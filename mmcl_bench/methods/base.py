@@ -60,6 +60,8 @@ class DenseScorer:
     """M; None: any number."""
     streams: tuple[str, ...]
     """What the module computes from positions first."""
+    preprocessing: Mapping[str, Any]
+    """What :attr:`prepare` does, as :func:`.inference.preprocessing.prepare` reads it."""
 
 
 class MethodSettings(BaseModel):

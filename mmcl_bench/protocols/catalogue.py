@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -29,10 +30,23 @@ def cards() -> dict[str, TaskCard]:
     return {card.path: card for card in found}
 
 
-def list_tasks(pattern: str = "*") -> list[Task]:
-    """Every card at its default parameters whose identity or path matches a shell glob."""
-    tasks = (card.bind({}) for card in cards().values())
+def list_tasks(pattern: str = "*", data_root: Path | None = None) -> list[Task]:
+    """Every card at its default parameters whose identity or path matches a shell glob, and those of own sets and
+    variants in ``data_root``, without transfers."""
+    tasks = [card.bind({}) for card in cards().values()]
+    if data_root is not None:
+        for family, dataset in product(("supervised", "zero-shot"), own_datasets(data_root)):
+            with suppress(UserError):  # such as of a set without zero-shot splits
+                tasks.append(_derived_card(family, dataset, (), data_root).bind({}, data_root))
     return [t for t in tasks if fnmatch.fnmatchcase(t.identity, pattern) or fnmatch.fnmatchcase(t.card.path, pattern)]
+
+
+def own_datasets(data_root: Path) -> list[str]:
+    """Names of the prepared sets that are not called like a published one: one's own, and variants."""
+    from mmcl_bench.datasets.readers import READERS
+
+    found = (path.parent.name for path in sorted(data_root.glob("*/card.json")))
+    return [name for name in found if name not in READERS]
 
 
 def load_task(name: str, data_root: Path | None = None, **parameters: str) -> Task:

@@ -13,7 +13,13 @@ import pandas as pd
 from mmcl_bench.core.files import write_text
 from mmcl_bench.core.parallel import in_order
 from mmcl_bench.evaluation.metrics import METRICS
-from mmcl_bench.evaluation.statistics import Interval, PairedDifference, bootstrap_interval, paired_difference
+from mmcl_bench.evaluation.statistics import (
+    FEWEST_RUNS,
+    Interval,
+    PairedDifference,
+    bootstrap_interval,
+    paired_difference,
+)
 from mmcl_bench.results.groups import Group, group_jobs, metric_names, metric_title, paired_groups
 from mmcl_bench.results.store import SAMPLES, Stored
 
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 LEVEL = 0.95
+_TINY = 1e-12
 LEADERBOARDS = {False: "leaderboard.csv", True: "leaderboard-synthetic.csv"}
 """File name by whether the data is synthetic: the two never share a table."""
 _MOST_SIDE_BY_SIDE = 4
@@ -47,7 +54,7 @@ class LeaderboardRow:
 
     group: Group
     figures: Mapping[str, Interval]
-    """By metric: the mean over seeds. With one seed the interval covers test samples alone, else seeds as well."""
+    """By metric: the mean over seeds. With one or two seeds the interval covers test samples alone, else seeds too."""
     oracle: float
     """Mean over seeds of the best test figure of the main metric; nan unless every seed has one. Never ranked."""
 
@@ -73,15 +80,17 @@ class Comparison:
     @property
     def resolved(self) -> bool:
         """Whether the interval of the difference at :data:`LEVEL` excludes 0."""
-        return self.paired.p_value <= 1 - LEVEL
+        # Sums of shares that cancel leave the last bits of their arithmetic.
+        return self.paired.low > _TINY or self.paired.high < -_TINY
 
     @property
     def verdict(self) -> str:
-        return "the difference is real" if self.resolved else "not resolved"
+        text = f"95% interval {'excludes' if self.resolved else 'includes'} 0"
+        return f"{text} (two seeds, so it is wide)" if self.paired.n_runs == 2 else text
 
     @property
     def outcome(self) -> str:
-        """``+3.1 [0.4, 5.9], p=0.02: the difference is real``"""
+        """``+3.1 [0.4, 5.9], p=0.02: 95% interval excludes 0``"""
         points = signed_percent(self.paired.difference, self.paired.low, self.paired.high)
         return f"{points}, {p_text(self.paired.p_value)}: {self.verdict}"
 
@@ -355,7 +364,13 @@ def _figures(group: Group) -> dict[str, Interval]:
         return {name: _stored_interval(group, name) for name in group.task.metrics}
     runs = group.runs()
     return {
-        name: bootstrap_interval(METRICS.get(name), runs, level=LEVEL, generator=group.generator(name))
+        name: bootstrap_interval(
+            METRICS.get(name),
+            runs,
+            level=LEVEL,
+            generator=group.generator(name),
+            over_runs=len(runs) >= FEWEST_RUNS,
+        )
         for name in group.task.metrics
     }
 
@@ -460,11 +475,15 @@ def _remarks(rows: Sequence[LeaderboardRow]) -> list[str]:
 
 
 def _spread(rows: Sequence[LeaderboardRow]) -> str:
-    single = [row.group.method for row in rows if len(row.group.jobs) == 1]
-    if not all(method.deterministic for method in single):
+    once = [row.group.method.name for row in rows if len(row.group.jobs) == 1 and row.group.method.deterministic]
+    counts = [len(row.group.jobs) for row in rows if row.group.method.name not in once]
+    fewest = min(counts, default=0)
+    if fewest == 1:
         return "test samples; one seed does not show the spread over seeds"
-    over = "test samples and seeds" if len(single) < len(rows) else "test samples"
-    names = ", ".join(dict.fromkeys(method.name for method in single))
+    if 0 < fewest < FEWEST_RUNS:
+        return "test samples; two seeds are too few for an interval over seeds"
+    over = "test samples and seeds" if counts else "test samples"
+    names = ", ".join(dict.fromkeys(once))
     return f"{over}; one run of {names}, as every seed gives the same scores" if names else over
 
 

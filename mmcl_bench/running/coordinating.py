@@ -81,8 +81,8 @@ def run_plan(
     if not found and not to_run and all(each.unready for each in planned):
         raise UserError(planned[0].unready)
     if to_run:
-        _make_embedded(to_run, where)
         watcher.on_start(to_run)
+        _make_embedded(to_run, where)
         assignments = [Assignment(job, where, fresh, wait=False, threads=threads) for job in to_run]
         for assignment, outcome in _outcomes(engine, assignments, watcher):
             _take(assignment, outcome, found, failed)

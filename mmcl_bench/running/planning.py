@@ -66,6 +66,8 @@ class Planned:
     """Estimated time for the rest of it, run alone; 0 where it is done, None where no similar job was timed."""
     unready: str = ""
     """Why it cannot be run here at all, such as data that are not prepared."""
+    absent: tuple[str, ...] = ()
+    """Its data sets that cannot be opened."""
 
     def as_json(self) -> dict[str, Any]:
         """The job and its state as plain JSON values."""
@@ -152,13 +154,14 @@ class _Here:
         looked = [self._dataset(name) for name in job.task.datasets]
         fingerprints = {name: found for name, (found, _) in zip(job.task.datasets, looked, strict=True)}
         unready = next((why for _, why in looked if why), "")
+        absent = tuple(name for name, (_, why) in zip(job.task.datasets, looked, strict=True) if why)
         state, why = self._state(job, folder, fingerprints)
         if state is State.DONE:
-            return Planned(job, folder, state, why, 0.0, unready)
+            return Planned(job, folder, state, why, 0.0, unready, absent)
         seconds = self._estimate(job)
         if state is State.PARTIAL and seconds is not None:
             seconds = max(0.0, seconds - time_spent(folder / "work")[0])
-        return Planned(job, folder, state, why or unready, seconds, unready)
+        return Planned(job, folder, state, why or unready, seconds, unready, absent)
 
     def _state(self, job: Job, folder: Path, fingerprints: Mapping[str, str | None]) -> tuple[State, str]:
         if folder.name not in self._names:

@@ -328,3 +328,22 @@ def test_the_workflow_of_the_page_is_one_that_github_reads() -> None:
     known = set(re.findall(r"--[a-z-]+", (ROOT / "mmcl_bench" / "cli" / "check.py").read_text()))
     options = set(re.findall(r"--[a-z-]+", command))
     assert options - known <= {"--rerun", "--junit", "--markdown", "--results", "--seeds", "--suite"}
+
+
+def test_what_cannot_be_accepted_is_skipped_and_named(capsys: pytest.CaptureFixture[str]) -> None:
+    store("results")
+    store("results", method="linear", seeds=1)
+    store("results", method="edited", dirty=True)
+    assert call("baseline", "accept") == 0
+    message = capsys.readouterr().err
+    assert re.search(r"skipped: .*linear.*: one seed says nothing", message)
+    assert re.search(r"skipped: .*edited.* ran from a checkout with uncommitted changes", message)
+    assert "1 of 1 row written to results/baseline.json, 2 skipped" in message
+    assert [row["method"] for row in json.loads(Path("results/baseline.json").read_text())["rows"]] == ["mmcl"]
+
+
+def test_where_nothing_can_be_accepted_it_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    store("results", seeds=1)
+    with pytest.raises(UserError, match="one seed says nothing"):
+        call("baseline", "accept")
+    assert not Path("results/baseline.json").exists()

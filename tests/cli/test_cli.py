@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import typer
@@ -17,7 +17,11 @@ from rich.table import Table
 from rich.text import Text
 from typing_in import Said, type_in
 
-from mmcl_bench.cli import app, command_line, console, jobs
+from mmcl_bench.cli import app, command_line, console
+from mmcl_bench.cli.live import LiveProgress
+
+if TYPE_CHECKING:
+    from mmcl_bench.running.jobs import Job
 
 HEAVY = ("torch", "pandas", "scipy", "sklearn", "matplotlib", "transformers", "pyarrow")
 
@@ -120,15 +124,17 @@ def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("on_a_terminal")
 def test_what_is_shown_live_keeps_its_brackets(capsys: pytest.CaptureFixture[str]) -> None:
-    with jobs.job_progress("mmcl[backbone=hd-gcn]") as advance:
-        advance("final: training", 1, 2, {"loss[a]": 0.5})
+    with LiveProgress(lambda job: "mmcl[backbone=hd-gcn]") as live:
+        live.on_start([cast("Job", None)])
+        live.on_progress(0, "final: training", 1, 2, {"loss[a]": 0.5})
     with console.progress("generating set[1]", "clips") as done:
         done(1, 2)
     with console.status("measuring method[2]"):
         pass
     written = Text.from_ansi(capsys.readouterr().err).plain
     for shown in (
-        "mmcl[backbone=hd-gcn]  final: training",
+        "mmcl[backbone=hd-gcn]",
+        "final: training",
         "loss[a] 0.500",
         "generating set[1]",
         "measuring method[2]",
@@ -156,8 +162,10 @@ def test_methods_are_listed_by_kind_and_one_alone_with_its_settings(
     call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    shown = started("list", "methods")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    shown = Text.from_ansi(started("list", "methods")).plain
     assert max(map(len, shown.splitlines())) <= 80
+    monkeypatch.delenv("FORCE_COLOR")
     kind, methods = shown.partition("\nvae ")[::2]
     assert "synse" in methods
     assert "ICIP 2021" in methods
@@ -175,6 +183,21 @@ def test_methods_are_listed_by_kind_and_one_alone_with_its_settings(
     assert {"setting": "draws", "quick": "3", "paper": "3"}.items() <= {**record["settings"][5]}.items()
     rows = {row["method"]: row for row in json.loads(call("list", "methods", "--json").out)}
     assert rows["synse"].items() >= {"kind": "vae", "published": "ICIP 2021", "cost": "a minute"}.items()
+
+
+def test_a_task_is_one_line_of_a_narrow_terminal_and_plain_when_it_is_asked_for(
+    call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_tasks = len(json.loads(call("list", "tasks", "--json").out))
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    narrow, plain = (
+        Text.from_ansi(started("list", "tasks", *options)).plain.splitlines() for options in ((), ("--plain",))
+    )
+    assert len(narrow) == n_tasks + 3, "a title, the heads and a rule"
+    assert max(map(len, narrow)) <= 80
+    assert len(plain) == n_tasks + 2
+    assert max(map(len, plain)) > 80, "nothing is left out"
 
 
 def test_lists_show_identities_as_they_are(call: Callable[..., Said]) -> None:

@@ -67,7 +67,7 @@ def record(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
 
 def test_several_tasks_are_one_table(capsys: pytest.CaptureFixture[str]) -> None:
     message = words_of(capsys, "logistic", "chance")
-    assert "Holm: adjusted over the 2 tasks. A is ahead on 2; resolved at 5%: 2 for A, 0 for B" in message
+    assert "Holm: adjusted over the 2 tasks. A is ahead on 2; p Holm is at most 0.05 on 2: 2 for A, 0 for B" in message
     assert VIEW.replace("[", "@2[") in message
 
 

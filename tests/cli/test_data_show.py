@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -48,3 +50,34 @@ def test_a_place_that_cannot_be_written_is_one_line(toy_data_root: Path, tmp_pat
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot be written .*; choose another --output$"):
         run(toy_data_root, "nw-ucla", "a03_s02_v03", "--output", tmp_path / "file" / "pictures")
+
+
+def test_without_a_sample_a_clip_of_each_class_is_drawn(toy_data_root: Path, tmp_path: Path) -> None:
+    shown = run(toy_data_root, "nw-ucla", "--output", tmp_path)
+    picture = Image.open(tmp_path / "nw-ucla-classes.png")
+    assert shown.split() == [str(tmp_path / "nw-ucla-classes.png")]
+    wide, high = picture.size
+    assert (wide, high) == (1360, 595), "ten classes, four to a row"
+    # Of the twelve places the first ten hold figures.
+    pixels = np.asarray(picture.convert("L"))[75:]
+    cells = [pixels[row * 180 : row * 180 + 160, column * 340 : (column + 1) * 340] for row, column in np.ndindex(3, 4)]
+    assert [bool((cell < 200).any()) for cell in cells] == [True] * 10 + [False] * 2
+
+
+def samples(root: Path, *arguments: str) -> list[dict[str, object]]:
+    words = ["samples", *arguments, "--json", "--data-root", str(root)]
+    result = CliRunner().invoke(app, words, catch_exceptions=False)
+    found: list[dict[str, object]] = json.loads(result.stdout)
+    return found
+
+
+def test_the_clips_of_a_set_are_listed_by_pattern_and_class(toy_data_root: Path) -> None:
+    every = samples(toy_data_root, "nw-ucla")
+    assert len(every) == 180
+    assert len({row["sample"] for row in every}) == 180
+    (one,) = samples(toy_data_root, "nw-ucla", "a03_s02_v03*")
+    assert (one["class"], one["subject"], one["camera"], one["frames"]) == ("walk around", 2, 3, 14)
+    walks = samples(toy_data_root, "nw-ucla", "--class", "walk around")
+    assert walks == [row for row in every if row["class"] == "walk around"]
+    with pytest.raises(UserError, match="unknown class of nw-ucla 'walk'"):
+        samples(toy_data_root, "nw-ucla", "--class", "walk")

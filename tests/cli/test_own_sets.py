@@ -48,6 +48,10 @@ def test_a_set_of_pairs_goes_through_every_verb(typed: Type, tmp_path: Path) -> 
     index = SkeletonDataset.open(tmp_path / "data" / "pairs").index
     assert index["n_bodies"].tolist() == [2] * 50
     assert "5" in typed("data info pairs").out
+    assert "prepared by reader custom" in typed("data list").out
+    tasks = json.loads(typed("list tasks */pairs --json").out)
+    assert [unversioned(row["task"]).partition("[")[0] for row in tasks] == ["supervised/pairs", "zero-shot/pairs"]
+    assert [row["data set"] for row in json.loads(typed("list datasets p*rs --json").out)] == ["pairs"]
     shown = typed("data show pairs wave-1-5 --output pictures").out
     assert "1 and 5" in shown
     assert "neither side" in shown  # subject 1 trains and 5 tests

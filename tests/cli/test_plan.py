@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typing_in import Said, type_in
 
-from mmcl_bench.cli.plan import duration
+from mmcl_bench.core.text import duration
 
 Type = Callable[[str], Said]
 
@@ -29,6 +29,14 @@ def test_a_plan_shows_every_job_and_writes_nothing(typed: Type, tmp_path: Path) 
     assert "0-3" in message.out
     assert "10 jobs: 10 missing; 10 of which no like job was timed" in message.out
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_not_prepared_is_one_line_a_data_set(typed: Type) -> None:
+    shown = typed("plan supervised/utkinect zero-shot/utkinect supervised/nw-ucla --method chance --seeds 3").out
+    (line,) = [line for line in shown.splitlines() if "utkinect" in line]
+    assert line.split()[:2] == ["utkinect", "6"]
+    assert "supervised/nw-ucla@2[split=x-view]" in shown
+    assert "9 jobs: 9 missing; 3 of which no like job was timed; 6 cannot be run here" in shown
 
 
 @pytest.mark.parametrize(

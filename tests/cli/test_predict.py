@@ -185,6 +185,9 @@ def test_a_bad_clip_stops_or_is_left_out_by_name(
     with pytest.raises(UserError, match=r"broken\.npy has a joint 1e\+06 m away.*--skip-bad"):
         app([*words, "--output", str(output)], standalone_mode=False)
     assert not output.exists()
+    with pytest.raises(UserError, match="--skip-bad"):
+        app(words, standalone_mode=False)
+    assert capsys.readouterr().out == "", "all files are read before the first line"
     app([*words, "--skip-bad", "--output", str(output)], standalone_mode=False)
     message = capsys.readouterr().err
     assert "left out: broken.npy has a joint" in message

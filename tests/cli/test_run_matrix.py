@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def test_a_failing_job_stops_no_other_and_the_exit_code_is_1(typed: Type) -> Non
         assert first.code == 1
         assert "failing, seed 1: failed: ValueError: the third layer is missing (5 of 6)" in first.err
         assert "failing, seed 2: done" in first.err
-        assert "mmcl-bench: 1 of 6 jobs have no result:" in first.err
+        assert "mmcl-bench: no result of 1 of 6 jobs:" in first.err
         assert first.err.splitlines()[-1] == (
             "  supervised/nw-ucla@2[split=x-sub], failing, seed 1: ValueError: the third layer is missing"
         )
@@ -104,8 +105,50 @@ def test_a_mistake_is_one_line_and_exit_code_2(typed: Type, line: str, message: 
     found = typed(line)
     assert found.code == 2
     assert found.out == ""
-    assert message in found.err
-    assert len(found.err.splitlines()) == 1
+    *before, last = found.err.splitlines()
+    assert message in last
+    assert all(line.startswith("runs 1 job on ") for line in before)
+
+
+def test_a_run_says_first_what_it_will_do_and_about_how_long(typed: Type) -> None:
+    line = "run supervised/nw-ucla supervised/utkinect --method chance --device cpu --threads 1"
+    first = typed(line).err.splitlines()
+    assert first[0] == "runs 1 of 2 jobs on cpu with 1 thread; how long is unknown, as no similar job was timed"
+    assert first[1] == "cannot run 1 job, whose data are not prepared: utkinect"
+    second = typed(f"{line} --seeds 2").err.splitlines()
+    assert second[1].startswith("runs 1 of 4 jobs on cpu with 1 thread; takes about ")
+    assert second[2] == "cannot run 2 jobs, whose data are not prepared: utkinect"
+
+
+def test_a_single_job_that_is_stored_announces_nothing(typed: Type) -> None:
+    line = "run supervised/nw-ucla --method chance"
+    assert typed(line).err.startswith("runs 1 job on ")
+    assert typed(line).err.startswith("chance, seed 0: stored result of ")
+    assert typed(f"{line} --fresh").err.startswith("runs 1 job on ")
+
+
+def test_a_transfer_says_first_how_many_classes_and_test_clips_it_has(
+    typed: Type, transfer_data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMCL_BENCH_DATA", str(transfer_data_root))
+    ran = typed("run transfer --source nw-ucla --target utd-mhad --method chance --json")
+    (record,) = json.loads(ran.out)
+    told = re.search(
+        r"^transfer/nw-ucla-to-utd-mhad@\d: (\d+) classes shared, (\d+) test clips$", ran.err, re.MULTILINE
+    )
+    assert told is not None
+    assert int(told[2]) == record["n_test"]
+    result = json.loads((Path(record["folders"][0]) / "result.json").read_text())
+    assert int(told[1]) == len(result["classes"])
+
+
+def test_several_tasks_are_summed_up_and_detailed_on_request(typed: Type) -> None:
+    line = "run supervised/nw-ucla supervised/utd-mhad --method chance,logistic"
+    summary = typed(line).out
+    assert re.search(r"^method +nw-ucla x-view +utd-mhad x-sub +mean$", summary, re.MULTILINE)
+    assert re.search(r"^logistic \(quick\) +[\d.]+\* +[\d.]+\* +[\d.]+$", summary, re.MULTILINE)
+    details = typed(f"{line} --details").out
+    assert details.count("percent, with 95% intervals over test samples") == 2
 
 
 def test_a_suite_file_runs(typed: Type, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ class TestMethods:
     def test_are_compared_on_every_task_of_both(self, root: Path) -> None:
         found = compared("strong", "weak-one", root)
         assert [task.task.split for task in found.tasks] == ["x-sub", "x-view"]
-        assert found.notes == ("1 tasks that only strong has are left out: zero-shot/nw-ucla@3[split=8/2]",)
+        assert found.notes == ("left out: 1 task that only strong has: zero-shot/nw-ucla@3[split=8/2]",)
         for task in found.tasks:
             assert task.main.paired.low > 0
             assert task.main.paired.n_runs == 2

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +97,40 @@ def test_the_file_says_what_it_is(exported: tuple[TrainedModel, Exported, Path])
     assert report.output_shape == ("clips", 10)
     assert report.difference is not None
     assert report.difference < 1e-4
+
+
+def test_the_function_beside_it_prepares_clips_as_the_method_does(
+    exported: tuple[TrainedModel, Exported, Path],
+) -> None:
+    model, report, path = exported
+    place = path.with_name("model_preprocessing.py")
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['mmcl_bench'] = None; from model_preprocessing import prepare"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=path.parent, check=True)
+    spec = importlib.util.spec_from_file_location("model_preprocessing", place)
+    assert spec is not None
+    assert spec.loader is not None
+    shipped = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(shipped)
+
+    scorer = model.method.dense_scorer()
+    assert scorer is not None
+    generator = np.random.default_rng(3)
+    whole, late = (generator.normal(size=(n, 20, 3)).astype(np.float32) for n in (11, 6))
+    view = ClipView([[BodyTrack(0, whole), BodyTrack(4, late)]], [11], "kinect-v1")
+    padded = np.full((11, 20, 3), np.nan)
+    padded[4:10] = late
+    expected = scorer.prepare(view)
+    np.testing.assert_allclose(shipped.prepare([whole, padded], report.metadata), expected, atol=2e-5)
+
+    gap = whole.copy()
+    gap[3, 5] = np.nan
+    filled = whole.copy()
+    filled[3, 5] = (whole[2, 5] + whole[4, 5]) / 2
+    np.testing.assert_allclose(shipped.prepare([gap], report.metadata), shipped.prepare([filled], report.metadata))
+    with pytest.raises(ValueError, match="joint 7 is never seen"):
+        shipped.prepare([np.where(np.arange(20)[:, None] == 7, np.nan, whole)], report.metadata)
 
 
 def test_scores_that_differ_leave_no_file(

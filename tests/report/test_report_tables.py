@@ -41,6 +41,35 @@ def test_seeds_share_a_row_with_the_mean_of_their_figures(store_job):
     assert row["top1_low"] < row["top1"] < row["top1_high"]
 
 
+def test_two_seeds_that_disagree_have_an_interval_over_clips_alone(store_job):
+    jobs = [store_job(seed=seed, scores=sheet(right), labels=LABELS) for seed, right in ((0, 5), (1, 35))]
+    row = leaderboard(jobs).iloc[0]
+    # Of 40 clips 5 are right in both runs, 30 in one of them and 5 in none.
+    of_clips = np.repeat([1.0, 0.5, 0.0], [5, 30, 5])
+    half = 1.96 * of_clips.std() / np.sqrt(40)
+    assert row["top1"] == pytest.approx(0.5)
+    assert (row["top1_low"], row["top1_high"]) == pytest.approx((0.5 - half, 0.5 + half), abs=0.02)
+    assert "two seeds are too few for an interval over seeds" in " ".join(printed(jobs).split())
+
+
+def test_three_seeds_have_an_interval_over_seeds(store_job):
+    jobs = [store_job(seed=seed, scores=sheet(5 + 15 * seed), labels=LABELS) for seed in range(3)]
+    row = leaderboard(jobs).iloc[0]
+    # Student's t of three values with 5, 20 and 35 of 40 right, wider by the spread of clips.
+    assert row["top1_high"] - row["top1_low"] > 0.8
+    assert "95% intervals over test samples and seeds" in " ".join(printed(jobs).split())
+
+
+def test_the_difference_over_two_seeds_is_said_to_be_wide(store_job):
+    jobs = [
+        store_job(method=method, seed=seed, scores=sheet(right + seed), labels=LABELS)
+        for method, right in (("good", 35), ("bad", 8))
+        for seed in range(2)
+    ]
+    text = " ".join(printed(jobs).split())
+    assert "(two seeds, so it is wide)" in text
+
+
 def test_one_seed_keeps_the_interval_that_its_result_holds(store_job):
     job = store_job(scores=sheet(25), labels=LABELS)
     row = leaderboard([job]).iloc[0]
@@ -173,18 +202,20 @@ def test_a_leaderboard_that_lost_its_rows_is_removed(store_job, tmp_path):
     assert not (tmp_path / "leaderboard-synthetic.csv").exists()
 
 
-def test_a_clear_lead_on_the_same_clips_is_called_real(store_job):
+def test_the_interval_of_a_clear_lead_on_the_same_clips_excludes_0(store_job):
     good, bad = (store_job(method=name, scores=sheet(n), labels=LABELS) for name, n in (("good", 38), ("bad", 10)))
     comparison = tables.compare(*(group_jobs([job])[0] for job in (good, bad)))
     assert comparison is not None
     assert comparison.paired.difference == pytest.approx(28 / 40)
     assert comparison.resolved
-    assert "good (quick) - bad (quick): +70.0" in printed([good, bad])
+    text = " ".join(printed([good, bad]).split())
+    assert "good (quick) - bad (quick): +70.0" in text
+    assert "95% interval excludes 0" in text
 
 
 def test_equal_methods_are_not_told_apart(store_job):
     jobs = [store_job(method=name, scores=sheet(20), labels=LABELS) for name in ("a", "b")]
-    assert "not resolved" in printed(jobs)
+    assert "95% interval includes 0" in printed(jobs)
 
 
 def test_other_seeds_or_clips_do_not_pair(store_job):

@@ -10,6 +10,7 @@ app = typer.Typer(help="Prepare data sets and look at them.", no_args_is_help=Tr
 app.command()(prepare.prepare)
 app.command("list")(listing.list_datasets)
 app.command()(listing.info)
+app.command()(listing.samples)
 app.command()(audit.audit)
 app.command()(compare.compare)
 app.command("show")(show.show_sample)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,15 +29,66 @@ Name = Annotated[
 
 
 def list_datasets(data_root: DataRoot = None, as_json: AsJson = False) -> None:
-    """Show every data set that can be prepared, and which are."""
+    """Show every data set that can be prepared, and which are; then your own, and variants of published ones."""
     from mmcl_bench.datasets.readers import READERS
+    from mmcl_bench.protocols.catalogue import own_datasets
 
     root = paths.data_root(data_root)
     rows = [_listed(READERS.get(name), root) for name in READERS.names()]
+    rows += [_own(name, root) for name in own_datasets(root)]
     if as_json:
         show_json(rows)
     else:
-        show(_list_table(rows))
+        show(_list_table(rows), spare=["title"])
+
+
+def samples(
+    name: Name,
+    pattern: Annotated[str, typer.Argument(help="A shell glob over sample ids, such as 'a03_*'.")] = "*",
+    of_class: Annotated[str | None, typer.Option("--class", help="Only clips of this class.")] = None,
+    data_root: DataRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the clips of a prepared data set: sample id, class, subject, camera, frames and bodies."""
+    from mmcl_bench.core.errors import UserError
+    from mmcl_bench.core.registry import unknown
+    from mmcl_bench.datasets import prepare as preparing
+
+    with progress(f"generating {name}", "clips") as advance:
+        dataset = preparing.open_dataset(name, paths.data_root(data_root), advance)
+    classes = dataset.card.classes
+    if of_class is not None and of_class not in classes:
+        raise UserError(unknown(f"class of {name}", of_class, sorted(classes)))
+    rows = [
+        {
+            "sample": clip.sample_id,
+            "class": classes[clip.label],
+            "subject": int(clip.subject),
+            "camera": int(clip.camera),
+            "frames": int(clip.n_frames),
+            "bodies": len(clip.track_start),
+        }
+        for clip in dataset.index.itertuples()
+        if fnmatch.fnmatchcase(clip.sample_id, pattern) and of_class in (None, classes[clip.label])
+    ]
+    if as_json:
+        show_json(rows)
+    else:
+        show(_sample_table(rows) if rows else f"no sample of {name} is like {pattern}")
+
+
+def _sample_table(rows: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for column, value in rows[0].items():
+        table.add_column(column, justify="right" if isinstance(value, int) else "left")
+    for row in rows:
+        table.add_row(
+            *(Text(str(value or "" if name in ("subject", "camera") else value)) for name, value in row.items())
+        )
+    return table
 
 
 def info(name: Name, data_root: DataRoot = None, as_json: AsJson = False) -> None:
@@ -93,12 +145,34 @@ def _listed(reader: type[Reader], root: Path) -> dict[str, Any]:
     }
 
 
+def _own(name: str, root: Path) -> dict[str, Any]:
+    """The same of a set that is not called like a published one."""
+    from mmcl_bench.core.errors import UserError
+    from mmcl_bench.datasets.store import SkeletonDataset
+
+    try:
+        card = SkeletonDataset.open(root / name).card
+    except UserError:
+        unknown: dict[str, Any] = {"title": "", "clips": None, "embedded": False, "synthetic": None, "modalities": []}
+        return {"name": name, "state": "prepare again", "prepared": False, **unknown}
+    return {
+        "name": name,
+        "title": card.title,
+        "state": f"prepared by reader {card.reader}",
+        "prepared": True,
+        "clips": card.n_clips,
+        "embedded": False,
+        "synthetic": card.synthetic,
+        "modalities": [str(modality) for modality in card.modalities],
+    }
+
+
 def _list_table(rows: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
     table = Table()
     for column in ("name", "title", "clips", "state"):
-        table.add_column(column, no_wrap=column == "name")
+        table.add_column(column, justify="right" if column == "clips" else "left")
     for row in rows:
         table.add_row(row["name"], row["title"], "" if row["clips"] is None else str(row["clips"]), row["state"])
     return table

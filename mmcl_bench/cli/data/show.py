@@ -1,17 +1,20 @@
-"""``mmcl-bench data show``: one clip as pictures."""
+"""``mmcl-bench data show``: one clip as pictures, or one of each class."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench.cli.console import progress, show
+from mmcl_bench.cli.console import progress, show, status
 from mmcl_bench.cli.data.listing import Name
 from mmcl_bench.cli.options import DataRoot
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,30 +24,63 @@ if TYPE_CHECKING:
 
 def show_sample(
     name: Name,
-    sample: Annotated[str, typer.Argument(metavar="SAMPLE", help="Sample id of the clip.")],
-    output: Annotated[Path, typer.Option(help="Folder to write the two pictures to.", file_okay=False)] = Path(),
+    sample: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SAMPLE]",
+            help="Sample id of the clip, as in mmcl-bench data samples; without it, one clip of each class is drawn.",
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder to write pictures to.", file_okay=False)] = Path(),
     frames: Annotated[int, typer.Option(help="Poses in the strip.", min=1, max=24)] = 8,
     data_root: DataRoot = None,
 ) -> None:
-    """Draw a clip, all its bodies, as an animated GIF and as a strip of poses in PNG, and say what is known of it."""
+    """Draw a clip, all its bodies, as an animated GIF and as a strip of poses in PNG, and say what is known of it.
+
+    Without SAMPLE, draw a contact sheet in PNG, with one clip of each class.
+    """
     from mmcl_bench.datasets import prepare as preparing
     from mmcl_bench.datasets.preview import file_stem, preview, write_gif, write_strip
 
     with progress(f"generating {name}", "clips") as advance:
         dataset = preparing.open_dataset(name, paths.data_root(data_root), advance)
+    if sample is None:
+        typer.echo(_write_sheet(dataset, output))
+        return
     row = _row(dataset, sample)
     stem = output / file_stem(dataset.card.name, sample)
     gif, strip = stem.with_suffix(".gif"), stem.with_suffix(".png")
     clip = preview(dataset, row)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
+    with _writing_to(output):
         write_gif(clip, gif)
         write_strip(clip, frames, strip)
-    except OSError as error:
-        raise UserError(f"{output}: cannot be written ({error.strerror or error}); choose another --output") from error
     show(_facts(dataset, row))
     typer.echo(gif)
     typer.echo(strip)
+
+
+def _write_sheet(dataset: SkeletonDataset, output: Path) -> Path:
+    """Draws the first clip of each class; returns the picture's path."""
+    from mmcl_bench.datasets.preview import file_stem, preview, write_sheet
+
+    card = dataset.card
+    labels = dataset.index["label"].drop_duplicates().sort_values()
+    synthetic = " (synthetic)" if card.synthetic else ""
+    path = output / f"{file_stem(card.name, 'classes')}.png"
+    title = f"{card.name}{synthetic}: a clip of each of {counted(len(labels), 'class', 'classes')}"
+    with _writing_to(output), status("drawing"):
+        write_sheet(title, [preview(dataset, int(row)) for row in labels.index], path)
+    return path
+
+
+@contextmanager
+def _writing_to(output: Path) -> Iterator[None]:
+    """Makes the folder. Raises :class:`UserError` where it cannot be written to."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror or error}); choose another --output") from error
 
 
 def _row(dataset: SkeletonDataset, sample: str) -> int:

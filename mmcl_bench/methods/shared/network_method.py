@@ -156,6 +156,11 @@ class NetworkMethod(Method):
             n_frames=settings.n_frames,
             n_bodies=n_bodies if n_bodies > 1 else None,
             streams=settings.streams,
+            preprocessing={
+                "normalise": settings.normalisation.split("+") if settings.normalisation != "none" else [],
+                "spread_over": settings.prepared_frames,
+                "share": SCORED_SHARE,
+            },
         )
 
     def snapshots(self) -> list[int]:

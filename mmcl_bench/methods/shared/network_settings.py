@@ -120,8 +120,16 @@ class NetworkSettings(MethodSettings):
 
     def prepare(self, clips: ClipView) -> PreparedTracks:
         """Tracks at a frame rate that leaves room for crops."""
-        what = _BY_FLAG[self.normalise] if isinstance(self.normalise, bool) else self.normalise
-        return prepare_clips(clips, max(self.n_frames, PREPARED_FRAMES), what)
+        return prepare_clips(clips, self.prepared_frames, self.normalisation)
+
+    @property
+    def prepared_frames(self) -> int:
+        """Frames that a clip is spread over before it is cropped."""
+        return max(self.n_frames, PREPARED_FRAMES)
+
+    @property
+    def normalisation(self) -> Normalisation:
+        return _BY_FLAG[self.normalise] if isinstance(self.normalise, bool) else self.normalise
 
     def schedule(self) -> Schedule:
         return Schedule(

@@ -89,6 +89,10 @@ class Engine(ABC):
         Raises :class:`UserError` where it cannot run anything.
         """
 
+    def at_once(self, n_jobs: int, device: str) -> int | None:
+        """How many jobs run at once; None where that is not known, as on a cluster."""
+        return self.workers and min(self.workers, n_jobs)
+
     def number(self, key: str) -> int | None:
         """An option that is a whole number from 1 on; None where it was not given."""
         if key not in self.chosen:

@@ -26,8 +26,12 @@ class Local(Engine):
 
     name: ClassVar[str] = "local"
 
+    def at_once(self, n_jobs: int, device: str) -> int:
+        return min(self.workers or _devices(device), n_jobs)
+
     def run(self, assignments: Sequence[Assignment], on_progress: OnProgress) -> Generator[tuple[int, Outcome]]:
-        workers = min(self.workers or _devices(assignments), len(assignments))
+        device = assignments[0].where.device if assignments else "cpu"
+        workers = self.at_once(len(assignments), device)
         if workers <= 1:
             for place, given in enumerate(assignments):
                 assignment = replace(given, threads=given.threads or threads_alone())
@@ -184,9 +188,9 @@ def _device(device: str, slot: int) -> str:
     return f"cuda:{slot % torch.cuda.device_count()}"
 
 
-def _devices(assignments: Sequence[Assignment]) -> int:
+def _devices(device: str) -> int:
     """GPUs to use at once where no one was named; else 1."""
-    if not assignments or assignments[0].where.device != "cuda":
+    if device != "cuda":
         return 1
     import torch
 

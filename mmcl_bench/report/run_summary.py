@@ -1,0 +1,90 @@
+"""The tables after a run of several tasks: methods by tasks, the best of each task and what ties with it marked."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mmcl_bench.report.methods_by_task import methods_over_tasks, task_title
+from mmcl_bench.report.tables import LeaderboardRow, compare, leaderboard_rows, percent_value
+from mmcl_bench.results.groups import Group, metric_title
+from mmcl_bench.results.store import Stored
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_MARK = "*"
+_LEGEND = (
+    f"percent, means over seeds. {_MARK} is the best method of a task in its setting, or one whose paired difference "
+    "to it has a 95% interval that includes 0, not adjusted for the number of methods; --details prints intervals"
+)
+
+
+def summary_tables(stored: Sequence[Stored]) -> list[Table]:
+    """A terminal table for each family of tasks, a row a method and a column a task, by falling mean."""
+    of_family: dict[str, list[LeaderboardRow]] = defaultdict(list)
+    for row in leaderboard_rows(stored):
+        of_family[row.group.task.family].append(row)
+    return [_table(family, rows) for family, rows in of_family.items()]
+
+
+def _table(family: str, rows: Sequence[LeaderboardRow]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    tasks = list({row.group.task_key: row.group for row in rows}.values())
+    metrics = list(dict.fromkeys(task.task.main_metric for task in tasks))
+    methods = methods_over_tasks(rows)
+    limits = {row.group.first.limit for row in rows} - {None}
+    notes = ["synthetic data"] if all(task.task.synthetic for task in tasks) else []
+    notes += ["smoke runs, never ranked"] if limits else []
+    table = Table(
+        title=Text(
+            ", ".join([family, *([metric_title(metrics[0])] if len(metrics) == 1 else []), *notes]), style="bold"
+        ),
+        caption=Text(_LEGEND),
+    )
+    table.add_column("method")
+    for task, title in zip(tasks, _titles(tasks), strict=True):
+        metric = [] if len(metrics) == 1 else [metric_title(task.task.main_metric)]
+        table.add_column(Text(" ".join([title, *metric])), justify="right")
+    if len(tasks) > 1:
+        table.add_column("mean", justify="right")
+    marked = {
+        key for task in tasks for key in _best_and_ties([row for row in rows if row.group.task_key == task.task_key])
+    }
+    for method in methods:
+        found = [method.on(task) for task in tasks]
+        cells = ["" if row is None else _cell(row, row.group.key in marked) for row in found]
+        mean = [percent_value(method.mean) if None not in found else ""] if len(tasks) > 1 else []
+        table.add_row(*map(Text, [method.group.label, *cells, *(f"{each} " for each in mean)]))
+    return table
+
+
+def _titles(tasks: Sequence[Group]) -> list[str]:
+    """Data and split of each task, or all that it is called where that does not tell it from the others."""
+    short = [" ".join([" to ".join(task.task.datasets), task.task.split or ""]).strip() for task in tasks]
+    chosen = [title if short.count(title) == 1 else task_title(task) for title, task in zip(short, tasks, strict=True)]
+    origins = {task.task.synthetic for task in tasks}
+    return [
+        f"{title} (synthetic)" if task.task.synthetic and len(origins) > 1 else title
+        for task, title in zip(tasks, chosen, strict=True)
+    ]
+
+
+def _cell(row: LeaderboardRow, marked: bool) -> str:
+    return percent_value(row.main.value) + (_MARK if marked else " ")
+
+
+def _best_and_ties(rows: Sequence[LeaderboardRow]) -> list[str]:
+    """Keys of the groups of one task that are the best of their setting, or not told apart from it. ``rows`` are by
+    falling main metric."""
+    best: dict[str, Group] = {}
+    found = []
+    for row in rows:
+        first = best.setdefault(row.group.setting, row.group)
+        comparison = None if first is row.group else compare(first, row.group)
+        if first is row.group or (comparison is not None and not comparison.resolved):
+            found.append(row.group.key)
+    return found
