@@ -64,11 +64,13 @@ class LeaderboardRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two groups of a task, by its main metric, on the same seeds and samples."""
+    """Two groups of a task, by its main metric, on the samples and seeds that both have."""
 
     a: Group
     b: Group
     paired: PairedDifference
+    seeds: tuple[int, ...]
+    """Those that both have."""
 
     @property
     def resolved(self) -> bool:
@@ -77,13 +79,20 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        return "the difference is real" if self.resolved else "not resolved"
+        return f"{LEVEL:.0%} interval {'excludes' if self.resolved else 'includes'} 0"
+
+    @property
+    def alone(self) -> str:
+        """``over seeds 0, 1``, where one of the two has more; else empty."""
+        if self.a.seeds == self.b.seeds:
+            return ""
+        return f"over {'seed' if len(self.seeds) == 1 else 'seeds'} {', '.join(map(str, self.seeds))}"
 
     @property
     def outcome(self) -> str:
-        """``+3.1 [0.4, 5.9], p=0.02: the difference is real``"""
+        """``+3.1 [0.4, 5.9], p=0.02: 95% interval excludes 0``"""
         points = signed_percent(self.paired.difference, self.paired.low, self.paired.high)
-        return f"{points}, {p_text(self.paired.p_value)}: {self.verdict}"
+        return ", ".join(filter(None, [points, p_text(self.paired.p_value), self.alone])) + f": {self.verdict}"
 
     def __str__(self) -> str:
         return f"{self.a.label} - {self.b.label}: {self.outcome}"
@@ -136,13 +145,15 @@ def write_frame(frame: pd.DataFrame, folder: Path) -> list[Path]:
 
 
 def compare(a: Group, b: Group) -> Comparison | None:
-    """How far a is ahead of b; None where they do not pair: other seeds, other samples, or no figure."""
-    metric = a.task.main_metric
-    if a.task_key != b.task_key or a.seeds != b.seeds or metric not in METRICS or not _same_samples(a, b):
+    """How far a is ahead of b on the seeds that both have; None where they do not pair: no such seed, other samples, or
+    no figure."""
+    metric, seeds = a.task.main_metric, sorted(set(a.seeds) & set(b.seeds))
+    ours, theirs = a.of_seeds(seeds), b.of_seeds(seeds)
+    if a.task_key != b.task_key or not seeds or metric not in METRICS or not _same_samples(ours, theirs):
         return None
     generator = a.generator(f"less {b.key}")
-    paired = paired_difference(METRICS.get(metric), a.runs(), b.runs(), level=LEVEL, generator=generator)
-    return None if math.isnan(paired.difference) else Comparison(a, b, paired)
+    paired = paired_difference(METRICS.get(metric), ours.runs(), theirs.runs(), level=LEVEL, generator=generator)
+    return None if math.isnan(paired.difference) else Comparison(a, b, paired, tuple(seeds))
 
 
 def fusion_table(fused: Sequence[Stored], members: Sequence[Stored]) -> Table:

@@ -8,7 +8,7 @@ import json
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -129,6 +129,11 @@ class Group:
         if self.first.limit is not None:
             words += ["--limit", str(self.first.limit)]
         return shlex.join(words)
+
+    def of_seeds(self, seeds: Collection[int]) -> Group:
+        """The group without the jobs of other seeds; itself where there is none."""
+        own = tuple(job for job in self.jobs if job.result.seed in seeds)
+        return self if len(own) == len(self.jobs) else Group(own)
 
     def runs(self) -> list[Scored]:
         """The score sheet of each seed; small ones are read once."""

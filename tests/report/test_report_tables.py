@@ -173,7 +173,7 @@ def test_a_leaderboard_that_lost_its_rows_is_removed(store_job, tmp_path):
     assert not (tmp_path / "leaderboard-synthetic.csv").exists()
 
 
-def test_a_clear_lead_on_the_same_clips_is_called_real(store_job):
+def test_a_clear_lead_on_the_same_clips_has_an_interval_without_0(store_job):
     good, bad = (store_job(method=name, scores=sheet(n), labels=LABELS) for name, n in (("good", 38), ("bad", 10)))
     comparison = tables.compare(*(group_jobs([job])[0] for job in (good, bad)))
     assert comparison is not None
@@ -184,7 +184,16 @@ def test_a_clear_lead_on_the_same_clips_is_called_real(store_job):
 
 def test_equal_methods_are_not_told_apart(store_job):
     jobs = [store_job(method=name, scores=sheet(20), labels=LABELS) for name in ("a", "b")]
-    assert "not resolved" in printed(jobs)
+    assert "95% interval includes 0" in printed(jobs)
+
+
+def test_groups_are_compared_on_the_seeds_that_both_have(store_job):
+    ours = [store_job(method="a", seed=seed, scores=sheet(right), labels=LABELS) for seed, right in ((0, 40), (1, 20))]
+    theirs = [store_job(method="b", seed=seed, scores=sheet(right), labels=LABELS) for seed, right in ((1, 10), (2, 0))]
+    comparison = tables.compare(group_jobs(ours)[0], group_jobs(theirs)[0])
+    assert comparison.paired.difference == pytest.approx(10 / 40)
+    assert comparison.seeds == (1,)
+    assert ", over seed 1: 95% interval excludes 0" in str(comparison)
 
 
 def test_other_seeds_or_clips_do_not_pair(store_job):
