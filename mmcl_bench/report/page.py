@@ -6,11 +6,11 @@ import base64
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pandas as pd
 from markupsafe import Markup
@@ -57,6 +57,7 @@ from mmcl_bench.results.groups import (
 )
 from mmcl_bench.results.store import whole_and_damaged
 
+_Table = TypeVar("_Table")
 PAGE, FIGURES, TABLES = "index.html", "figures", "tables"
 _SETTINGS = {
     INDUCTIVE: "",
@@ -175,46 +176,14 @@ class _Task:
 
 
 @dataclass(frozen=True)
-class _Ranked:
-    among: str
+class _Part(Generic[_Table]):
+    """What follows the leaderboard of a family."""
+
+    table: _Table
+    files: list[str]
+    pictures: list[Picture] = field(default_factory=list)
+    among: str = ""
     """What is ranked together: ``inductive methods``."""
-    ranking: Ranking
-    picture: Picture
-    files: list[str]
-
-
-@dataclass(frozen=True)
-class _Encoders:
-    """Methods by text encoder, where there are several encoders."""
-
-    tables: list[EncoderTable]
-    pictures: list[Picture]
-    files: list[str]
-
-
-@dataclass(frozen=True)
-class _Choices:
-    """What label-free scores choose, where jobs kept them."""
-
-    table: Choices
-    files: list[str]
-
-
-@dataclass(frozen=True)
-class _Transfer:
-    """Transfer tasks by source and target."""
-
-    tables: list[tuple[TransferTable, list[Picture]]]
-    """Each with a figure a setting."""
-    files: list[str]
-
-
-@dataclass(frozen=True)
-class _ByTask:
-    table: MethodsByTask
-    files: list[str]
-    picture: Picture | None
-    """What choosing on the test set would have given; None for fewer than two methods that have an oracle figure."""
 
 
 @dataclass(frozen=True)
@@ -227,13 +196,14 @@ class _Family:
     """Titles by name of the costs that any row has."""
     tasks: list[_Task]
     files: list[str]
-    ranked: list[_Ranked]
-    means: list[SplitMean]
-    means_files: list[str]
-    encoders: _Encoders | None
-    transfer: _Transfer | None
-    by_task: _ByTask | None
-    choices: _Choices | None
+    ranked: list[_Part[Ranking]]
+    means: _Part[list[SplitMean]] | None
+    encoders: _Part[list[EncoderTable]] | None
+    transfer: _Part[list[tuple[TransferTable, list[Picture]]]] | None
+    """Each table with a figure a setting."""
+    by_task: _Part[MethodsByTask] | None
+    choices: _Part[Choices] | None
+    """What label-free scores choose, where jobs kept them."""
     overview: list[Picture]
     """Methods by task, and accuracy against time."""
 
@@ -267,7 +237,7 @@ class _Builder:
         shown = _shown_leaderboard(tasks, metrics, costs)
         numbers = tables.own_metrics(tables.frame_of(rows))
         titles = list(map(metric_title, metrics))
-        means, by_task = split_means(rows), self._by_task(stem, title, rows)
+        by_task = self._by_task(stem, title, rows)
         return _Family(
             name,
             synthetic,
@@ -285,17 +255,7 @@ class _Builder:
                 paper=["Task", "Setting", "Method", "Settings", "Preset", *titles],
             ),
             self._ranked(stem, title, rows),
-            means,
-            self.table_folder.add(
-                f"{stem}-split-means",
-                frame_of(means),
-                title=f"{title}: means over splits",
-                figures=titles,
-                within=["Task", "Setting"],
-                paper=["Task", "Splits", "Setting", "Method", "Settings", "Preset", *titles],
-            )
-            if means
-            else [],
+            self._means(stem, title, rows, titles),
             self._encoders(stem, title, rows),
             self._transfer(stem, title, rows),
             by_task,
@@ -303,8 +263,29 @@ class _Builder:
             self._overview(stem, title, tasks, by_task, rows),
         )
 
+    def _means(
+        self, stem: str, title: str, rows: Sequence[LeaderboardRow], metrics: Sequence[str]
+    ) -> _Part[list[SplitMean]] | None:
+        means = split_means(rows)
+        if not means:
+            return None
+        files = self.table_folder.add(
+            f"{stem}-split-means",
+            frame_of(means),
+            title=f"{title}: means over splits",
+            figures=metrics,
+            within=["Task", "Setting"],
+            paper=["Task", "Splits", "Setting", "Method", "Settings", "Preset", *metrics],
+        )
+        return _Part(means, files)
+
     def _overview(
-        self, stem: str, title: str, tasks: Sequence[_Task], by_task: _ByTask | None, rows: Sequence[LeaderboardRow]
+        self,
+        stem: str,
+        title: str,
+        tasks: Sequence[_Task],
+        by_task: _Part[MethodsByTask] | None,
+        rows: Sequence[LeaderboardRow],
     ) -> list[Picture]:
         drawn = []
         if by_task:
@@ -322,7 +303,7 @@ class _Builder:
             drawn.append(self.gallery.add(f"{stem}-accuracy-against-time", f"Accuracy against time\n{title}", draw))
         return drawn
 
-    def _encoders(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Encoders | None:
+    def _encoders(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Part[list[EncoderTable]] | None:
         found = encoder_tables(rows)
         if not found:
             return None
@@ -336,9 +317,9 @@ class _Builder:
             for table in found
         ]
         files = self.table_folder.add(name, frame_of_encoders(found), title=f"{title}: methods by text encoder")
-        return _Encoders(found, pictures, files)
+        return _Part(found, files, pictures)
 
-    def _by_task(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _ByTask | None:
+    def _by_task(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Part[MethodsByTask] | None:
         table = methods_by_task(rows)
         if table is None:
             return None
@@ -352,21 +333,23 @@ class _Builder:
             within=["Setting"],
             paper=["Method", *on_tasks],
         )
-        drawn, picture = table.with_oracle, None
+        drawn, pictures = table.with_oracle, []
         if len(drawn) > 1:
             caption = f"What choosing the step on the test set would have given\n{title}"
             draw = partial(figures.intervals, ["oracle minus honest, points"], drawn, self.gallery.looks, None)
-            picture = self.gallery.add(f"{stem}-oracle-minus-honest", caption, draw)
-        return _ByTask(table, files, picture)
+            pictures = [self.gallery.add(f"{stem}-oracle-minus-honest", caption, draw)]
+        return _Part(table, files, pictures)
 
-    def _transfer(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Transfer | None:
+    def _transfer(
+        self, stem: str, title: str, rows: Sequence[LeaderboardRow]
+    ) -> _Part[list[tuple[TransferTable, list[Picture]]]] | None:
         found = transfer_tables(rows)
         if not found:
             return None
         name = f"{stem}-sources-by-targets"
         drawn = [(table, self._transfer_pictures(name, table, title)) for table in found]
         caption = f"{title}: figures and gains over source only, percent with 95% intervals"
-        return _Transfer(drawn, self.table_folder.add(name, frame_of_transfer(found), title=caption))
+        return _Part(drawn, self.table_folder.add(name, frame_of_transfer(found), title=caption))
 
     def _transfer_pictures(self, name: str, table: TransferTable, title: str) -> list[Picture]:
         drawn = []
@@ -382,10 +365,10 @@ class _Builder:
                 drawn.append(self.gallery.add(stem, f"{caption}: {table.kind}\n{title}", draw))
         return drawn
 
-    def _ranked(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> list[_Ranked]:
+    def _ranked(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> list[_Part[Ranking]]:
         return [self._ranks(stem, title, *key, ranking) for key, ranking in rankings(rows).items()]
 
-    def _ranks(self, stem: str, title: str, setting: str, classes: str, ranking: Ranking) -> _Ranked:
+    def _ranks(self, stem: str, title: str, setting: str, classes: str, ranking: Ranking) -> _Part[Ranking]:
         found = ranking.ranks
         among = f"{setting} methods" + (", classes known by texts" if classes == "texts" else "")
         beside = [*([setting] if setting != INDUCTIVE else []), *([classes] if classes == "texts" else [])]
@@ -395,7 +378,7 @@ class _Builder:
         means = [f"{mean:.2f}" for mean in found.average]
         shown = pd.DataFrame({"Method": list(found.methods), "Mean rank": means})
         caption = f"{title}: mean ranks of {among} over {found.n_tasks} tasks"
-        return _Ranked(among, ranking, picture, self.table_folder.add(name, shown, title=caption))
+        return _Part(ranking, self.table_folder.add(name, shown, title=caption), [picture], among)
 
     def _task(self, rows: Sequence[LeaderboardRow]) -> _Task:
         group = rows[0].group
@@ -426,12 +409,12 @@ class _Builder:
         caption = f"{group.task.identity}: ours, then published figures by year; not ranked"
         return self.table_folder.add(f"{anchor}-published", pd.DataFrame(cells, columns=heads), title=caption)
 
-    def _choices(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Choices | None:
+    def _choices(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Part[Choices] | None:
         table = choices(rows)
         if table is None:
             return None
         caption = f"{title}: choosing without target labels, means ({table.counts})"
-        return _Choices(table, self.table_folder.add(f"{stem}-choices", frame_of_choices(table), title=caption))
+        return _Part(table, self.table_folder.add(f"{stem}-choices", frame_of_choices(table), title=caption))
 
 
 def _render(**content: Any) -> str:
