@@ -141,7 +141,8 @@ def scored_method(label: str, runs: Sequence[Scored], ausuc: float) -> ScoredMet
 
 def _thinned(points: np.ndarray) -> np.ndarray:
     """About :data:`_MOST_POINTS` of the rows, both ends among them."""
-    return points[np.unique(np.linspace(0, len(points) - 1, _MOST_POINTS).round().astype(int))]
+    kept = np.unique(np.linspace(0, len(points) - 1, _MOST_POINTS).round().astype(int))
+    return np.asarray(points[kept])
 
 
 def _panels(
@@ -195,11 +196,11 @@ def _note(figure: Figure, text: str) -> None:
     figure.text(*place, lines, va="top", fontsize=9, color=LIGHT["dim"])
 
 
-def _legend(figure: Figure, axes: Axes, n_columns: int = 1, beside: bool = False, **more: Any) -> None:
-    place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0)} if beside else {"loc": "upper left"}
-    if not beside:
-        place["bbox_to_anchor"] = (-0.02, -46 / (72 * figure.get_figheight()))
-    axes.legend(ncols=n_columns, borderaxespad=0, handletextpad=0.5, columnspacing=1.2, **place, **more)
+def _legend(figure: Figure, axes: Axes, n_columns: int = 1, beside: bool = False) -> None:
+    """To the right of the axes, or below them and their labels."""
+    corner = (1.02, 1.0) if beside else (-0.02, -46 / (72 * figure.get_figheight()))
+    spaces = {"borderaxespad": 0, "handletextpad": 0.5, "columnspacing": 1.2}
+    axes.legend(ncols=n_columns, loc="upper left", bbox_to_anchor=corner, **spaces)
 
 
 def intervals(
@@ -396,7 +397,7 @@ _TITLES = {"accuracy": "training"}
 def training_curves(runs: Sequence[Training]) -> Figure:
     """A column a phase: losses above, accuracy in training and on validation below where there is any; a line a seed.
 
-    A dashed line marks each seed's chosen epoch in the phase that chose.
+    A dashed line marks each seed's chosen epoch in the phase that chose. The first column has the keys.
     """
     phases = list(dict.fromkeys(name for run in runs for name, rows in run.phases.items() if rows))
     columns = dict.fromkeys(name for run in runs for rows in run.phases.values() for row in rows for name in row)
@@ -410,22 +411,27 @@ def training_curves(runs: Sequence[Training]) -> Figure:
         if number < len(phases):
             axes.set_title(f"{phase} fit", loc="center", fontweight="bold")
         _draw_curves(axes, runs, phase, blocks[block], block)
+        if not number % len(phases):
+            for place, name in enumerate(blocks[block]):
+                axes.plot([], [], marker=look(place)[1], color=look(place)[0], label=_TITLES.get(name, name))
+            axes.legend(loc="upper left", bbox_to_anchor=(0, -0.26), borderaxespad=0)
     return figure
 
 
 def _draw_curves(axes: Axes, runs: Sequence[Training], phase: str, names: Sequence[str], label: str) -> None:
-    """The columns ``names`` of a phase over its epochs, with a key below; nothing where no run has any."""
+    """The columns ``names`` of a phase over its epochs; nothing where no run has any."""
+    from matplotlib.ticker import MaxNLocator
+
     curves = {name: [found for run in runs if len(found := _curve(run, phase, name))] for name in names}
     values = [value for found in curves.values() for curve in found for value in curve[:, 1]]
     if not values:
         axes.set_axis_off()
         return
-    for place, (name, found) in enumerate(curves.items()):
+    for place, of_seeds in enumerate(curves.values()):
         color, marker = look(place)
-        for at, curve in enumerate(found):
+        for curve in of_seeds:
             every = max(1, len(curve) // 3)
-            beside: dict[str, Any] = {} if at else {"label": _TITLES.get(name, name)}
-            axes.plot(*curve.T, marker=marker, color=color, markersize=4, markevery=every, linewidth=1.3, **beside)
+            axes.plot(*curve.T, marker=marker, color=color, markersize=4, markevery=every, linewidth=1.3)
     if curves.get("validation"):
         for epoch in sorted({run.chosen_epoch for run in runs if run.chosen_epoch is not None}):
             axes.axvline(epoch, color=LIGHT["dim"], linewidth=1, linestyle=(0, (3, 3)))
@@ -435,10 +441,9 @@ def _draw_curves(axes: Axes, runs: Sequence[Training], phase: str, names: Sequen
     else:
         axes.set_ylabel(label)
         axes.set_ylim((0, 1) if label == "accuracy" else (min(0.0, *values), max(values) * 1.05 or 1.0))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set_xlabel("epoch")
     axes.grid(axis="y")
-    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.26), borderaxespad=0)
 
 
 def _logarithmic(axes: Axes, axis: Axis) -> None:
@@ -450,8 +455,9 @@ def _logarithmic(axes: Axes, axis: Axis) -> None:
 
 
 def _curve(run: Training, phase: str, name: str) -> np.ndarray:
-    """float (N, 2) of epoch and value, of the rows that have both."""
+    """float (N, 2) of epoch and value, of the rows that have both; a loss that is no number is left out."""
     rows = [(row["epoch"], row[name]) for row in run.phases.get(phase, ()) if name in row and "epoch" in row]
+    rows = [row for row in rows if math.isfinite(row[1])]
     return _thinned(np.array(rows)) if rows else np.empty((0, 2))
 
 

@@ -90,7 +90,7 @@ class Gallery:
         metrics = group.task.metrics
         methods = [
             figures.MethodIntervals(
-                row.group.label, tuple(map(row.figures.get, metrics)), row.group.method.transductive
+                row.group.label, tuple(row.figures[name] for name in metrics), row.group.method.transductive
             )
             for row in sorted(rows, key=lambda row: SETTINGS.index(row.group.setting))
         ]

@@ -108,7 +108,7 @@ def test_training_curves_show_losses_by_phase_and_the_chosen_epoch():
     assert {"validation", "training"} <= set(shown)
     loss, _, accuracy, nothing = figure.axes
     assert loss.lines[0].get_xydata().tolist() == [[1, 2], [2, 1]]
-    assert accuracy.lines[-1].get_xdata() == [2, 2], "the chosen epoch"
+    assert [2, 2] in [list(line.get_xdata()) for line in accuracy.lines], "the chosen epoch"
     assert not nothing.axison
 
 
@@ -119,8 +119,8 @@ def test_losses_that_span_decades_have_a_logarithmic_axis():
     assert {"0.01", "0.1", "1"} <= set(re.findall(r">([\d.]+)</text>", to_svg(figure, "x", "Training")))
 
 
-@pytest.mark.parametrize("last", [0.0, -3.0])
-def test_losses_that_reach_zero_have_a_plain_axis(last):
+@pytest.mark.parametrize("last", [0.0, -3.0, np.nan, np.inf])
+def test_losses_that_reach_zero_or_are_no_numbers_have_a_plain_axis(last):
     rows = [{"epoch": 1.0, "loss": 8.0}, {"epoch": 2.0, "loss": last}]
     figure = figures.training_curves([figures.Training(0, {"final": rows}, None)])
     assert figure.axes[0].get_yscale() == "linear"
