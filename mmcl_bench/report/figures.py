@@ -367,13 +367,8 @@ def seen_unseen(methods: Sequence[ScoredMethod], looks: Looks) -> Figure:
     harmonic = axes.contour(
         grid, grid, 2 / (1 / grid + 1 / grid[:, None]), [20, 40, 60, 80], colors=LIGHT["line"], linestyles="dashed"
     )
-    axes.clabel(
-        harmonic,
-        fmt="H %g",
-        fontsize=8,
-        colors=LIGHT["dim"],
-        manual=[(99, h / (2 - h / 100)) for h in (20, 40, 60, 80)],
-    )
+    places = [(88, 88 * level / (176 - level)) for level in (20, 40, 60, 80)]
+    axes.clabel(harmonic, fmt="H %g", fontsize=8, colors=LIGHT["dim"], manual=places)
     for method in methods:
         color, marker = looks[method.label]
         tip = TIP + method.label
