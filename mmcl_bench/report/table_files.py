@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, groupby
 from pathlib import Path
 
 import pandas as pd
@@ -160,7 +161,7 @@ def to_latex(
     head, _, rest = styled.to_latex(hrules=True, column_format=align).partition("\\midrule\n")
     rows = rest.partition("\\bottomrule")[0].splitlines()
     body = [f"\\midrule\n{row}" if new and at else row for at, (row, new) in enumerate(zip(rows, parted, strict=True))]
-    names = head.partition("\\toprule\n")[2].strip()
+    names = _heads(head.partition("\\toprule\n")[2].strip().removesuffix("\\\\").strip().split(" & "))
     escaped = pd.DataFrame([[title]]).style.hide(axis="index").hide(axis="columns").format(escape="latex").to_latex()
     line = escaped.splitlines()[1].removesuffix("\\\\").strip()
     caption = f"\\caption{{{line}}}" if title else ""
@@ -174,6 +175,18 @@ def to_latex(
     opened = f"\\begin{{tabular}}{{{align}}}\n\\toprule\n{names}\n\\midrule"
     around = ["% needs booktabs", "\\begin{table}", "\\centering", *([caption] if caption else []), opened]
     return "\n".join([*around, *body, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
+
+
+def _heads(names: Sequence[str]) -> str:
+    """The heads in LaTeX; those with a task before their metric, as ``task: metric``, in two rows."""
+    spans = [(task, len(list(own))) for task, own in groupby(names, key=lambda name: name.rpartition(": ")[0])]
+    below = " & ".join(name.rpartition(": ")[2] for name in names) + r" \\"
+    if not any(task for task, _ in spans):
+        return below
+    above = [f"\\multicolumn{{{n}}}{{c}}{{{task}}}" if task else " & " * (n - 1) for task, n in spans]
+    ends = list(accumulate(n for _, n in spans))
+    rules = [f"\\cmidrule(lr){{{end - n + 1}-{end}}}" for (task, n), end in zip(spans, ends, strict=True) if task]
+    return "\n".join([" & ".join(above) + r" \\", "".join(rules), below])
 
 
 def _marked(figures: pd.Series, groups: pd.DataFrame, with_bounds: bool) -> pd.Series:

@@ -60,13 +60,24 @@ def test_a_latex_table_marks_the_best_and_the_second_within_each_task():
     text = to_latex(BOARD[["Task", "Method", "x: Top-1"]], "A 5 % board", "tab:b", ["x: Top-1"], BOARD[["Task"]])
     assert text.splitlines() == [
         *("% needs booktabs", r"\begin{table}", r"\centering", r"\caption{A 5 \% board}\label{tab:b}"),
-        *(r"\begin{tabular}{llr}", r"\toprule", r"Task & Method & x: Top-1 \\", r"\midrule"),
+        *(r"\begin{tabular}{llr}", r"\toprule", r" &  & \multicolumn{1}{c}{x} \\", r"\cmidrule(lr){3-3}"),
+        *(r"Task & Method & Top-1 \\", r"\midrule"),
         r"x & a\_1 & \underline{50.0} {\scriptsize [40.0, 60.0]} \\",
         r" & b & \textbf{70.5} {\scriptsize [60.0, 80.0]} \\",
         r" & c & -- \\",
         r"\midrule",
         r"y & a\_1 & \textbf{10.0} {\scriptsize [0.0, 20.0]} \\",
         *(r"\bottomrule", r"\end{tabular}", r"\end{table}"),
+    ]
+
+
+def test_heads_of_several_tasks_span_their_metrics():
+    table = pd.DataFrame([["a", "1.0", "2.0", "3.0"]], columns=["Method", "x & y: S", "x & y: U", "z: S"])
+    lines = to_latex(table, figures=list(table.columns[1:])).splitlines()
+    assert lines[5:8] == [
+        r" & \multicolumn{2}{c}{x \& y} & \multicolumn{1}{c}{z} \\",
+        r"\cmidrule(lr){2-3}\cmidrule(lr){4-4}",
+        r"Method & S & U & S \\",
     ]
 
 
@@ -79,7 +90,7 @@ def test_a_long_latex_table_may_break_over_pages():
 
 @pytest.mark.parametrize(
     ("columns", "heads"),
-    [([], "Method & Fit"), (["top-1", "METHOD"], "x: Top-1 & Method"), (["Preset"], "Preset")],
+    [([], "Method & Fit"), (["top-1", "METHOD"], "Top-1 & Method"), (["Preset"], "Preset")],
 )
 def test_the_columns_of_latex_tables_can_be_chosen(tmp_path, columns, heads):
     folder = TableFolder(tmp_path, columns)
