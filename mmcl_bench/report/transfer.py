@@ -17,6 +17,7 @@ from mmcl_bench.report import figures
 from mmcl_bench.report.drawing import shortened
 from mmcl_bench.report.figures import Cell, HeatMap, Looks, MethodIntervals
 from mmcl_bench.report.methods_by_task import MethodOverTasks, methods_over_tasks
+from mmcl_bench.report.ranking import CHANCE
 from mmcl_bench.report.tables import (
     LEVEL,
     Comparison,
@@ -199,6 +200,7 @@ def gains(table: TransferTable, setting: str, looks: Looks) -> Draw | None:
     compared = {
         (method.group.label, pair): gain.comparison.paired
         for method in table.settings[setting]
+        if method.group.method.name != CHANCE  # so far below that nothing else could be read
         for pair, task in table.tasks.items()
         if (gain := table.gain(method.on(task))) and gain.comparison
     }

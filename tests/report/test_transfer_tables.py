@@ -159,9 +159,9 @@ def test_tasks_that_are_no_grid_have_a_panel_of_gains_each(store_job):
     jobs += [
         run(store_job, method, 0.75, *pair, **UNLABELLED) for method, *pair in (("dann", "a", "b"), ("dan", "c", "d"))
     ]
-    (table,) = tables_of(*jobs)
+    (table,) = tables_of(*jobs, run(store_job, "chance", 0.25, "a", "b"))
     assert not table.is_grid
-    assert transfer.gains(table, "inductive", {}) is None, "nothing is compared"
+    assert transfer.gains(table, "inductive", {}) is None, "nothing but chance is compared"
     heads, methods = transfer.gains(table, "unlabelled", {}).args[:2]
     assert heads == ["a to b", "c to d"]
     drawn = {method.label.split()[0]: [each.value for each in method.intervals] for method in methods}
