@@ -33,15 +33,23 @@ def report(
             "methods, or none. auto: all of a report with up to 60 rows, else those of tasks."
         ),
     ] = Figures.AUTO,
+    columns: Annotated[
+        str,
+        typer.Option(
+            help="Columns of the LaTeX tables by their heads, in this order, such as 'Method,ZSL top-1,H'. "
+            "By default those that fit a paper.",
+            metavar="HEAD,HEAD",
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Make the leaderboards, the figures and one self-contained page."""
-    with status("reading results and making the page"):
+    with status("reading results"):
         from mmcl_bench.report.page import build_report
 
         root = paths.results_root(results)
-    with progress("drawing PNG and PDF", "files") as advance:
-        summary = build_report(root, reports, figures.value, advance)
+    with progress("drawing figures", "figures") as advance:
+        summary = build_report(root, reports, figures.value, advance, options.names(columns))
     for folder in summary.damaged:
         typer.echo(f"{folder}: damaged, left out; run its job again with --fresh", err=True)
     if as_json:

@@ -6,21 +6,24 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from mmcl_bench.evaluation.metrics import GZSL_H
 from mmcl_bench.evaluation.statistics import Interval
-from mmcl_bench.report.drawing import Drawing, shortened, text_width
+from mmcl_bench.report import figures
+from mmcl_bench.report.figures import Cell, HeatMap
 from mmcl_bench.report.tables import LeaderboardRow, percent, percent_value
 from mmcl_bench.results.groups import Group, metric_title
 from mmcl_bench.results.records import TOLD_LATER
 
+if TYPE_CHECKING:
+    from mmcl_bench.report.gallery import Draw
+
 PARAMETER = "text"
 """The parameter of a task that names its text encoder."""
-_CELL = (92.0, 32.0)
-"""Width and height of a cell of the figure, pixels."""
-_MOST_LETTERS = 44
 
 
 @dataclass(frozen=True)
@@ -86,45 +89,24 @@ def frame_of(tables: Sequence[EncoderTable]) -> pd.DataFrame:
     return pd.DataFrame(cells, columns=heads)
 
 
-def heat_map(table: EncoderTable) -> Drawing:
-    """A panel a metric: a row a method, a column an encoder, percent with intervals; darker is better in that panel."""
-    methods = [shortened(label, _MOST_LETTERS) for label in table.methods]
-    heads = [shortened(encoder, _MOST_LETTERS) for encoder in table.encoders]
-    margin = max(map(text_width, methods)) + 14
-    top = max(map(text_width, heads)) + 26
-    width, height = _CELL
-    panel = width * len(heads) + 24
-    beside = [part for part in ("synthetic" if table.group.task.synthetic else "", table.group.incomplete) if part]
-    title = "\n".join([f"Methods by text encoder: {table.task}", *beside])
-    drawing = Drawing(title, margin + panel * len(table.metrics), top + height * len(methods) + 24)
-    for at, method in enumerate(methods):
-        drawing.text((margin - 8, top + (at + 0.5) * height + 4), method, anchor="end")
-    for number, metric in enumerate(table.metrics):
-        left = margin + number * panel
-        drawing.text((left, 12), f"{metric_title(metric)}, %", bold=True)
-        for at, head in enumerate(heads):
-            drawing.text((left + (at + 0.5) * width + 4, top - 6), head, upright=True)
-        cells = table.cells(metric)
-        values = [figure.value for _, _, figure in cells]
-        low, high = min(values, default=0.0), max(values, default=1.0)
-        for row, column, figure in cells:
-            share = (figure.value - low) / (high - low) if high > low else 0.0
-            x, y = left + column * width, top + row * height
-            # Never so dark that the text in it cannot be read.
-            drawing.boxes([(x, y, width - 2, height - 2)], "c0", round(0.06 + 0.49 * share, 2))
+def heat_maps(table: EncoderTable) -> Draw:
+    """How to draw it: a panel a metric, a row a method, a column an encoder; percent with intervals."""
+    maps = []
+    for metric in table.metrics:
+        cells = {}
+        for row, column, figure in table.cells(metric):
             value, _, bounds = percent(figure).partition(" ")
-            for text, size, below in ((value, 12.0, 14), (bounds, 9.0, 25)):
-                drawing.text((x + width / 2 - 1, y + below), text, anchor="middle", size=size)
-    note = "95% intervals; darker is better among the cells of one metric"
-    drawing.text((margin, drawing.height - 6), note, color="dim", size=10)
-    return drawing
+            cells[row, column] = Cell(figure.value, value, bounds)
+        maps.append(HeatMap(f"{metric_title(metric)}, %", cells))
+    note = "95% intervals; darker is better"
+    return partial(figures.heat_maps, maps, list(table.methods), table.encoders, note, (86, 30))
 
 
 def _table(methods: Sequence[Mapping[str, LeaderboardRow]]) -> EncoderTable:
     task = next(iter(methods[0].values())).group.task
     metrics = dict.fromkeys([task.main_metric, *({GZSL_H.name} & set(task.metrics))])
     return EncoderTable(
-        _without_encoder(next(iter(methods[0].values())).group),
+        without_encoder(next(iter(methods[0].values())).group),
         tuple(sorted({encoder for rows in methods for encoder in rows})),
         tuple(metrics),
         {next(iter(rows.values())).group.label: rows for rows in methods},
@@ -136,11 +118,16 @@ def _largest_difference(rows: Iterable[LeaderboardRow], metric: str) -> float:
     return float(values.max() - values.min())
 
 
-def _without_encoder(group: Group) -> str:
-    return group.task.identity.replace(f",{PARAMETER}={group.task.parameters[PARAMETER]}", "", 1)
+def without_encoder(group: Group) -> str:
+    """The identity of its task without the text encoder."""
+    encoder = f"{PARAMETER}={group.task.parameters.get(PARAMETER, '')}"
+    identity = group.task.identity
+    for told in (f",{encoder}", f"{encoder},", f"[{encoder}]"):
+        identity = identity.replace(told, "", 1)
+    return identity
 
 
 def _key(group: Group) -> str:
     others = {key: value for key, value in group.task.parameters.items() if key != PARAMETER}
     data = group.first.provenance.data_fingerprints
-    return json.dumps([_without_encoder(group), others, data, group.first.limit], sort_keys=True)
+    return json.dumps([without_encoder(group), others, data, group.first.limit], sort_keys=True)

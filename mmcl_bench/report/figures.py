@@ -1,11 +1,15 @@
-"""The report's figures as drawings, made from arrays; nothing here knows a file or a page."""
+"""The report's figures, drawn by matplotlib from arrays; nothing here knows a file or a page.
+
+A point is a pixel of the page. Each figure is drawn inside :func:`.drawing.chart_style`.
+"""
 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,27 +17,29 @@ from mmcl_bench.evaluation.choosing import TITLES, column_of
 from mmcl_bench.evaluation.metrics import GZSL_SEEN, GZSL_UNSEEN, Scored, seen_unseen_curve
 from mmcl_bench.evaluation.ranks import Ranks
 from mmcl_bench.evaluation.statistics import Interval
-from mmcl_bench.report.drawing import MARKERS, PALETTE, Boxes, Color, Drawing, Point, shortened, text_width
+from mmcl_bench.report.drawing import LIGHT, MARKERS, TIP, look, shortened
 
-_SEEN: Color = "c0"
-_UNSEEN: Color = "c1"
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+Looks = Mapping[str, tuple[str, str]]
+"""Colour and marker of each method, by its label: the same in every figure of a page."""
+_SEEN, _UNSEEN = LIGHT["c0"], LIGHT["c1"]
 _MOST_COUNTED_CLASSES = 15
 """Up to so many classes a confusion matrix has room for its counts."""
-_LINE = 15.0
-"""Height of a line of text, pixels."""
-_MOST_LABEL_LETTERS = 44
-_MOST_POINTS = 160
+_DARKEST = 0.55
+"""Opacity of a cell with text in it: it can still be read."""
+_MOST_LETTERS = 56
+_MOST_POINTS = 120
 """Of a curve: beyond it, its points are closer than a pixel or two."""
-_SHADES = 12
-"""Steps of a heat map."""
 _MOST_MAPPED = 600
 """Samples in a map."""
 _MOST_OF_DOMAIN = 100
 """Clips of each domain in a map of two domains, of which a figure may have many."""
 _LOG_RATIO = 30.0
 """Losses that span more than this are drawn over a logarithmic axis."""
-_PANEL_PITCH = 220.0
-"""From a panel of accuracies to its neighbour, pixels."""
 
 
 class MethodIntervals(NamedTuple):
@@ -45,10 +51,13 @@ class MethodIntervals(NamedTuple):
 
 
 class ScoredMethod(NamedTuple):
-    """A method's score sheets, one a seed."""
+    """A method's accuracy on seen and unseen classes, a curve and two points a seed; shares of 1."""
 
     label: str
-    runs: Sequence[Scored]
+    curves: Sequence[np.ndarray]
+    """float (N, 2), seen and unseen, over all calibrations."""
+    points: Sequence[tuple[tuple[float, float], tuple[float, float]]]
+    """Without a calibration, and as calibrated."""
     ausuc: float
 
 
@@ -90,118 +99,233 @@ class MappedDomains(NamedTuple):
     """int (M,)."""
 
 
+class Cell(NamedTuple):
+    """A cell of a heat map."""
+
+    value: float
+    text: str
+    below: str = ""
+    """Smaller."""
+    bold: bool = False
+    tip: str = ""
+
+
 @dataclass(frozen=True)
-class _Panel:
-    """A part of a drawing with linear axes."""
+class HeatMap:
+    """Cells by row and column; darker is higher among all of them, or among those of a column."""
 
-    drawing: Drawing
-    left: float
-    top: float
-    width: float
-    height: float
-    x_range: tuple[float, float]
-    y_range: tuple[float, float]
-
-    def place(self, x: float, y: float) -> Point:
-        (x_low, x_high), (y_low, y_high) = self.x_range, self.y_range
-        across = (x - x_low) / (x_high - x_low)
-        up = (y - y_low) / (y_high - y_low)
-        return self.left + across * self.width, self.top + (1 - up) * self.height
-
-    def places(self, xs: Sequence[float] | np.ndarray, ys: Sequence[float] | np.ndarray) -> list[Point]:
-        return [self.place(float(x), float(y)) for x, y in zip(xs, ys, strict=True)]
-
-    @property
-    def bottom(self) -> float:
-        return self.top + self.height
-
-    def x_axis(self, label: str, ticks: Sequence[float], grid: bool = True) -> None:
-        for tick in ticks:
-            x, _ = self.place(tick, self.y_range[0])
-            if grid:
-                self.drawing.line([(x, self.top), (x, self.bottom)], "line")
-            self.drawing.text((x, self.bottom + _LINE), f"{tick:g}", color="dim", size=10, anchor="middle")
-        self.drawing.line([(self.left, self.bottom), (self.left + self.width, self.bottom)], "dim")
-        middle = self.left + self.width / 2
-        self.drawing.text((middle, self.bottom + 2.2 * _LINE), label, anchor="middle")
-
-    def y_axis(self, label: str, ticks: Sequence[float], grid: bool = True, texts: Sequence[str] | None = None) -> None:
-        texts = [f"{tick:g}" for tick in ticks] if texts is None else texts
-        for tick, text in zip(ticks, texts, strict=True):
-            _, y = self.place(self.x_range[0], tick)
-            if grid:
-                self.drawing.line([(self.left, y), (self.left + self.width, y)], "line")
-            self.drawing.text((self.left - 5, y + 3.5), text, color="dim", size=10, anchor="end")
-        self.drawing.line([(self.left, self.top), (self.left, self.bottom)], "dim")
-        room = max((text_width(text, 10) for text in texts), default=0.0)
-        place = (self.left - 12 - room, self.top + self.height / 2)
-        self.drawing.text(place, label, anchor="middle", upright=True)
+    title: str
+    cells: Mapping[tuple[int, int], Cell]
 
 
-def accuracy(title: str, metrics: Sequence[str], methods: Sequence[MethodIntervals]) -> Drawing:
-    """A panel a metric: markers with interval whiskers, a row a method, the first on top; transductive ones hollow."""
-    labels = [shortened(method.label, _MOST_LABEL_LETTERS) for method in methods]
-    margin = max(text_width(label) for label in labels) + 16
-    n_columns = min(3, len(metrics))
-    n_rows = math.ceil(len(metrics) / n_columns)
-    row_height = 20.0 * len(methods) + 12
-    drawing = Drawing(title, margin + n_columns * _PANEL_PITCH, n_rows * (row_height + 52) + 4)
-    for at, metric in enumerate(metrics):
-        left, top = margin + at % n_columns * _PANEL_PITCH, 6 + at // n_columns * (row_height + 52)
-        panel = _Panel(drawing, left, top, _PANEL_PITCH - 28, row_height, (0, 100), (len(methods) - 0.4, -0.6))
-        panel.x_axis(f"{metric}, %", range(0, 101, 25))
-        for place, method in enumerate(methods):
-            if at % n_columns == 0:
-                drawing.text((left - 10, panel.place(0, place)[1] + 4), labels[place], anchor="end")
-            _draw_interval(panel, place, method, method.intervals[at])
-    return drawing
+class MethodCost(NamedTuple):
+    """What a method takes and gives."""
+
+    label: str
+    seconds: float
+    accuracy: float
+    """Share of 1."""
+    tip: str
 
 
-def oracle_minus_honest(title: str, methods: Sequence[MethodIntervals]) -> Drawing:
-    """Points that choosing on the test set would have added, a row a method, the first on top; each has one interval,
-    whose bounds may be nan."""
-    labels = [shortened(method.label, _MOST_LABEL_LETTERS) for method in methods]
-    figures = [method.intervals[0] for method in methods]
-    ends = [100 * end for each in figures for end in (each.value, each.low, each.high) if not math.isnan(end)]
-    low, high = min(0.0, *ends), max(1.0, *ends)
-    margin = max(text_width(label) for label in labels) + 16
-    height = 20.0 * len(methods) + 12
-    drawing = Drawing(title, margin + 400, height + 52)
-    panel = _Panel(drawing, margin, 6, 370, height, (low, high + 0.04 * (high - low)), (len(methods) - 0.4, -0.6))
-    panel.x_axis("oracle minus honest, points", _ticks(low, high))
-    for place, method in enumerate(methods):
-        drawing.text((margin - 10, panel.place(low, place)[1] + 4), labels[place], anchor="end")
-        _draw_interval(panel, place, method, method.intervals[0])
-    return drawing
+def scored_method(label: str, runs: Sequence[Scored], ausuc: float) -> ScoredMethod:
+    """From score sheets, one a seed."""
+    curves, points = [], []
+    for run in runs:
+        curve = seen_unseen_curve(run)
+        curves.append(_thinned(np.column_stack([curve.seen_accuracy, curve.unseen_accuracy])))
+        plain, calibrated = ((GZSL_SEEN(x), GZSL_UNSEEN(x)) for x in (Scored(run.scores, run.labels, run.seen), run))
+        points.append((plain, calibrated))
+    return ScoredMethod(label, curves, points, ausuc)
 
 
-def _look(place: int) -> tuple[Color, str]:
-    """Colour and glyph of the method or curve at a place of its list."""
-    return PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
+def _thinned(points: np.ndarray) -> np.ndarray:
+    """About :data:`_MOST_POINTS` of the rows, both ends among them."""
+    kept = np.unique(np.linspace(0, len(points) - 1, _MOST_POINTS).round().astype(int))
+    return np.asarray(points[kept])
 
 
-def _draw_interval(panel: _Panel, place: int, method: MethodIntervals, figure: Interval) -> None:
+def _panels(
+    n_panels: int, width: float, height: float, most_columns: int = 3, gaps: tuple[float, float] = (28, 46)
+) -> tuple[Figure, list[Axes]]:
+    """Panels of so many points, row by row, with gaps between columns and rows."""
+    from matplotlib.figure import Figure
+
+    n_columns = min(most_columns, n_panels)
+    n_rows = math.ceil(n_panels / n_columns)
+    size = (n_columns * width + (n_columns - 1) * gaps[0], n_rows * height + (n_rows - 1) * gaps[1])
+    figure = Figure(figsize=(size[0] / 72, size[1] / 72))
+    spaces = {"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": gaps[0] / width, "hspace": gaps[1] / height}
+    axes = figure.subplots(n_rows, n_columns, squeeze=False, gridspec_kw=spaces).ravel().tolist()
+    for spare in axes[n_panels:]:
+        spare.remove()
+    return figure, axes[:n_panels]
+
+
+def _write_names(axes: Axes, names: Sequence[str], colors: Sequence[str] | None = None, size: float = 10) -> None:
+    """Names of rows 0, 1, ... left of the axes, the first on top."""
+    from matplotlib.transforms import ScaledTranslation
+
+    place = axes.get_yaxis_transform() + ScaledTranslation(-6 / 72, 0, axes.figure.dpi_scale_trans)
+    look: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": size}
+    for at, name in enumerate(names):
+        axes.text(0, at, name, transform=place, color=colors[at] if colors else LIGHT["ink"], **look)
+    axes.set_yticks([])
+
+
+def _write_heads(axes: Axes, names: Sequence[str], above: bool = True, colors: Sequence[str] | None = None) -> None:
+    """Upright names of columns 0, 1, ... above or below the axes."""
+    from matplotlib.transforms import ScaledTranslation
+
+    shift = 5 / 72 if above else -5 / 72
+    place = axes.get_xaxis_transform() + ScaledTranslation(0, shift, axes.figure.dpi_scale_trans)
+    look: dict[str, Any] = {"ha": "center", "va": "bottom" if above else "top", "rotation": 90, "transform": place}
+    size = 10 if above or len(names) <= _MOST_COUNTED_CLASSES else 8
+    for at, name in enumerate(names):
+        color = colors[at] if colors else LIGHT["ink"]
+        axes.text(at, 1 if above else 0, name, color=color, fontsize=size, **look)
+    axes.set_xticks([])
+
+
+def _note(figure: Figure, text: str) -> None:
+    """Lines below the figure, as wide as that or so."""
+    box = figure.get_tightbbox()
+    letters = max(60, int(box.width * 72 / 5))
+    lines = "\n".join(part for line in text.splitlines() for part in textwrap.wrap(line, letters))
+    place = (box.x0 / figure.get_figwidth(), (box.y0 - 0.1) / figure.get_figheight())
+    figure.text(*place, lines, va="top", fontsize=9, color=LIGHT["dim"])
+
+
+def _legend(figure: Figure, axes: Axes, n_columns: int = 1, beside: bool = False) -> None:
+    """To the right of the axes, or below them and their labels."""
+    corner = (1.02, 1.0) if beside else (-0.02, -46 / (72 * figure.get_figheight()))
+    spaces = {"borderaxespad": 0, "handletextpad": 0.5, "columnspacing": 1.2}
+    axes.legend(ncols=n_columns, loc="upper left", bbox_to_anchor=corner, **spaces)
+
+
+def intervals(
+    metrics: Sequence[str], methods: Sequence[MethodIntervals], looks: Looks, limits: tuple[float, float] | None
+) -> Figure:
+    """A panel a metric: markers with interval whiskers, a row a method, the first on top; transductive ones hollow.
+
+    Percent, between ``limits``, or as far as the figures reach and 0; bounds may be nan.
+    """
+    figure, panels = _panels(len(metrics), 190 if len(metrics) > 1 else 340, 17 * len(methods) + 8)
+    for at, (metric, axes) in enumerate(zip(metrics, panels, strict=True)):
+        for place, (label, found, hollow) in enumerate(methods):
+            _draw_interval(axes, place, label, found[at], looks[label], hollow)
+        if at % 3 == 0:
+            _write_names(axes, [shortened(method.label, _MOST_LETTERS) for method in methods])
+        axes.set(ylim=(len(methods) - 0.4, -0.6), xlabel=metric, yticks=[])
+        axes.spines.left.set_visible(False)
+        axes.grid(axis="x")
+        if limits:
+            axes.set_xlim(limits)
+            axes.set_xticks(np.linspace(*limits, 5))
+        else:
+            axes.axvline(0, color=LIGHT["dim"], linewidth=1)
+    return figure
+
+
+def _draw_interval(
+    axes: Axes, place: int, label: str, figure: Interval, own_look: tuple[str, str], hollow: bool
+) -> None:
     if math.isnan(figure.value):
         return
-    color, glyph = _look(place)
-    percents = [100 * value for value in (figure.value, figure.low, figure.high)]
-    known = not math.isnan(figure.low)
-    if known:
-        (low, y), (high, _) = panel.places(percents[1:], [place, place])
+    color, marker = own_look
+    value, low, high = (100 * each for each in (figure.value, figure.low, figure.high))
+    tip = f"{TIP}{label}: {value:.1f}"
+    if not math.isnan(low):
+        tip += f" [{low:.1f}, {high:.1f}]"
         # Ends that are higher than the marker show where the interval is narrower than it.
-        ends = [(low, y - 6.5), (low, y + 6.5), (low, y), (high, y), (high, y - 6.5), (high, y + 6.5)]
-        panel.drawing.line(ends, color, width=1.6)
-    panel.drawing.markers(
-        [panel.place(percents[0], place)],
-        glyph,
-        color,
-        filled=not method.transductive,
-        radius=3.8,
-        tip=f"{method.label}: " + ("{:.1f} [{:.1f}, {:.1f}]" if known else "{:.1f}").format(*percents),
-    )
+        ends = [place - 0.33, place + 0.33, place, place, place - 0.33, place + 0.33]
+        axes.plot([low, low, low, high, high, high], ends, color=color, linewidth=1.4, gid=tip)
+    face = LIGHT["page"] if hollow else color
+    axes.plot(value, place, marker, color=color, markerfacecolor=face, gid=tip)
 
 
-def confusion_matrix(title: str, counts: np.ndarray, classes: Sequence[str], seen: np.ndarray | None = None) -> Drawing:
+def heat_maps(
+    maps: Sequence[HeatMap],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    note: str,
+    cell: tuple[float, float] = (58, 30),
+    by_column: bool = False,
+    rules: Sequence[int] = (),
+) -> Figure:
+    """Panels side by side that share the names of their rows and columns; empty where there is no cell.
+
+    Darker is higher: among all panels, or with ``by_column`` in a column of one. Lines part the rows above ``rules``.
+    """
+    names = [shortened(name, _MOST_LETTERS) for name in rows]
+    heads = [shortened(name, _MOST_LETTERS) for name in columns]
+    width, height = cell
+    longest = max((len(head) for head in heads), default=0)
+    panel = max(width * len(columns), 6.2 * max(len(each.title) for each in maps))
+    most = max(1, min(4, int(760 / panel)))
+    stretch = panel / (width * len(columns))
+    figure, panels = _panels(len(maps), panel, height * len(rows), most, (20, 6.4 * longest + 44))
+    every = [cell.value for each in maps for cell in each.cells.values()]
+    for number, (each, axes) in enumerate(zip(maps, panels, strict=True)):
+        shades = np.zeros((len(rows), len(columns), 4))
+        shades[..., :3] = _rgb(LIGHT["c0"])
+        for (row, column), found in each.cells.items():
+            among = [x.value for (_, at), x in each.cells.items() if at == column] if by_column else every
+            low, high = min(among), max(among)
+            shades[row, column, 3] = 0.06 + (_DARKEST - 0.06) * ((found.value - low) / (high - low or 1))
+            _draw_cell(axes, row, column, found)
+        axes.imshow(shades, aspect="auto", interpolation="none")
+        axes.set_xlim(-0.5, len(columns) * stretch - 0.5)
+        axes.spines[:].set_visible(False)
+        axes.set_yticks([])
+        if number % most == 0:
+            _write_names(axes, names)
+        _write_heads(axes, heads)
+        if each.title:
+            axes.set_title(each.title, pad=6.2 * longest + 12, fontweight="bold")
+        axes.hlines(np.arange(1, len(rows)) - 0.5, -0.5, len(columns) - 0.5, color=LIGHT["page"], linewidth=1.5)
+        axes.vlines(np.arange(1, len(columns)) - 0.5, -0.5, len(rows) - 0.5, color=LIGHT["page"], linewidth=1.5)
+        axes.hlines(np.array(rules) - 0.5, -0.5, len(columns) - 0.5, color=LIGHT["ink"], linewidth=1)
+    _note(figure, note)
+    return figure
+
+
+def _draw_cell(axes: Axes, row: int, column: int, cell: Cell) -> None:
+    look: dict[str, Any] = {"ha": "center", "va": "center", "gid": TIP + cell.tip if cell.tip else None}
+    weight = "bold" if cell.bold else "normal"
+    axes.text(column, row - (0.16 if cell.below else 0), cell.text, fontweight=weight, **look)
+    if cell.below:
+        axes.text(column, row + 0.24, cell.below, fontsize=8, color=LIGHT["dim"], **look)
+
+
+def _rgb(color: str) -> tuple[float, float, float]:
+    from matplotlib.colors import to_rgb
+
+    return to_rgb(color)
+
+
+def accuracy_against_cost(metric: str, methods: Sequence[MethodCost], looks: Looks, note: str) -> Figure:
+    """A point a method; a line joins those that no other beats in both time and accuracy."""
+    figure, (axes,) = _panels(1, 430, max(300, 14 * len(methods)))
+    for method in methods:
+        color, marker = looks[method.label]
+        name = shortened(method.label, _MOST_LETTERS)
+        place = (max(method.seconds, 1e-3), 100 * method.accuracy)
+        axes.plot(*place, marker, color=color, markersize=7, label=name, linestyle="none", gid=TIP + method.tip)
+    cheapest = sorted(methods, key=lambda method: (method.seconds, -method.accuracy))
+    best = np.maximum.accumulate([method.accuracy for method in cheapest])
+    front = [each for at, each in enumerate(cheapest) if at == 0 or each.accuracy > best[at - 1]]
+    ends = [[max(each.seconds, 1e-3) for each in front], [100 * each.accuracy for each in front]]
+    axes.step(*ends, where="post", color=LIGHT["dim"], linewidth=1, linestyle=(0, (3, 3)), zorder=0)
+    _logarithmic(axes, axes.xaxis)
+    axes.set(xlabel="time to fit and to score the test clips, seconds", ylabel=metric)
+    axes.grid()
+    _legend(figure, axes, beside=True)
+    _note(figure, note)
+    return figure
+
+
+def confusion_matrix(counts: np.ndarray, classes: Sequence[str], seen: np.ndarray | None = None) -> Figure:
     """Shares of each true class (rows) by predicted class, from int (K, K) counts.
 
     With ``seen``, bool (K,), of both kinds: seen classes first, a line between the two.
@@ -210,93 +334,54 @@ def confusion_matrix(title: str, counts: np.ndarray, classes: Sequence[str], see
     counts, names = counts[np.ix_(order, order)], [shortened(classes[int(k)], 28) for k in order]
     n_seen = len(names) if seen is None else int(seen.sum())
     few = len(names) <= _MOST_COUNTED_CLASSES
-    cell, size = (27.0, 10.0) if few else (9.5, 8.0)
-    margin = max(text_width(name, size) for name in names) + 28
-    side = cell * len(names)
-    drawing = Drawing(title, max(margin + side + 74, 320), side + margin + 8)
+    side = (27.0 if few else 10.0) * len(names)
+    figure, (axes,) = _panels(1, side, side)
     total = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
-    for shade in range(1, _SHADES + 1):
-        cells = np.argwhere(np.ceil(shares * _SHADES) == shade)
-        boxes = [(margin + column * cell, 6 + row * cell, cell, cell) for row, column in cells]
-        drawing.boxes(boxes, "c0", round(shade / _SHADES, 2))
+    shares = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
+    shades = np.empty((*shares.shape, 4))
+    shades[..., :3], shades[..., 3] = _rgb(LIGHT["c0"]), (_DARKEST if few else 1) * shares
+    axes.imshow(shades, aspect="auto", interpolation="none")
+    axes.spines[:].set_visible(True)
     if few:
         for row, column in np.argwhere(counts > 0):
-            place = (margin + (column + 0.5) * cell, 6 + (row + 0.5) * cell + 3.5)
-            color: Color = "page" if shares[row, column] > 0.5 else "ink"
-            drawing.text(place, str(counts[row, column]), anchor="middle", size=9, color=color)
-    drawing.frame(margin, 6, side, side, "dim")
-    for at, name in enumerate(names):
-        named: Color = "ink" if at < n_seen else _UNSEEN
-        middle = (at + 0.5) * cell + size / 3
-        drawing.text((margin - 5, 6 + middle), name, anchor="end", size=size, color=named)
-        drawing.text((margin + middle, 6 + side + 5), name, anchor="end", size=size, color=named, upright=True)
+            tip = f"{names[row]} taken for {names[column]}: {100 * shares[row, column]:.0f} %"
+            _draw_cell(axes, row, column, Cell(shares[row, column], str(counts[row, column]), tip=tip))
+    colors = [LIGHT["ink"] if at < n_seen else _UNSEEN for at in range(len(names))]
+    _write_names(axes, names, colors, 10 if few else 8)
+    _write_heads(axes, names, above=False, colors=colors)
     if 0 < n_seen < len(names):
-        border = n_seen * cell
-        drawing.line([(margin, 6 + border), (margin + side, 6 + border)], _UNSEEN, width=1.5)
-        drawing.line([(margin + border, 6), (margin + border, 6 + side)], _UNSEEN, width=1.5)
-    drawing.text((14, 6 + side / 2), "true", anchor="middle", color="dim", upright=True)
-    drawing.text((margin + side / 2, side + margin + 2), "predicted", anchor="middle", color="dim")
-    _draw_scale(drawing, margin + side + 14, min(side, 160.0))
-    return drawing
+        axes.axhline(n_seen - 0.5, color=_UNSEEN, linewidth=1.5)
+        axes.axvline(n_seen - 0.5, color=_UNSEEN, linewidth=1.5)
+    counted = "numbers count clips; " if few else ""
+    _note(figure, f"rows: true class; columns: predicted class; {counted}the darker, the larger the share of its row")
+    return figure
 
 
-def _draw_scale(drawing: Drawing, left: float, height: float) -> None:
-    """The shades of a heat map, up to 100 %."""
-    step = height / _SHADES
-    for shade in range(1, _SHADES + 1):
-        drawing.boxes([(left, 6 + height - shade * step, 10, step)], "c0", round(shade / _SHADES, 2))
-    for share in (0, 50, 100):
-        drawing.text((left + 14, 10 + height * (1 - share / 100)), f"{share} %", color="dim", size=9)
-
-
-def seen_unseen(title: str, methods: Sequence[ScoredMethod]) -> Drawing:
+def seen_unseen(methods: Sequence[ScoredMethod], looks: Looks) -> Figure:
     """Accuracy on unseen over accuracy on seen classes as the calibration sweeps, a line a seed.
 
     Filled markers stand at the calibration that the run chose, hollow ones at none.
     """
-    drawing = Drawing(title, 480, 372 + 17 * (len(methods) + 1))
-    panel = _Panel(drawing, 52, 8, 385, 310, (0, 100), (0, 100))
-    panel.x_axis("S: top-1 on seen classes, %", range(0, 101, 20), grid=False)
-    panel.y_axis("U: top-1 on unseen classes, %", range(0, 101, 20), grid=False)
-    for harmonic in (20, 40, 60, 80):
-        _draw_harmonic_mean(panel, harmonic)
-    for place, method in enumerate(methods):
-        color, glyph = _look(place)
-        for run in method.runs:
-            curve = seen_unseen_curve(run)
-            points = panel.places(100 * curve.seen_accuracy, 100 * curve.unseen_accuracy)
-            drawing.line(_thinned(points), color, width=1.3, opacity=0.8)
-            uncalibrated = Scored(run.scores, run.labels, run.seen)
-            for sheet, filled in ((uncalibrated, False), (run, True)):
-                point = panel.place(100 * GZSL_SEEN(sheet), 100 * GZSL_UNSEEN(sheet))
-                drawing.markers([point], glyph, color, filled=filled, tip=method.label)
-        label = f"{shortened(method.label, 56)}: AUSUC {100 * method.ausuc:.1f}"
-        _draw_key(drawing, (60, 376 + 17 * place), color, glyph, label)
-    note = "filled: as calibrated on validation; hollow: without calibration"
-    drawing.text((52, 376 + 17 * len(methods) + 4), note, color="dim", size=10)
-    return drawing
-
-
-def _draw_harmonic_mean(panel: _Panel, harmonic: float) -> None:
-    """A line of equal H = 2SU / (S + U)."""
-    seen = np.geomspace(harmonic / (2 - harmonic / 100), 100, 60)
-    panel.drawing.line(panel.places(seen, harmonic * seen / (2 * seen - harmonic)), "line", dashed=True)
-    x, y = panel.place(100, harmonic / (2 - harmonic / 100))
-    panel.drawing.text((x + 6, y + 3), f"H {harmonic:g}", color="dim", size=9)
-
-
-def _thinned(points: Sequence[Point]) -> Sequence[Point]:
-    """About :data:`_MOST_POINTS` of the points, both ends among them."""
-    if len(points) <= _MOST_POINTS:
-        return points
-    kept = np.linspace(0, len(points) - 1, _MOST_POINTS).round().astype(int)
-    return [points[at] for at in kept]
-
-
-def _draw_key(drawing: Drawing, place: Point, color: Color, glyph: str, label: str, filled: bool = True) -> None:
-    drawing.markers([place], glyph, color, filled=filled)
-    drawing.text((place[0] + 10, place[1] + 4), label)
+    figure, (axes,) = _panels(1, 385, 320)
+    grid = np.linspace(1, 100, 60)
+    harmonic = axes.contour(
+        grid, grid, 2 / (1 / grid + 1 / grid[:, None]), [20, 40, 60, 80], colors=LIGHT["line"], linestyles="dashed"
+    )
+    places = [(88, 88 * level / (176 - level)) for level in (20, 40, 60, 80)]
+    axes.clabel(harmonic, fmt="H %g", fontsize=8, colors=LIGHT["dim"], manual=places)
+    for method in methods:
+        color, marker = looks[method.label]
+        tip = TIP + method.label
+        for curve, points in zip(method.curves, method.points, strict=True):
+            axes.plot(*(100 * curve.T), color=color, linewidth=1.2, alpha=0.8, gid=tip)
+            for (seen, unseen), face in zip(points, (LIGHT["page"], color), strict=True):
+                axes.plot(100 * seen, 100 * unseen, marker, color=color, markerfacecolor=face, gid=tip)
+        label = f"{shortened(method.label, _MOST_LETTERS)}: AUSUC {100 * method.ausuc:.1f}"
+        axes.plot([], [], marker, color=color, label=label)
+    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="S: top-1 on seen classes, %", ylabel="U: top-1 on unseen classes, %")
+    _legend(figure, axes, beside=len(methods) > 6)
+    _note(figure, "filled: as calibrated on validation; hollow: without calibration")
+    return figure
 
 
 _ACCURACIES = ("validation", "accuracy")
@@ -304,224 +389,194 @@ _ACCURACIES = ("validation", "accuracy")
 _TITLES = {"accuracy": "training"}
 
 
-def training_curves(title: str, runs: Sequence[Training]) -> Drawing:
+def training_curves(runs: Sequence[Training]) -> Figure:
     """A column a phase: losses above, accuracy in training and on validation below where there is any; a line a seed.
 
-    A dashed line marks each seed's chosen epoch in the phase that chose.
+    A dashed line marks each seed's chosen epoch in the phase that chose. The first column has the keys.
     """
     phases = list(dict.fromkeys(name for run in runs for name, rows in run.phases.items() if rows))
     columns = dict.fromkeys(name for run in runs for rows in run.phases.values() for row in rows for name in row)
     accuracies = [name for name in _ACCURACIES if name in columns]
     losses = [name for name in columns if name not in (*_ACCURACIES, "epoch", *map(column_of, TITLES))]
-    blocks = [block for block in (losses, accuracies) if block]
-    height = 30 + sum(200 + 18 * len(block) for block in blocks)
-    drawing = Drawing(title, 20 + 300 * len(phases), height)
-    for at, phase in enumerate(phases):
-        top = 30.0
-        drawing.text((180 + 300 * at, 16), f"{phase} fit", anchor="middle", bold=True)
-        for block in blocks:
-            label = "loss" if block is losses else "accuracy"
-            _draw_curves(drawing, (64 + 300 * at, top), runs, phase, block, label)
-            top += 200 + 18 * len(block)
-    return drawing
+    blocks = {label: names for label, names in (("loss", losses), ("accuracy", accuracies)) if names}
+    longest = max(map(len, blocks.values()))
+    figure, panels = _panels(len(phases) * len(blocks), 236, 140, len(phases), (64, 52 + 14 * longest))
+    for number, axes in enumerate(panels):
+        block, phase = list(blocks)[number // len(phases)], phases[number % len(phases)]
+        if number < len(phases):
+            axes.set_title(f"{phase} fit", loc="center", fontweight="bold")
+        _draw_curves(axes, runs, phase, blocks[block], block)
+        if not number % len(phases):
+            for place, name in enumerate(blocks[block]):
+                axes.plot([], [], marker=look(place)[1], color=look(place)[0], label=_TITLES.get(name, name))
+            axes.legend(loc="upper left", bbox_to_anchor=(0, -0.26), borderaxespad=0)
+    return figure
 
 
-def _draw_curves(
-    drawing: Drawing, corner: Point, runs: Sequence[Training], phase: str, names: Sequence[str], label: str
-) -> None:
-    """The columns ``names`` of a phase over its epochs, with a key below; nothing where no run has any."""
-    curves = {name: [curve for run in runs if (curve := _curve(run, phase, name))] for name in names}
-    points = [point for found in curves.values() for curve in found for point in curve]
-    if not points:
+def _draw_curves(axes: Axes, runs: Sequence[Training], phase: str, names: Sequence[str], label: str) -> None:
+    """The columns ``names`` of a phase over its epochs; nothing where no run has any."""
+    from matplotlib.ticker import MaxNLocator
+
+    curves = {name: [found for run in runs if len(found := _curve(run, phase, name))] for name in names}
+    values = [value for found in curves.values() for curve in found for value in curve[:, 1]]
+    if not values:
+        axes.set_axis_off()
         return
-    epochs, values = zip(*points, strict=True)
-    logarithmic = label == "loss" and min(values) > 0 and max(values) > _LOG_RATIO * min(values)
-    if logarithmic:
-        curves = {name: [[(x, math.log10(y)) for x, y in curve] for curve in found] for name, found in curves.items()}
-        y_range = (math.log10(min(values)) - 0.1, math.log10(max(values)) + 0.1)
-    else:
-        y_range = (0.0, 1.0) if label == "accuracy" else (min(0.0, *values), max(values) * 1.05 or 1.0)
-    x_range = (min(epochs), max(epochs) if max(epochs) > min(epochs) else min(epochs) + 1)
-    panel = _Panel(drawing, *corner, 236, 140, x_range, y_range)
-    panel.x_axis("epoch", [tick for tick in _ticks(*x_range) if tick == round(tick)], grid=False)
-    if logarithmic:
-        decades = range(math.ceil(y_range[0]), math.floor(y_range[1]) + 1)
-        panel.y_axis(f"{label}, logarithmic", decades, texts=[f"{10.0**decade:g}" for decade in decades])
-    else:
-        panel.y_axis(label, _ticks(*y_range))
+    for place, of_seeds in enumerate(curves.values()):
+        color, marker = look(place)
+        for curve in of_seeds:
+            every = max(1, len(curve) // 3)
+            axes.plot(*curve.T, marker=marker, color=color, markersize=4, markevery=every, linewidth=1.3)
     if curves.get("validation"):
         for epoch in sorted({run.chosen_epoch for run in runs if run.chosen_epoch is not None}):
-            drawing.line(panel.places([epoch, epoch], y_range), "dim", dashed=True)
-    for place, (name, found) in enumerate(curves.items()):
-        color, glyph = _look(place)
-        for curve in found:
-            placed = [panel.place(*point) for point in curve]
-            drawing.line(placed, color, width=1.4, opacity=0.85)
-            drawing.markers(placed[:: max(1, len(placed) // 3)], glyph, color, radius=2.6)
-        key = (corner[0] + 6, panel.bottom + 2.9 * _LINE + 17 * place)
-        _draw_key(drawing, key, color, glyph, _TITLES.get(name, name))
+            axes.axvline(epoch, color=LIGHT["dim"], linewidth=1, linestyle=(0, (3, 3)))
+    if label == "loss" and min(values) > 0 and max(values) > _LOG_RATIO * min(values):
+        _logarithmic(axes, axes.yaxis)
+        axes.set_ylabel("loss, logarithmic")
+    else:
+        axes.set_ylabel(label)
+        axes.set_ylim((0, 1) if label == "accuracy" else (min(0.0, *values), max(values) * 1.05 or 1.0))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.set_xlabel("epoch")
+    axes.grid(axis="y")
 
 
-def _curve(run: Training, phase: str, name: str) -> list[Point]:
-    """(epoch, value) of the rows that have both."""
-    rows = [row for row in run.phases.get(phase, ()) if name in row and "epoch" in row]
-    return list(_thinned([(row["epoch"], row[name]) for row in rows]))
+def _logarithmic(axes: Axes, axis: Axis) -> None:
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log")
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers from low to high, four to seven of them."""
-    step = 10 ** math.floor(math.log10(high - low))
-    for divided in (step, step / 2, step / 5, step / 10):
-        if (high - low) / divided >= 4:
-            break
-    first = math.ceil(low / divided - 1e-9)
-    return [round(k * divided, 10) for k in range(first, math.floor(high / divided + 1e-9) + 1)]
+def _curve(run: Training, phase: str, name: str) -> np.ndarray:
+    """float (N, 2) of epoch and value, of the rows that have both; a loss that is no number is left out."""
+    rows = [(row["epoch"], row[name]) for row in run.phases.get(phase, ()) if name in row and "epoch" in row]
+    rows = [row for row in rows if math.isfinite(row[1])]
+    return _thinned(np.array(rows)) if rows else np.empty((0, 2))
 
 
-def per_class_accuracy(title: str, classes: Sequence[str], accuracies: np.ndarray, seen: np.ndarray) -> Drawing:
+def per_class_accuracy(classes: Sequence[str], accuracies: np.ndarray, seen: np.ndarray) -> Figure:
     """Bars of the mean over seeds, from float (R, K) accuracies, best on top and unseen classes first; a tick a seed.
 
     Classes without test samples (nan) are left out.
     """
-    mean = accuracies.mean(axis=0)
+    mean = 100 * accuracies.mean(axis=0)
     shown = np.flatnonzero(~np.isnan(mean))
     shown = shown[np.lexsort((-mean[shown], seen[shown]))]
-    names = [shortened(classes[int(k)], 32) for k in shown]
-    margin = max((text_width(name, 10) for name in names), default=0.0) + 14
-    step = 15.0
-    mixed = not seen.all() and bool(seen[shown].any())
-    drawing = Drawing(title, margin + 240, step * len(shown) + (66 if mixed else 46))
-    panel = _Panel(drawing, margin, 6, 220, step * len(shown), (0, 100), (len(shown) - 0.5, -0.5))
+    figure, (axes,) = _panels(1, 220, 15 * len(shown) + 2)
+    for known, color, label in ((False, _UNSEEN, "unseen class"), (True, _SEEN, "seen class")):
+        rows = np.flatnonzero(seen[shown] == known)
+        if len(rows):
+            axes.barh(rows, mean[shown[rows]], 0.75, color=color, alpha=0.8, label=label)
     several = len(accuracies) > 1
-    panel.x_axis("accuracy among all classes, %" + ("; a tick a seed" if several else ""), range(0, 101, 25))
-    for place, k in enumerate(shown):
-        middle = panel.place(0, place)[1]
-        drawing.text((margin - 6, middle + 3.5), names[place], anchor="end", size=10)
-        width = panel.place(100 * mean[k], place)[0] - margin
-        drawing.boxes([(margin, middle - 5.5, width, 11)], _SEEN if seen[k] else _UNSEEN, 0.8)
-        for run in accuracies if several else ():
-            x = panel.place(100 * run[k], place)[0]
-            drawing.line([(x, middle - 5.5), (x, middle + 5.5)], "ink", width=1.2)
-    if mixed:
-        below = panel.bottom + 3.4 * _LINE
-        for at, (color, label) in enumerate(((_UNSEEN, "unseen class"), (_SEEN, "seen class"))):
-            drawing.marks.append(Boxes(((margin + 130 * at, below - 8, 10, 10),), color, 0.8))
-            drawing.text((margin + 130 * at + 16, below + 1), label)
-    return drawing
+    if several:
+        places = np.repeat(np.arange(len(shown))[None], len(accuracies), axis=0)
+        values = 100 * accuracies[:, shown]
+        axes.plot(values.ravel(), places.ravel(), "|", color=LIGHT["ink"], markersize=9)
+    _write_names(axes, [shortened(classes[int(k)], 32) for k in shown], size=9)
+    axes.set(xlim=(0, 100), ylim=(len(shown) - 0.5, -0.5))
+    axes.set_xlabel("accuracy among all classes, %" + ("; a tick a seed" if several else ""))
+    axes.grid(axis="x")
+    if not seen.all() and seen[shown].any():
+        _legend(figure, axes, n_columns=2)
+    return figure
 
 
-def sample_map(title: str, mapped: MappedSamples) -> Drawing:
+def sample_map(mapped: MappedSamples) -> Figure:
     """Samples and class texts in two dimensions: filled where the right class was chosen, a star a class text."""
+    from matplotlib.patheffects import withStroke
+
+    figure, (axes,) = _panels(1, 508, 386)
     step = max(1, math.ceil(len(mapped.samples) / _MOST_MAPPED))
     samples, labels, correct = (values[::step] for values in (mapped.samples, mapped.labels, mapped.correct))
-    n_key_rows = math.ceil(len(mapped.classes) / 2)
-    drawing = Drawing(title, 520, 408 + 17 * n_key_rows + 20)
-    panel = _around(drawing, (6, 6, 508, 386), np.concatenate([samples, mapped.prototypes]))
     for k, name in enumerate(mapped.classes):
-        color, glyph = _class_look(k)
-        for filled in (True, False):
-            chosen = (labels == k) & (correct == filled)
-            places = [panel.place(x, y) for x, y in samples[chosen].tolist()]
-            tip = f"{name}, {'right' if filled else 'wrong'}"
-            drawing.markers(places, glyph, color, filled=filled, radius=3, opacity=0.75, tip=tip)
-        key = (16 + 255 * (k // n_key_rows), 412 + 17 * (k % n_key_rows))
-        _draw_key(drawing, key, color, glyph, shortened(name, 32))
+        color, marker = look(k)
+        for right in (True, False):
+            tip = f"{TIP}{name}, {'right' if right else 'wrong'}"
+            _scatter(axes, samples[(labels == k) & (correct == right)], color, marker, right, tip)
+        axes.plot([], [], marker, color=color, label=shortened(name, 32))
     for k, name in enumerate(mapped.classes):
-        x, y = panel.place(*mapped.prototypes[k].tolist())
-        drawing.markers([(x, y)], "star", "ink", radius=5.5, tip=f"class text: {name}")
-        drawing.markers([(x, y)], "star", PALETTE[k % len(PALETTE)], radius=3.8)
-        anchor = "end" if x > 360 else "start"
-        drawing.text((x - 9 if anchor == "end" else x + 9, y + 4), shortened(name, 24), anchor=anchor, bold=True)
-    note = "star: class text; filled: right among these classes; hollow: wrong"
-    drawing.text((12, 412 + 17 * n_key_rows + 6), note, color="dim", size=10)
-    return drawing
+        place = mapped.prototypes[k]
+        tip = f"{TIP}class text: {name}"
+        axes.plot(*place, "*", color=look(k)[0], markeredgecolor=LIGHT["ink"], markersize=11, gid=tip)
+        edge: list[Any] = [withStroke(linewidth=2.5, foreground=LIGHT["page"])]
+        side: dict[str, Any] = {"textcoords": "offset points", "xytext": (7, 0), "va": "center"}
+        if place[0] > np.quantile(np.concatenate([samples, mapped.prototypes])[:, 0], 0.7):
+            side |= {"xytext": (-7, 0), "ha": "right"}
+        axes.annotate(shortened(name, 24), place, fontweight="bold", path_effects=edge, **side)
+    _unscaled(axes)
+    _legend(figure, axes, n_columns=2)
+    _note(figure, "star: class text; filled: right among these classes; hollow: wrong")
+    return figure
 
 
-def domain_maps(title: str, methods: Sequence[MappedDomains], classes: Sequence[str]) -> Drawing:
+def domain_maps(methods: Sequence[MappedDomains], classes: Sequence[str]) -> Figure:
     """A panel a method: source clips hollow, target clips filled, a colour and marker a class. Axes differ."""
-    n_columns = min(4, max(2, len(methods)))
-    n_rows, side, pitch = math.ceil(len(methods) / n_columns), 210.0, 226.0
-    n_key_rows = math.ceil(len(classes) / n_columns)
-    drawing = Drawing(title, pitch * n_columns, (side + 30) * n_rows + 17 * n_key_rows + 34)
-    for at, method in enumerate(methods):
-        left, top = 6 + at % n_columns * pitch, 20 + at // n_columns * (side + 30)
-        drawing.text((left, top - 6), shortened(method.label, 32))
+    figure, panels = _panels(len(methods), 200, 200, 4, (16, 26))
+    for axes, method in zip(panels, methods, strict=True):
+        axes.set_title(shortened(method.label, 34), fontsize=9)
         domains = (
-            (method.source[:_MOST_OF_DOMAIN], method.source_labels, False),
-            (method.target[:_MOST_OF_DOMAIN], method.target_labels, True),
+            ("source", method.source[:_MOST_OF_DOMAIN], method.source_labels),
+            ("target", method.target[:_MOST_OF_DOMAIN], method.target_labels),
         )
-        panel = _around(drawing, (left, top, side, side), np.concatenate([places for places, _, _ in domains]))
-        for places, labels, filled in domains:
+        for domain, places, labels in domains:
             for k, name in enumerate(classes):
-                tip = f"{name}, {'target' if filled else 'source'}"
-                some = panel.places(*places[labels[: len(places)] == k].T)
-                color, glyph = _class_look(k)
-                drawing.markers(some, glyph, color, filled=filled, radius=2.6, opacity=0.75, tip=tip)
-    below = 20 + (side + 30) * n_rows
+                tip = f"{TIP}{name}, {domain}"
+                _scatter(axes, places[labels[: len(places)] == k], *look(k), domain == "target", tip)
+        _unscaled(axes)
     for k, name in enumerate(classes):
-        key = (12 + pitch * (k // n_key_rows), below + 17 * (k % n_key_rows))
-        _draw_key(drawing, key, *_class_look(k), shortened(name, 30))
-    note = (
-        "filled: target test clips; hollow: source training clips; the first two principal components of their features"
-    )
-    drawing.text((6, drawing.height - 6), note, color="dim", size=10)
-    drawing.width = max(drawing.width, text_width(note, 10) + 12)
-    return drawing
+        color, marker = look(k)
+        panels[-1].plot([], [], marker, color=color, label=shortened(name, 30))
+    handles, names = panels[-1].get_legend_handles_labels()
+    lowest = -16 / (72 * figure.get_figheight())
+    figure.legend(handles, names, loc="upper left", bbox_to_anchor=(0, lowest), ncols=min(4, max(2, len(panels))))
+    _note(figure, "filled: target test clips; hollow: source training clips; first two principal components")
+    return figure
 
 
-def _class_look(k: int) -> tuple[Color, str]:
-    """Colour and glyph of a class in a map."""
-    return PALETTE[k % len(PALETTE)], MARKERS[(k + k // len(PALETTE)) % len(MARKERS)]
+def _scatter(axes: Axes, places: np.ndarray, color: str, marker: str, filled: bool, tip: str) -> None:
+    if len(places):
+        face = color if filled else LIGHT["page"]
+        axes.plot(*places.T, marker, color=color, markerfacecolor=face, markersize=4.5, alpha=0.75, gid=tip)
 
 
-def _around(drawing: Drawing, box: tuple[float, float, float, float], points: np.ndarray) -> _Panel:
-    """A framed panel at left, top, width and height that holds all points (N, 2)."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    pad = np.maximum(0.06 * (high - low), 1e-6)
-    (x_low, y_low), (x_high, y_high) = (low - pad).tolist(), (high + pad).tolist()
-    drawing.frame(*box, "line")
-    return _Panel(drawing, *box, (x_low, x_high), (y_low, y_high))
+def _unscaled(axes: Axes) -> None:
+    """Axes that have no unit: a frame alone."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(visible=True, color=LIGHT["line"])
 
 
-def critical_difference(title: str, ranks: Ranks) -> Drawing:
+def critical_difference(ranks: Ranks, looks: Looks) -> Figure:
     """Methods at their mean rank over tasks, the best at the left; a bar joins those that no test tells apart."""
-    n = len(ranks.methods)
-    labels = [f"{shortened(name, 40)}  {mean:.2f}" for name, mean in zip(ranks.methods, ranks.average, strict=True)]
-    margin = max(text_width(label) for label in labels) + 26
-    n_left = (n + 1) // 2
-    bars = len(ranks.cliques)
-    top = 58.0
-    first = top + 18 + 9 * bars
-    reading = "methods that a bar joins are not told apart" if bars else "all are told apart"
+    import pandas as pd
+    from scikit_posthocs import critical_difference_diagram
+
+    names = [shortened(name, 200) for name in ranks.methods]
+    n = len(names)
+    figure, (axes,) = _panels(1, 420, 16 * ((n + 1) // 2 + len(ranks.cliques)) + 30)
+    drawn = critical_difference_diagram(
+        pd.Series(ranks.average, names),
+        pd.DataFrame(ranks.p_values, names, names),
+        ax=axes,
+        alpha=1 - ranks.level,
+        label_fmt_left="{label}  {rank:.2f}",
+        label_fmt_right="{rank:.2f}  {label}",
+        text_h_margin=0.02 * n,
+        color_palette={name: looks[label][0] for name, label in zip(names, ranks.methods, strict=True)},
+        elbow_props={"linewidth": 1},
+        crossbar_props={"color": LIGHT["ink"], "linewidth": 3},
+        marker_props={"s": 26, "marker": MARKERS[0]},
+    )
+    for text in drawn["labels"]:
+        text.set_color(LIGHT["ink"])
+    axes.spines.top.set(visible=True, color=LIGHT["ink"])
+    axes.set_xticks(range(1, n + 1))
+    axes.set_xlim(1, n)
     friedman = "" if math.isnan(ranks.friedman_p) else f"Friedman p = {ranks.friedman_p:.2g}; "
+    reading = "a bar joins methods that are not told apart" if ranks.cliques else "all are told apart"
     test = f"{ranks.posthoc.capitalize()} test at {100 * ranks.level:g} %"
-    note = f"mean rank over {ranks.n_tasks} tasks; {friedman}{test}: {reading}"
-    width = max(2 * margin + 260, text_width(note, 10) + 12)
-    margin = (width - 260) / 2
-    drawing = Drawing(title, width, first + 20 * n_left + 34)
-    panel = _Panel(drawing, margin, top, 260, 0, (1, n), (0, 1))
-    drawing.line([(margin, top), (margin + 260, top)], "ink", width=1.4)
-    for rank in range(1, n + 1):
-        x = panel.place(rank, 0)[0]
-        drawing.line([(x, top - 5), (x, top)], "ink")
-        drawing.text((x, top - 9), str(rank), anchor="middle", size=10, color="dim")
     if not math.isnan(ranks.critical_difference):
-        wide = min(ranks.critical_difference, n - 1) / (n - 1) * 260
-        drawing.line([(margin, 22), (margin + wide, 22)], "ink", width=2)
-        cut = " (wider than the axis)" if ranks.critical_difference > n - 1 else ""
-        drawing.text((margin, 15), f"critical difference {ranks.critical_difference:.2f}{cut}", size=10)
-    mean_of = dict(zip(ranks.methods, ranks.average, strict=True))
-    for at, clique in enumerate(ranks.cliques):
-        y = top + 10 + 9 * at
-        ends = [panel.place(mean_of[name], 0)[0] for name in (clique[0], clique[-1])]
-        drawing.line([(ends[0] - 4, y), (ends[1] + 4, y)], "c1", width=4)
-    for at, (label, mean) in enumerate(zip(labels, ranks.average, strict=True)):
-        x = panel.place(mean, 0)[0]
-        left = at < n_left
-        y = first + 20 * (at if left else n - 1 - at)
-        edge = margin - 8 if left else margin + 268
-        drawing.line([(x, top), (x, y), (edge, y)], "dim")
-        drawing.markers([(x, top)], "circle", PALETTE[at % len(PALETTE)], radius=3.5, tip=label)
-        drawing.text((edge - 5 if left else edge + 5, y + 4), label, anchor="end" if left else "start")
-    drawing.text((6, first + 20 * n_left + 18), note, color="dim", size=10)
-    return drawing
+        test += f", critical difference {ranks.critical_difference:.2f}"
+    _note(figure, f"mean rank over {ranks.n_tasks} tasks; {friedman}{test}: {reading}")
+    return figure

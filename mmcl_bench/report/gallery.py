@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from markupsafe import Markup
 
 from mmcl_bench.core.files import write_atomically, write_text
 from mmcl_bench.core.parallel import in_order
+from mmcl_bench.core.plotting import import_matplotlib
 from mmcl_bench.core.text import slug
 from mmcl_bench.evaluation.metrics import Scored, confusion, per_class_accuracy
-from mmcl_bench.evaluation.ranks import Ranks
 from mmcl_bench.report import figures
-from mmcl_bench.report.drawing import Drawing, to_svg, write_file
-from mmcl_bench.report.figures import MethodIntervals
+from mmcl_bench.report.drawing import chart_style, to_svg, write_file
 from mmcl_bench.report.projection import map_samples
 from mmcl_bench.report.table_files import written_before
 from mmcl_bench.report.tables import LeaderboardRow
 from mmcl_bench.report.transfer import is_without_adaptation
-from mmcl_bench.results.groups import Group, metric_title
+from mmcl_bench.results.groups import SETTINGS, Group, metric_title
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MANIFEST = ".mmcl-bench-figures.json"
 """Beside the figures: those that a report wrote, with what they show, so that a later one draws only what changed and
@@ -34,142 +37,135 @@ Which = Literal["auto", "all", "tasks", "none"]
 MOST_GROUPS = 60
 """Up to so many rows of leaderboards, ``auto`` is ``all``; beyond it is ``tasks``."""
 _SUFFIXES = ("png", "pdf")
-_FIGURE_FORM = 3
-"""Raised when the same drawing gives another file."""
+_FIGURE_FORM = 4
+"""Raised when a figure of the same SVG gives another file."""
+
+Draw = Callable[[], "Figure"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Picture:
-    """A drawn figure in the gallery."""
+    """A figure of the page."""
 
     name: str
     """Stem of its files."""
     caption: str
-    svg: Markup
     files: tuple[str, ...]
     """Names of its files; none where it is on the page alone."""
-
-
-_Draw = Callable[[str], Drawing]
-"""From the title's last words to a figure."""
+    svg: Markup = field(default_factory=Markup)
+    """Empty until :meth:`Gallery.draw`."""
 
 
 @dataclass(frozen=True)
-class _File:
-    """A figure to write."""
+class _Order:
+    """A figure to draw, by whatever process."""
 
-    path: Path
-    drawing: Drawing
-    digest: str
+    name: str
+    title: str
+    draw: Draw
+    files: dict[Path, str]
+    """What each of its files showed before, empty where it is not there."""
 
 
 class Gallery:
-    """Draws figures for the page, and those that are wanted as PNG and PDF.
+    """Collects the figures of a page, and draws them: for the page, and those that are wanted as PNG and PDF."""
 
-    :meth:`write` brings the folder up to date: it draws what is not there as it should be and removes what a former
-    report left there.
-    """
-
-    def __init__(self, folder: Path, which: Which, n_groups: int) -> None:
+    def __init__(self, folder: Path, which: Which, looks: figures.Looks) -> None:
         self.folder = folder
-        self.which = which if which != "auto" else ("all" if n_groups <= MOST_GROUPS else "tasks")
+        self.which = which
+        self.looks = looks
+        self.pictures: list[Picture] = []
         self._former = written_before(folder / MANIFEST, _SUFFIXES)
-        self._digests: dict[str, str] = {}
-        self._missing: list[_File] = []
+        self._orders: list[_Order] = []
 
     @property
     def files(self) -> list[Path]:
-        """The files that the folder has after :meth:`write`, of this report."""
-        return [self.folder / name for name in self._digests]
+        """The files that the folder has after :meth:`draw`, of this report."""
+        return [self.folder / name for picture in self.pictures for name in picture.files]
 
     def of_task(self, rows: Sequence[LeaderboardRow]) -> list[Picture]:
         """Figures that compare the methods of one task."""
-        group = rows[0].group
-        where = _where(group)
+        group, where = rows[0].group, where_of(rows[0].group)
         stem = f"{slug(group.task.identity)}-{{}}-{group.task_key[:8]}"
-        drawn = [self._add(stem.format("accuracy"), _accuracy(rows, where), compares=True)]
+        metrics = group.task.metrics
+        methods = [
+            figures.MethodIntervals(
+                row.group.label, tuple(row.figures[name] for name in metrics), row.group.method.transductive
+            )
+            for row in sorted(rows, key=lambda row: SETTINGS.index(row.group.setting))
+        ]
+        titles = [f"{metric_title(name)}, %" for name in metrics]
+        draw = partial(figures.intervals, titles, methods, self.looks, (0, 100))
+        drawn = [self.add(stem.format("accuracy"), f"Accuracy with 95% intervals\n{where}", draw)]
         if _has_both_sides(group):
-            drawn.append(self._add(stem.format("seen-unseen"), _seen_unseen(rows, where), compares=True))
+            scored = [
+                figures.scored_method(row.group.label, row.group.runs(), row.figures["ausuc"].value) for row in rows
+            ]
+            title = f"Seen against unseen classes over all calibrations\n{where}"
+            draw = partial(figures.seen_unseen, scored, self.looks)
+            drawn.append(self.add(stem.format("seen-unseen"), title, draw))
         if mapped := _mapped_domains(rows):
             title = f"Features of both domains\n{where}"
-            drawing = figures.domain_maps(title, mapped, group.first.classes)
-            drawn.append(self._add(stem.format("domains"), drawing, compares=True))
+            draw = partial(figures.domain_maps, mapped, group.first.classes)
+            drawn.append(self.add(stem.format("domains"), title, draw))
         return drawn
 
     def of_group(self, group: Group) -> list[Picture]:
         """Figures of one method on a task, over all its seeds."""
         stem = f"{slug(group.task.identity)}-{slug(f'{group.method.name}-{group.method.preset}')}-{{}}-{group.key[:8]}"
-        kinds = dict(_group_figures(group))
-        return [self._add(stem.format(kind), draw(_where(group))) for kind, draw in kinds.items()]
+        return [
+            self.add(stem.format(kind), f"{heading}\n{where_of(group)}", draw, compares=False)
+            for kind, heading, draw in _group_figures(group)
+        ]
 
-    def of_ranks(self, ranks: Ranks, key: str, where: str) -> Picture:
-        """The critical-difference diagram of a family of tasks."""
-        return self._add(key, figures.critical_difference(f"Mean ranks over tasks\n{where}", ranks), compares=True)
+    def add(self, name: str, title: str, draw: Draw, compares: bool = True) -> Picture:
+        """A figure, to be drawn later; whether it ``compares`` methods decides whether it is wanted as a file."""
+        wanted = self.which == "all" or (self.which == "tasks" and compares)
+        files = [self.folder / f"{name}.{suffix}" for suffix in _SUFFIXES] if wanted else []
+        former = {path: self._former.get(path.name, "") if path.is_file() else "" for path in files}
+        self._orders.append(_Order(name, title, draw, former))
+        self.pictures.append(Picture(name, title, tuple(path.name for path in files)))
+        return self.pictures[-1]
 
-    def of_methods(self, name: str, drawing: Drawing) -> Picture:
-        """A figure that compares methods, drawn elsewhere."""
-        return self._add(name, drawing, compares=True)
-
-    def of_oracles(self, methods: Sequence[MethodIntervals], key: str, where: str) -> Picture:
-        """What choosing on the test set would have given each method of a family of tasks."""
-        title = f"What choosing the step on the test set would have given\n{where}"
-        return self._add(key, figures.oracle_minus_honest(title, methods), compares=True)
-
-    def write(self, advance: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Draws missing files, by several processes where they are many. What is there stays where this is stopped."""
-        if self._digests:
+    def draw(self, advance: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Draws all figures, by several processes where they are many, and brings the folder up to date: files of
+        figures that did not change stay, and those that a former report left are removed."""
+        import_matplotlib()
+        if self.files:
             self.folder.mkdir(parents=True, exist_ok=True)
-        current = {name: digest for name, digest in self._former.items() if self._digests.get(name, digest) == digest}
-        made = in_order(_write, self._missing, workers=None if len(self._missing) > 8 else 1, items_a_call=1)
+        digests = dict(self._former)
+        made = in_order(_draw, self._orders, workers=None if len(self._orders) > 8 else 1, items_a_call=2)
         try:
-            for done, (name, digest) in enumerate(made, 1):
-                current[name] = digest
-                advance(done, len(self._missing))
-            for name in current.keys() - self._digests.keys():
+            for done, (picture, (svg, digest)) in enumerate(zip(self.pictures, made, strict=True), 1):
+                picture.svg = Markup(svg)  # noqa: S704 - to_svg escapes its texts
+                digests |= dict.fromkeys(picture.files, digest)
+                advance(done, len(self._orders))
+            for name in digests.keys() - {path.name for path in self.files}:
                 (self.folder / name).unlink(missing_ok=True)
-                del current[name]
+                del digests[name]
         finally:
             made.close()
             if self.folder.is_dir():
-                write_text(self.folder / MANIFEST, json.dumps(current, indent=1, sort_keys=True) + "\n")
-
-    def _add(self, name: str, drawing: Drawing, compares: bool = False) -> Picture:
-        wanted = self.which == "all" or (self.which == "tasks" and compares)
-        files = tuple(f"{name}.{suffix}" for suffix in _SUFFIXES) if wanted else ()
-        for file in files:
-            digest = f"{_FIGURE_FORM}:{drawing.digest}"
-            self._digests[file] = digest
-            if self._former.get(file) != digest or not (self.folder / file).is_file():
-                self._missing.append(_File(self.folder / file, drawing, digest))
-        return Picture(name, drawing.title, Markup(to_svg(drawing)), files)  # noqa: S704 - to_svg escapes its texts
+                write_text(self.folder / MANIFEST, json.dumps(digests, indent=1, sort_keys=True) + "\n")
 
 
-def _write(file: _File) -> tuple[str, str]:
-    """Writes a figure; returns its name and what it shows."""
-    suffix = file.path.suffix[1:]
-    write_atomically(file.path, lambda draft: write_file(file.drawing, draft, suffix))
-    return file.path.name, file.digest
+def _draw(order: _Order) -> tuple[str, str]:
+    """The SVG of a figure and the digest of what it shows; writes those of its files that show something else."""
+    with chart_style():
+        figure = order.draw()
+        svg = to_svg(figure, order.name, order.title)
+        digest = f"{_FIGURE_FORM}:{hashlib.sha256(svg.encode()).hexdigest()}"
+        for path, former in order.files.items():
+            if former != digest:
+                write = partial(write_file, figure, order.title, suffix=path.suffix[1:])
+                write_atomically(path, write)
+    return svg, digest
 
 
-def _where(group: Group) -> str:
+def where_of(group: Group, task: str = "") -> str:
+    """The task, by its identity where it is not called otherwise, and what sets its data apart."""
     beside = ", ".join(filter(None, ["synthetic" if group.task.synthetic else "", group.incomplete]))
-    return f"{group.task.identity}{f' ({beside})' if beside else ''}"
-
-
-def _accuracy(rows: Sequence[LeaderboardRow], where: str) -> Drawing:
-    metrics = rows[0].group.task.metrics
-    methods = [
-        figures.MethodIntervals(
-            row.group.label, tuple(row.figures[name] for name in metrics), row.group.method.transductive
-        )
-        for row in rows
-    ]
-    return figures.accuracy(f"Accuracy with 95% intervals\n{where}", list(map(metric_title, metrics)), methods)
-
-
-def _seen_unseen(rows: Sequence[LeaderboardRow], where: str) -> Drawing:
-    methods = [figures.ScoredMethod(row.group.label, row.group.runs(), row.figures["ausuc"].value) for row in rows]
-    return figures.seen_unseen(f"Seen against unseen classes over all calibrations\n{where}", methods)
+    return f"{task or group.task.identity}{f' ({beside})' if beside else ''}"
 
 
 def _mapped_domains(rows: Sequence[LeaderboardRow]) -> list[figures.MappedDomains]:
@@ -179,52 +175,37 @@ def _mapped_domains(rows: Sequence[LeaderboardRow]) -> list[figures.MappedDomain
     return [figures.MappedDomains(group.label, **vars(kept)) for group, kept in found if kept is not None]
 
 
-def _group_figures(group: Group) -> Iterator[tuple[str, _Draw]]:
-    """Those of unseen classes and of training first; those with a line a class, which may be tall, last."""
-    runs, classes = group.runs(), group.first.classes
+def _group_figures(group: Group) -> Iterator[tuple[str, str, Draw]]:
+    """Kind, heading and how it is drawn: those of unseen classes and of training first; those with a line a class,
+    which may be tall, last."""
+    runs, classes, label = group.runs(), group.first.classes, group.label
     seen = np.array(group.first.seen, dtype=bool)
+    pooled = f"{label}, {len(runs)} seeds pooled" if len(runs) > 1 else label
     if not seen.all():
         unseen = [name for name, known in zip(classes, seen, strict=True) if not known]
-        among_unseen = [run.unseen_part() for run in runs]
-        heading = "Confusion among unseen classes"
-        yield "confusion-unseen", partial(_confusion, group, among_unseen, unseen, None, heading)
+        draw = partial(figures.confusion_matrix, _counts([run.unseen_part() for run in runs]), unseen)
+        yield "confusion-unseen", f"Confusion among unseen classes: {pooled}", draw
         mapped = map_samples(group.jobs[0], runs[0])
         if mapped is not None:
-            yield "map", partial(_map, group, mapped)
+            heading = f"Clips of unseen classes among class texts: {label}, seed {group.seeds[0]}"
+            yield "map", heading, partial(figures.sample_map, mapped)
     if any(rows for job in group.jobs for rows in job.result.history.values()):
-        yield "training", partial(_training, group)
-    yield "per-class", partial(_per_class, group, runs)
-    if seen.all():
-        yield "confusion", partial(_confusion, group, runs, classes, None, "Confusion")
-    elif _has_both_sides(group):
-        heading = "Confusion among all classes, calibrated"
-        yield "confusion-all", partial(_confusion, group, runs, classes, seen, heading)
-
-
-def _per_class(group: Group, runs: Sequence[Scored], where: str) -> Drawing:
+        results = [job.result for job in group.jobs]
+        curves = [figures.Training(each.seed, each.history, _epoch(each.selection.chosen)) for each in results]
+        yield "training", f"Training: {label}", partial(figures.training_curves, curves)
     accuracies = np.stack([per_class_accuracy(run) for run in runs])
-    title = f"Accuracy by class: {group.label}\n{where}"
-    return figures.per_class_accuracy(title, group.first.classes, accuracies, runs[0].seen)
+    draw = partial(figures.per_class_accuracy, classes, accuracies, runs[0].seen)
+    yield "per-class", f"Accuracy by class: {label}", draw
+    if seen.all():
+        yield "confusion", f"Confusion: {pooled}", partial(figures.confusion_matrix, _counts(runs), classes)
+    elif _has_both_sides(group):
+        draw = partial(figures.confusion_matrix, _counts(runs), classes, seen)
+        yield "confusion-all", f"Confusion among all classes, calibrated: {pooled}", draw
 
 
-def _confusion(
-    group: Group, runs: Sequence[Scored], classes: Sequence[str], seen: np.ndarray | None, heading: str, where: str
-) -> Drawing:
-    counts = np.sum([confusion(run) for run in runs], axis=0)
-    pooled = f", {len(runs)} seeds pooled" if len(runs) > 1 else ""
-    return figures.confusion_matrix(f"{heading}: {group.label}{pooled}\n{where}", counts, classes, seen)
-
-
-def _map(group: Group, mapped: figures.MappedSamples, where: str) -> Drawing:
-    title = f"Clips of unseen classes among class texts: {group.label}, seed {group.seeds[0]}\n{where}"
-    return figures.sample_map(title, mapped)
-
-
-def _training(group: Group, where: str) -> Drawing:
-    runs = [
-        figures.Training(job.result.seed, job.result.history, _epoch(job.result.selection.chosen)) for job in group.jobs
-    ]
-    return figures.training_curves(f"Training: {group.label}\n{where}", runs)
+def _counts(runs: Sequence[Scored]) -> np.ndarray:
+    counts: np.ndarray = np.sum([confusion(run) for run in runs], axis=0)
+    return counts
 
 
 def _epoch(chosen: dict[str, object]) -> int | None:

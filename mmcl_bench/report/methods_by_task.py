@@ -59,6 +59,11 @@ class MethodsByTask:
         known = {name for method in self.methods for row in method.rows for name in costs_of(row.group)}
         return {name: title for name, title in COSTS.items() if name in known}
 
+    def ends(self, task: Group) -> tuple[float, float]:
+        """Of the intervals of the main metric on a task; nan where none is known."""
+        figures = [row.main for method in self.methods if (row := method.on(task))]
+        return tuple(pd.Series([end for each in figures for end in (each.low, each.high)]).agg(["min", "max"]))
+
     @property
     def with_oracle(self) -> list[MethodIntervals]:
         """The methods that have an oracle figure, by falling difference to it."""

@@ -19,13 +19,16 @@ function sortBy(header) {
   }
 }
 
-/** Keeps heads in sight below the filters, in tables that need no scroll bar of their own. */
+/** Keeps heads in sight below the filters, in tables that need no scroll bar of their own; others say that they scroll. */
 function keepHeads() {
   const form = document.querySelector("form.filters");
   const sticks = form && getComputedStyle(form).position === "sticky";
   document.documentElement.style.setProperty("--filters", `${sticks ? form.offsetHeight : 0}px`);
-  for (const table of document.querySelectorAll("table.leaderboard")) {
-    table.parentElement.classList.toggle("whole", table.offsetWidth <= table.parentElement.clientWidth);
+  for (const part of document.querySelectorAll(".scroll")) {
+    const content = part.firstElementChild;
+    const fits = content.getBoundingClientRect().width <= part.clientWidth + 1;
+    part.classList.toggle("whole", fits && content.classList.contains("leaderboard"));
+    part.classList.toggle("more", !fits);
   }
 }
 
@@ -52,24 +55,53 @@ function applyFilters(form) {
   keepHeads();
 }
 
-/** Opens the details that the address names. */
-function openTarget() {
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (target instanceof HTMLDetailsElement) {
-    target.open = true;
-    target.scrollIntoView();
+/** Writes the filters and a place of the page into the address, so that it can be sent. */
+function writeAddress(form, place) {
+  const chosen = new URLSearchParams(Array.from(new FormData(form)).filter(([, value]) => value));
+  const named = chosen.size > 0;
+  if (place && named) chosen.set("at", place);
+  history.replaceState(null, "", `#${named ? chosen : place}`);
+}
+
+/** Applies the filters that the address names, and opens the details that it names. */
+function readAddress() {
+  const text = location.hash.slice(1);
+  const named = text.includes("=");
+  const said = new URLSearchParams(named ? text : {});
+  const place = named ? said.get("at") ?? "" : text;  // anchors have letters, digits and hyphens alone
+  const form = document.querySelector("form.filters");
+  const target = document.getElementById(place);
+  if (form && named) {
+    for (const field of form.querySelectorAll("select")) {
+      field.value = said.get(field.name) ?? "";
+      if (field.selectedIndex < 0) field.value = "";
+    }
+    applyFilters(form);
   }
+  if (form && target?.closest("[hidden]")) {
+    for (const field of form.querySelectorAll("select")) field.value = "";
+    applyFilters(form);
+  }
+  if (form && text) writeAddress(form, place);
+  if (target instanceof HTMLDetailsElement) target.open = true;
+  (target ?? (named ? form : null))?.scrollIntoView();
 }
 
 for (const header of document.querySelectorAll("th[data-sort]")) {
   header.querySelector("button").addEventListener("click", () => sortBy(header));
 }
 for (const form of document.querySelectorAll("form.filters")) {
-  form.addEventListener("change", () => applyFilters(form));
-  form.addEventListener("reset", () => setTimeout(() => applyFilters(form)));
+  const changed = () => {
+    applyFilters(form);
+    writeAddress(form, "");
+  };
+  form.addEventListener("change", changed);
+  form.addEventListener("reset", () => setTimeout(changed));
   form.hidden = false;
   applyFilters(form);
 }
-addEventListener("hashchange", openTarget);
+for (const part of document.querySelectorAll("details")) part.addEventListener("toggle", keepHeads);
+addEventListener("hashchange", readAddress);
 addEventListener("resize", keepHeads);
-openTarget();
+keepHeads();
+readAddress();

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pandas as pd
 from markupsafe import Markup
@@ -17,13 +19,14 @@ from mmcl_bench.core.files import write_text
 from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.pages import templates_in
 from mmcl_bench.core.text import slug
-from mmcl_bench.report import tables
+from mmcl_bench.report import figures, overview, tables
 from mmcl_bench.report.choices import Choices, choices
 from mmcl_bench.report.choices import frame_of as frame_of_choices
-from mmcl_bench.report.drawing import DARK, LIGHT
-from mmcl_bench.report.encoders import EncoderTable, encoder_tables, heat_map
+from mmcl_bench.report.drawing import DARK, LIGHT, look
+from mmcl_bench.report.encoders import EncoderTable, encoder_tables
 from mmcl_bench.report.encoders import frame_of as frame_of_encoders
-from mmcl_bench.report.gallery import Gallery, Picture, Which
+from mmcl_bench.report.encoders import heat_maps as encoder_heat_maps
+from mmcl_bench.report.gallery import MOST_GROUPS, Draw, Gallery, Picture, Which, where_of
 from mmcl_bench.report.lineage import origin_of
 from mmcl_bench.report.methods_by_task import (
     MethodsByTask,
@@ -38,10 +41,10 @@ from mmcl_bench.report.published import Beside, beside, read_published
 from mmcl_bench.report.ranking import Ranking, rankings
 from mmcl_bench.report.split_means import SplitMean, frame_of, split_means
 from mmcl_bench.report.table_files import TableFolder
-from mmcl_bench.report.tables import LeaderboardRow
-from mmcl_bench.report.transfer import TransferTable, mean_gain_text, transfer_tables
+from mmcl_bench.report.tables import Comparison, LeaderboardRow
+from mmcl_bench.report.transfer import TransferTable, gains, mean_gain_text, transfer_tables
 from mmcl_bench.report.transfer import frame_of as frame_of_transfer
-from mmcl_bench.report.transfer import heat_map as transfer_heat_map
+from mmcl_bench.report.transfer import heat_maps as transfer_heat_maps
 from mmcl_bench.results.groups import (
     INDUCTIVE,
     SETTINGS,
@@ -54,6 +57,7 @@ from mmcl_bench.results.groups import (
 )
 from mmcl_bench.results.store import whole_and_damaged
 
+_Table = TypeVar("_Table")
 PAGE, FIGURES, TABLES = "index.html", "figures", "tables"
 _SETTINGS = {
     INDUCTIVE: "",
@@ -91,25 +95,32 @@ def build_report(
     reports_root: Path,
     which: Which = "auto",
     advance: Callable[[int, int], None] = lambda done, total: None,
+    columns: Sequence[str] = (),
 ) -> ReportSummary:
     """Writes ``index.html``, the tables and the figures; the same results give the same bytes.
 
-    ``which`` figures are files as well: see :data:`.gallery.Which`. The page is there before they are drawn;
-    ``advance`` is told how many are. A report that is made again draws only those that changed.
+    ``which`` figures are files as well: see :data:`.gallery.Which`. ``advance`` is told how many figures are drawn.
+    ``columns``, where there are any, are those of the LaTeX tables: see :class:`.table_files.TableFolder`.
 
-    Raises :class:`~mmcl_bench.core.errors.UserError` when there is no result.
+    Raises :class:`~mmcl_bench.core.errors.UserError` when there is no result, or a column is in no table.
     """
     stored, damaged = whole_and_damaged(results_root)
     whole = unlimited(stored)
     ranked = newest(whole)
-    reports_root.mkdir(parents=True, exist_ok=True)
     rows = tables.leaderboard_rows(ranked)
-    leaderboards = tables.write_frame(tables.frame_of(rows), reports_root)
-    builder = _Builder(Gallery(reports_root / FIGURES, which, len(rows)), TableFolder(reports_root / TABLES))
+    looks = {label: look(at) for at, label in enumerate(sorted({row.group.label for row in rows}))}
+    if which == "auto":
+        which = "all" if len(rows) <= MOST_GROUPS else "tasks"
+    builder = _Builder(Gallery(reports_root / FIGURES, which, looks), TableFolder(reports_root / TABLES, columns))
     origins = [builder.families(synthetic, rows) for synthetic in (False, True)]
+    builder.table_folder.close()
+    leaderboards = tables.write_frame(tables.frame_of(rows), reports_root)
+    builder.gallery.draw(advance)
+    news, shown = overview.news(reports_root, rows)
     html = _render(
         origins=[families for families in origins if families],
         leaderboards=[path.name for path in leaderboards],
+        news=news,
         n_jobs=len(ranked),
         n_limited=len(stored) - len(whole),
         n_older=len(whole) - len(ranked),
@@ -117,18 +128,17 @@ def build_report(
         n_rows=len(rows),
         methods=sorted({row.group.method.name for row in rows}),
         presets=sorted({row.group.method.preset for row in rows}),
-        figure_files=builder.gallery.which,
+        figure_files=which,
     )
     page = reports_root / PAGE
     write_text(page, html)
-    builder.table_folder.close()
-    builder.gallery.write(advance)
+    overview.keep(reports_root, shown)
     return ReportSummary(
         page,
         leaderboards,
         builder.table_folder.written,
         builder.gallery.files,
-        builder.n_pictures,
+        len(builder.gallery.pictures),
         len(ranked),
         len(stored) - len(whole),
         len(whole) - len(ranked),
@@ -141,8 +151,13 @@ class _Row:
     shown: LeaderboardRow
     lead: str
     """How far it is ahead of the first row of its table, or why that is not given."""
-    resolved: bool | None
-    """Whether that difference is more than chance; None where nothing is compared."""
+    comparison: Comparison | None = None
+    """With the first row; None where nothing is compared."""
+
+    @property
+    def tied(self) -> bool:
+        """Whether the interval of the difference to the first row includes 0."""
+        return self.comparison is not None and not self.comparison.resolved
 
 
 @dataclass(frozen=True)
@@ -152,6 +167,8 @@ class _Task:
     anchor: str
     blocks: list[tuple[str, list[_Row]]]
     """The rows by setting, one after the other: only rows of one setting are ranked together."""
+    ranges: dict[str, tuple[float, float]]
+    """By metric, the ends that its intervals are drawn between; nan where none is known."""
     pictures: list[Picture]
     beside: Beside | None
     beside_files: list[str]
@@ -159,46 +176,14 @@ class _Task:
 
 
 @dataclass(frozen=True)
-class _Ranked:
-    among: str
+class _Part(Generic[_Table]):
+    """What follows the leaderboard of a family."""
+
+    table: _Table
+    files: list[str]
+    pictures: list[Picture] = field(default_factory=list)
+    among: str = ""
     """What is ranked together: ``inductive methods``."""
-    ranking: Ranking
-    picture: Picture
-    files: list[str]
-
-
-@dataclass(frozen=True)
-class _Encoders:
-    """Methods by text encoder, where there are several encoders."""
-
-    tables: list[EncoderTable]
-    pictures: list[Picture]
-    files: list[str]
-
-
-@dataclass(frozen=True)
-class _Choices:
-    """What label-free scores choose, where jobs kept them."""
-
-    table: Choices
-    files: list[str]
-
-
-@dataclass(frozen=True)
-class _Transfer:
-    """Transfer tasks by source and target."""
-
-    tables: list[tuple[TransferTable, list[Picture]]]
-    """Each with a heat map a setting."""
-    files: list[str]
-
-
-@dataclass(frozen=True)
-class _ByTask:
-    table: MethodsByTask
-    files: list[str]
-    picture: Picture | None
-    """What choosing on the test set would have given; None for fewer than two methods that have an oracle figure."""
 
 
 @dataclass(frozen=True)
@@ -211,13 +196,16 @@ class _Family:
     """Titles by name of the costs that any row has."""
     tasks: list[_Task]
     files: list[str]
-    ranked: list[_Ranked]
-    means: list[SplitMean]
-    means_files: list[str]
-    encoders: _Encoders | None
-    transfer: _Transfer | None
-    by_task: _ByTask | None
-    choices: _Choices | None
+    ranked: list[_Part[Ranking]]
+    means: _Part[list[SplitMean]] | None
+    encoders: _Part[list[EncoderTable]] | None
+    transfer: _Part[list[tuple[TransferTable, list[Picture]]]] | None
+    """Each table with a figure a setting."""
+    by_task: _Part[MethodsByTask] | None
+    choices: _Part[Choices] | None
+    """What label-free scores choose, where jobs kept them."""
+    overview: list[Picture]
+    """Methods by task, and accuracy against time."""
 
     @property
     def width(self) -> int:
@@ -231,7 +219,6 @@ class _Builder:
     def __init__(self, gallery: Gallery, table_folder: TableFolder) -> None:
         self.gallery = gallery
         self.table_folder = table_folder
-        self.n_pictures = 0
         self._published = read_published()
 
     def families(self, synthetic: bool, rows: Sequence[LeaderboardRow]) -> list[_Family]:
@@ -249,6 +236,8 @@ class _Builder:
         tasks = [self._task(list(members)) for _, members in of_tasks]
         shown = _shown_leaderboard(tasks, metrics, costs)
         numbers = tables.own_metrics(tables.frame_of(rows))
+        titles = list(map(metric_title, metrics))
+        by_task = self._by_task(stem, title, rows)
         return _Family(
             name,
             synthetic,
@@ -256,70 +245,140 @@ class _Builder:
             metrics,
             costs,
             tasks,
-            self.table_folder.add(stem, shown, numbers, f"{title}: percent with 95% intervals"),
+            self.table_folder.add(
+                stem,
+                shown,
+                numbers,
+                f"{title}: percent with 95% intervals",
+                figures=titles,
+                within=["Task", "Setting"],
+                paper=["Task", "Setting", "Method", "Settings", "Preset", *titles],
+            ),
             self._ranked(stem, title, rows),
-            means := split_means(rows),
-            self.table_folder.add(f"{stem}-split-means", frame_of(means), title=f"{title}: means over splits")
-            if means
-            else [],
+            self._means(stem, title, rows, titles),
             self._encoders(stem, title, rows),
             self._transfer(stem, title, rows),
-            self._by_task(stem, title, rows),
+            by_task,
             self._choices(stem, title, rows),
+            self._overview(stem, title, tasks, by_task, rows),
         )
 
-    def _encoders(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Encoders | None:
+    def _means(
+        self, stem: str, title: str, rows: Sequence[LeaderboardRow], metrics: Sequence[str]
+    ) -> _Part[list[SplitMean]] | None:
+        means = split_means(rows)
+        if not means:
+            return None
+        files = self.table_folder.add(
+            f"{stem}-split-means",
+            frame_of(means),
+            title=f"{title}: means over splits",
+            figures=metrics,
+            within=["Task", "Setting"],
+            paper=["Task", "Splits", "Setting", "Method", "Settings", "Preset", *metrics],
+        )
+        return _Part(means, files)
+
+    def _overview(
+        self,
+        stem: str,
+        title: str,
+        tasks: Sequence[_Task],
+        by_task: _Part[MethodsByTask] | None,
+        rows: Sequence[LeaderboardRow],
+    ) -> list[Picture]:
+        drawn = []
+        if by_task:
+            standing = {
+                row.shown.group.key: overview.BEST if row is of_setting[0] else overview.TIED
+                for task in tasks
+                for _, of_setting in task.blocks
+                for row in of_setting
+                if row is of_setting[0] or row.tied
+            }
+            draw = overview.heat_map(by_task.table, standing)
+            drawn.append(self.gallery.add(f"{stem}-overview", f"Methods by task\n{title}", draw))
+        if known := overview.costs(rows):
+            draw = known.drawn(self.gallery.looks)
+            drawn.append(self.gallery.add(f"{stem}-accuracy-against-time", f"Accuracy against time\n{title}", draw))
+        return drawn
+
+    def _encoders(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Part[list[EncoderTable]] | None:
         found = encoder_tables(rows)
         if not found:
             return None
         name = f"{stem}-encoders"
-        pictures = [self.gallery.of_methods(f"{name}-{table.group.task_key[:8]}", heat_map(table)) for table in found]
+        pictures = [
+            self.gallery.add(
+                f"{name}-{table.group.task_key[:8]}",
+                f"Methods by text encoder: {where_of(table.group, table.task)}",
+                encoder_heat_maps(table),
+            )
+            for table in found
+        ]
         files = self.table_folder.add(name, frame_of_encoders(found), title=f"{title}: methods by text encoder")
-        return _Encoders(found, self._counted(pictures), files)
+        return _Part(found, files, pictures)
 
-    def _by_task(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _ByTask | None:
+    def _by_task(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Part[MethodsByTask] | None:
         table = methods_by_task(rows)
         if table is None:
             return None
-        caption = f"{title}: methods by task"
-        files = self.table_folder.add(f"{stem}-methods-by-task", table_of_methods(table), title=caption)
-        drawn = table.with_oracle
-        picture = self.gallery.of_oracles(drawn, f"{stem}-oracle-minus-honest", title) if len(drawn) > 1 else None
-        return _ByTask(table, files, picture and self._counted([picture])[0])
+        frame = table_of_methods(table)
+        on_tasks = [head for head in frame.columns if ": " in head]
+        files = self.table_folder.add(
+            f"{stem}-methods-by-task",
+            frame,
+            title=f"{title}: methods by task",
+            figures=on_tasks,
+            within=["Setting"],
+            paper=["Method", *on_tasks],
+        )
+        drawn, pictures = table.with_oracle, []
+        if len(drawn) > 1:
+            caption = f"What choosing the step on the test set would have given\n{title}"
+            draw = partial(figures.intervals, ["oracle minus honest, points"], drawn, self.gallery.looks, None)
+            pictures = [self.gallery.add(f"{stem}-oracle-minus-honest", caption, draw)]
+        return _Part(table, files, pictures)
 
-    def _transfer(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Transfer | None:
+    def _transfer(
+        self, stem: str, title: str, rows: Sequence[LeaderboardRow]
+    ) -> _Part[list[tuple[TransferTable, list[Picture]]]] | None:
         found = transfer_tables(rows)
         if not found:
             return None
         name = f"{stem}-sources-by-targets"
-        drawn = [
-            (
-                table,
-                [
-                    self.gallery.of_methods(slug(f"{name} {table.kind} {each}"), transfer_heat_map(table, each, title))
-                    for each in table.settings
-                ],
-            )
-            for table in found
-        ]
-        for _, pictures in drawn:
-            self._counted(pictures)
+        drawn = [(table, self._transfer_pictures(name, table, title)) for table in found]
         caption = f"{title}: figures and gains over source only, percent with 95% intervals"
-        return _Transfer(drawn, self.table_folder.add(name, frame_of_transfer(found), title=caption))
+        return _Part(drawn, self.table_folder.add(name, frame_of_transfer(found), title=caption))
 
-    def _ranked(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> list[_Ranked]:
+    def _transfer_pictures(self, name: str, table: TransferTable, title: str) -> list[Picture]:
+        drawn = []
+        for setting, methods in table.settings.items():
+            if table.is_grid:
+                caption = f"{metric_title(methods[0].group.task.main_metric)} by source and target, {setting}"
+                draw: Draw | None = transfer_heat_maps(table, setting)
+            else:
+                caption = f"Gain over source only in points, {setting}"
+                draw = gains(table, setting, self.gallery.looks)
+            if draw:
+                stem = slug(f"{name} {table.kind} {setting}")
+                drawn.append(self.gallery.add(stem, f"{caption}: {table.kind}\n{title}", draw))
+        return drawn
+
+    def _ranked(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> list[_Part[Ranking]]:
         return [self._ranks(stem, title, *key, ranking) for key, ranking in rankings(rows).items()]
 
-    def _ranks(self, stem: str, title: str, setting: str, classes: str, ranking: Ranking) -> _Ranked:
+    def _ranks(self, stem: str, title: str, setting: str, classes: str, ranking: Ranking) -> _Part[Ranking]:
         found = ranking.ranks
         among = f"{setting} methods" + (", classes known by texts" if classes == "texts" else "")
         beside = [*([setting] if setting != INDUCTIVE else []), *([classes] if classes == "texts" else [])]
         name = slug("-".join([stem, "ranks", *beside]))
-        picture = self._counted([self.gallery.of_ranks(found, name, f"{title}, {among}")])[0]
+        draw = partial(figures.critical_difference, found, self.gallery.looks)
+        picture = self.gallery.add(name, f"Mean ranks over tasks\n{title}, {among}", draw)
         means = [f"{mean:.2f}" for mean in found.average]
         shown = pd.DataFrame({"Method": list(found.methods), "Mean rank": means})
         caption = f"{title}: mean ranks of {among} over {found.n_tasks} tasks"
-        return _Ranked(among, ranking, picture, self.table_folder.add(name, shown, title=caption))
+        return _Part(ranking, self.table_folder.add(name, shown, title=caption), [picture], among)
 
     def _task(self, rows: Sequence[LeaderboardRow]) -> _Task:
         group = rows[0].group
@@ -330,10 +389,11 @@ class _Builder:
             group,
             anchor,
             [(setting, _compared_to_first(members)) for setting, members in of_setting.items() if members],
-            self._counted(self.gallery.of_task(rows)),
+            _ranges(rows),
+            self.gallery.of_task(rows),
             found,
             [] if found is None else self._published_table(anchor, group, found),
-            [(row.group, self._counted(self.gallery.of_group(row.group))) for row in rows],
+            [(row.group, self.gallery.of_group(row.group)) for row in rows],
         )
 
     def _published_table(self, anchor: str, group: Group, found: Beside) -> list[str]:
@@ -349,22 +409,19 @@ class _Builder:
         caption = f"{group.task.identity}: ours, then published figures by year; not ranked"
         return self.table_folder.add(f"{anchor}-published", pd.DataFrame(cells, columns=heads), title=caption)
 
-    def _choices(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Choices | None:
+    def _choices(self, stem: str, title: str, rows: Sequence[LeaderboardRow]) -> _Part[Choices] | None:
         table = choices(rows)
         if table is None:
             return None
         caption = f"{title}: choosing without target labels, means ({table.counts})"
-        return _Choices(table, self.table_folder.add(f"{stem}-choices", frame_of_choices(table), title=caption))
-
-    def _counted(self, pictures: list[Picture]) -> list[Picture]:
-        self.n_pictures += len(pictures)
-        return pictures
+        return _Part(table, self.table_folder.add(f"{stem}-choices", frame_of_choices(table), title=caption))
 
 
 def _render(**content: Any) -> str:
     environment = templates_in("mmcl_bench.report")
     environment.globals |= {
         "anchor_of": _anchor,
+        "bar": _bar,
         "cost_text": tables.cost_text,
         "costs_of": tables.costs_of,
         "mean_cost": mean_cost,
@@ -401,16 +458,32 @@ def _anchor(group: Group) -> str:
 
 def _compared_to_first(rows: Sequence[LeaderboardRow]) -> list[_Row]:
     best, *others = rows
-    return [_Row(best, "first", None), *(_Row(row, *_lead(row.group, best.group)) for row in others)]
+    return [_Row(best, "first"), *(_compared(row, best) for row in others)]
 
 
-def _lead(group: Group, best: Group) -> tuple[str, bool | None]:
-    comparison = tables.compare(group, best)
+def _compared(row: LeaderboardRow, best: LeaderboardRow) -> _Row:
+    comparison = tables.compare(row.group, best.group)
     if comparison is None:
-        return "not paired", None
+        return _Row(row, "not paired")
     paired = comparison.paired
-    points = tables.signed_percent(paired.difference, paired.low, paired.high)
-    return f"{points}, {tables.p_text(paired.p_value)}", comparison.resolved
+    difference = tables.signed_percent(paired.difference, paired.low, paired.high)
+    return _Row(row, ", ".join(filter(None, [difference, tables.p_text(paired.p_value), comparison.alone])), comparison)
+
+
+def _ranges(rows: Sequence[LeaderboardRow]) -> dict[str, tuple[float, float]]:
+    bounds = [(name, end) for row in rows for name, each in row.figures.items() for end in (each.low, each.high)]
+    ends = pd.DataFrame(bounds, columns=["metric", "end"]).groupby("metric")["end"].agg(["min", "max"])
+    return {str(name): (float(low), float(high)) for name, low, high in ends.itertuples()}
+
+
+def _bar(value: float, low: float, high: float, ends: tuple[float, float]) -> Markup:
+    """An interval as a line with its figure as a dot, between two ends; empty where it is not known."""
+    first, last = ends
+    if math.isnan(value + low + high) or not first < last:
+        return Markup()
+    left, middle, right = (2 + 56 * (x - first) / (last - first) for x in (low, value, high))
+    path = f"M{left:.1f} 3H{right:.1f}M{middle:.1f} 1V5"
+    return Markup('<svg class="bar" viewBox="0 0 60 6" aria-hidden="true"><path d="{}"/></svg>').format(path)
 
 
 def _shown_leaderboard(tasks: Sequence[_Task], metrics: Sequence[str], costs: Mapping[str, str]) -> pd.DataFrame:

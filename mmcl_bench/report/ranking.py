@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from mmcl_bench.evaluation.ranks import Ranks, ranks
+from mmcl_bench.report.encoders import without_encoder
 from mmcl_bench.report.tables import LeaderboardRow
 from mmcl_bench.results.groups import SETTINGS
 
 FEWEST_TASKS = 3
+CHANCE = "chance"
+"""The method that guesses: where it would stand in a ranking says nothing."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ def rankings(rows: Sequence[LeaderboardRow]) -> dict[tuple[str, str], Ranking]:
     By setting and kind of classes, which is empty in other families. In the order of :data:`.groups.SETTINGS`.
     """
     together: dict[tuple[str, str], list[LeaderboardRow]] = defaultdict(list)
-    for row in rows:
+    for row in one_encoder(rows):
         if not row.group.incomplete:
             together[row.group.setting, row.group.task.parameters.get("classes", "")].append(row)
     keys = sorted(together, key=lambda key: (SETTINGS.index(key[0]), key[1]))
@@ -40,17 +43,28 @@ def rankings(rows: Sequence[LeaderboardRow]) -> dict[tuple[str, str], Ranking]:
     return {key: ranking for key, ranking in found if ranking is not None}
 
 
+def one_encoder(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
+    """The rows with each task under one text encoder alone, so that it does not count twice: the one that its identity
+    does not name, which is the default, else that of most rows."""
+    under: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        under[without_encoder(row.group)][row.group.task.identity] += 1
+    # A task's identity without an encoder is that of the default.
+    kept = {task: task if task in found else found.most_common(1)[0][0] for task, found in under.items()}
+    return [row for row in rows if kept[without_encoder(row.group)] == row.group.task.identity]
+
+
 def rank_methods(rows: Sequence[LeaderboardRow]) -> Ranking | None:
     """Ranks by the main metric over tasks of one family, origin and setting; None for fewer than two methods or three
-    tasks that all of them share.
+    tasks that all of them share. Chance is not ranked.
 
     A method with its preset and settings counts as one. Those that ran on no more than half of the tasks of the one
     that ran on most are left out, so that a trial on one task does not empty the table.
     """
+    rows = [row for row in rows if row.group.method.name != CHANCE]
     figures = {(row.group.task_key, row.group.label): row.main.value for row in rows if not math.isnan(row.main.value)}
     table = pd.Series(figures, dtype=float).unstack() if figures else pd.DataFrame()
-    n_tasks = table.notna().sum()
-    kept = table.loc[:, n_tasks > n_tasks.max() / 2].dropna() if len(table) else table
+    kept = on_shared_tasks(table)
     if kept.shape[0] < FEWEST_TASKS or kept.shape[1] < 2:
         return None
     names = {row.group.task_key: row.group.task.identity for row in rows}
@@ -59,3 +73,10 @@ def rank_methods(rows: Sequence[LeaderboardRow]) -> Ranking | None:
         tuple(sorted(names[key] for key in kept.index)),
         tuple(sorted(set(table.columns) - set(kept.columns))),
     )
+
+
+def on_shared_tasks(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns (methods) that have more than half of the figures of the fullest one, on the rows (tasks) that all of
+    these have."""
+    n_tasks = table.notna().sum()
+    return table.loc[:, n_tasks > n_tasks.max() / 2].dropna() if len(table) else table

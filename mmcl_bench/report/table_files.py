@@ -5,45 +5,104 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, groupby
 from pathlib import Path
 
 import pandas as pd
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import write_text
 
 MANIFEST = ".mmcl-bench-tables.json"
 """Beside the tables: the names of those that a report wrote, so that a later one removes only its own."""
 SUFFIXES = ("csv", "md", "tex")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~])")
+_FIGURE = re.compile(r"(?P<value>[+-]?\d+\.\d)(?P<bounds> \[[^\]]*\])?")
+_MOST_ON_A_PAGE = 45
+"""Up to so many rows a table is one float."""
+_MOST_WITH_INTERVALS = 3
+"""Up to so many columns of figures have room for their intervals on a page of a paper."""
+
+
+@dataclass(frozen=True)
+class _Table:
+    stem: str
+    title: str
+    shown: pd.DataFrame
+    numbers: pd.DataFrame | None
+    figures: Sequence[str]
+    within: Sequence[str]
+    paper: Sequence[str]
 
 
 class TableFolder:
-    """Writes tables to a folder; :meth:`close` removes what a former report left there."""
+    """Collects tables; :meth:`close` writes them, and removes what a former report left there.
 
-    def __init__(self, folder: Path) -> None:
+    ``columns``, where there are any, are those that LaTeX tables have, in this order: heads, also without the task that
+    stands before them, in upper or lower case. A table that has none of them is whole.
+    """
+
+    def __init__(self, folder: Path, columns: Sequence[str] = ()) -> None:
         self.folder = folder
-        self.written: list[Path] = []
+        self.columns = columns
+        self._tables: list[_Table] = []
 
-    def add(self, stem: str, shown: pd.DataFrame, numbers: pd.DataFrame | None = None, title: str = "") -> list[str]:
-        """Writes ``stem.csv``, ``.md`` and ``.tex``; returns their names.
+    @property
+    def written(self) -> list[Path]:
+        return [self.folder / f"{table.stem}.{suffix}" for table in self._tables for suffix in SUFFIXES]
 
-        ``shown`` holds texts as people read them. ``numbers``, where given, is what the CSV holds instead.
+    def add(
+        self,
+        stem: str,
+        shown: pd.DataFrame,
+        numbers: pd.DataFrame | None = None,
+        title: str = "",
+        figures: Sequence[str] = (),
+        within: Sequence[str] = (),
+        paper: Sequence[str] = (),
+    ) -> list[str]:
+        """Names of the files that will be there: ``stem.csv``, ``.md`` and ``.tex``.
+
+        ``shown`` holds texts as people read them. ``numbers``, where given, is what the CSV holds instead. In LaTeX the
+        best of each column of ``figures`` is bold and the second underlined, among rows that are equal in the columns
+        ``within``; ``paper`` are its columns where the user chose none, all by default.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        csv = (shown if numbers is None else numbers).to_csv(index=False, float_format="%.4f", lineterminator="\n")
-        paths = [self.folder / f"{stem}.{suffix}" for suffix in SUFFIXES]
-        for path, text in zip(paths, (csv, to_markdown(shown, title), to_latex(shown, title)), strict=True):
-            write_text(path, text)
-        self.written += paths
-        return [path.name for path in paths]
+        self._tables.append(_Table(stem, title, shown, numbers, figures, within, paper))
+        return [f"{stem}.{suffix}" for suffix in SUFFIXES]
 
     def close(self) -> None:
-        """Removes stale tables."""
+        """Raises :class:`UserError` for a column that no table has; nothing is written then."""
+        heads = {head for table in self._tables for head in table.shown.columns}
+        for column in self.columns:
+            if not any(_is(head, column) for head in heads):
+                known = sorted({head.rpartition(": ")[2] for head in heads})
+                raise UserError(f"--columns {column}: no table has it; there are {', '.join(known)}")
+        for table in self._tables:
+            frame = table.shown if table.numbers is None else table.numbers
+            csv = frame.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+            latex = to_latex(
+                self._chosen(table), table.title, f"tab:{table.stem}", table.figures, table.shown[[*table.within]]
+            )
+            for suffix, text in zip(SUFFIXES, (csv, to_markdown(table.shown, table.title), latex), strict=True):
+                write_text(self.folder / f"{table.stem}.{suffix}", text)
         names = {path.name for path in self.written}
         for stale in written_before(self.folder / MANIFEST, SUFFIXES).keys() - names:
             (self.folder / stale).unlink(missing_ok=True)
         if self.folder.is_dir():
             write_text(self.folder / MANIFEST, json.dumps(sorted(names), indent=1) + "\n")
+
+    def _chosen(self, table: _Table) -> pd.DataFrame:
+        """The columns that its LaTeX has; by default without those that say the same in every row."""
+        chosen = [head for column in self.columns for head in table.shown.columns if _is(head, column)]
+        if not chosen:
+            told = [head for head in table.paper if head in table.figures or table.shown[head].nunique() > 1]
+            chosen = told or list(table.shown.columns)
+        return table.shown[list(dict.fromkeys(chosen))]
+
+
+def _is(head: str, column: str) -> bool:
+    return column.casefold() in (head.casefold(), head.rpartition(": ")[2].casefold())
 
 
 def written_before(manifest: Path, suffixes: Sequence[str]) -> dict[str, str]:
@@ -75,13 +134,68 @@ def _markdown_cell(value: object) -> str:
     return _MARKDOWN.sub(r"\\\1", " ".join(str(value).split()))
 
 
-def to_latex(table: pd.DataFrame, title: str = "") -> str:
-    r"""A ``longtable`` with the rules of booktabs; texts are escaped."""
-    shown = table.map(lambda value: " ".join(str(value).split()))
-    styled = shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
-    escaped = pd.DataFrame([[title]]).style.format(escape="latex").to_latex().splitlines() if title else []
-    caption = next(
-        (line.partition("&")[2].removesuffix(r"\\").strip() for line in escaped if line.startswith("0 &")), None
-    )
-    latex: str = styled.to_latex(hrules=True, environment="longtable", caption=caption)
-    return "% needs booktabs and longtable\n" + latex
+def to_latex(
+    table: pd.DataFrame,
+    title: str = "",
+    label: str = "",
+    figures: Sequence[str] = (),
+    within: pd.DataFrame | None = None,
+) -> str:
+    r"""A ``table``, or a ``longtable`` where it has many rows, with the rules of booktabs; texts are escaped.
+
+    Of each column of ``figures`` the best is bold and the second underlined, among the rows that are equal in
+    ``within``. A rule parts the rows where the first column of ``within`` changes.
+    """
+    table = table.map(lambda value: " ".join(str(value).split()))
+    groups = pd.DataFrame(index=table.index) if within is None else within
+    figures = [head for head in table.columns if head in figures]
+    texts = [head for head in table.columns if head not in figures]
+    parted = groups.iloc[:, 0].ne(groups.iloc[:, 0].shift()) if groups.shape[1] else pd.Series(False, table.index)
+    shown = table.copy()
+    for head in figures:
+        shown[head] = _marked(table[head], groups, with_bounds=len(figures) <= _MOST_WITH_INTERVALS)
+    if groups.shape[1] and groups.columns[0] in texts:
+        shown.loc[~parted, groups.columns[0]] = ""
+    styled = shown.style.hide(axis="index").format(escape="latex", subset=texts).format_index(escape="latex", axis=1)
+    align = "".join("r" if head in figures else "l" for head in table.columns)
+    head, _, rest = styled.to_latex(hrules=True, column_format=align).partition("\\midrule\n")
+    rows = rest.partition("\\bottomrule")[0].splitlines()
+    body = [f"\\midrule\n{row}" if new and at else row for at, (row, new) in enumerate(zip(rows, parted, strict=True))]
+    names = _heads(head.partition("\\toprule\n")[2].strip().removesuffix("\\\\").strip().split(" & "))
+    escaped = pd.DataFrame([[title]]).style.hide(axis="index").hide(axis="columns").format(escape="latex").to_latex()
+    line = escaped.splitlines()[1].removesuffix("\\\\").strip()
+    caption = f"\\caption{{{line}}}" if title else ""
+    caption += f"\\label{{{label}}}" if label else ""
+    if len(rows) > _MOST_ON_A_PAGE:
+        ends = f" {caption} \\\\\n" if caption else ""
+        opened = f"\\begin{{longtable}}{{{align}}}\n{ends}\\toprule\n{names}\n\\midrule\n\\endhead\n"
+        return "\n".join(
+            [f"% needs booktabs and longtable\n{opened.rstrip()}", *body, "\\bottomrule", "\\end{longtable}", ""]
+        )
+    opened = f"\\begin{{tabular}}{{{align}}}\n\\toprule\n{names}\n\\midrule"
+    around = ["% needs booktabs", "\\begin{table}", "\\centering", *([caption] if caption else []), opened]
+    return "\n".join([*around, *body, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
+
+
+def _heads(names: Sequence[str]) -> str:
+    """The heads in LaTeX; those with a task before their metric, as ``task: metric``, in two rows."""
+    spans = [(task, len(list(own))) for task, own in groupby(names, key=lambda name: name.rpartition(": ")[0])]
+    below = " & ".join(name.rpartition(": ")[2] for name in names) + r" \\"
+    if not any(task for task, _ in spans):
+        return below
+    above = [f"\\multicolumn{{{n}}}{{c}}{{{task}}}" if task else " & " * (n - 1) for task, n in spans]
+    ends = list(accumulate(n for _, n in spans))
+    rules = [f"\\cmidrule(lr){{{end - n + 1}-{end}}}" for (task, n), end in zip(spans, ends, strict=True) if task]
+    return "\n".join([" & ".join(above) + r" \\", "".join(rules), below])
+
+
+def _marked(figures: pd.Series, groups: pd.DataFrame, with_bounds: bool) -> pd.Series:
+    """Cells such as ``63.2 [60.1, 66.0]`` in LaTeX."""
+    found = figures.str.extract(f"^{_FIGURE.pattern}$")
+    values = pd.to_numeric(found["value"])
+    by = [groups[name] for name in groups] or [pd.Series(0, figures.index)]
+    place = values.groupby(by).rank(method="dense", ascending=False)
+    bold, under = values.map("\\textbf{{{:.1f}}}".format), values.map("\\underline{{{:.1f}}}".format)
+    shown = values.map("{:.1f}".format).mask(place == 1, bold).mask(place == 2, under).mask(values.isna(), "--")
+    bounds = found["bounds"].fillna("").str.strip()
+    return shown + bounds.map(lambda text: f" {{\\scriptsize {text}}}" if text and with_bounds else "")

@@ -71,11 +71,13 @@ class LeaderboardRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two groups of a task, by its main metric, on the same seeds and samples."""
+    """Two groups of a task, by its main metric, on the samples and seeds that both have."""
 
     a: Group
     b: Group
     paired: PairedDifference
+    seeds: tuple[int, ...]
+    """Those that both have."""
 
     @property
     def resolved(self) -> bool:
@@ -85,14 +87,21 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        text = f"95% interval {'excludes' if self.resolved else 'includes'} 0"
+        text = f"{LEVEL:.0%} interval {'excludes' if self.resolved else 'includes'} 0"
         return f"{text} (two seeds, so it is wide)" if self.paired.n_runs == 2 else text
+
+    @property
+    def alone(self) -> str:
+        """``over seeds 0, 1``, where one of the two has more; else empty."""
+        if all(set(each.seeds) <= set(self.seeds) or each.method.deterministic for each in (self.a, self.b)):
+            return ""
+        return f"over {'seed' if len(self.seeds) == 1 else 'seeds'} {', '.join(map(str, self.seeds))}"
 
     @property
     def outcome(self) -> str:
         """``+3.1 [0.4, 5.9], p=0.02: 95% interval excludes 0``"""
         points = signed_percent(self.paired.difference, self.paired.low, self.paired.high)
-        return f"{points}, {p_text(self.paired.p_value)}: {self.verdict}"
+        return ", ".join(filter(None, [points, p_text(self.paired.p_value), self.alone])) + f": {self.verdict}"
 
     def __str__(self) -> str:
         return f"{self.a.label} - {self.b.label}: {self.outcome}"
@@ -145,13 +154,15 @@ def write_frame(frame: pd.DataFrame, folder: Path) -> list[Path]:
 
 
 def compare(a: Group, b: Group) -> Comparison | None:
-    """How far a is ahead of b; None where they do not pair: other seeds, other samples, or no figure."""
+    """How far a is ahead of b on the seeds that both have; None where they do not pair: no such seed, other samples, or
+    no figure."""
     metric, pairs = a.task.main_metric, paired_groups(a, b)
     if a.task_key != b.task_key or metric not in METRICS or pairs is None or not _same_samples(*pairs):
         return None
     generator, (ours, theirs) = a.generator(f"less {b.key}"), (each.runs() for each in pairs)
     paired = paired_difference(METRICS.get(metric), ours, theirs, level=LEVEL, generator=generator)
-    return None if math.isnan(paired.difference) else Comparison(a, b, paired)
+    seeds = pairs[1 if a.method.deterministic else 0].seeds
+    return None if math.isnan(paired.difference) else Comparison(a, b, paired, tuple(seeds))
 
 
 def fusion_table(fused: Sequence[Stored], members: Sequence[Stored]) -> Table:

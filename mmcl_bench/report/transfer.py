@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count, groupby
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from mmcl_bench.evaluation.statistics import Interval, mean_interval
-from mmcl_bench.report.drawing import Drawing, shortened, text_width
+from mmcl_bench.report import figures
+from mmcl_bench.report.drawing import shortened
+from mmcl_bench.report.figures import Cell, HeatMap, Looks, MethodIntervals
 from mmcl_bench.report.methods_by_task import MethodOverTasks, methods_over_tasks
+from mmcl_bench.report.ranking import CHANCE
 from mmcl_bench.report.tables import (
     LEVEL,
     Comparison,
@@ -25,16 +30,20 @@ from mmcl_bench.report.tables import (
 )
 from mmcl_bench.results.groups import Group, metric_title
 
+if TYPE_CHECKING:
+    from mmcl_bench.report.gallery import Draw
+
 Pair = tuple[str, str]
 """The sources, joined by ``+``, and the target."""
 _AND = " + "
 _SOURCE_ONLY = {"bottleneck": "source-only", "Cs": "logistic-source-only"}
 """The method without adaptation, by a setting that all methods of its kind have: those on the network, shallow ones."""
 _OTHERWISE = "logistic"
-_CELL = (58.0, 32.0)
-"""Width and height of a cell of a heat map, pixels."""
-_MOST_LETTERS, _MOST_PANELS = 34, 3
-"""Letters of a name in a heat map, and methods side by side."""
+_MOST_LETTERS = 34
+"""Of a name in a heat map."""
+_NOTE = (
+    "below a figure: its gain over source only; bold where the 95% interval of the gain excludes 0; darker is better"
+)
 
 
 @dataclass(frozen=True)
@@ -88,15 +97,24 @@ class TransferTable:
         """The methods of each setting."""
         return {name: list(own) for name, own in groupby(self.methods, key=lambda method: method.group.setting)}
 
+    @property
+    def is_grid(self) -> bool:
+        """Whether a source has several targets and a target several sources, so that a heat map shows something."""
+        return len(self.tasks) > max(len(self.sources), len(self.targets))
+
     def gain(self, row: LeaderboardRow | None) -> Gain | None:
         """That of a row."""
         return None if row is None else self.gains.get(row.group.key)
 
     def mean_gain(self, method: MethodOverTasks) -> Interval | None:
-        """Over the tasks where the method has one, with Student's t interval over tasks; bounds are nan for one."""
+        """Over the tasks where the method has one, with Student's t interval over tasks; bounds are nan for fewer than
+        three, of which it says nothing."""
         gains = [self.gain(row) for row in method.rows]
         found = [gain.comparison.paired.difference for gain in gains if gain and gain.comparison]
-        return mean_interval(found, LEVEL) if found else None
+        if not found:
+            return None
+        interval = mean_interval(found, LEVEL)
+        return interval if len(found) > 2 else replace(interval, low=math.nan, high=math.nan)
 
 
 def transfer_tables(rows: Iterable[LeaderboardRow]) -> list[TransferTable]:
@@ -152,53 +170,48 @@ def mean_gain_text(figure: Interval | None) -> str:
     return signed_percent(figure.value, figure.low, figure.high)
 
 
-def heat_map(table: TransferTable, setting: str, where: str) -> Drawing:
-    """A panel a method of one setting: a row a source, a column a target; percent, and below it the gain in points.
+def heat_maps(table: TransferTable, setting: str) -> Draw:
+    """How to draw the methods of one setting: a row a source, a column a target; percent, and below it the gain.
 
-    Darker is better among all cells of the table, so that its settings can be compared. A pair that is not among the
-    tasks, or on which the method did not run, is empty.
+    Darker is better among all methods of the setting. A pair that is not among the tasks, or on which the method did
+    not run, is empty.
     """
-    methods, sources, targets = table.settings[setting], table.sources, table.targets
-    width, height = _CELL
-    values = [row.main.value for method in table.methods for row in method.rows if not math.isnan(row.main.value)]
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    names = [shortened(source, _MOST_LETTERS) for source in sources]
-    margin, top = max(map(text_width, names)) + 14, max(map(text_width, targets)) + 32
-    panel = max(width * len(targets), text_width("x" * _MOST_LETTERS)) + 24
-    block = top + height * len(sources) + 14
-    n_panels = min(_MOST_PANELS, len(methods))
-    n_blocks = math.ceil(len(methods) / n_panels)
-    metric = metric_title(methods[0].group.task.main_metric)
-    title = f"{metric} by source and target, {setting}: {table.kind}\n{where}"
-    drawing = Drawing(title, margin + panel * n_panels, block * n_blocks + 22)
-    for place, method in enumerate(methods):
-        left, above = margin + place % n_panels * panel, place // n_panels * block
-        drawing.text((left, above + 14), shortened(method.group.label, _MOST_LETTERS), bold=True)
-        for at, target in enumerate(targets):
-            drawing.text((left + (at + 0.5) * width + 4, above + top - 6), target, upright=True)
-        if place % n_panels == 0:
-            drawing.text((margin - 8, above + top - 6), "source", anchor="end", color="dim")
-            for at, name in enumerate(names):
-                drawing.text((margin - 8, above + top + (at + 0.5) * height + 4), name, anchor="end")
-        drawing.frame(left - 1, above + top - 1, width * len(targets), height * len(sources), "line")
+    sources, targets = table.sources, table.targets
+    maps = []
+    for method in table.settings[setting]:
+        cells = {}
         for row in method.rows:
-            if math.isnan(row.main.value):
-                continue
-            source, target = table.place(_pair(row.group))
-            x, y = left + targets.index(target) * width, above + top + sources.index(source) * height
-            share = (row.main.value - low) / (high - low) if high > low else 0.0
-            # Never so dark that the text in it cannot be read.
-            drawing.boxes([(x, y, width - 2, height - 2)], "c0", round(0.06 + 0.49 * share, 2))
-            gain = table.gain(row)
-            drawing.text((x + width / 2 - 1, y + 14), percent_value(row.main.value), anchor="middle", size=12)
-            if gain is not None and gain.comparison is not None:
-                told = f"{100 * gain.comparison.paired.difference:+.1f}"
-                look = {"anchor": "middle", "size": 9, "bold": gain.comparison.resolved}
-                drawing.text((x + width / 2 - 1, y + 25), told, **look)
-    note = "below a figure: its gain over source only, bold where the 95% interval excludes 0; darker is better"
-    drawing.width = max(drawing.width, text_width(note, 10) + 12)
-    drawing.text((6, drawing.height - 6), note, color="dim", size=10)
-    return drawing
+            if not math.isnan(row.main.value):
+                source, target = table.place(_pair(row.group))
+                gain, value = table.gain(row), percent_value(row.main.value)
+                paired = gain.comparison if gain else None
+                below = f"{100 * paired.paired.difference:+.1f}" if paired else ""
+                tip = f"{method.group.label}, {source} to {target}: {percent(row.main)}"
+                tip += f"; gain {gain}" if paired else ""
+                bold = bool(paired and paired.resolved)
+                cells[sources.index(source), targets.index(target)] = Cell(row.main.value, value, below, bold, tip)
+        maps.append(HeatMap(shortened(method.group.label, _MOST_LETTERS), cells))
+    return partial(figures.heat_maps, maps, sources, targets, _NOTE)
+
+
+def gains(table: TransferTable, setting: str, looks: Looks) -> Draw | None:
+    """How to draw the gains of one setting with their intervals, a panel a task: for tasks that are no grid of sources
+    and targets. None where nothing is compared."""
+    compared = {
+        (method.group.label, pair): gain.comparison.paired
+        for method in table.settings[setting]
+        if method.group.method.name != CHANCE  # so far below that nothing else could be read
+        for pair, task in table.tasks.items()
+        if (gain := table.gain(method.on(task))) and gain.comparison
+    }
+    pairs = [pair for pair in table.tasks if any(told == pair for _, told in compared)]
+    found = []
+    for label in dict.fromkeys(label for label, _ in compared):
+        of_tasks = (compared.get((label, pair)) for pair in pairs)
+        ends = [(each.difference, each.low, each.high) if each else (math.nan,) * 3 for each in of_tasks]
+        found.append(MethodIntervals(label, tuple(Interval(*three, n=0, level=LEVEL) for three in ends), False))
+    heads = [" to ".join(table.place(pair)) for pair in pairs]
+    return partial(figures.intervals, heads, found, looks, None) if found else None
 
 
 def _gains(rows: Sequence[LeaderboardRow]) -> dict[str, Gain]:

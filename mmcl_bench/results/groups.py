@@ -8,7 +8,7 @@ import json
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -130,6 +130,11 @@ class Group:
             words += ["--limit", str(self.first.limit)]
         return shlex.join(words)
 
+    def of_seeds(self, seeds: Collection[int]) -> Group:
+        """The group without the jobs of other seeds; itself where there is none."""
+        own = tuple(job for job in self.jobs if job.result.seed in seeds)
+        return self if len(own) == len(self.jobs) else Group(own)
+
     def runs(self) -> list[Scored]:
         """The score sheet of each seed; small ones are read once."""
         n_scores = sum(job.result.n_test * len(job.result.classes) for job in self.jobs)
@@ -197,13 +202,14 @@ def _counted(jobs: Sequence[Stored]) -> tuple[Stored, ...]:
 
 
 def paired_groups(a: Group, b: Group) -> tuple[Group, Group] | None:
-    """Two groups whose jobs pair, of one seed each: the single job of a deterministic method pairs with every seed of
-    the other. None where they have other seeds."""
+    """Two groups whose jobs pair, of the seeds that both have; the single job of a deterministic method pairs with every
+    seed of the other. None where they share no seed."""
     if a.method.deterministic:
         return Group(a.jobs * len(b.jobs)), b
     if b.method.deterministic:
         return a, Group(b.jobs * len(a.jobs))
-    return (a, b) if a.seeds == b.seeds else None
+    common = set(a.seeds) & set(b.seeds)
+    return (a.of_seeds(common), b.of_seeds(common)) if common else None
 
 
 def unlimited(stored: Iterable[Stored]) -> list[Stored]:

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmcl_bench.report.drawing import Text
-from mmcl_bench.report.encoders import encoder_tables, frame_of, heat_map
+from mmcl_bench.report.encoders import encoder_tables, frame_of, heat_maps
 from mmcl_bench.report.page import build_report
 from mmcl_bench.report.tables import leaderboard_rows
 
@@ -71,10 +70,15 @@ def test_the_figure_has_every_value_and_leaves_open_what_was_not_run(store_job):
     jobs = [run(store_job, encoder, share) for encoder, share in (("minilm", 0.5), ("smollm2", 0.8), (LAYER, 1.0))]
     jobs += [run(store_job, encoder, 0.2, method="eszsl") for encoder in ("minilm", "smollm2")]
     (table,) = tables_of(*jobs)
-    texts = [mark.text for mark in heat_map(table).marks if isinstance(mark, Text)]
-    values = sorted(float(text) for text in texts if text.replace(".", "").isdigit())
-    assert values == [20, 20, 20, 20, 50, 50, 80, 80, 100, 100], "of ZSL top-1 and of H"
-    assert texts.count(LAYER) == 2
+    maps, methods, encoders = heat_maps(table).args[:3]
+    assert [each.title for each in maps] == ["ZSL top-1, %", "H, %"]
+    assert list(encoders) == ["minilm", "smollm2", LAYER]
+    for each in maps:
+        values = {(methods[row].split()[0], encoders[column]): cell.text for (row, column), cell in each.cells.items()}
+        assert values == {
+            **{("devise", name): value for name, value in (("minilm", "50.0"), ("smollm2", "80.0"), (LAYER, "100.0"))},
+            **{("eszsl", name): "20.0" for name in ("minilm", "smollm2")},
+        }
 
 
 def test_the_page_and_the_tables_have_it_and_the_same_results_give_the_same_bytes(store_job, tmp_path: Path):

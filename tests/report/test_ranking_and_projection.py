@@ -6,7 +6,7 @@ import pytest
 from mmcl_bench.evaluation.metrics import Scored
 from mmcl_bench.report.page import build_report
 from mmcl_bench.report.projection import map_samples, plane
-from mmcl_bench.report.ranking import rank_methods
+from mmcl_bench.report.ranking import rank_methods, rankings
 from mmcl_bench.report.tables import leaderboard_rows
 from mmcl_bench.results.groups import newest
 from mmcl_bench.results.store import Embeddings
@@ -56,6 +56,33 @@ def test_a_method_of_one_task_is_left_out_and_named(store_job):
     found = rank_methods(rows_of(store_job, skills))
     assert found.left_out == ("tried (quick)",)
     assert len(found.tasks) == 3
+
+
+def test_chance_is_not_ranked(store_job):
+    skills = {(method, task): 0.5 for method in ("a", "b", "chance") for task in "xyz"}
+    assert sorted(rank_methods(rows_of(store_job, skills)).ranks.methods) == ["a (quick)", "b (quick)"]
+
+
+def test_a_task_counts_once_under_its_default_text_encoder(store_job):
+    def rows(encoders):
+        return leaderboard_rows(
+            store_job(
+                family="zero-shot",
+                method=method,
+                identity=f"zero-shot/{task}@1" + ("" if encoder == "minilm" else f"[text={encoder}]"),
+                task_hash=f"{task}{encoder}".encode().hex().ljust(64, "0")[:64],
+                parameters={"text": encoder},
+            )
+            for task in "xyz"
+            for method in "ab"
+            for encoder in encoders
+            if (method, encoder) != ("b", "rare")
+        )
+
+    (found,) = rankings(rows(("minilm", "smollm2"))).values()
+    assert found.tasks == ("zero-shot/x@1", "zero-shot/y@1", "zero-shot/z@1")
+    (found,) = rankings(rows(("rare", "smollm2"))).values()
+    assert found.tasks == ("zero-shot/x@1[text=smollm2]", "zero-shot/y@1[text=smollm2]", "zero-shot/z@1[text=smollm2]")
 
 
 @pytest.mark.parametrize("tasks", ["", "xy"])

@@ -2,77 +2,98 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from mmcl_bench.evaluation.metrics import AUSUC, Scored
 from mmcl_bench.evaluation.ranks import ranks
 from mmcl_bench.evaluation.statistics import Interval
 from mmcl_bench.report import figures
-from mmcl_bench.report.drawing import DARK, LIGHT, PALETTE, Boxes, Drawing, Line, Markers, Text, to_svg, write_file
+from mmcl_bench.report.drawing import DARK, LIGHT, PALETTE, TIP, chart_style, look, to_svg, write_file
+
+LOOKS = {name: look(at) for at, name in enumerate(("mmcl", "a", "b", "c"))}
 
 
-def marks(drawing: Drawing, kind: type) -> list:
-    return [mark for mark in drawing.marks if isinstance(mark, kind)]
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
-def texts(drawing: Drawing) -> list[str]:
-    return [mark.text for mark in marks(drawing, Text)]
+def tips(figure: Figure) -> list[str]:
+    return [gid.removeprefix(TIP) for artist in figure.findobj() if (gid := artist.get_gid() or "").startswith(TIP)]
 
 
-def shades(drawing: Drawing, n_classes: int) -> list[list[float]]:
-    """Opacity of the cells of a confusion matrix, without the scale beside it."""
-    found = np.zeros((n_classes, n_classes))
-    cells = [(place, mark.opacity) for mark in marks(drawing, Boxes) for place in mark.places if place[2] > 10]
-    left, top = min(place[0] for place, _ in cells), 6
-    for (x, y, side, _), opacity in cells:
-        found[round((y - top) / side), round((x - left) / side)] = opacity
-    return found.tolist()
+def opacities(figure: Figure) -> np.ndarray:
+    """Of the cells of a heat map, as shares of the darkest."""
+    shades = figure.axes[0].images[0].get_array()[..., 3]
+    return np.asarray(shades / shades.max())
+
+
+@pytest.fixture(autouse=True)
+def style() -> Iterator[None]:
+    with chart_style():
+        yield
 
 
 def test_a_confusion_matrix_shows_shares_of_the_true_class_and_counts():
-    drawing = figures.confusion_matrix("Confusion", np.array([[3, 1], [0, 2]]), ["wave", "clap"])
-    assert shades(drawing, 2) == [[0.75, 0.25], [0, 1]]
-    assert [text for text in texts(drawing) if text.isdigit()] == ["3", "1", "2"]
+    figure = figures.confusion_matrix(np.array([[3, 1], [0, 2]]), ["wave", "clap"])
+    assert opacities(figure).tolist() == [[0.75, 0.25], [0, 1]]
+    assert [text for text in texts(figure) if text.isdigit()] == ["3", "1", "2"]
+    assert "wave taken for clap: 25 %" in tips(figure)
 
 
 def test_a_class_without_test_clips_has_no_shares():
-    drawing = figures.confusion_matrix("Confusion", np.array([[1, 1], [0, 0]]), ["wave", "clap"])
-    assert shades(drawing, 2) == [[0.5, 0.5], [0, 0]]
+    assert opacities(figures.confusion_matrix(np.array([[1, 1], [0, 0]]), ["wave", "clap"])).tolist() == [
+        [1, 1],
+        [0, 0],
+    ]
 
 
 def test_unseen_classes_stand_last_in_the_confusion_of_both_kinds():
-    drawing = figures.confusion_matrix("All", np.diag([5, 6, 7]), ["a", "new", "b"], np.array([True, False, True]))
-    names = [mark for mark in marks(drawing, Text) if mark.text in ("a", "b", "new") and not mark.upright]
-    assert [mark.text for mark in names] == ["a", "b", "new"]
-    assert [mark.color for mark in names] == ["ink", "ink", "c1"]
-    assert [text for text in texts(drawing) if text in "567"] == ["5", "7", "6"]
+    figure = figures.confusion_matrix(np.diag([5, 6, 7]), ["a", "new", "b"], np.array([True, False, True]))
+    names = [text for text in figure.findobj(Text) if text.get_text() in ("a", "b", "new") and not text.get_rotation()]
+    assert [text.get_text() for text in names] == ["a", "b", "new"]
+    assert [text.get_color() for text in names] == [LIGHT["ink"], LIGHT["ink"], LIGHT["c1"]]
+    assert [text for text in texts(figure) if text in "567"] == ["5", "7", "6"]
 
 
 def test_accuracy_markers_and_whiskers_stand_at_their_percentages():
     intervals = (Interval(0.5, 0.25, 0.75, 100, 0.95), Interval(np.nan, np.nan, np.nan, 0, 0.95))
-    drawing = figures.accuracy("Accuracy", ["Top-1", "Top-5"], [figures.MethodIntervals("mmcl", intervals, True)])
-    grid = sorted({mark.points[0][0] for mark in marks(drawing, Line) if mark.color == "line"})[:5]
-    (whisker,) = (mark for mark in marks(drawing, Line) if mark.color == "c0")
-    (dot,) = marks(drawing, Markers)
-    assert sorted({point[0] for point in whisker.points}) == pytest.approx([grid[1], grid[3]])
-    assert max(point[1] for point in whisker.points) > dot.places[0][1] + dot.radius
-    assert dot.places[0][0] == pytest.approx(grid[2])
-    assert not dot.filled
-    assert dot.tip == "mmcl: 50.0 [25.0, 75.0]"
+    methods = [figures.MethodIntervals("mmcl", intervals, True)]
+    figure = figures.intervals(["Top-1, %", "Top-5, %"], methods, LOOKS, (0, 100))
+    first, second = figure.axes
+    whisker, dot = first.lines
+    assert sorted(set(whisker.get_xdata())) == [25, 75]
+    assert (dot.get_xdata()[0], dot.get_color(), dot.get_markerfacecolor()) == (50, LIGHT["c0"], LIGHT["page"])
+    assert set(tips(figure)) == {"mmcl: 50.0 [25.0, 75.0]"}
+    assert not second.lines
+
+
+def test_a_method_has_one_colour_and_marker_in_every_figure():
+    found = Interval(0.5, 0.4, 0.6, 9, 0.95)
+    cost = figures.MethodCost("b", 3.0, 0.5, "b: 50.0")
+    drawn = [
+        figures.intervals(["x"], [figures.MethodIntervals("b", (found,), False)], LOOKS, None).axes[0].lines[1],
+        figures.seen_unseen([figures.ScoredMethod("b", [], [], 0.5)], LOOKS).axes[0].lines[0],
+        figures.accuracy_against_cost("Top-1", [cost], LOOKS, "note").axes[0].lines[0],
+    ]
+    assert {(line.get_color(), line.get_marker()) for line in drawn} == {look(2)}
+    assert len({look(at) for at in range(49)}) == 49
 
 
 def test_the_seen_unseen_curve_marks_the_calibrated_and_the_plain_operating_point():
     scores = np.array([[0.9, 0.0, 0.2], [0.0, 0.8, 0.1], [0.5, 0.0, 0.4], [0.6, 0.0, 0.1]])
     run = Scored(scores, np.array([0, 1, 2, 2]), np.array([True, True, False]), calibration=0.2)
-    drawing = figures.seen_unseen("Curve", [figures.ScoredMethod("mmcl", [run], AUSUC(run))])
-    plain, calibrated = (mark for mark in marks(drawing, Markers) if mark.tip)
-    (right, bottom), (right_too, middle) = plain.places[0], calibrated.places[0]
-    assert (plain.filled, calibrated.filled) == (False, True)
-    assert (right, bottom, right_too, middle) == pytest.approx((437, 318, 437, 163))
+    figure = figures.seen_unseen([figures.scored_method("mmcl", [run], AUSUC(run))], LOOKS)
+    curve, plain, calibrated, _ = figure.axes[0].lines
+    assert (plain.get_xydata().tolist(), plain.get_markerfacecolor()) == ([[100, 0]], LIGHT["page"])
+    assert (calibrated.get_xydata().tolist(), calibrated.get_markerfacecolor()) == ([[100, 50]], LIGHT["c0"])
+    assert {(0, 100), (100, 0)} <= set(map(tuple, curve.get_xydata().tolist()))
 
 
 def test_training_curves_show_losses_by_phase_and_the_chosen_epoch():
@@ -81,89 +102,103 @@ def test_training_curves_show_losses_by_phase_and_the_chosen_epoch():
         {"epoch": 2.0, "loss": 1.0, "validation": 0.5, "accuracy": 0.8},
     ]
     phases = {"selection": rows, "final": [{"epoch": 1.0, "loss": 1.5}]}
-    drawing = figures.training_curves("Training", [figures.Training(0, phases, 2)])
-    shown = texts(drawing)
+    figure = figures.training_curves([figures.Training(0, phases, 2)])
+    shown = texts(figure)
     assert [text for text in shown if text.endswith(" fit")] == ["selection fit", "final fit"]
-    assert [text for text in shown if text in ("validation", "training")] == ["validation", "training"]
-    (chosen,) = (mark for mark in marks(drawing, Line) if mark.dashed)
-    curve = next(mark for mark in marks(drawing, Line) if mark.color == "c0" and len(mark.points) == 2)
-    assert chosen.points[0][0] == pytest.approx(curve.points[1][0])
-    assert curve.points[1][1] > curve.points[0][1]  # the loss falls
+    assert {"validation", "training"} <= set(shown)
+    loss, _, accuracy, nothing = figure.axes
+    assert loss.lines[0].get_xydata().tolist() == [[1, 2], [2, 1]]
+    assert [2, 2] in [list(line.get_xdata()) for line in accuracy.lines], "the chosen epoch"
+    assert not nothing.axison
 
 
 def test_losses_that_span_decades_have_a_logarithmic_axis():
     rows = [{"epoch": float(epoch), "loss": 8 * 10.0**-epoch} for epoch in range(4)]
-    drawing = figures.training_curves("Training", [figures.Training(0, {"final": rows}, None)])
-    assert {"0.01", "0.1", "1"} <= set(texts(drawing))
-    heights = next(mark for mark in marks(drawing, Line) if mark.color == "c0").points
-    steps = np.diff([y for _, y in heights])
-    assert steps == pytest.approx(np.full(3, steps[0]))
+    figure = figures.training_curves([figures.Training(0, {"final": rows}, None)])
+    assert figure.axes[0].get_yscale() == "log"
+    assert {"0.01", "0.1", "1"} <= set(re.findall(r">([\d.]+)</text>", to_svg(figure, "x", "Training")))
 
 
-@pytest.mark.parametrize("last", [0.0, -3.0])
-def test_losses_that_reach_zero_have_a_plain_axis(last):
+@pytest.mark.parametrize("last", [0.0, -3.0, np.nan, np.inf])
+def test_losses_that_reach_zero_or_are_no_numbers_have_a_plain_axis(last):
     rows = [{"epoch": 1.0, "loss": 8.0}, {"epoch": 2.0, "loss": last}]
-    drawing = figures.training_curves("Training", [figures.Training(0, {"final": rows}, None)])
-    assert "loss" in texts(drawing)
-    assert "loss, logarithmic" not in texts(drawing)
+    figure = figures.training_curves([figures.Training(0, {"final": rows}, None)])
+    assert figure.axes[0].get_yscale() == "linear"
 
 
 def test_per_class_bars_are_means_over_seeds_of_classes_with_clips():
     accuracies = np.array([[0.2, 0.9, np.nan], [0.4, 0.7, np.nan]])
-    drawing = figures.per_class_accuracy("By class", ["wave", "clap", "none"], accuracies, np.ones(3, bool))
-    assert [text for text in texts(drawing) if text in ("wave", "clap", "none")] == ["clap", "wave"]
-    assert [mark.places[0][2] for mark in marks(drawing, Boxes)] == pytest.approx([0.8 * 220, 0.3 * 220])
+    figure = figures.per_class_accuracy(["wave", "clap", "none"], accuracies, np.ones(3, bool))
+    assert [text for text in texts(figure) if text in ("wave", "clap", "none")] == ["clap", "wave"]
+    assert [bar.get_width() for bar in figure.axes[0].patches] == pytest.approx([80, 30])
 
 
 def test_a_map_tells_right_from_wrong_and_names_every_class_text():
     samples = np.array([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
     labels, correct = np.array([0, 0, 1]), np.array([True, False, True])
     mapped = figures.MappedSamples(samples, labels, correct, np.array([[0.0, 0.5], [1.0, 0.5]]), ["wave", "clap"])
-    drawing = figures.sample_map("Map", mapped)
-    tips = [(mark.tip, mark.filled, len(mark.places)) for mark in marks(drawing, Markers) if mark.tip]
-    assert tips == [
-        *(("wave, right", True, 1), ("wave, wrong", False, 1), ("clap, right", True, 1)),
-        *(("class text: wave", True, 1), ("class text: clap", True, 1)),
+    assert tips(figures.sample_map(mapped)) == [
+        *("wave, right", "wave, wrong", "clap, right", "class text: wave", "class text: clap")
     ]
 
 
 def test_ranks_stand_at_their_places_and_bars_join_what_is_not_told_apart():
     table = pd.DataFrame({"a": [0.9, 0.8, 0.9, 0.8], "b": [0.7, 0.6, 0.7, 0.6], "c": [0.1, 0.2, 0.1, 0.2]})
     found = ranks(table)
-    drawing = figures.critical_difference("Ranks", found)
-    assert [text for text in texts(drawing) if text.startswith(("a ", "b ", "c "))] == ["a  1.00", "b  2.00", "c  3.00"]
-    bars = [mark for mark in marks(drawing, Line) if mark.width == 4]
-    assert len(bars) == len(found.cliques)
+    figure = figures.critical_difference(found, LOOKS)
+    assert {"a  1.00", "b  2.00", "3.00  c"} <= set(texts(figure))
+    bars = [line.get_xdata() for line in figure.axes[0].lines if line.get_linewidth() == 3]
+    assert sorted(map(sorted, bars)) == [[1, 2], [2, 3]]
+    assert found.cliques == (("a", "b"), ("b", "c"))
+
+
+def test_cells_of_a_heat_map_are_shaded_by_column_where_columns_differ():
+    cells = {(0, 0): figures.Cell(0.9, "90"), (1, 0): figures.Cell(0.1, "10"), (0, 1): figures.Cell(0.2, "20 =")}
+    figure = figures.heat_maps([figures.HeatMap("", cells)], ["x", "y"], ["one", "two"], "note", by_column=True)
+    shades = opacities(figure)
+    assert shades[0, 0] == 1
+    assert 0 < shades[1, 0] == shades[0, 1] < 0.2
+    assert shades[1, 1] == 0
+    assert "20 =" in texts(figure)
+
+
+def test_the_svg_has_no_styles_and_names_colours_as_variables():
+    figure = figures.confusion_matrix(np.eye(2, dtype=int), ["wave", "clap"])
+    svg = to_svg(figure, "one", "Confusion\nof it")
+    assert 'aria-label="Confusion – of it"' in svg
+    assert "style" not in svg
+    assert "<title>wave taken for wave: 100 %</title>" in svg
+    assert 'fill="var(--ink)"' in svg
+    assert not set(re.findall("#[0-9a-f]{6}", svg))
+    references, identifiers = (set(re.findall(pattern, svg)) for pattern in (r"(?:url\(|href=.)#(\w+)", r' id="(\w+)"'))
+    assert references <= identifiers
+    assert identifiers.isdisjoint(re.findall(r' id="(\w+)"', to_svg(figure, "other", "")))
 
 
 def test_names_are_text_on_the_page_and_in_files():
-    name = r"$\nonsense{$ <b>&amp;"
-    drawing = figures.confusion_matrix(name, np.eye(2, dtype=int), [name, name])
-    assert r"$\nonsense{$ &lt;b&gt;&amp;amp;" in to_svg(drawing)
-    assert "<b>" not in to_svg(drawing)
+    name = "$\\nonsense{$ <b>&amp;\x07"
+    figure = figures.confusion_matrix(np.eye(2, dtype=int), [name, name])
+    svg = to_svg(figure, "x", name.strip("\x07"))
+    assert "$\\nonsense{$ &lt;b&gt;&amp;amp; </text>" in svg
+    assert "<b>" not in svg
     for suffix, magic in (("png", b"\x89PNG"), ("pdf", b"%PDF")):
         buffer = io.BytesIO()
-        write_file(drawing, buffer, suffix)
+        write_file(figure, name, buffer, suffix)
         assert buffer.getvalue().startswith(magic)
 
 
 def test_a_png_keeps_the_colours_that_few_of_its_pixels_have():
-    drawing = Drawing("", 400, 300)
-    for shade in range(1, 13):
-        drawing.boxes([(30.0 * shade, 10, 30, 200)], "c0", shade / 12)
+    figure = Figure(figsize=(4, 3))
+    axes = figure.subplots()
+    axes.imshow(np.dstack([np.full((1, 12, 3), 0.4), np.linspace(0, 1, 12)[None]]), aspect="auto")
     for at, color in enumerate(PALETTE):
-        drawing.markers([(30 + 40 * at, 260)], "square", color)
+        axes.plot(at, 0, "s", color=LIGHT[color])
     buffer = io.BytesIO()
-    write_file(drawing, buffer, "png")
+    write_file(figure, "", buffer, "png")
     pixels = np.asarray(Image.open(buffer).convert("RGB")).astype(int)
     for color in PALETTE:
         exact = [int(pair, 16) for pair in re.findall("..", LIGHT[color][1:])]
         assert np.abs(pixels - exact).max(axis=2).min() <= 8
-
-
-def test_equal_drawings_have_equal_digests_and_others_not():
-    first, second, third = (figures.confusion_matrix(title, np.eye(2, dtype=int), ["a", "b"]) for title in "xxy")
-    assert first.digest == second.digest != third.digest
 
 
 def channels(color: str) -> np.ndarray:

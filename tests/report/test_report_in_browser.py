@@ -195,6 +195,54 @@ def test_filters_leave_the_rows_and_figures_of_what_is_asked_for(opened: Browser
     assert opened.run(count) == "13 of 13 rows"
 
 
+def follow(browser: Browser, hash_: str) -> None:
+    browser.run(f"location.hash = {json.dumps(hash_)}; new Promise((done) => setTimeout(done, 50))")
+
+
+def test_filters_stand_in_the_address_and_come_back_from_it(opened: Browser, page: Path) -> None:
+    choose(opened, "method", "good")
+    choose(opened, "preset", "quick")
+    address = opened.run("location.hash")
+    assert address == "#method=good&preset=quick"
+    opened.run('document.querySelector("tbody.rows > tr:not([hidden]) a").click()')
+    opened.run("new Promise((done) => setTimeout(done, 50))")
+    with_place = opened.run("location.hash")
+    assert with_place.startswith(f"{address}&at=supervised-")
+    for sent, n_open in ((address, 0), (with_place, 1)):
+        opened.open(page)
+        follow(opened, sent)
+        assert opened.run('document.querySelector("output").value') == "3 of 13 rows"
+        assert opened.run("document.forms[0].elements.method.value") == "good"
+        assert opened.run('document.querySelectorAll("details.run[open]").length') == n_open
+
+
+@pytest.mark.parametrize(
+    "sent", ["#method=no-such", "#method=good&at=no-such", "#x=%22%3E%3Cimg%20src=x%3E", "#%E0%A4%A"]
+)
+def test_an_address_that_names_nothing_shows_a_page(opened: Browser, sent: str) -> None:
+    follow(opened, sent)
+    assert opened.run('document.querySelectorAll("tbody.rows > tr:not([hidden])").length') > 0
+
+
+def test_a_link_to_a_row_that_filters_hide_shows_it(opened: Browser) -> None:
+    choose(opened, "method", "good")
+    opened.run('document.querySelector("tbody.rows > tr[hidden] a").click()')
+    opened.run("new Promise((done) => setTimeout(done, 50))")
+    assert opened.run('document.querySelector("output").value') == "13 of 13 rows"
+    assert opened.run('document.querySelectorAll("details.run[open]").length') == 1
+
+
+def test_a_table_that_does_not_fit_says_that_it_scrolls(opened: Browser) -> None:
+    parts = 'Array.from(document.querySelectorAll(".scroll"), (part) => part.classList.contains("more"))'
+    opened.send("Emulation.setDeviceMetricsOverride", width=1300, height=800, deviceScaleFactor=1, mobile=False)
+    opened.run("keepHeads()")
+    assert not any(opened.run(parts))
+    opened.send("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=True)
+    opened.run("keepHeads()")
+    assert any(opened.run(parts))
+    opened.send("Emulation.clearDeviceMetricsOverride")
+
+
 def test_a_link_in_the_table_opens_the_details_of_its_row(opened: Browser) -> None:
     opened.run('document.querySelector("tbody.rows a").click()')
     opened.run("new Promise((done) => setTimeout(done, 50))")
@@ -212,7 +260,7 @@ def test_hostile_names_are_shown_and_not_run(opened: Browser) -> None:
 def test_page_and_figures_follow_the_readers_colours(opened: Browser, scheme: str, page_color: int, blue: str) -> None:
     opened.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
     assert opened.run("getComputedStyle(document.body).backgroundColor").startswith(f"rgb({page_color},")
-    assert opened.run('getComputedStyle(document.querySelector("svg .m.c0")).fill') == blue
+    assert opened.run("""getComputedStyle(document.querySelector("svg [fill='var(--c0)']")).fill""") == blue
     opened.send("Emulation.setEmulatedMedia", features=[])
 
 

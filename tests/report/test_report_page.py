@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.grants import Setting
-from mmcl_bench.report import gallery
+from mmcl_bench.report import overview, page
 from mmcl_bench.report.gallery import MANIFEST
 from mmcl_bench.report.lineage import _chosen
 from mmcl_bench.report.page import build_report
@@ -122,7 +123,8 @@ def test_provenance_stands_with_each_group(html, fact):
 
 
 def test_every_figure_of_synthetic_data_says_so(html):
-    drawn = Elements(html.partition('<section class="origin synthetic">')[2]).of("svg")
+    svgs = Elements(html.partition('<section class="origin synthetic">')[2]).of("svg")
+    drawn = [figure for figure in svgs if figure.get("role") == "img"]
     assert len(drawn) == 6
     assert all("(synthetic)" in figure["aria-label"] for figure in drawn)
 
@@ -220,6 +222,8 @@ def test_nothing_but_its_own_script_and_style_may_run(html):
         digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
         assert rules[rule] == f"'sha256-{digest}'"
     assert not any("style" in attributes for _, attributes in Elements(html).found)
+    identifiers = [attributes["id"] for _, attributes in Elements(html).found if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
 
 
 def test_costs_stand_in_columns_that_sort_where_any_method_has_some(store_job, report):
@@ -256,7 +260,7 @@ def test_a_fusion_names_its_members_by_job_and_weight(store_job, report):
     html = report().page.read_text(encoding="utf-8")
     assert "abababababab 25.0 %, cdcdcdcdcdcd 75.0 %" in html
     assert "fusion of mmcl joint, bone" in html
-    assert "long" not in html.partition('<section class="origin')[2].partition("<script>")[0]
+    assert "&#39;long&#39;" not in html
 
 
 @pytest.mark.parametrize(("which", "kinds"), [("all", {"accuracy", "per-class", "confusion"}), ("tasks", {"accuracy"})])
@@ -271,12 +275,12 @@ def test_the_files_of_figures_are_those_asked_for(store_job, tmp_path, which, ki
 
 
 def test_a_report_with_many_rows_writes_files_for_comparisons_alone(store_job, tmp_path, monkeypatch):
-    monkeypatch.setattr(gallery, "MOST_GROUPS", 1)
+    monkeypatch.setattr(page, "MOST_GROUPS", 1)
     store_job()
     store_job(method="other")
     summary = build_report(tmp_path, tmp_path / "out")
     assert {path.suffix for path in summary.figures} == {".png", ".pdf"}
-    assert all("accuracy" in path.name for path in summary.figures)
+    assert all("accuracy" in path.name or "overview" in path.name for path in summary.figures)
 
 
 def test_only_changed_figures_are_drawn_again(store_job, tmp_path):
@@ -325,7 +329,7 @@ def test_undefined_figures_are_dashes_and_sort_last(store_job, report):
     store_job(family="zero-shot", labels=np.arange(20) % 2)  # no clip of an unseen class
     store_job(family="zero-shot", labels=np.arange(20) % 2, seed=1)
     html = report().page.read_text(encoding="utf-8")
-    assert '<td class="figure main" data-value="">–<small></small></td>' in html
+    assert '<td class="figure main" data-value="">–</td>' in html
     assert not re.search(r">\s*-?(?:nan|inf)", html, flags=re.IGNORECASE)
 
 
@@ -338,3 +342,54 @@ def test_the_preset_and_settings_stand_below_the_method(store_job, report):
 def test_an_epoch_is_said_to_be_one_of_how_many():
     assert _chosen({"epoch": 7, "of": 30}) == "epoch 7 of 30"
     assert _chosen({"epoch": 7, "rate": 0.1}) == "epoch = 7, rate = 0.1"
+
+
+def test_intervals_are_drawn_and_told_when_pointed_at(store_job, report):
+    job = store_job()
+    store_job(method="other")
+    html = report().page.read_text(encoding="utf-8")
+    low, value, high = (100 * getattr(job.result.metrics["top1"], name) for name in ("low", "value", "high"))
+    assert f'title="{value:.1f} [{low:.1f}, {high:.1f}]">{value:.1f}<svg class="bar"' in html
+
+
+def test_the_overview_has_methods_by_task_with_ties_and_accuracy_against_time(store_job, tmp_path):
+    for name in ("one", "two"):
+        for method, share in (("good", 0.9), ("like", 0.9), ("poor", 0.0)):
+            labels = np.arange(40) % 4
+            scores = np.eye(4, dtype=np.float32)[np.where(np.arange(40) < 40 * share, labels, labels ^ 1)]
+            store_job(name=name, method=method, scores=scores, labels=labels, fit_seconds=3.0)
+    summary = build_report(tmp_path, tmp_path / "out", "tasks")
+    part = summary.page.read_text(encoding="utf-8").partition('<section class="overview"')[2].partition("</section>")[0]
+    assert part.count(">90.0</text>") == part.count(">90.0 =</text>") == 2
+    assert part.count(">0.0</text>") == 2
+    names = {path.name for path in summary.figures}
+    assert {"supervised-overview.png", "supervised-accuracy-against-time.pdf"} <= names
+
+
+def test_a_report_says_what_is_new_since_the_last_one(store_job, report, tmp_path):
+    def news():
+        html = report().page.read_text(encoding="utf-8")
+        part = html.partition('id="overview"')[2].partition("</ul></details>\n</div>")[0]
+        return " ".join(re.sub("<.*?>", " ", part).split())
+
+    first = store_job(method="stays")
+    gone = store_job(method="goes")
+    assert "This is the first report" in news()
+    assert "This is the first report" in news(), "made again of the same results"
+    store_job(method="stays", seed=1)
+    store_job(method="comes")
+    shutil.rmtree(gone.folder)
+    told = news()
+    assert "New rows: 1 comes (quick) on supervised/toy@1" in told
+    before = 100 * first.result.metrics["top1"].value
+    assert f"Changed rows: 1 stays (quick) on supervised/toy@1: {before:.1f} (1 seed) before" in told
+    assert "Rows that are gone: 1 goes (quick) on supervised/toy@1" in told
+    assert news() == told, "made again of the same results"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"now": 3}'])
+def test_a_damaged_note_of_the_last_report_is_as_none(store_job, report, tmp_path, content):
+    store_job()
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / overview.MANIFEST).write_text(content)
+    assert "This is the first report" in report().page.read_text(encoding="utf-8")

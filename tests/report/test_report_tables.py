@@ -218,6 +218,15 @@ def test_equal_methods_are_not_told_apart(store_job):
     assert "95% interval includes 0" in printed(jobs)
 
 
+def test_groups_are_compared_on_the_seeds_that_both_have(store_job):
+    ours = [store_job(method="a", seed=seed, scores=sheet(right), labels=LABELS) for seed, right in ((0, 40), (1, 20))]
+    theirs = [store_job(method="b", seed=seed, scores=sheet(right), labels=LABELS) for seed, right in ((1, 10), (2, 0))]
+    comparison = tables.compare(group_jobs(ours)[0], group_jobs(theirs)[0])
+    assert comparison.paired.difference == pytest.approx(10 / 40)
+    assert comparison.seeds == (1,)
+    assert ", over seed 1: 95% interval excludes 0" in str(comparison)
+
+
 def test_other_seeds_or_clips_do_not_pair(store_job):
     base = group_jobs([store_job()])[0]
     assert tables.compare(base, group_jobs([store_job(method="b", seed=1)])[0]) is None

@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.report.table_files import MANIFEST, TableFolder, to_latex, to_markdown
 
 HOSTILE = r"a|b <script> \input{x} & 100 % $y$ _z_ [l](javascript:1)" + "\n# head"
@@ -13,6 +14,7 @@ HOSTILE = r"a|b <script> \input{x} & 100 % $y$ _z_ [l](javascript:1)" + "\n# hea
 def test_a_table_is_written_in_three_forms(tmp_path):
     folder = TableFolder(tmp_path)
     names = folder.add("board", pd.DataFrame({"Method": ["a"], "Top-1": ["50.0 [40.0, 60.0]"]}), title="LiveTable")
+    folder.close()
     assert names == ["board.csv", "board.md", "board.tex"]
     assert (tmp_path / "board.csv").read_text() == 'Method,Top-1\na,"50.0 [40.0, 60.0]"\n'
     assert "| a | 50.0 " in (tmp_path / "board.md").read_text()
@@ -20,7 +22,9 @@ def test_a_table_is_written_in_three_forms(tmp_path):
 
 
 def test_numbers_take_the_place_of_texts_in_the_csv(tmp_path):
-    TableFolder(tmp_path).add("t", pd.DataFrame({"x": ["12.3 %"]}), pd.DataFrame({"x": [0.12345678]}))
+    folder = TableFolder(tmp_path)
+    folder.add("t", pd.DataFrame({"x": ["12.3 %"]}), pd.DataFrame({"x": [0.12345678]}))
+    folder.close()
     assert (tmp_path / "t.csv").read_text() == "x\n0.1235\n"
 
 
@@ -39,6 +43,71 @@ def test_latex_reads_nothing_as_a_command():
     assert text.count(r"\textbackslash ") >= 3
     assert r"\& 100 \% \$y\$ \_z\_" in text
     assert r"\toprule" in text
+
+
+BOARD = pd.DataFrame(
+    {
+        "Task": ["x", "x", "x", "y"],
+        "Method": ["a_1", "b", "c", "a_1"],
+        "Preset": ["quick"] * 4,
+        "x: Top-1": ["50.0 [40.0, 60.0]", "70.5 [60.0, 80.0]", "–", "10.0 [0.0, 20.0]"],
+        "Fit": ["1.0 s", "2.0 s", "3.0 s", "4.0 s"],
+    }
+)
+
+
+def test_a_latex_table_marks_the_best_and_the_second_within_each_task():
+    text = to_latex(BOARD[["Task", "Method", "x: Top-1"]], "A 5 % board", "tab:b", ["x: Top-1"], BOARD[["Task"]])
+    assert text.splitlines() == [
+        *("% needs booktabs", r"\begin{table}", r"\centering", r"\caption{A 5 \% board}\label{tab:b}"),
+        *(r"\begin{tabular}{llr}", r"\toprule", r" &  & \multicolumn{1}{c}{x} \\", r"\cmidrule(lr){3-3}"),
+        *(r"Task & Method & Top-1 \\", r"\midrule"),
+        r"x & a\_1 & \underline{50.0} {\scriptsize [40.0, 60.0]} \\",
+        r" & b & \textbf{70.5} {\scriptsize [60.0, 80.0]} \\",
+        r" & c & -- \\",
+        r"\midrule",
+        r"y & a\_1 & \textbf{10.0} {\scriptsize [0.0, 20.0]} \\",
+        *(r"\bottomrule", r"\end{tabular}", r"\end{table}"),
+    ]
+
+
+def test_heads_of_several_tasks_span_their_metrics():
+    table = pd.DataFrame([["a", "1.0", "2.0", "3.0"]], columns=["Method", "x & y: S", "x & y: U", "z: S"])
+    lines = to_latex(table, figures=list(table.columns[1:])).splitlines()
+    assert lines[5:8] == [
+        r" & \multicolumn{2}{c}{x \& y} & \multicolumn{1}{c}{z} \\",
+        r"\cmidrule(lr){2-3}\cmidrule(lr){4-4}",
+        r"Method & S & U & S \\",
+    ]
+
+
+def test_a_long_latex_table_may_break_over_pages():
+    text = to_latex(pd.concat([BOARD] * 20, ignore_index=True), "Board")
+    assert text.startswith("% needs booktabs and longtable\n\\begin{longtable}{lllll}\n \\caption{Board} \\\\")
+    assert text.count("a\\_1") == 40
+    assert "\\endhead" in text
+
+
+@pytest.mark.parametrize(
+    ("columns", "heads"),
+    [([], "Method & Fit"), (["top-1", "METHOD"], "Top-1 & Method"), (["Preset"], "Preset")],
+)
+def test_the_columns_of_latex_tables_can_be_chosen(tmp_path, columns, heads):
+    folder = TableFolder(tmp_path, columns)
+    folder.add("board", BOARD, paper=["Method", "Preset", "Fit"])
+    folder.add("other", pd.DataFrame({"Chosen by": ["entropy"]}))
+    folder.close()
+    assert f"\n{heads} \\\\\n" in (tmp_path / "board.tex").read_text()
+    assert "Chosen by" in (tmp_path / "other.tex").read_text(), "a table without them is whole"
+    assert len(pd.read_csv(tmp_path / "board.csv").columns) == 5
+
+
+def test_a_column_that_no_table_has_is_a_mistake_and_nothing_is_written(tmp_path):
+    folder = TableFolder(tmp_path / "tables", ["Metod"])
+    folder.add("board", BOARD)
+    with pytest.raises(UserError, match="--columns Metod: no table has it; there are Fit, Method, Preset, Task, Top-1"):
+        folder.close()
+    assert not (tmp_path / "tables").exists()
 
 
 def test_stale_tables_go_and_those_of_others_stay(tmp_path):

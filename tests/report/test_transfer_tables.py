@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from mmcl_bench.core.grants import Setting
-from mmcl_bench.report.drawing import Markers, Text
+from mmcl_bench.report import transfer
+from mmcl_bench.report.drawing import LIGHT, TIP, chart_style
 from mmcl_bench.report.figures import MappedDomains, domain_maps
 from mmcl_bench.report.page import build_report
 from mmcl_bench.report.ranking import rankings
 from mmcl_bench.report.tables import leaderboard_rows
-from mmcl_bench.report.transfer import frame_of, heat_map, mean_gain_text, transfer_tables
+from mmcl_bench.report.transfer import frame_of, heat_maps, mean_gain_text, transfer_tables
 from mmcl_bench.results.store import DomainMap
 
 LABELS = np.arange(40) % 4
@@ -133,19 +134,39 @@ def test_other_families_have_none(store_job):
     assert tables_of(store_job(), store_job(method="chance")) == []
 
 
-def test_the_heat_map_of_a_setting_has_its_methods_alone_and_leaves_open_what_was_not_run(store_job):
+def test_seeds_that_both_have_pair(store_job):
+    jobs = [run(store_job, "source-only", share, seed=seed) for seed, share in ((0, 0.5), (1, 0.25))]
+    (table,) = tables_of(*jobs, *(run(store_job, "dann", 0.75, seed=seed, **UNLABELLED) for seed in (1, 2)))
+    assert gains(table)["dann (quick, unlabelled)"] == ("source-only (quick)", 50.0)
+    gain = table.gain(table.settings["unlabelled"][0].rows[0])
+    assert gain.comparison.alone == "over seed 1"
+
+
+def test_the_heat_maps_of_a_setting_have_its_methods_alone_and_leave_open_what_was_not_run(store_job):
     jobs = [run(store_job, "source-only", share, *pair) for share, pair in ((0.5, ("a", "b")), (0.25, ("b", "a")))]
     jobs.append(run(store_job, "dann", 0.75, "a", "b", **UNLABELLED))
     (table,) = tables_of(*jobs)
-    marks = {
-        name: [mark for mark in heat_map(table, name, "").marks if isinstance(mark, Text)] for name in table.settings
-    }
-    texts = {name: [mark.text for mark in own] for name, own in marks.items()}
-    assert {"50.0", "25.0"} <= set(texts["inductive"])
-    assert "75.0" not in texts["inductive"]
-    assert [text for text in texts["unlabelled"] if text[-2:] == ".0"] == ["75.0", "+25.0"]
-    (gain,) = (mark for mark in marks["unlabelled"] if mark.text == "+25.0")
-    assert gain.bold, "ten of forty clips more are no chance"
+    maps = {name: heat_maps(table, name).args[0] for name in table.settings}
+    assert [cell.text for each in maps["inductive"] for cell in each.cells.values()] == ["50.0", "25.0"]
+    ((place, cell),) = maps["unlabelled"][0].cells.items()
+    assert (table.sources[place[0]], table.targets[place[1]]) == ("a", "b")
+    assert (cell.text, cell.below, cell.bold) == ("75.0", "+25.0", True), "ten of forty clips more are no chance"
+    assert cell.tip.startswith("dann (quick, unlabelled), a to b: 75.0 [")
+
+
+def test_tasks_that_are_no_grid_have_a_panel_of_gains_each(store_job):
+    jobs = [run(store_job, "source-only", 0.5, *pair) for pair in (("a", "b"), ("c", "d"), ("e", "f"))]
+    jobs += [
+        run(store_job, method, 0.75, *pair, **UNLABELLED) for method, *pair in (("dann", "a", "b"), ("dan", "c", "d"))
+    ]
+    (table,) = tables_of(*jobs, run(store_job, "chance", 0.25, "a", "b"))
+    assert not table.is_grid
+    assert transfer.gains(table, "inductive", {}) is None, "nothing but chance is compared"
+    heads, methods = transfer.gains(table, "unlabelled", {}).args[:2]
+    assert heads == ["a to b", "c to d"]
+    drawn = {method.label.split()[0]: [each.value for each in method.intervals] for method in methods}
+    assert drawn["dann"][0] == drawn["dan"][1] == 0.25
+    assert np.isnan([drawn["dann"][1], drawn["dan"][0]]).all()
 
 
 def test_a_map_of_both_domains_has_every_clip_by_domain_and_class():
@@ -153,8 +174,13 @@ def test_a_map_of_both_domains_has_every_clip_by_domain_and_class():
     mapped = MappedDomains(
         "dann", generator.normal(size=(5, 2)), np.array([0, 0, 1, 1, 1]), np.ones((1, 2)), np.array([1])
     )
-    tips = {mark.tip: mark for mark in domain_maps("", [mapped], ["wave", "clap"]).marks if isinstance(mark, Markers)}
-    counts = {tip: (len(mark.places), mark.filled) for tip, mark in tips.items() if tip}
+    with chart_style():
+        (axes,) = domain_maps([mapped], ["wave", "clap"]).axes
+    counts = {
+        line.get_gid().removeprefix(TIP): (len(line.get_xdata()), line.get_markerfacecolor() != LIGHT["page"])
+        for line in axes.lines
+        if line.get_gid()
+    }
     assert counts == {"wave, source": (2, False), "clap, source": (3, False), "clap, target": (1, True)}
 
 
@@ -212,7 +238,7 @@ def test_the_page_and_the_tables_have_it_and_the_same_results_give_the_same_byte
     assert "<c>" not in html
     assert "+25.0<small>[" in html
     names = {path.name for path in summary.figures}
-    assert {f"transfer-sources-by-targets-shared-classes-{each}.png" for each in ("inductive", "unlabelled")} <= names
+    assert "transfer-sources-by-targets-shared-classes-unlabelled.png" in names
     tables = {path.name for path in summary.tables}
     assert {"transfer-sources-by-targets.csv", "transfer-ranks-unlabelled.csv"} <= tables
     build_report(tmp_path, reports, "tasks")
