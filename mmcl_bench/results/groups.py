@@ -202,7 +202,7 @@ def _counted(jobs: Sequence[Stored]) -> tuple[Stored, ...]:
 
 
 def paired_groups(a: Group, b: Group) -> tuple[Group, Group] | None:
-    """Two groups whose jobs pair, of the seeds that both have; the single job of a deterministic method pairs with every
+    """Two groups whose jobs pair, of the seeds that both have; the only job of a deterministic method pairs with every
     seed of the other. None where they share no seed."""
     if a.method.deterministic:
         return Group(a.jobs * len(b.jobs)), b
