@@ -92,5 +92,6 @@ def test_a_full_disk_is_one_line_on_the_command_line(
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    announced, line = capsys.readouterr().err.splitlines()
+    assert announced.startswith("runs 1 job on ")
     assert line.startswith("mmcl-bench: the disk is full at ")
