@@ -185,7 +185,8 @@ def _place(engine: Engine, device: str, at_once: int | None, threads: int | None
 def _expected_time(planned: Sequence[Planned], jobs: Sequence[Job], at_once: int | None) -> str:
     to_run = {job.hash for job in jobs}
     # What is done has no time left, and is timed as it is run again.
-    known = [each.seconds for each in planned if each.job.hash in to_run and each.seconds and each.state != "done"]
+    left = [each for each in planned if each.job.hash in to_run and each.state != "done"]
+    known = [each.seconds for each in left if each.seconds is not None]
     if not known:
         return "how long is unknown, as no similar job was timed"
     text = f"takes about {duration(sum(known) / (at_once or 1))}"
