@@ -190,7 +190,7 @@ def heat_maps(table: TransferTable, setting: str) -> Draw:
                 tip += f"; gain {gain}" if paired else ""
                 bold = bool(paired and paired.resolved)
                 cells[sources.index(source), targets.index(target)] = Cell(row.main.value, value, below, bold, tip)
-        maps.append(HeatMap(shortened(method.group.label, _MOST_LETTERS), cells))
+        maps.append(HeatMap(shortened(method.group.label_in_setting, _MOST_LETTERS), cells))
     return partial(figures.heat_maps, maps, sources, targets, _NOTE)
 
 

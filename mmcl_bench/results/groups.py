@@ -100,11 +100,19 @@ class Group:
     @property
     def label(self) -> str:
         """The method, with what distinguishes it from the others in a figure."""
+        return self._label(self.setting if self.setting != INDUCTIVE else "")
+
+    @property
+    def label_in_setting(self) -> str:
+        """The label for a place whose heading tells the setting."""
+        return self._label("")
+
+    def _label(self, setting: str) -> str:
         if self.method.name == FUSION:
             name, settings = self._fusion_label()
         else:
             name, settings = self.method.name, self.settings
-        beside = ", ".join(filter(None, [settings, self.setting if self.setting != INDUCTIVE else ""]))
+        beside = ", ".join(filter(None, [settings, setting]))
         return f"{name} ({self.method.preset}{', ' + beside if beside else ''})"
 
     @property
