@@ -10,7 +10,7 @@ import io
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -19,6 +19,9 @@ from mmcl_bench.core.plotting import drawable, own_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+Draw = Callable[[], "Figure"]
+"""How to draw a figure, which is asked for where it is needed."""
 
 LIGHT = {
     "ink": "#1b1f24",

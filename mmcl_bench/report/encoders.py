@@ -20,7 +20,7 @@ from mmcl_bench.results.groups import Group, metric_title
 from mmcl_bench.results.records import TOLD_LATER
 
 if TYPE_CHECKING:
-    from mmcl_bench.report.gallery import Draw
+    from mmcl_bench.report.drawing import Draw
 
 PARAMETER = "text"
 """The parameter of a task that names its text encoder."""

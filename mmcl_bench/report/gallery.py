@@ -19,7 +19,7 @@ from mmcl_bench.core.plotting import import_matplotlib
 from mmcl_bench.core.text import slug
 from mmcl_bench.evaluation.metrics import Scored, confusion, per_class_accuracy
 from mmcl_bench.report import figures
-from mmcl_bench.report.drawing import chart_style, to_svg, write_file
+from mmcl_bench.report.drawing import Draw, chart_style, to_svg, write_file
 from mmcl_bench.report.projection import map_samples
 from mmcl_bench.report.table_files import written_before
 from mmcl_bench.report.tables import LeaderboardRow
@@ -27,7 +27,7 @@ from mmcl_bench.report.transfer import is_without_adaptation
 from mmcl_bench.results.groups import SETTINGS, Group, metric_title
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 MANIFEST = ".mmcl-bench-figures.json"
 """Beside the figures: those that a report wrote, with what they show, so that a later one draws only what changed and
@@ -39,8 +39,6 @@ MOST_GROUPS = 60
 _SUFFIXES = ("png", "pdf")
 _FIGURE_FORM = 4
 """Raised when a figure of the same SVG gives another file."""
-
-Draw = Callable[[], "Figure"]
 
 
 @dataclass

@@ -23,7 +23,7 @@ from mmcl_bench.report.tables import LeaderboardRow, cost_text, costs_of, percen
 from mmcl_bench.results.groups import Group, metric_title
 
 if TYPE_CHECKING:
-    from mmcl_bench.report.gallery import Draw
+    from mmcl_bench.report.drawing import Draw
 
 MANIFEST = ".mmcl-bench-report.json"
 """Beside the page: the rows that it shows and those of the report before it."""

@@ -22,11 +22,11 @@ from mmcl_bench.core.text import slug
 from mmcl_bench.report import figures, overview, tables
 from mmcl_bench.report.choices import Choices, choices
 from mmcl_bench.report.choices import frame_of as frame_of_choices
-from mmcl_bench.report.drawing import DARK, LIGHT, look
+from mmcl_bench.report.drawing import DARK, LIGHT, Draw, look
 from mmcl_bench.report.encoders import EncoderTable, encoder_tables
 from mmcl_bench.report.encoders import frame_of as frame_of_encoders
 from mmcl_bench.report.encoders import heat_maps as encoder_heat_maps
-from mmcl_bench.report.gallery import MOST_GROUPS, Draw, Gallery, Picture, Which, where_of
+from mmcl_bench.report.gallery import MOST_GROUPS, Gallery, Picture, Which, where_of
 from mmcl_bench.report.lineage import origin_of
 from mmcl_bench.report.methods_by_task import (
     MethodsByTask,

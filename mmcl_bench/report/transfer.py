@@ -31,7 +31,7 @@ from mmcl_bench.report.tables import (
 from mmcl_bench.results.groups import Group, metric_title
 
 if TYPE_CHECKING:
-    from mmcl_bench.report.gallery import Draw
+    from mmcl_bench.report.drawing import Draw
 
 Pair = tuple[str, str]
 """The sources, joined by ``+``, and the target."""
