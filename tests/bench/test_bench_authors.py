@@ -29,6 +29,7 @@ from mmcl_bench.nn import BACKBONES
 from mmcl_bench.nn.backbone import Backbone
 from mmcl_bench.skeleton.layouts import KINECT_V2
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 ROUNDS = 7
 CLASSES = 60
 CLIPS = 8
@@ -63,14 +64,6 @@ AUTHORS = {
         },
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -22,16 +22,9 @@ from mmcl_bench.nn.ctr_gcn import CTRGCN, spatial_graph
 from mmcl_bench.skeleton.layouts import KINECT_V2
 from plain_ctr_gcn import PlainCTRGCN
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 ROUNDS = 5
 CLASSES = 60
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
