@@ -14,12 +14,21 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from mmcl_bench.core.files import write_text
-from mmcl_bench.core.text import some_of
+from mmcl_bench.core.text import counted, some_of
 from mmcl_bench.report import figures
 from mmcl_bench.report.figures import Cell, HeatMap, Looks, MethodCost
 from mmcl_bench.report.methods_by_task import MethodsByTask, task_title
 from mmcl_bench.report.ranking import CHANCE, on_shared_tasks, one_encoder
-from mmcl_bench.report.tables import LeaderboardRow, cost_text, costs_of, percent, percent_value
+from mmcl_bench.report.tables import (
+    BEST,
+    TIE_MARK,
+    TIED,
+    LeaderboardRow,
+    cost_text,
+    costs_of,
+    percent,
+    percent_value,
+)
 from mmcl_bench.results.groups import Group, metric_title
 
 if TYPE_CHECKING:
@@ -27,11 +36,10 @@ if TYPE_CHECKING:
 
 MANIFEST = ".mmcl-bench-report.json"
 """Beside the page: the rows that it shows and those of the report before it."""
-BEST, TIED = "best", "tied"
 _NOTE = (
     "percent, by the main metric; darker is better in a column\n"
-    "bold: the best of its setting on a task, settings are parted by lines; =: the 95% interval of its paired "
-    "difference to the best includes 0"
+    f"bold: the best of its setting on a task, settings are parted by lines; {TIE_MARK}: the 95% interval of its "
+    "paired difference to the best includes 0"
 )
 
 
@@ -44,7 +52,7 @@ def heat_map(table: MethodsByTask, standing: Mapping[str, str]) -> Draw:
             row = method.on(task)
             if row is not None and row.main.value == row.main.value:
                 stands = standing.get(row.group.key, "")
-                text = percent_value(row.main.value) + (" =" if stands == TIED else "")
+                text = percent_value(row.main.value) + (f" {TIE_MARK}" if stands == TIED else "")
                 tip = f"{method.group.label} on {task.task.identity}: {percent(row.main)}"
                 cells[at, column] = Cell(row.main.value, text, "", stands == BEST, f"{tip}, {stands}".strip(", "))
     labels = [method.group.label for method in table.methods]
@@ -84,7 +92,7 @@ def costs(rows: Sequence[LeaderboardRow]) -> Costs | None:
         return None
     methods = [_cost(label, [known[task, label] for task in shared.index]) for label in shared.columns]
     metrics = {metric_title(row.group.task.main_metric) for row in known.values()}
-    tasks = f"{len(shared)} tasks" if len(shared) > 1 else "one task"
+    tasks = counted(len(shared), "task")
     left_out = sorted(set(figure_of.columns) - set(shared.columns))
     note = "means over tasks and seeds, on the machine that ran the jobs; the extractor, which methods share, is apart"
     note += f"\nleft out, for want of tasks: {some_of(left_out)}" if left_out else ""
@@ -110,7 +118,7 @@ class _Row(BaseModel):
     def __str__(self) -> str:
         """``77.5 (2 seeds)``"""
         figure = percent_value(math.nan if self.figure is None else self.figure)
-        return f"{figure} ({len(self.jobs)} seed{'' if len(self.jobs) == 1 else 's'})"
+        return f"{figure} ({counted(len(self.jobs), 'seed')})"
 
 
 class _Reports(BaseModel):

@@ -41,13 +41,12 @@ from mmcl_bench.report.published import Beside, beside, read_published
 from mmcl_bench.report.ranking import Ranking, rankings
 from mmcl_bench.report.split_means import SplitMean, frame_of, split_means
 from mmcl_bench.report.table_files import TableFolder
-from mmcl_bench.report.tables import Comparison, LeaderboardRow
+from mmcl_bench.report.tables import Comparison, LeaderboardRow, PlacedRow
 from mmcl_bench.report.transfer import TransferTable, gains, mean_gain_text, transfer_tables
 from mmcl_bench.report.transfer import frame_of as frame_of_transfer
 from mmcl_bench.report.transfer import heat_maps as transfer_heat_maps
 from mmcl_bench.results.groups import (
     INDUCTIVE,
-    SETTINGS,
     UNSEEN_TEXTS,
     Group,
     metric_names,
@@ -151,13 +150,9 @@ class _Row:
     shown: LeaderboardRow
     lead: str
     """How far it is ahead of the first row of its table, or why that is not given."""
-    comparison: Comparison | None = None
+    standing: str
+    comparison: Comparison | None
     """With the first row; None where nothing is compared."""
-
-    @property
-    def tied(self) -> bool:
-        """Whether the interval of the difference to the first row includes 0."""
-        return self.comparison is not None and not self.comparison.resolved
 
 
 @dataclass(frozen=True)
@@ -290,11 +285,10 @@ class _Builder:
         drawn = []
         if by_task:
             standing = {
-                row.shown.group.key: overview.BEST if row is of_setting[0] else overview.TIED
+                row.shown.group.key: row.standing
                 for task in tasks
                 for _, of_setting in task.blocks
                 for row in of_setting
-                if row is of_setting[0] or row.tied
             }
             draw = overview.heat_map(by_task.table, standing)
             drawn.append(self.gallery.add(f"{stem}-overview", f"Methods by task\n{title}", draw))
@@ -383,12 +377,12 @@ class _Builder:
     def _task(self, rows: Sequence[LeaderboardRow]) -> _Task:
         group = rows[0].group
         anchor = f"{slug(group.task.identity)}-{group.task_key[:8]}"
-        of_setting = {setting: [row for row in rows if row.group.setting == setting] for setting in SETTINGS}
+        placed = tables.placed_by_setting(rows)
         found = beside(self._published, rows)
         return _Task(
             group,
             anchor,
-            [(setting, _compared_to_first(members)) for setting, members in of_setting.items() if members],
+            [(setting, [_row(each) for each in members]) for setting, members in placed.items()],
             _ranges(rows),
             self.gallery.of_task(rows),
             found,
@@ -456,18 +450,15 @@ def _anchor(group: Group) -> str:
     return f"{slug(group.task.identity)}-{slug(group.method.name)}-{group.key[:8]}"
 
 
-def _compared_to_first(rows: Sequence[LeaderboardRow]) -> list[_Row]:
-    best, *others = rows
-    return [_Row(best, "first"), *(_compared(row, best) for row in others)]
-
-
-def _compared(row: LeaderboardRow, best: LeaderboardRow) -> _Row:
-    comparison = tables.compare(row.group, best.group)
+def _row(placed: PlacedRow) -> _Row:
+    comparison = placed.comparison
     if comparison is None:
-        return _Row(row, "not paired")
-    paired = comparison.paired
-    difference = tables.signed_percent(paired.difference, paired.low, paired.high)
-    return _Row(row, ", ".join(filter(None, [difference, tables.p_text(paired.p_value), comparison.alone])), comparison)
+        lead = "first" if placed.is_best else "not paired"
+    else:
+        paired = comparison.paired
+        difference = tables.signed_percent(paired.difference, paired.low, paired.high)
+        lead = ", ".join(filter(None, [difference, tables.p_text(paired.p_value), comparison.alone]))
+    return _Row(placed.row, lead, placed.standing, comparison)
 
 
 def _ranges(rows: Sequence[LeaderboardRow]) -> dict[str, tuple[float, float]]:

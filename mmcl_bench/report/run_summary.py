@@ -7,17 +7,26 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mmcl_bench.report.methods_by_task import methods_over_tasks, task_title
-from mmcl_bench.report.tables import LeaderboardRow, compare, leaderboard_rows, percent_value
+from mmcl_bench.report.tables import (
+    BEST,
+    TIE_MARK,
+    TIED,
+    LeaderboardRow,
+    leaderboard_rows,
+    percent_value,
+    placed_by_setting,
+)
 from mmcl_bench.results.groups import Group, metric_title
 from mmcl_bench.results.store import Stored
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-_MARK = "*"
+_MARKS = {BEST: "*", TIED: TIE_MARK}
 _LEGEND = (
-    f"percent, means over seeds. {_MARK} is the best method of a task in its setting, or one whose paired difference "
-    "to it has a 95% interval that includes 0, not adjusted for the number of methods; --details prints intervals"
+    f"percent, means over seeds. {_MARKS[BEST]}: the best method of a task in its setting; {TIE_MARK}: its paired "
+    "difference to the best has a 95% interval that includes 0, not adjusted for the number of methods; --details "
+    "prints intervals"
 )
 
 
@@ -51,12 +60,15 @@ def _table(family: str, rows: Sequence[LeaderboardRow]) -> Table:
         table.add_column(Text(" ".join([title, *metric])), justify="right")
     if len(tasks) > 1:
         table.add_column("mean", justify="right")
-    marked = {
-        key for task in tasks for key in _best_and_ties([row for row in rows if row.group.task_key == task.task_key])
+    standings = {
+        placed.row.group.key: placed.standing
+        for task in tasks
+        for of_setting in placed_by_setting([row for row in rows if row.group.task_key == task.task_key]).values()
+        for placed in of_setting
     }
     for method in methods:
         found = [method.on(task) for task in tasks]
-        cells = ["" if row is None else _cell(row, row.group.key in marked) for row in found]
+        cells = ["" if row is None else _cell(row, standings[row.group.key]) for row in found]
         mean = [percent_value(method.mean) if None not in found else ""] if len(tasks) > 1 else []
         table.add_row(*map(Text, [method.group.label, *cells, *(f"{each} " for each in mean)]))
     return table
@@ -73,18 +85,5 @@ def _titles(tasks: Sequence[Group]) -> list[str]:
     ]
 
 
-def _cell(row: LeaderboardRow, marked: bool) -> str:
-    return percent_value(row.main.value) + (_MARK if marked else " ")
-
-
-def _best_and_ties(rows: Sequence[LeaderboardRow]) -> list[str]:
-    """Keys of the groups of one task that are the best of their setting, or not told apart from it. ``rows`` are by
-    falling main metric."""
-    best: dict[str, Group] = {}
-    found = []
-    for row in rows:
-        first = best.setdefault(row.group.setting, row.group)
-        comparison = None if first is row.group else compare(first, row.group)
-        if first is row.group or (comparison is not None and not comparison.resolved):
-            found.append(row.group.key)
-    return found
+def _cell(row: LeaderboardRow, standing: str) -> str:
+    return percent_value(row.main.value) + _MARKS.get(standing, " ")

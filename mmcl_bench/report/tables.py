@@ -20,7 +20,7 @@ from mmcl_bench.evaluation.statistics import (
     bootstrap_interval,
     paired_difference,
 )
-from mmcl_bench.results.groups import Group, group_jobs, metric_names, metric_title, paired_groups
+from mmcl_bench.results.groups import SETTINGS, Group, group_jobs, metric_names, metric_title, paired_groups
 from mmcl_bench.results.store import SAMPLES, Stored
 
 if TYPE_CHECKING:
@@ -107,6 +107,42 @@ class Comparison:
         return f"{self.a.label} - {self.b.label}: {self.outcome}"
 
 
+BEST, TIED = "best", "tied"
+TIE_MARK = "="
+
+
+@dataclass(frozen=True)
+class PlacedRow:
+    """A row of a task beside the best of its setting."""
+
+    row: LeaderboardRow
+    is_best: bool
+    comparison: Comparison | None = None
+    """With the best; None for the best itself, and where the two do not pair."""
+
+    @property
+    def standing(self) -> str:
+        """``best``, ``tied`` where the interval of its difference to the best includes 0, or empty."""
+        if self.is_best:
+            return BEST
+        return TIED if self.comparison is not None and not self.comparison.resolved else ""
+
+
+def placed_by_setting(rows: Sequence[LeaderboardRow]) -> dict[str, list[PlacedRow]]:
+    """The rows of one task, which are by falling main metric, within each setting: the best, then the others beside it.
+
+    In the order of :data:`.groups.SETTINGS`.
+    """
+    placed = {}
+    for setting in SETTINGS:
+        of_setting = [row for row in rows if row.group.setting == setting]
+        if of_setting:
+            best, *others = of_setting
+            beside = [PlacedRow(row, False, compare(row.group, best.group)) for row in others]
+            placed[setting] = [PlacedRow(best, True), *beside]
+    return placed
+
+
 def leaderboard_rows(stored: Iterable[Stored]) -> list[LeaderboardRow]:
     """One row a group; rows of a task stand together, by falling main metric."""
     groups = group_jobs(stored)
@@ -174,10 +210,12 @@ def fusion_table(fused: Sequence[Stored], members: Sequence[Stored]) -> Table:
     (fusion,) = group_jobs(fused)
     weights, metrics = _weights_of(fused, members), metric_names(row.group for row in rows)
     shared = set(fusion.assignments())
+    several_presets = len({row.group.method.preset for row in rows}) > 1
 
     def name_of(group: Group) -> str:
         own = [text for text in group.assignments() if text not in shared]
-        return "fusion" if group.key == fusion.key else " ".join([group.method.name, *own])
+        preset = [f"preset={group.method.preset}"] if several_presets else []
+        return "fusion" if group.key == fusion.key else " ".join([group.method.name, *preset, *own])
 
     comparison = ahead_of_best(fused, members)
     ahead = "not paired with its best member on test"

@@ -31,7 +31,7 @@ def jobs(store_job):
 def test_the_best_of_each_task_and_what_ties_with_it_are_marked(jobs):
     (table,) = summary_tables(jobs)
     assert [[cell.split(" ")[0] for cell in row[:1]] + row[1:] for row in cells(table)][1:] == [
-        ["b", "92.5*", "75.0*", "83.8"],
+        ["b", "92.5=", "75.0*", "83.8"],
         ["a", "95.0*", "30.0", "62.5"],
         ["c", "20.0", "", ""],
     ]
