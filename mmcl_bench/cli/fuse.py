@@ -48,7 +48,7 @@ def fuse(
     ] = "logits",
     method: Annotated[str, typer.Option(help="Method of the streams, and of members that name none.")] = "mmcl",
     preset: options.Preset = "quick",
-    seeds: Annotated[int, typer.Option(help="How many seeds, from 0 on.", min=1)] = 1,
+    seeds: Annotated[int, typer.Option(help="How many seeds, from 0 on; a deterministic member runs once.", min=1)] = 1,
     settings: options.Settings = None,
     limit: options.Limit = None,
     fresh: Annotated[
@@ -81,11 +81,13 @@ def fuse(
 
     chosen_weights, chosen_scale = fusion.parse_weights(weights), fusion.parse_scale(scale)
     fusions = [fusion.FusionJob(jobs_of(seed), chosen_weights, chosen_scale) for seed in range(seeds)]
+    if fusions[0].deterministic:
+        fusions = fusions[:1]
     for fusion_job in fusions:
         fusion_job.check()
     where = site.site()
     ran = run_jobs(
-        [job for fusion_job in fusions for job in fusion_job.members],
+        list({job.hash: job for fusion_job in fusions for job in fusion_job.to_run}.values()),
         where,
         fresh,
         fusion.describe,
@@ -93,7 +95,7 @@ def fuse(
     )
     by_hash = {stored.result.job_hash: stored for stored in ran}
     fused = [
-        fusion.run_fusion(fusion_job, [by_hash[job.hash] for job in fusion_job.members], where.results_root)[0]
+        fusion.run_fusion(fusion_job, [by_hash[job.hash] for job in fusion_job.to_run], where.results_root)[0]
         for fusion_job in fusions
     ]
     if as_json:

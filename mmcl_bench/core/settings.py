@@ -90,6 +90,10 @@ def parse_bracketed(text: str, where: str, several: bool = False) -> tuple[str, 
     return name, settings
 
 
+PRESET = "preset"
+"""What names a preset in the brackets of a method."""
+
+
 def member_text(method: str, settings: Mapping[str, Any]) -> str:
     """A method and its settings as :func:`parse_bracketed` reads them."""
     listed = ",".join(f"{key}={setting_text(value)}" for key, value in sorted(settings.items()))

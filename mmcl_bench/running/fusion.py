@@ -20,7 +20,8 @@ from scipy.special import log_softmax, logsumexp
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.registry import unknown
-from mmcl_bench.core.settings import member_text, parse_bracketed, split_outside_brackets
+from mmcl_bench.core.settings import PRESET, member_text, parse_bracketed, split_outside_brackets
+from mmcl_bench.core.text import counted
 from mmcl_bench.evaluation.metrics import METRICS, Metric, Scored, fit_calibration
 from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols.cards import Task
@@ -106,6 +107,16 @@ class FusionJob(Identity):
         """Whether weights, or the calibration of a zero-shot task, are fitted on the members' validation scores."""
         return self.weights == "fitted" or self.first.task.card.family == "zero-shot"
 
+    @property
+    def deterministic(self) -> bool:
+        """Whether no member depends on the seed, so that the fusion does not either."""
+        return all(METHODS.get(job.method).deterministic for job in self.members)
+
+    @property
+    def to_run(self) -> tuple[Job, ...]:
+        """The jobs whose scores it takes: its members, and of a deterministic one that of the first seed."""
+        return tuple(replace(job, seed=0) if METHODS.get(job.method).deterministic else job for job in self.members)
+
     def check(self) -> None:
         """Raises :class:`UserError` before anything runs, where weights are to be fitted and a member will not leave
         the validation scores that this takes."""
@@ -122,6 +133,8 @@ class FusionJob(Identity):
         }
         varied = {key for each in own for key in each} - shared.keys()
         different = [{key: job.settings[key] for key in varied & job.settings.keys()} for job in self.members]
+        if len({job.preset for job in self.members}) > 1:
+            different = [{PRESET: job.preset, **each} for job, each in zip(self.members, different, strict=True)]
         methods = {job.method for job in self.members}
         named: dict[str, Any] = {}
         if len(methods) == 1 and all(each.keys() == {"streams"} and len(each["streams"]) == 1 for each in different):
@@ -145,14 +158,15 @@ def member_jobs(
 ) -> tuple[Job, ...]:
     """Jobs of members such as ``mmcl[backbone=hd-gcn,streams=bone]``; without a name before the bracket, of ``method``.
 
-    A member's settings come on top of ``overrides``.
+    A member's settings come on top of ``overrides``; its ``preset`` in the brackets takes the place of ``preset``.
     Raises :class:`UserError` for what does not fit.
     """
     jobs = []
     for text in members:
         name, settings = parse_bracketed(text, f"--members: {text!r}")
+        own_preset = settings.pop(PRESET, preset)
         own = {**(overrides or {}), **settings}
-        jobs.append(make_job(task, METHODS.get(name or method), seed, preset, own, limit))
+        jobs.append(make_job(task, METHODS.get(name or method), seed, own_preset, own, limit))
     return tuple(jobs)
 
 
@@ -369,7 +383,9 @@ def _check_alike(members: Sequence[Stored]) -> None:
 def _check_weights(weights: tuple[float, ...], n_members: int) -> None:
     message = ",".join(f"{weight:g}" for weight in weights)
     if len(weights) != n_members:
-        raise UserError(f"--weights {message}: {len(weights)} weights for {n_members} members; give one for each")
+        raise UserError(
+            f"--weights {message}: {counted(len(weights), 'weight')} for {n_members} members; give one for each"
+        )
     if not np.isfinite(weights).all() or min(weights) < 0 or max(weights) == 0:
         raise UserError(f"--weights {message}: weights should be 0 or more, and one of them above 0")
 
@@ -402,6 +418,7 @@ def _method_record(job: FusionJob, members: Sequence[Stored]) -> MethodRecord:
         overrides=job.options(),
         setting=_setting_of(members),
         uses_unseen_texts=any(member.result.method.uses_unseen_texts for member in members),
+        deterministic=job.deterministic,
     )
 
 
@@ -414,8 +431,9 @@ def _setting_of(members: Sequence[Stored]) -> Setting:
 
 
 def describe(job: Job) -> str:
-    """The job's method with the settings that are not its preset's, as a member is written."""
-    return member_text(job.method, job.overrides)
+    """The job's method with its preset and the settings that are not the preset's, as a member is written."""
+    preset = {} if job.preset == "quick" else {PRESET: job.preset}
+    return member_text(job.method, {**preset, **job.overrides})
 
 
 def _logit_loss(sheets: np.ndarray, labels: np.ndarray) -> Any:

@@ -19,7 +19,7 @@ import numpy as np
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import file_sha256
-from mmcl_bench.core.text import first_line, match_names
+from mmcl_bench.core.text import counted, first_line, match_names
 from mmcl_bench.datasets.formats import restricted_pickle
 from mmcl_bench.datasets.formats.archive import BadFile
 from mmcl_bench.datasets.formats.restricted_pickle import PickledArray
@@ -146,8 +146,8 @@ class ScoreFile:
         if n_columns != len(classes):
             differences = "" if by_number else self._differences(classes, found)
             raise UserError(
-                f"{self.path}: {n_columns} columns of scores, and the task has {len(classes)} candidate classes"
-                f"{differences}; give one column a class, in label order or by name"
+                f"{self.path}: {counted(n_columns, 'column')} of scores, and the task has {len(classes)} candidate "
+                f"classes{differences}; give one column a class, in label order or by name"
             )
         if self.columns is None:
             return list(range(n_columns))
@@ -231,7 +231,7 @@ def read_score_files(path: Path, samples: Path | None = None) -> list[ScoreFile]
         )
     if found.columns is not None and len(found.columns) != found.scores.shape[-1]:
         raise UserError(
-            f"{path}: {found.scores.shape[-1]} columns of scores and {len(found.columns)} names of classes; "
+            f"{path}: {counted(found.scores.shape[-1], 'column')} of scores and {len(found.columns)} names of classes; "
             "give a name for each column, or none"
         )
     if found.scores.ndim == 2:

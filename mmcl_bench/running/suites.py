@@ -28,7 +28,7 @@ from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.records import read_toml
 from mmcl_bench.core.registry import unknown
-from mmcl_bench.core.settings import parse_bracketed, split_outside_brackets
+from mmcl_bench.core.settings import PRESET, parse_bracketed, split_outside_brackets
 from mmcl_bench.core.text import some_of
 from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols.cards import Task
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 Variants = Callable[["type[Method]", str, Mapping[str, str]], Sequence[Mapping[str, str]]]
 """From a method, a preset and overrides to the overrides of one job or several."""
 _ALL = "all"
-_PRESET = "preset"
 _Name = Annotated[str, Field(min_length=1)]
 
 
@@ -66,12 +65,12 @@ class ChosenMethod:
 
     def preset_or(self, presets: Sequence[str]) -> Sequence[str]:
         """Its own preset, where it is given one."""
-        return (self.settings[_PRESET],) if _PRESET in self.settings else presets
+        return (self.settings[PRESET],) if PRESET in self.settings else presets
 
     def overrides(self, shared: Mapping[str, str]) -> dict[str, str]:
         """Its own settings, and those of ``shared`` that it knows and that are not given for it alone."""
         known = self.method.Settings.model_fields
-        own = {key: value for key, value in self.settings.items() if key != _PRESET}
+        own = {key: value for key, value in self.settings.items() if key != PRESET}
         return {key: value for key, value in shared.items() if key in known} | own
 
 
@@ -236,10 +235,10 @@ def chosen_methods(wanted: Sequence[str], families: Collection[str]) -> list[Cho
         by_pattern = name == _ALL or is_pattern(name)
         methods = _matching(name, families) if by_pattern else [name]
         if by_pattern:
-            own = {key: value for key, value in given.items() if key != _PRESET}
+            own = {key: value for key, value in given.items() if key != PRESET}
             _require_settings(own, [METHODS.get(method) for method in methods], f"{text}: ")
         for method in methods:
-            known = {*METHODS.get(method).Settings.model_fields, _PRESET} if by_pattern else given
+            known = {*METHODS.get(method).Settings.model_fields, PRESET} if by_pattern else given
             own = {key: value for key, value in given.items() if key in known}
             for each in (ChosenMethod(method, values, by_pattern) for values in each_value(own)):
                 found.setdefault(str(each), each)

@@ -64,6 +64,28 @@ def test_members_may_be_of_any_method(capsys: pytest.CaptureFixture[str]) -> Non
     assert "cost" not in fused or fused["cost"] is None
 
 
+def test_a_deterministic_member_runs_once_for_all_seeds(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["fuse", *TASK, "--limit", "40", "--scale", "softmax", "--seeds", "3"]
+    fused, *members = printed(capsys, *words, "--members", "logistic,chance")
+    assert fused["seeds"] == [0, 1, 2]
+    assert {member["method"]: member["seeds"] for member in members} == {"logistic": [0], "chance": [0, 1, 2]}
+    fused, *members = printed(capsys, *words, "--members", "logistic[C=0.1],logistic")
+    assert fused["seeds"] == [0]
+    stored = [path.name for path in (tmp_path / "results" / "jobs").iterdir() if path.is_dir()]
+    assert len([name for name in stored if "-logistic-" in name]) == 2
+
+
+def test_a_member_may_have_a_preset_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["fuse", *TASK, *SHORT]
+    call(*words, "--members", "skeleton-only,[preset=paper]")
+    assert "skeleton-only preset=paper" in " ".join(capsys.readouterr().out.split())
+    fused, *members = printed(capsys, *words, "--members", "skeleton-only,[preset=paper]")
+    assert sorted(member["preset"] for member in members) == ["paper", "quick"]
+    own = fused["command"].partition("--members ")[2].partition(" --weights")[0].strip("'")
+    (again, *_) = printed(capsys, *words, "--members", own)
+    assert again["folders"] == fused["folders"], "the command of the fusion names it"
+
+
 def test_several_streams_may_be_one_job(capsys: pytest.CaptureFixture[str]) -> None:
     (ran,) = printed(capsys, "run", *TASK, *SHORT, "--set", "streams=joint+bone")
     (same,) = printed(capsys, "run", *TASK, *SHORT, "--set", 'streams=["joint","bone"]')
