@@ -37,8 +37,8 @@ def plain(table: Table) -> Iterator[str]:
 
 def fitted(table: Table, width: int, spare: Collection[str] = ()) -> RenderableType:
     """A table of at most ``width`` letters a line. Where all of it does not fit, columns called like one of ``spare``
-    are left out, the last first; then cells are wrapped between words; and where these do not fit, each row becomes a
-    few lines of names and values."""
+    are left out, the last first; then cells are wrapped between words, but for columns of ``no_wrap``; and where these
+    do not fit, each row becomes a few lines of names and values."""
     heads, rows = _heads(table), _rows(table)
     shown = list(range(len(table.columns)))
     columns = [[*([heads[at]] if heads else []), *(row[at] for row in rows)] for at in shown]
@@ -46,7 +46,10 @@ def fitted(table: Table, width: int, spare: Collection[str] = ()) -> RenderableT
     for at in reversed(shown):
         if _total(natural, shown) > width and heads and heads[at].plain in spare:
             shown.remove(at)
-    narrowest = [max((_narrowest(cell) for cell in column), default=0) for column in columns]
+    narrowest = [
+        natural[at] if table.columns[at].no_wrap else max((_narrowest(cell) for cell in column), default=0)
+        for at, column in enumerate(columns)
+    ]
     above, below = (_paragraph(text, width) for text in (table.title, table.caption))
     if _total(narrowest, shown) > width:
         return Group(*above, *_as_list(heads, rows, width), *below)

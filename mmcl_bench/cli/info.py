@@ -14,6 +14,7 @@ from mmcl_bench.cli.console import AsJson, show, show_json, status
 from mmcl_bench.core import paths
 from mmcl_bench.core.compute import find_device
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -128,7 +129,7 @@ def _table(title: str, dims: Mapping[Modality, int], cost: Cost) -> Table:
     table.add_column()
     table.add_column(justify="right")
     table.add_column(style="dim", overflow="fold")
-    clip = f"{_bodies(size.n_bodies)}, {size.n_frames} frames, {size.n_joints} joints"
+    clip = f"{counted(size.n_bodies, 'body', 'bodies')}, {counted(size.n_frames, 'frame')}, {size.n_joints} joints"
     batch = f"batches of {speed.batch_size} on {speed.device}"
     threads = f"{batch}, {speed.threads} CPU threads, median of {speed.repeats}"
     for row in (
@@ -143,10 +144,6 @@ def _table(title: str, dims: Mapping[Modality, int], cost: Cost) -> Table:
     ):
         table.add_row(*map(Text, row))
     return table
-
-
-def _bodies(n: int) -> str:
-    return "1 body" if n == 1 else f"{n} bodies"
 
 
 def _mebibytes(n_bytes: int) -> str:

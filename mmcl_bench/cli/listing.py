@@ -141,23 +141,27 @@ def _text_slots(method: type[Method]) -> list[dict[str, str]]:
 
 
 def _print_by_kind(rows: Sequence[dict[str, str]]) -> None:
-    """A table of methods with a line above each kind; it fits 80 columns. Many text slots are counted."""
+    """A table of methods with a line above each kind; text slots are counted, and left out where space is short."""
     from itertools import groupby
 
     from rich.table import Table
     from rich.text import Text
 
-    columns = {"method": 24, "families": 11, "setting": 12, "published": 12, "texts": 8, "cost": 8}
-    table = Table(title="methods by kind", title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for column, width in columns.items():
-        table.add_column(column, width=width)
+    from mmcl_bench.protocols.cards import FAMILIES
+
+    columns = ("method", "families", "setting", "published", "texts", "cost")
+    table = Table(title="methods by kind")
+    for column in columns:
+        table.add_column(column, no_wrap=column in ("method", "setting", "cost"))
     for kind, members in groupby(rows, key=lambda row: row["kind"]):
         table.add_row(Text(kind, style="bold"))
         for row in members:
             n_texts = row["texts"].count(",") + 1
             shown = row | {"method": f"  {row['method']}"} | ({"texts": f"{n_texts} slots"} if n_texts > 2 else {})
+            if row["families"].count(",") == len(FAMILIES) - 1:
+                shown["families"] = "all"
             table.add_row(*(Text(shown[column]) for column in columns))
-    show(table if rows else "no methods match")
+    show(table if rows else "no methods match", spare=["texts"])
 
 
 @app.command()

@@ -187,10 +187,33 @@ def _expected_time(planned: Sequence[Planned], jobs: Sequence[Job], at_once: int
     # What is done has no time left, and is timed as it is run again.
     left = [each for each in planned if each.job.hash in to_run and each.state != "done"]
     known = [each.seconds for each in left if each.seconds is not None]
+    stated = _stated_costs([each.job for each in left if each.seconds is None])
     if not known:
-        return "how long is unknown, as no similar job was timed"
+        return f"no similar job was timed{f', but {stated}' if stated else ''}"
     text = f"takes about {duration(sum(known) / (at_once or 1))}"
-    return text if len(known) == len(jobs) else f"{text}, and longer by {len(jobs) - len(known)} that are not yet timed"
+    if len(known) == len(jobs):
+        return text
+    untimed = f"and longer by {len(jobs) - len(known)} that are not yet timed"
+    return f"{text}, {untimed}{f': {stated}' if stated else ''}"
+
+
+def _stated_costs(jobs: Sequence[Job]) -> str:
+    """``with a few hundred clips, devise takes seconds``: what methods say of jobs of preset quick; empty where they
+    say nothing."""
+    from mmcl_bench.core.text import some_of
+    from mmcl_bench.methods import METHODS
+
+    methods = {job.method: METHODS.get(job.method) for job in jobs if job.preset == "quick"}
+    by_cost: dict[str, list[str]] = {}
+    for method in methods.values():
+        if method.cost:
+            by_cost.setdefault(method.cost, []).append(method.name)
+    if not by_cost:
+        return ""
+    lengths = "; ".join(f"{cost} for {some_of(names)}" for cost, names in by_cost.items())
+    with_extractor = any("extractor" in method.Settings.model_fields for method in methods.values())
+    extractor = ", and minutes to train their extractor if it is new" if with_extractor else ""
+    return f"a few hundred clips take {lengths}{extractor}"
 
 
 def _description(jobs: Sequence[Job], streams: str | None) -> Callable[[Job], str]:

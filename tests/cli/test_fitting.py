@@ -93,3 +93,11 @@ def test_plain_columns_are_not_wrapped_and_have_no_lines() -> None:
 def test_a_table_without_rows_has_its_heads() -> None:
     assert next(plain(table("task", "seeds", rows=0))) == "task  seeds"
     assert lines(table("task", "seeds", rows=0), 80)[0] == "task  seeds"
+
+
+def test_a_column_of_no_wrap_keeps_its_names_on_one_line() -> None:
+    made = table("task", "why")
+    made.columns[0].no_wrap = True
+    shown = "\n".join(lines(made, 80))
+    assert all(task in shown for task in TASKS)
+    assert WHY not in shown, "the other column is wrapped in its place"

@@ -113,7 +113,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(typed: Type, line: str, message: 
 def test_a_run_says_first_what_it_will_do_and_about_how_long(typed: Type) -> None:
     line = "run supervised/nw-ucla supervised/utkinect --method chance --device cpu --threads 1"
     first = typed(line).err.splitlines()
-    assert first[0] == "runs 1 of 2 jobs on cpu with 1 thread; how long is unknown, as no similar job was timed"
+    opening = "runs 1 of 2 jobs on cpu with 1 thread; no similar job was timed"
+    assert first[0] == f"{opening}, but a few hundred clips take seconds for chance"
     assert first[1] == "cannot run 1 job, whose data are not prepared: utkinect"
     second = typed(f"{line} --seeds 2").err.splitlines()
     assert second[1].startswith("runs 1 of 4 jobs on cpu with 1 thread; takes about ")
@@ -157,3 +158,11 @@ def test_a_suite_file_runs(typed: Type, tmp_path: Path) -> None:
     message = typed(f"run --suite {suite}")
     assert message.code == 0
     assert message.err.count(": done") == 2
+
+
+def test_methods_on_features_say_that_their_extractor_is_trained_first(typed: Type) -> None:
+    line = "run zero-shot/nw-ucla --method chance,devise-joints,devise --device cpu --threads 1 --limit 1"
+    assert typed(line).err.splitlines()[0] == (
+        "runs 3 jobs on cpu with 1 thread; no similar job was timed, but a few hundred clips take seconds for chance, "
+        "devise-joints, devise, and minutes to train their extractor if it is new"
+    )

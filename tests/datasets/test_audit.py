@@ -241,7 +241,7 @@ def test_clean_clips_are_not_named_beside_a_fault(tmp_path: Path) -> None:
         ("stuck", "13 of 24 frames"),
         ("frozen-joints", "left_hand"),
         ("brief-bodies", "bodies of 24, 7 frames"),
-        ("gaps", "1 clips; others 2"),
+        ("gaps", "1 clip; others 2"),
         ("subjects-across", "3 training clips, 3 test clips"),
     ],
 )

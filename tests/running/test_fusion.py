@@ -385,7 +385,7 @@ def test_a_damaged_validation_file_makes_the_result_run_again(where: RunSite) ->
     [
         ("noisy[noise=1]", "equal", "needs two members"),
         ("noisy,noisy[noise=1.0]", "equal", "stand there twice"),
-        ("noisy[noise=1],noisy[noise=2]", "0.5", "1 weights for 2 members"),
+        ("noisy[noise=1],noisy[noise=2]", "0.5", "1 weight for 2 members"),
         ("noisy[noise=1],noisy[noise=2]", "-1,2", "0 or more"),
         ("noisy[noise=1],noisy[noise=2]", "0,0", "one of them above 0"),
         ("noisy[noise=1],noisy[noise=2]", "half,half", "should be equal, fitted, or numbers"),

@@ -12,6 +12,7 @@ from mmcl_bench.cli import completion
 from mmcl_bench.cli.console import AsJson, progress, show, show_json
 from mmcl_bench.cli.options import DataRoot
 from mmcl_bench.core import paths
+from mmcl_bench.core.text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -196,7 +197,7 @@ def summary_table(figures: Summary) -> Table:
     table.add_row("classes", str(figures["classes"]))
     table.add_row("subjects", str(figures["subjects"] or "not told apart"))
     table.add_row("frames", f"{frames['min']} to {frames['max']}, median {frames['median']:g}")
-    table.add_row("bodies", ", ".join(f"{clips} clips with {n}" for n, clips in figures["bodies"].items()))
+    table.add_row("bodies", ", ".join(f"{counted(clips, 'clip')} with {n}" for n, clips in figures["bodies"].items()))
     table.add_row("joints", f"{figures['joints']} ({figures['layout']})")
     table.add_row("modalities", ", ".join(figures["modalities"]))
     for side, clips in figures["duplicates"].items():

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mmcl_bench.core.text import counted
 from mmcl_bench.datasets.audit.checks import LONG, RARE, SHORT, Example, Finding, found
 from mmcl_bench.datasets.prepare import duplicates
 from mmcl_bench.datasets.store import DatasetCard, Side, SkeletonDataset, each_subject
@@ -114,7 +115,8 @@ def _of_classes(card: DatasetCard, index: pd.DataFrame) -> Iterator[Finding]:
     median = float(counts[counts > 0].median())
     rare = counts[(counts > 0) & (counts < RARE * median)].sort_values()
     examples = [
-        Example(card.classes[label], f"{n} clips; the median class has {median:g}") for label, n in rare.items()
+        Example(card.classes[label], f"{counted(n, 'clip')}; the median class has {median:g}")
+        for label, n in rare.items()
     ]
     yield from found("rare-classes", len(counts), "classes", examples)
     yield from _gaps(card, index)
@@ -129,7 +131,7 @@ def _gaps(card: DatasetCard, index: pd.DataFrame) -> list[Finding]:
     if len(irregular) > (1 - _REGULAR) * cells.size or cells.shape[0] < 2:
         return []
     examples = [
-        Example(f"subject {subject}, {card.classes[label]}", f"{n} clips; others {usual}")
+        Example(f"subject {subject}, {card.classes[label]}", f"{counted(n, 'clip')}; others {usual}")
         for (subject, label), n in irregular.items()
     ]
     return found("gaps", cells.size, "pairs of subject and class", examples)
@@ -145,7 +147,7 @@ def _lengths(index: pd.DataFrame) -> Iterator[Finding]:
     usual = of_class.transform("median").where(of_class.transform("size") >= _USUAL_CLASS, np.inf)
     long = index.assign(times=frames / usual)[lambda clips: clips["times"] > LONG].sort_values("times", ascending=False)
     examples = [
-        Example(clip.sample_id, f"{clip.n_frames} frames, {clip.times:.1f} times the median of its class")
+        Example(clip.sample_id, f"{counted(clip.n_frames, 'frame')}, {clip.times:.1f} times the median of its class")
         for clip in long.itertuples()
     ]
     yield from found("long", total, "clips", examples)
@@ -158,7 +160,7 @@ def _lengths(index: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _with_frames(clips: pd.DataFrame) -> list[Example]:
-    return [Example(clip.sample_id, f"{clip.n_frames} frames") for clip in clips.itertuples()]
+    return [Example(clip.sample_id, f"{counted(clip.n_frames, 'frame')}") for clip in clips.itertuples()]
 
 
 def _equal_clips(index: pd.DataFrame) -> pd.DataFrame:

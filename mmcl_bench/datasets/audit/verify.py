@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import counted
 from mmcl_bench.datasets.audit.sequential import read_through
 from mmcl_bench.datasets.store import CARD, INDEX, TRACKS, SkeletonDataset, content_hash, fingerprint
 from mmcl_bench.skeleton.clips import Modality
@@ -45,7 +46,9 @@ def prepared_folders(root: Path) -> list[Path]:
 def _verify_index(dataset: SkeletonDataset) -> None:
     sample_ids = dataset.index["sample_id"]
     if len(sample_ids) != dataset.card.n_clips:
-        raise _differs(dataset, INDEX, f"holds {len(sample_ids)} clips; {CARD} tells of {dataset.card.n_clips}")
+        raise _differs(
+            dataset, INDEX, f"holds {counted(len(sample_ids), 'clip')}; {CARD} tells of {dataset.card.n_clips}"
+        )
     if not (sample_ids.is_monotonic_increasing and sample_ids.is_unique):
         raise _differs(dataset, INDEX, "is not in the order of sample_id")
     n_bodies = dataset.index["track_start"].map(len)

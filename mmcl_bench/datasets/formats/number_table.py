@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mmcl_bench.core.text import counted
 from mmcl_bench.datasets.formats.archive import BadFile, text_bytes
 
 
@@ -14,7 +15,7 @@ def read_numbers(content: bytes, columns: int) -> np.ndarray:
     """
     lines = [words for line in text_bytes(content).split(b"\n") if (words := line.split())]
     if wrong := next((number for number, words in enumerate(lines, 1) if len(words) != columns), None):
-        raise BadFile(f"has {len(lines[wrong - 1])} numbers in row {wrong}; expected {columns}")
+        raise BadFile(f"has {counted(len(lines[wrong - 1]), 'number')} in row {wrong}; expected {columns}")
     try:
         flat = np.fromiter((float(word) for words in lines for word in words), np.float64, len(lines) * columns)
     except ValueError as error:

@@ -24,7 +24,7 @@ from pydantic import (
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.records import first_fault
 from mmcl_bench.core.registry import unknown
-from mmcl_bench.core.text import first_line, is_printable, match_name, some_of, sorted_names, without_case
+from mmcl_bench.core.text import counted, first_line, is_printable, match_name, some_of, sorted_names, without_case
 from mmcl_bench.datasets.classes import ClassText
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name, packed_inside, plain_name, text_bytes
 from mmcl_bench.datasets.formats.npy import read_array
@@ -406,7 +406,9 @@ def _manifest(archive: Archive) -> Rows:
         if not any(cells):
             continue
         if len(cells) != len(header):
-            raise UserError(f"{where}, row {number}: has {len(cells)} cells; the first row has {len(header)}")
+            raise UserError(
+                f"{where}, row {number}: has {counted(len(cells), 'cell')}; the first row has {len(header)}"
+            )
         row = dict.fromkeys(known, "") | {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
         _check_row(row, f"{where}, row {number}", seen)
         seen[row["sample_id"]] = number
@@ -550,7 +552,8 @@ def _add_folds(
     """Adds a side a part, ``name-1`` and so on. Raises :class:`UserError` for a single part, or a name twice."""
     if len(parts) < 2:
         raise UserError(
-            f"{archive.source}: folds {name}: {MANIFEST} has {len(parts)} numbers in {column}; two are needed"
+            f"{archive.source}: folds {name}: {MANIFEST} has {counted(len(parts), 'number')} in {column}; "
+            "two are needed"
         )
     for number, part in enumerate(parts, 1):
         if f"{name}-{number}" in sides:
@@ -602,7 +605,9 @@ def _from_csv(content: bytes, layout: Layout) -> np.ndarray:
     n_columns = len(layout) * 3
     for number, row in rows:
         if len(row) != n_columns:
-            raise BadFile(f"has {len(row)} columns in row {number}; expected {n_columns}, 3 for each of {len(layout)}")
+            raise BadFile(
+                f"has {counted(len(row), 'column')} in row {number}; expected {n_columns}, 3 for each of {len(layout)}"
+            )
     positions = np.array([[_position(cell, number, at) for at, cell in enumerate(row, 1)] for number, row in rows])
     return positions.reshape(1, len(rows), len(layout), 3)
 
