@@ -125,7 +125,7 @@ def _sentence(summed: Totals) -> str:
     if timed:
         text += f"; about {duration(summed.seconds)} to go, one after the other"
     if summed.unknown:
-        text += f"; {'and ' if timed else ''}{summed.unknown} of which no like job was timed"
+        text += f"; {'and ' if timed else ''}{summed.unknown} for which no similar job was timed"
     if summed.unready:
         text += f"; {summed.unready} cannot be run here"
     return text

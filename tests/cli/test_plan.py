@@ -27,7 +27,7 @@ def test_a_plan_shows_every_job_and_writes_nothing(typed: Type, tmp_path: Path) 
     message = typed("plan zero-shot/nw-* --methods devise-joints,chance --splits all --seeds 4")
     assert message.code == 0
     assert "0-3" in message.out
-    assert "10 jobs: 10 missing; 10 of which no like job was timed" in message.out
+    assert "10 jobs: 10 missing; 10 for which no similar job was timed" in message.out
     assert not list(tmp_path.iterdir())
 
 
@@ -36,7 +36,7 @@ def test_what_is_not_prepared_is_one_line_a_data_set(typed: Type) -> None:
     (line,) = [line for line in shown.splitlines() if "utkinect" in line]
     assert line.split()[:2] == ["utkinect", "6"]
     assert "supervised/nw-ucla@2[split=x-view]" in shown
-    assert "9 jobs: 9 missing; 3 of which no like job was timed; 6 cannot be run here" in shown
+    assert "9 jobs: 9 missing; 3 for which no similar job was timed; 6 cannot be run here" in shown
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_plan_follows_what_run_did(typed: Type) -> None:
 
 def test_what_cannot_run_here_is_counted_apart(typed: Type) -> None:
     line = "plan supervised/nw-ucla supervised/utkinect --method chance"
-    assert "2 jobs: 2 missing; 1 of which no like job was timed; 1 cannot be run here" in typed(line).out
+    assert "2 jobs: 2 missing; 1 for which no similar job was timed; 1 cannot be run here" in typed(line).out
     unready = [job["unready"] for job in json.loads(typed(f"{line} --json").out)["jobs"]]
     assert any("mmcl-bench data prepare utkinect" in why for why in unready)
 

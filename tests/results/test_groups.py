@@ -87,7 +87,9 @@ def test_it_stands_beside_the_row_everywhere(tmp_path: Path) -> None:
     assert [record["notes"] for record in run_records(jobs) if record["method"] == "devise"] == [[SAID]]
     assert json.dumps(run_records(jobs))
     report = build_report(tmp_path, tmp_path / "reports")
-    assert SAID in report.page.read_text(encoding="utf-8")
+    gist, figures = SAID.split(": ")
+    note = f"<summary>{gist}</summary>{figures}</details>"
+    assert note in report.page.read_text(encoding="utf-8"), "its figures unfold, so that the row stays low"
     table = (tmp_path / "reports" / "tables" / "zero-shot.md").read_text(encoding="utf-8")
     assert "validation had promised" in table
     assert "mmcl" in table
