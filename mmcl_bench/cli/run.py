@@ -87,8 +87,7 @@ def run(
     from mmcl_bench.report import run_summary, split_means, tables
 
     if as_json:
-        means = split_means.split_means(tables.leaderboard_rows(stored))
-        show_json([*tables.run_records(stored), *(mean.as_json() for mean in means)])
+        show_json([*tables.run_records(stored), *(mean.as_json() for mean in split_means.means_of(stored))])
     else:
         alone = stored if details else split_means.without_class_folds(stored)
         several_tasks = len({job.result.task.identity for job in alone}) > 1

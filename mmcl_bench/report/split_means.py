@@ -18,7 +18,7 @@ from mmcl_bench.evaluation.class_folds import PooledDifference, pooled, pooled_d
 from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.evaluation.statistics import Interval, split_interval
 from mmcl_bench.report.tables import LEVEL, LeaderboardRow, leaderboard_rows, percent, signed_percent
-from mmcl_bench.results.groups import SETTINGS, Group, metric_names, metric_title
+from mmcl_bench.results.groups import SETTINGS, Group, group_jobs, metric_names, metric_title
 from mmcl_bench.results.records import TOLD_LATER, TaskRecord
 from mmcl_bench.results.store import Stored
 
@@ -121,9 +121,17 @@ def _same_labels(a: Group, b: Group) -> bool:
     return bool(ours == theirs)
 
 
+def means_of(stored: Sequence[Stored]) -> list[SplitMean]:
+    """:func:`split_means` of jobs. Class folds need no intervals of single folds, which take the most time."""
+    alone = without_class_folds(stored)
+    kept = {job.result.job_hash for job in alone}
+    of_folds = group_jobs(job for job in stored if job.result.job_hash not in kept)
+    return split_means([*leaderboard_rows(alone), *(LeaderboardRow(group, {}, math.nan) for group in of_folds)])
+
+
 def tables_of(stored: Sequence[Stored]) -> list[Table]:
-    """A terminal table a task with numbered splits, one column a method."""
-    by_task = groupby(split_means(leaderboard_rows(stored)), key=lambda mean: mean.task)
+    """A terminal table a task with numbered splits, one column a method; of class folds, one row a method."""
+    by_task = groupby(means_of(stored), key=lambda mean: mean.task)
     return [_table_of(task, list(means)) for task, means in by_task]
 
 
