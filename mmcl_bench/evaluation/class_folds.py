@@ -240,7 +240,8 @@ def _clip_variance(parts: Sequence[_Fold], value: float, mass: float) -> float:
         of_labels.setdefault(part.labels.tobytes(), []).append(part)
     total = 0.0
     for alike in of_labels.values():
-        slopes = sum(part.mass * part.value_slope + part.mass_slope * (part.value - value) for part in alike) / mass
+        of_folds = [part.mass * part.value_slope + part.mass_slope * (part.value - value) for part in alike]
+        slopes = np.sum(of_folds, axis=0) / mass
         labels = alike[0].labels
         for label in np.unique(labels):
             own = slopes[labels == label]

@@ -45,7 +45,7 @@ from mmcl_bench.report.split_means import (
     frame_of,
     frame_of_folds,
     leads,
-    of_class_folds,
+    pooled_keys,
     split_means,
 )
 from mmcl_bench.report.table_files import TableFolder
@@ -124,7 +124,8 @@ def build_report(
     builder.table_folder.close()
     leaderboards = tables.write_frame(tables.frame_of(rows), reports_root)
     builder.gallery.draw(advance)
-    alone = [row for row in rows if row.group.key not in of_class_folds(rows)]
+    of_folds = pooled_keys(row.group for row in rows)
+    alone = [row for row in rows if row.group.key not in of_folds]
     news, shown = overview.news(reports_root, alone)
     html = _render(
         origins=[families for families in origins if families],
@@ -245,7 +246,7 @@ class _Builder:
         return [self._family(name, list(members), synthetic) for name, members in families]
 
     def _family(self, name: str, members: Sequence[LeaderboardRow], synthetic: bool) -> _Family:
-        means, of_folds = split_means(members), of_class_folds(members)
+        means, of_folds = split_means(members), pooled_keys(row.group for row in members)
         rows = [row for row in members if row.group.key not in of_folds]
         stem = slug(name) + ("-synthetic" if synthetic else "")
         title = f"{name}, {'synthetic' if synthetic else 'real'} data"

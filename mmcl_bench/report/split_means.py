@@ -19,7 +19,7 @@ from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.evaluation.statistics import Interval, split_interval
 from mmcl_bench.report.tables import LEVEL, LeaderboardRow, leaderboard_rows, percent, signed_percent
 from mmcl_bench.results.groups import SETTINGS, Group, group_jobs, metric_names, metric_title
-from mmcl_bench.results.records import TOLD_LATER, TaskRecord
+from mmcl_bench.results.records import TOLD_LATER
 from mmcl_bench.results.store import Stored
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ def split_means(rows: Iterable[LeaderboardRow]) -> list[SplitMean]:
 
     Rows that differ in anything else than the split, its data or the limit of a smoke run included, do not meet.
     """
-    having = sorted((row for row in rows if _numbered(row.group)[1]), key=_key)
+    having = sorted((row for row in rows if _numbered(row.group)[1]), key=lambda row: _key(row.group))
     found = []
-    for _, members in groupby(having, key=lambda row: _key(row)[:-1]):
+    for _, members in groupby(having, key=lambda row: _key(row.group)[:-1]):
         of_splits = tuple(members)
         if len(of_splits) > 1:
             found.append(_pooled(of_splits) if of_splits[0].group.task.is_class_fold else _mean(of_splits))
@@ -135,21 +135,18 @@ def tables_of(stored: Sequence[Stored]) -> list[Table]:
     return [_table_of(task, list(means)) for task, means in by_task]
 
 
-def of_class_folds(rows: Iterable[LeaderboardRow]) -> set[str]:
-    """Keys of the groups whose task is one of several class folds that have jobs: these are pooled, and no tasks of
-    their own."""
-    folds = [row.group for row in rows if row.group.task.is_class_fold]
-    several = Counter(family for family, _ in {(_family(group.task), group.task.split) for group in folds})
-    return {group.key for group in folds if several[_family(group.task)] > 1}
+def pooled_keys(groups: Iterable[Group]) -> set[str]:
+    """Keys of those groups that are a method on one of several class folds of a task: these are pooled, and are no
+    rows of their own."""
+    folds = [group for group in groups if group.task.is_class_fold]
+    several = Counter(_key(group)[:-1] for group in folds)
+    return {group.key for group in folds if several[_key(group)[:-1]] > 1}
 
 
 def without_class_folds(stored: Sequence[Stored]) -> list[Stored]:
-    """The jobs that are of no class folds, or of one alone: a single fold says little, and several are pooled."""
-    folds: dict[str, set[str]] = {}
-    for job in stored:
-        if job.result.task.is_class_fold:
-            folds.setdefault(_family(job.result.task), set()).add(str(job.result.task.split))
-    return [job for job in stored if len(folds.get(_family(job.result.task), ())) < 2]
+    """The jobs that are not pooled over class folds."""
+    of_folds = pooled_keys(group_jobs(stored))
+    return [job for job in stored if Group((job,)).key not in of_folds]
 
 
 def _table_of(task: str, means: Sequence[SplitMean]) -> Table:
@@ -302,18 +299,13 @@ def _main(mean: SplitMean) -> float:
 
 def _numbered(group: Group) -> tuple[str, int]:
     """The task's identity with the number off its split, and the number; 0 where the split has none."""
-    told = numbered(group.task.split or "")
-    return _family(group.task), told[1] if told else 0
+    split = group.task.split or ""
+    if not (told := numbered(split)):
+        return group.task.identity, 0
+    return group.task.identity.replace(f"split={split}", f"split={told[0]}", 1), told[1]
 
 
-def _family(task: TaskRecord) -> str:
-    """The task's identity with the number off its split."""
-    told = numbered(task.split or "")
-    return task.identity.replace(f"split={task.split}", f"split={told[0]}", 1) if told else task.identity
-
-
-def _key(row: LeaderboardRow) -> tuple[str, str, int]:
-    group = row.group
+def _key(group: Group) -> tuple[str, str, int]:
     data = group.first.provenance.data_fingerprints
     alike = [data, group.method.model_dump(mode="json", exclude={*TOLD_LATER}), group.first.limit]
     return _numbered(group)[0], json.dumps(alike, sort_keys=True), _numbered(group)[1]
