@@ -426,6 +426,7 @@ def _record(found: Comparison, names: tuple[str, str]) -> dict[str, Any]:
     rows = _difference_rows(found)
     if found.unpaired:
         return {"a": names[0], "b": names[1], "paired": False, "differences": rows, "notes": list(found.notes)}
+    of_each = [*(task.notes for task in found.tasks), *(of_folds.notes for of_folds in found.folds)]
     return {
         "a": names[0],
         "b": names[1],
@@ -459,7 +460,7 @@ def _record(found: Comparison, names: tuple[str, str]) -> dict[str, Any]:
             for family in found.splits
         ],
         "folds": {of_folds.task: list(of_folds.folds) for of_folds in found.folds},
-        "notes": [*found.notes, *dict.fromkeys(note for each in (*found.tasks, *found.folds) for note in each.notes)],
+        "notes": [*found.notes, *dict.fromkeys(note for notes in of_each for note in notes)],
     }
 
 

@@ -111,7 +111,7 @@ def test_a_comparison_pools_the_folds(typed: Type, results: Path, tmp_path: Path
     )
     assert found["folds"] == {"zero-shot/toy@1[split=2/2:fold]": [f"2/2:fold-{number}" for number in range(1, 7)]}
     (row,) = [row for row in found["differences"] if row["headline"] and "folds" in row]
-    sheets = {name: [] for name in ("devise", "chance")}
+    sheets: dict[str, list[float]] = {name: [] for name in ("devise", "chance")}
     for job in stored_results(results):
         if job.result.task.is_class_fold and job.result.seed == 0:
             sheets[job.result.method.name].append(ZSL_TOP1(job.scored()))

@@ -22,7 +22,7 @@ ZERO_SHOT = [metric for metric in map(METRICS.get, METRICS) if "zero-shot" in me
 DIVISIONS = (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
 
 
-def fold(unseen: Sequence[int], right: np.ndarray, labels: np.ndarray, n_classes: int) -> Scored:
+def fold(unseen: Sequence[int] | np.ndarray, right: np.ndarray, labels: np.ndarray, n_classes: int) -> Scored:
     """A sheet on which the clips ``right`` (N,) are right, and others are taken for another class of their side."""
     seen = np.ones(n_classes, dtype=bool)
     seen[list(unseen)] = False
@@ -185,8 +185,8 @@ class World:
         labels = np.repeat(np.arange(self.n_classes), self.clips)
         found = []
         for part in divisions:
-            common = self.of_fold * generator.normal()
-            common += self.of_class_in_fold * generator.normal(size=self.n_classes)[labels]
+            of_classes = self.of_class_in_fold * generator.normal(size=self.n_classes)
+            common = self.of_fold * generator.normal() + of_classes[labels]
             runs = []
             for _ in range(self.seeds):
                 latent = skill + common + self.of_seed * generator.normal() + generator.normal(size=len(labels))
@@ -257,8 +257,10 @@ class TestSimulated:
             _, skill = world.skills(generator)
             own = np.repeat(0.5 * generator.normal(size=(2, world.n_classes)), world.clips, axis=1)
             parts = world.divisions(generator)
-            other = pooled_difference(ZSL_TOP1, *(world.folds(generator, skill + each, parts) for each in own))
-            these = pooled_difference(ZSL_TOP1, *(world.folds(generator, skill, parts) for _ in range(2)))
+            a, b = (world.folds(generator, skill + each, parts) for each in own)
+            other = pooled_difference(ZSL_TOP1, a, b)
+            a, b = (world.folds(generator, skill, parts) for _ in range(2))
+            these = pooled_difference(ZSL_TOP1, a, b)
             return other.of_other_classes.p_value <= 0.05, these.of_these_classes.p_value <= 0.05
 
         other, these = shares(once)
