@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ def stored_job(
     overrides: Mapping[str, Any] | None = None,
     classes: tuple[str, ...] = CLASSES,
     n_unseen: int = 2,
+    unseen: Collection[int] = (),
     n_test: int = 40,
     scores: np.ndarray | None = None,
     labels: np.ndarray | None = None,
@@ -85,6 +86,8 @@ def stored_job(
         scores = generator.random((len(labels), len(classes)), dtype=np.float32)
         scores[np.arange(len(labels)), labels] += skill
     seen = np.arange(len(classes)) < len(classes) - n_unseen if family == "zero-shot" else np.ones(len(classes), bool)
+    if unseen:
+        seen = ~np.isin(np.arange(len(classes)), [*unseen])
     scored = Scored(scores, labels, seen, calibration=0.05 if family == "zero-shot" else 0.0)
     metrics = metrics or _METRICS[family]
     identity = identity or f"{family}/{name}@{version}"
@@ -166,6 +169,28 @@ def stored_job(
         files=files,
     )
     return write_result(folder, result)
+
+
+def class_folds(
+    store: Callable[..., Stored], skills: Mapping[str, float], dataset: str = "toy", repetitions: int = 2, **others: Any
+) -> list[Stored]:
+    """Jobs of methods, by skill, on two folds of two classes a repetition."""
+    divisions = [((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2))][:repetitions]
+    return [
+        store(
+            family="zero-shot",
+            name=dataset,
+            identity=f"zero-shot/{dataset}@1[split=2/2:fold-{number}]",
+            split=f"2/2:fold-{number}",
+            task_hash=f"{number}" * 64,
+            unseen=unseen,
+            method=method,
+            skill=skill,
+            **others,
+        )
+        for method, skill in skills.items()
+        for number, unseen in enumerate((part for parts in divisions for part in parts), 1)
+    ]
 
 
 def leaderboard(stored: Iterable[Stored]) -> pd.DataFrame:

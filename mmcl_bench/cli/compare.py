@@ -19,7 +19,7 @@ from mmcl_bench.core.text import counted
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mmcl_bench.comparing.records import Comparison, Side, TaskComparison
+    from mmcl_bench.comparing.records import Comparison, FoldsComparison, Side, TaskComparison
 
 _SHOWN = 10
 """Changed samples that are printed without --samples."""
@@ -85,6 +85,12 @@ def compare(
         found = compared(sides[0], sides[1], names, metric, resamples, advance)
     if samples and found.unpaired:
         raise UserError("leaderboards have no scores, so no samples; leave out --samples")
+    if samples and not found.tasks:
+        (first, *_) = found.folds
+        raise UserError(
+            f"{first.task}: samples are shown of one fold at a time; add --task '*{first.folds[0]}*', or leave out "
+            "--samples"
+        )
     if output is not None:
         _write_csv(output, _change_rows(found.tasks) if samples else _difference_rows(found))
     if as_json:
@@ -110,8 +116,10 @@ def _tables(found: Comparison, names: tuple[str, str], samples: bool) -> Iterabl
         (only,) = found.tasks
         yield _metric_table(only, names)
         yield _class_table(only)
-    else:
+    elif found.tasks:
         yield _task_table(found, names)
+    for of_folds in found.folds:
+        yield _folds_table(of_folds, len(found.tasks) + len(found.folds))
     if samples or len(found.tasks) == 1:
         for each in found.tasks:
             if each.changes:
@@ -184,7 +192,7 @@ def _task_table(found: Comparison, names: tuple[str, str]) -> Table:
     notes = [
         f"A: {names[0]}   B: {names[1]}",
         "A - B in points, with 95% bootstrap intervals over test clips and, of several, seeds",
-        f"Holm: adjusted over the {len(found.tasks)} tasks. A is ahead on {ahead}; "
+        f"Holm: adjusted over the {len(found.tasks) + len(found.folds)} tasks. A is ahead on {ahead}; "
         f"p Holm is at most 0.05 on {len(sure)}: {won} for A, {len(sure) - won} for B",
         *dict.fromkeys(note for task in found.tasks for note in task.notes),
     ]
@@ -220,6 +228,29 @@ def _task_table(found: Comparison, names: tuple[str, str]) -> Table:
             ],
             bold=True,
         )
+    return table
+
+
+def _folds_table(found: FoldsComparison, n_tasks: int) -> Table:
+    from mmcl_bench.report.tables import percent_value, signed_percent
+    from mmcl_bench.results.groups import metric_title
+
+    notes = [
+        f"A: {found.a}",
+        f"B: {found.b}",
+        "A - B in points, paired by fold, class and clip. 95% intervals: for other classes of the same kind; and for "
+        "these classes, in other folds, with other seeds and clips",
+        *([f"p Holm: {_p(found.p_holm)}, of these classes, adjusted over {n_tasks} tasks"] if n_tasks > 1 else []),
+        *found.notes,
+    ]
+    heads = ["", "A", "B", "A - B, other classes", "p", "A - B, these classes", "p"]
+    table = _table(f"{found.task}\npooled over {len(found.folds)} class folds", notes, heads)
+    for each in found.metrics:
+        other, these = each.of_other_classes, each.of_these_classes
+        cells = [metric_title(each.metric), percent_value(each.a), percent_value(each.b)]
+        for gap in (other, these):
+            cells += [_points(signed_percent, gap.difference, gap.low, gap.high), _p(gap.p_value)]
+        _add(table, cells, bold=each.metric == found.headline)
     return table
 
 
@@ -347,7 +378,32 @@ def _difference_rows(found: Comparison) -> list[dict[str, Any]]:
         }
         for row in found.unpaired
     ]
-    return paired or unpaired
+    return [*paired, *_fold_rows(found.folds)] or unpaired
+
+
+def _fold_rows(found: Iterable[FoldsComparison]) -> list[dict[str, Any]]:
+    return [
+        {
+            "task": of_folds.task,
+            "metric": each.metric,
+            "headline": each.metric == of_folds.headline,
+            "a_method": of_folds.a,
+            "b_method": of_folds.b,
+            "a": _number(each.a),
+            "b": _number(each.b),
+            "difference": _number(each.of_these_classes.difference),
+            "low": _number(each.of_these_classes.low),
+            "high": _number(each.of_these_classes.high),
+            "p": _number(each.of_these_classes.p_value),
+            "p_holm": _number(of_folds.p_holm) if each.metric == of_folds.headline else None,
+            "other_classes_low": _number(each.of_other_classes.low),
+            "other_classes_high": _number(each.of_other_classes.high),
+            "other_classes_p": _number(each.of_other_classes.p_value),
+            "folds": len(of_folds.folds),
+        }
+        for of_folds in found
+        for each in of_folds.metrics
+    ]
 
 
 def _change_rows(tasks: Iterable[TaskComparison]) -> list[dict[str, Any]]:
@@ -370,6 +426,7 @@ def _record(found: Comparison, names: tuple[str, str]) -> dict[str, Any]:
     rows = _difference_rows(found)
     if found.unpaired:
         return {"a": names[0], "b": names[1], "paired": False, "differences": rows, "notes": list(found.notes)}
+    of_each = [*(task.notes for task in found.tasks), *(of_folds.notes for of_folds in found.folds)]
     return {
         "a": names[0],
         "b": names[1],
@@ -402,7 +459,8 @@ def _record(found: Comparison, names: tuple[str, str]) -> dict[str, Any]:
             }
             for family in found.splits
         ],
-        "notes": [*found.notes, *dict.fromkeys(note for task in found.tasks for note in task.notes)],
+        "folds": {of_folds.task: list(of_folds.folds) for of_folds in found.folds},
+        "notes": [*found.notes, *dict.fromkeys(note for notes in of_each for note in notes)],
     }
 
 
@@ -411,7 +469,8 @@ def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
     def write(draft: Path) -> None:
         with draft.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]) if rows else ["task"], lineterminator="\n")
+            heads = list(dict.fromkeys(head for row in rows for head in row)) or ["task"]
+            writer = csv.DictWriter(file, heads, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
 

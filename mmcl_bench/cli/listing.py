@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 from collections.abc import Collection, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,9 +17,11 @@ from mmcl_bench.cli.descriptions import described
 from mmcl_bench.cli.options import DataRoot
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import counted, fold_number, with_folds_together
 
 if TYPE_CHECKING:
     from mmcl_bench.methods.base import Method
+    from mmcl_bench.protocols.splits import Split
     from mmcl_bench.skeleton.layouts import Layout
 
 app = typer.Typer(help="List tasks, methods, data sets, layouts, encoders or splits.", no_args_is_help=True)
@@ -47,13 +50,21 @@ def tasks(pattern: Pattern = "*", data_root: DataRoot = None, as_json: AsJson = 
         rows = [
             {
                 "task": row["task"],
-                "splits": row["splits"] if len(row["splits"]) < _LONG else f"{row['splits'].count(',') + 1} splits",
+                "splits": _counted_splits(row["splits"]),
                 "metric": row["main metric"],
                 "title": row["title"],
             }
             for row in rows
         ]
     _print("tasks", rows, as_json, spare=["title"])
+
+
+def _counted_splits(names: str) -> str:
+    """The splits of a task in few letters; folds are counted apart."""
+    folds = [name for name in names.split(", ") if fold_number(name)]
+    others = [name for name in names.split(", ") if not fold_number(name)]
+    shown = ", ".join(others) if len(", ".join(others)) < _LONG - 7 * bool(folds) else f"{len(others)} splits"
+    return ", ".join([*([shown] if others else []), *([f"{len(folds)} folds"] if folds else [])])
 
 
 @app.command()
@@ -142,8 +153,6 @@ def _text_slots(method: type[Method]) -> list[dict[str, str]]:
 
 def _print_by_kind(rows: Sequence[dict[str, str]]) -> None:
     """A table of methods with a line above each kind; text slots are counted, and left out where space is short."""
-    from itertools import groupby
-
     from rich.table import Table
     from rich.text import Text
 
@@ -262,21 +271,47 @@ def backbones(pattern: Pattern = "*", as_json: AsJson = False) -> None:
 
 @app.command()
 def splits(pattern: Pattern = "*", as_json: AsJson = False) -> None:
-    """List the zero-shot splits of every class table, as table/split."""
+    """List the zero-shot splits of every class table, as table/split; folds in one line, each with 'TABLE/*fold*'."""
     from mmcl_bench.protocols import splits
 
-    found = [split for table in splits.split_tables() for split in splits.splits(table).values()]
-    rows = [
-        {
-            "split": f"{split.table}/{split.name}",
-            "family": split.family,
-            "unseen": ", ".join(map(str, split.unseen)),
-            "source": split.source,
-        }
-        for split in found
+    found = [
+        split
+        for table in splits.split_tables()
+        for split in splits.splits(table).values()
         if fnmatch.fnmatchcase(f"{split.table}/{split.name}", pattern)
     ]
+    rows = [_split_row(split) for split in found]
+    if not as_json and _FOLD not in pattern:
+        rows = []
+        for _, members in groupby(found, key=lambda split: (split.table, fold_number(split.name) > 0)):
+            alike = list(members)
+            rows += [_folds_row(alike)] if fold_number(alike[0].name) else map(_split_row, alike)
     _print("splits", rows, as_json, spare=["source"])
+
+
+_FOLD = "fold"
+
+
+def _split_row(split: Split) -> dict[str, str]:
+    return {
+        "split": f"{split.table}/{split.name}",
+        "family": split.family,
+        "unseen": ", ".join(map(str, split.unseen)),
+        "source": split.source,
+    }
+
+
+def _folds_row(folds: Sequence[Split]) -> dict[str, str]:
+    """All folds of a table in one line."""
+    counts = sorted({len(split.unseen) for split in folds})
+    n_classes = len({label for split in folds for label in split.unseen})
+    times = sum(len(split.unseen) for split in folds) // n_classes
+    return {
+        "split": with_folds_together(f"{split.table}/{split.name}" for split in folds)[0],
+        "family": _FOLD,
+        "unseen": f"{' or '.join(map(str, counts))} of {n_classes}, each {counted(times, 'time')}",
+        "source": f"{_FOLD}s: the classes divided {counted(times, 'time')}, in an order drawn by hashing",
+    }
 
 
 def _print(title: str, rows: Sequence[dict[str, str]], as_json: bool, spare: Collection[str] = ()) -> None:

@@ -46,7 +46,11 @@ class JobOptions(TaskOptions):
         ),
     ] = None
     splits: Annotated[
-        str | None, typer.Option(help="all: every split of the tasks; or some with commas between. One job for each.")
+        str | None,
+        typer.Option(
+            help="all: every split of the tasks but folds of the classes; folds: these, and their pooled figure; or "
+            "names with commas between. One job for each."
+        ),
     ] = None
     methods: Annotated[
         str | None,

@@ -11,7 +11,7 @@ from mmcl_bench.cli import options
 from mmcl_bench.cli.console import AsJson, show, show_json
 from mmcl_bench.cli.matrix import JobOptions
 from mmcl_bench.core import paths
-from mmcl_bench.core.text import counted, duration
+from mmcl_bench.core.text import counted, duration, fold_number, with_folds_together
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -49,9 +49,7 @@ def plan(
 
 
 def _table(planned: Sequence[Planned]) -> RenderableType:
-    """One row for the seeds of a task and a method in the same state."""
-    from itertools import groupby
-
+    """One row for the seeds, and the folds, of a task and a method in the same state."""
     from rich.table import Table
     from rich.text import Text
 
@@ -59,21 +57,36 @@ def _table(planned: Sequence[Planned]) -> RenderableType:
     with_reasons = any(each.why for each in planned)
     for column in ("task", "method", "seeds", "state", "time", *(["why"] if with_reasons else [])):
         table.add_column(column, justify="right" if column == "time" else "left")
-    alike = groupby(planned, key=lambda each: (each.job.task.identity, _method(each), each.state, each.why))
-    for (task, method, state, why), group in alike:
-        members = list(group)
+    rows: dict[tuple[str, ...], list[Planned]] = {}
+    for each in planned:
+        rows.setdefault((_task_without_fold(each), _method(each), str(each.state), each.why), []).append(each)
+    for (_, method, state, why), members in rows.items():
         times = [each.seconds for each in members]
         total = "unknown" if None in times else duration(sum(filter(None, times)))
         row = (
-            task,
+            _tasks(members),
             method,
-            _span([each.job.seed for each in members]),
-            str(state),
+            _span(sorted({each.job.seed for each in members})),
+            state,
             total if state != "done" else "",
             *([why] if with_reasons else []),
         )
         table.add_row(*(Text(cell, style=STYLES[state] if cell == state else "") for cell in row))
     return table
+
+
+def _task_without_fold(planned: Planned) -> str:
+    task = planned.job.task
+    return task.identity.replace(f"split={task.split}", "folds", 1) if fold_number(task.split) else task.identity
+
+
+def _tasks(members: Sequence[Planned]) -> str:
+    """The task, with all its folds at once: ``zero-shot/utd-mhad@1[split=22/5:fold-1 to fold-25] (25 folds)``"""
+    task = members[0].job.task
+    folds = with_folds_together(dict.fromkeys(str(each.job.task.split) for each in members))
+    n_folds = len({each.job.task.split for each in members})
+    shown = task.identity.replace(f"split={task.split}", f"split={folds[0]}", 1)
+    return shown if n_folds == 1 else f"{shown} ({n_folds} folds)"
 
 
 def _unready(planned: Sequence[Planned], data_root: Path) -> Iterator[RenderableType]:

@@ -87,12 +87,12 @@ def run(
     from mmcl_bench.report import run_summary, split_means, tables
 
     if as_json:
-        means = split_means.split_means(tables.leaderboard_rows(stored))
-        show_json([*tables.run_records(stored), *(mean.as_json() for mean in means)])
+        show_json([*tables.run_records(stored), *(mean.as_json() for mean in split_means.means_of(stored))])
     else:
-        several_tasks = len({job.result.task.identity for job in stored}) > 1
+        alone = stored if details else split_means.without_class_folds(stored)
+        several_tasks = len({job.result.task.identity for job in alone}) > 1
         of_tasks = run_summary.summary_tables if several_tasks and not details else tables.run_tables
-        for table in [*of_tasks(stored), *split_means.tables_of(stored)]:
+        for table in [*of_tasks(alone), *split_means.tables_of(stored)]:
             show(table)
         typer.echo(f"stored in {paths.results_root(site.results) / 'jobs'}; mmcl-bench report makes the page", err=True)
     if failures:

@@ -14,6 +14,8 @@ from mmcl_bench.comparing.records import (
     ClassDifference,
     Comparison,
     Entry,
+    FoldsComparison,
+    FoldsDifference,
     Leaderboard,
     MetricDifference,
     Pair,
@@ -24,7 +26,8 @@ from mmcl_bench.comparing.records import (
 )
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.seeds import derive_seed
-from mmcl_bench.core.text import counted, numbered
+from mmcl_bench.core.text import counted, fold_number, numbered
+from mmcl_bench.evaluation.class_folds import pooled, pooled_difference
 from mmcl_bench.evaluation.metrics import METRICS, Metric, Scored, ShareRight, require_metric
 from mmcl_bench.evaluation.statistics import McNemar, combined_p, holm, mcnemar, paired_difference, split_difference
 from mmcl_bench.results.records import TaskRecord
@@ -49,13 +52,20 @@ def compare(
     """
     if isinstance(a, Leaderboard) or isinstance(b, Leaderboard):
         return _compare_leaderboards(_as_leaderboard(a, names[0]), _as_leaderboard(b, names[1]), metric)
-    pairs, notes = _pair_entries(a, b, names)
-    tasks = []
-    for done, (ours, theirs) in enumerate(pairs):
-        advance(done, len(pairs))
-        tasks.append(compare_entries(ours, theirs, metric, resamples))
-    advance(len(pairs), len(pairs))
-    return Comparison(_holm_over_tasks(tasks), tuple(_over_splits(pairs, metric, resamples)), notes=tuple(notes))
+    found, notes = _pair_entries(a, b, names)
+    pairs, of_folds = _without_class_folds(found)
+    n_tasks = len(pairs) + len(of_folds)
+    tasks: list[TaskComparison] = []
+    folds: list[FoldsComparison] = []
+    for done in range(n_tasks):
+        advance(done, n_tasks)
+        if done < len(pairs):
+            tasks.append(compare_entries(*pairs[done], metric, resamples))
+        else:
+            folds.append(_over_folds(*of_folds[done - len(pairs)], metric))
+    advance(n_tasks, n_tasks)
+    of_splits = tuple(_over_splits(pairs, metric, resamples))
+    return Comparison(*_holm_over_tasks(tasks, folds), splits=of_splits, notes=tuple(notes))
 
 
 def compare_entries(a: Entry, b: Entry, metric: str | None = None, resamples: int = RESAMPLES) -> TaskComparison:
@@ -202,10 +212,13 @@ def _mcnemar(metric: ShareRight, pair: Pair) -> McNemar:
     return mcnemar(metric.right(pair.a)[counted], metric.right(pair.b)[counted])
 
 
-def _holm_over_tasks(tasks: Sequence[TaskComparison]) -> tuple[TaskComparison, ...]:
-    boot = holm([task.main.paired.p_value for task in tasks])
+def _holm_over_tasks(
+    tasks: Sequence[TaskComparison], folds: Sequence[FoldsComparison]
+) -> tuple[tuple[TaskComparison, ...], tuple[FoldsComparison, ...]]:
+    """The comparisons with the p-values of their main metric adjusted over all of them."""
+    boot = holm([*(task.main.paired.p_value for task in tasks), *(f.main.of_these_classes.p_value for f in folds)])
     exact = holm([task.main.mcnemar_p for task in tasks])
-    return tuple(
+    adjusted = tuple(
         replace(
             task,
             metrics=tuple(
@@ -213,8 +226,9 @@ def _holm_over_tasks(tasks: Sequence[TaskComparison]) -> tuple[TaskComparison, .
                 for each in task.metrics
             ),
         )
-        for task, p, q in zip(tasks, boot, exact, strict=True)
+        for task, p, q in zip(tasks, boot, exact, strict=False)
     )
+    return adjusted, tuple(replace(each, p_holm=p) for each, p in zip(folds, boot[len(tasks) :], strict=True))
 
 
 def _changes(
@@ -252,15 +266,62 @@ def _changes(
     return tuple(changes), found
 
 
+def _family(entry: Entry) -> tuple[str, str]:
+    """The task with the number off its split, and its data."""
+    told = numbered(entry.task.split or "")
+    name = entry.task.identity.replace(f"split={entry.task.split}", f"split={told[0]}") if told else entry.task.identity
+    return name, repr(sorted(entry.data.items()))
+
+
+_Pairs = list[tuple[Entry, Entry]]
+
+
+def _without_class_folds(pairs: _Pairs) -> tuple[_Pairs, list[tuple[str, _Pairs]]]:
+    """The tasks that stand alone; and by name those of which there are several class folds, by number."""
+    families: dict[tuple[str, str], _Pairs] = {}
+    for pair in pairs:
+        if pair[0].task.is_class_fold:
+            families.setdefault(_family(pair[0]), []).append(pair)
+    several = {
+        key: sorted(members, key=lambda pair: fold_number(pair[0].task.split))
+        for key, members in families.items()
+        if len(members) > 1
+    }
+    alone = [pair for pair in pairs if _family(pair[0]) not in several]
+    return alone, [(name, members) for (name, _), members in several.items()]
+
+
+def _over_folds(name: str, pairs: _Pairs, metric: str | None) -> FoldsComparison:
+    """Two methods on several class folds of a task."""
+    first_a, first_b = pairs[0]
+    headline = _headline(first_a.task, metric)
+    of_folds, notes = zip(*(_pair_sheets(a, b) for a, b in pairs), strict=True)
+    ours, theirs = ([[getattr(pair, side) for pair in of_fold] for of_fold in of_folds] for side in ("a", "b"))
+    differences = []
+    for each in dict.fromkeys([headline, *(known for known in first_a.task.metrics if known in METRICS)]):
+        measured = METRICS.get(each)
+        found = pooled_difference(measured, ours, theirs, LEVEL)
+        a, b = (pooled(measured, folds, LEVEL).of_these_classes.value for folds in (ours, theirs))
+        differences.append(FoldsDifference(each, a, b, found.of_other_classes, found.of_these_classes))
+    return FoldsComparison(
+        name,
+        first_a.label,
+        first_b.label,
+        tuple(str(a.task.split) for a, _ in pairs),
+        headline,
+        tuple(differences),
+        tuple(dict.fromkeys(note for of_fold in notes for note in of_fold)),
+    )
+
+
 def _over_splits(
     pairs: Sequence[tuple[Entry, Entry]], metric: str | None, resamples: int
 ) -> Iterator[SplitsComparison]:
     """One comparison for each family of numbered splits of which both sides have two or more: folds, drawn classes."""
     families: dict[tuple[str, str], list[tuple[Entry, Entry]]] = {}
     for a, b in pairs:
-        if told := numbered(a.task.split or ""):
-            name = a.task.identity.replace(f"split={a.task.split}", f"split={told[0]}")
-            families.setdefault((name, repr(sorted(a.data.items()))), []).append((a, b))
+        if numbered(a.task.split or ""):
+            families.setdefault(_family(a), []).append((a, b))
     for (name, _), members in families.items():
         if len(members) > 1:
             headline = _headline(members[0][0].task, metric)

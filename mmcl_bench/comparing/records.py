@@ -162,6 +162,37 @@ class SplitsComparison:
 
 
 @dataclass(frozen=True)
+class FoldsDifference:
+    """How far a is ahead of b by one metric, pooled over class folds."""
+
+    metric: str
+    a: float
+    b: float
+    of_other_classes: PairedDifference
+    of_these_classes: PairedDifference
+
+
+@dataclass(frozen=True)
+class FoldsComparison:
+    """Two methods on the class folds of a task, paired by fold."""
+
+    task: str
+    a: str
+    b: str
+    """What the methods are called."""
+    folds: tuple[str, ...]
+    headline: str
+    metrics: tuple[FoldsDifference, ...]
+    notes: tuple[str, ...] = ()
+    p_holm: float = math.nan
+    """Of the headline metric and these classes, adjusted over the tasks of a comparison."""
+
+    @property
+    def main(self) -> FoldsDifference:
+        return next(each for each in self.metrics if each.metric == self.headline)
+
+
+@dataclass(frozen=True)
 class UnpairedComparison:
     """A row of two leaderboards, by one metric."""
 
@@ -180,6 +211,8 @@ class Comparison:
     """All that two sides share."""
 
     tasks: tuple[TaskComparison, ...] = ()
+    folds: tuple[FoldsComparison, ...] = ()
+    """The class folds of a task are one comparison, and none of :attr:`tasks`."""
     splits: tuple[SplitsComparison, ...] = ()
     unpaired: tuple[UnpairedComparison, ...] = ()
     notes: tuple[str, ...] = field(default=())

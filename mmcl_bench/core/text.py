@@ -45,6 +45,27 @@ def numbered(name: str) -> tuple[str, int] | None:
     return (match[1], int(match[2])) if match else None
 
 
+FOLDS = "folds"
+"""The one name of all splits that are folds."""
+
+
+def fold_number(name: str | None) -> int:
+    """3 of the splits ``fold-3`` and ``22/5:fold-3``; 0 for one that is no fold."""
+    told = numbered(name or "")
+    return told[1] if told and told[0].rpartition(":")[2] == "fold" else 0
+
+
+def with_folds_together(names: Iterable[str]) -> list[str]:
+    """Names of splits, in which the folds of a family are one: ``22/5:fold-1 to fold-25``."""
+    families: dict[str, list[str]] = {}
+    for name in names:
+        families.setdefault(name.rpartition("-")[0] if fold_number(name) else name, []).append(name)
+    ordered = (sorted(members, key=fold_number) for members in families.values())
+    return [
+        members[0] if len(members) == 1 else f"{members[0]} to {members[-1].rpartition(':')[2]}" for members in ordered
+    ]
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an exception's message; its class name if the message is empty."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -20,6 +20,7 @@ from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.records import read_toml
 from mmcl_bench.core.registry import unknown
+from mmcl_bench.core.text import FOLDS, with_folds_together
 from mmcl_bench.protocols import splits
 
 if TYPE_CHECKING:
@@ -145,9 +146,14 @@ class TaskCard(BaseModel):
             if several := splits.splits_of(bound["split"], names):
                 raise UserError(
                     f"{self.path}: {bound['split']} is the {len(several)} splits {several[0]} to {several[-1]}; "
-                    f"name one of them, or run them all with --split {bound['split']}"
+                    f"name one of them, or run them all with --splits {bound['split']}"
                 )
-            raise UserError(f"{self.path}: {unknown('split', bound['split'], names)}")
+            if bound["split"] == FOLDS:
+                raise UserError(
+                    f"{self.path} has no folds of its classes; leave out --splits {FOLDS}, or name other splits: "
+                    f"{', '.join(names) or 'it has none'}"
+                )
+            raise UserError(f"{self.path}: {unknown('split', bound['split'], with_folds_together(names))}")
         return Task(self, bound, data_root or paths.data_root())
 
     def _check_transfer(self, bound: Mapping[str, str]) -> None:

@@ -14,14 +14,14 @@ from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.core.settings import each_of, parse_bracketed
-from mmcl_bench.core.text import numbered
+from mmcl_bench.core.text import FOLDS, fold_number, numbered
 from mmcl_bench.protocols.cards import FAMILIES, NAME, PATH, Task, TaskCard, read_card
 from mmcl_bench.protocols.splits import splits_of
 
 _BY_PEOPLE = "x-sub"
 Splits = tuple[str, ...] | Literal["all"]
-"""Names of splits, ``all`` of a task's, or none for the one that the task names itself. ``fold`` names ``fold-1``,
-``fold-2`` and so on."""
+"""Names of splits, ``all`` of a task's but folds of its classes, or none for the one that the task names itself.
+``fold`` names ``fold-1``, ``fold-2`` and so on, and ``folds`` all that are folds."""
 
 
 def cards() -> dict[str, TaskCard]:
@@ -137,15 +137,21 @@ def _each_split(card: TaskCard, splits: Splits) -> list[str]:
     """All splits that are meant: ``fold`` means ``fold-1``, ``fold-2`` and so on."""
     known = card.split_names()
     if splits == "all":
-        return known
+        return [name for name in known if card.family != "zero-shot" or not fold_number(name)] or known
     return [each for name in splits for each in splits_of(name, known) or (name,)]
 
 
 def require_splits(tasks: Sequence[Task], splits: Splits) -> None:
     """Raises :class:`UserError` for a split that was asked for and that none of the tasks has."""
     for name in () if splits == "all" else splits:
-        if not any(name in (task.split, (numbered(str(task.split)) or [""])[0]) for task in tasks):
+        if not any(name in _names_of(task.split) for task in tasks):
             raise UserError(f"no task here has a split {name}; leave it out, or name a task that has it")
+
+
+def _names_of(split: str | None) -> list[str]:
+    """What calls a split: ``22/5:fold-3``, ``22/5:fold``, ``folds``."""
+    told = numbered(split or "")
+    return [split or "", *([told[0]] if told else []), *([FOLDS] if fold_number(split) else [])]
 
 
 def is_pattern(name: str) -> bool:

@@ -18,7 +18,7 @@ from mmcl_bench.datasets.classes import ClassText, class_texts
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import CARD, DatasetCard, Side, SkeletonDataset
 from mmcl_bench.protocols import splits as published
-from mmcl_bench.protocols.splits import ClassMap, SharedClass, Split
+from mmcl_bench.protocols.splits import ClassMap, SharedClass, Split, splits_for
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,7 @@ def _of_card(card: DatasetCard) -> DatasetFacts:
         )
         for name, unseen in card.splits.items()
     }
+    splits = {**splits_for(card.name, card.classes), **splits}
     return DatasetFacts(
         card.name,
         card.title,

@@ -5,8 +5,9 @@ Labels are zero-based.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -14,7 +15,7 @@ from pydantic import Field, model_validator
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.facts import Fact, Label, Words, fact_names, read_fact
 from mmcl_bench.core.registry import unknown
-from mmcl_bench.core.text import numbered
+from mmcl_bench.core.text import FOLDS, fold_number, numbered
 from mmcl_bench.datasets.classes import class_texts
 
 
@@ -29,7 +30,7 @@ class Split(Fact):
     validation_unseen: tuple[Label, ...] | None = None
     """Seen classes that the authors hold out as pseudo-unseen classes for validation; None where they name none."""
     family: Words
-    """Whose split it is: synse, star, smie, star-smie, sadvae, purls."""
+    """Whose split it is: synse, star, smie, star-smie, sadvae, purls; or ours: hashed, fold, own."""
     source: Words
     note: Words | None = None
 
@@ -46,8 +47,9 @@ class Split(Fact):
                 raise ValueError(f"{self.name}: classes must be sorted, unique and below {self.n_classes}")
         if not set(held_out) <= set(self.seen):
             raise ValueError(f"{self.name}: validation_unseen holds unseen classes")
-        counts = [int(count) for count in re.findall(r"\d+", self.name.partition(":")[0])]
-        if counts != [len(self.seen), len(self.unseen)]:
+        counts = _counts(self.name)
+        more = 1 if self.family == _FOLD and len(self.unseen) > counts[1] else 0
+        if counts != (len(self.seen) + more, len(self.unseen) - more):
             raise ValueError(f"{self.name}: has {len(self.seen)} seen and {len(self.unseen)} unseen classes")
         return self
 
@@ -111,6 +113,53 @@ class ClassMap(Fact):
         return self
 
 
+def _counts(name: str) -> tuple[int, int]:
+    """How many classes are seen, and how many unseen, by the name of a split."""
+    seen, unseen = name.partition(":")[0].split("/")
+    return int(seen), int(unseen)
+
+
+_FOLD = "fold"
+_MOST_DRAWS = 1000
+
+
+class _Folds(Fact):
+    """Splits of a table in each repetition of which every class is unseen once."""
+
+    counts: str = Field(pattern=r"^\d+/\d+$")
+    """Seen and unseen classes. Where they do not divide, some folds have one unseen class more and a seen one less."""
+    repetitions: int = Field(ge=1)
+
+    def drawn(self, table: str, n_classes: int) -> Iterator[Split]:
+        """The folds, repetition after repetition: the classes in the order of a hash, cut into parts of equal size or
+        one more. A draw that has a fold of an earlier repetition is left out, so that no fold comes twice."""
+        unseen = _counts(self.counts)[1]
+        n_folds = n_classes // unseen
+        known: set[tuple[int, ...]] = set()
+        for draw in range(1, _MOST_DRAWS):
+            key = f"{table}:{self.counts}:draw-{draw}"
+            order = sorted(range(n_classes), key=lambda label: hashlib.sha256(f"{key}:{label}".encode()).digest())
+            ends = [0, *(n_classes // n_folds * at + min(at, n_classes % n_folds) for at in range(1, n_folds + 1))]
+            parts = [tuple(sorted(order[start:end])) for start, end in pairwise(ends)]
+            if not known.isdisjoint(parts):
+                continue
+            repetition = len(known) // n_folds + 1
+            for at, part in enumerate(parts, 1):
+                yield Split(
+                    name=f"{self.counts}:{_FOLD}-{len(known) + at}",
+                    table=table,
+                    n_classes=n_classes,
+                    unseen=part,
+                    family=_FOLD,
+                    source=f"part {at} of {n_folds} of the class ids in the order of sha256('{key}:<class id>')",
+                    note=f"Repetition {repetition} of {self.repetitions}.",
+                )
+            known.update(parts)
+            if repetition == self.repetitions:
+                return
+        raise UserError(f"{table}: there are no {self.repetitions} repetitions without a fold that comes twice")
+
+
 def split_tables() -> list[str]:
     """Class tables that have splits."""
     return fact_names("splits")
@@ -118,7 +167,17 @@ def split_tables() -> list[str]:
 
 def splits(table: str) -> dict[str, Split]:
     """Every split of a class table, by name. Raises :class:`UserError` for an unknown table."""
-    return {split.name: split for split in read_fact("splits", "class table with splits", table, _SplitFile).split}
+    file = _file(table)
+    folds = file.folds.drawn(file.table, file.n_classes) if file.folds else ()
+    return {split.name: split for split in (*file.split, *folds)}
+
+
+def splits_for(table: str, classes: Sequence[str]) -> dict[str, Split]:
+    """Those of a set that is prepared as one's own and has the table's name and the classes that the table names; none
+    where it is another set."""
+    if table not in split_tables() or _file(table).classes != tuple(classes):
+        return {}
+    return splits(table)
 
 
 def split(table: str, name: str) -> Split:
@@ -132,7 +191,9 @@ def split(table: str, name: str) -> Split:
 
 def splits_of(name: str, names: Sequence[str]) -> tuple[str, ...]:
     """The splits that are called ``name`` with a number after it, in their order: ``fold-1``, ``fold-2``, ... of
-    ``fold``. None where ``name`` itself is a split, or only one is called so."""
+    ``fold``. None where ``name`` itself is a split, or only one is called so. ``folds`` are all that are folds."""
+    if name == FOLDS:
+        return tuple(sorted((each for each in names if fold_number(each)), key=fold_number))
     found = sorted((told[1], each) for each in names if (told := numbered(each)) and told[0] == name)
     return tuple(each for _, each in found) if len(found) > 1 and name not in names else ()
 
@@ -172,6 +233,10 @@ def _map_names(source: str, target: str, variant: str | None) -> tuple[str, str]
     return there, back
 
 
+def _file(table: str) -> _SplitFile:
+    return read_fact("splits", "class table with splits", table, _SplitFile)
+
+
 class _SplitFile(Fact):
     table: str
     n_classes: int
@@ -179,6 +244,9 @@ class _SplitFile(Fact):
     class_order: Words
     source: Words
     note: Words | None = None
+    folds: _Folds | None = None
+    classes: tuple[Words, ...] | None = None
+    """Their names, where the table is of a set that is prepared as one's own."""
     split: tuple[Split, ...]
 
     @model_validator(mode="before")

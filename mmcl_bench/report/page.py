@@ -18,7 +18,7 @@ from markupsafe import Markup
 from mmcl_bench.core.files import write_text
 from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.pages import templates_in
-from mmcl_bench.core.text import slug
+from mmcl_bench.core.text import counted, slug
 from mmcl_bench.report import figures, overview, tables
 from mmcl_bench.report.choices import Choices, choices
 from mmcl_bench.report.choices import frame_of as frame_of_choices
@@ -39,7 +39,15 @@ from mmcl_bench.report.methods_by_task import (
 from mmcl_bench.report.methods_by_task import frame_of as table_of_methods
 from mmcl_bench.report.published import Beside, beside, read_published
 from mmcl_bench.report.ranking import Ranking, rankings
-from mmcl_bench.report.split_means import SplitMean, frame_of, split_means
+from mmcl_bench.report.split_means import (
+    SplitMean,
+    bounds_text,
+    frame_of,
+    frame_of_folds,
+    leads,
+    pooled_keys,
+    split_means,
+)
 from mmcl_bench.report.table_files import TableFolder
 from mmcl_bench.report.tables import Comparison, LeaderboardRow, PlacedRow
 from mmcl_bench.report.transfer import TransferTable, gains, mean_gain_text, transfer_tables
@@ -115,7 +123,9 @@ def build_report(
     builder.table_folder.close()
     leaderboards = tables.write_frame(tables.frame_of(rows), reports_root)
     builder.gallery.draw(advance)
-    news, shown = overview.news(reports_root, rows)
+    of_folds = pooled_keys(row.group for row in rows)
+    alone = [row for row in rows if row.group.key not in of_folds]
+    news, shown = overview.news(reports_root, alone)
     html = _render(
         origins=[families for families in origins if families],
         leaderboards=[path.name for path in leaderboards],
@@ -124,7 +134,7 @@ def build_report(
         n_limited=len(stored) - len(whole),
         n_older=len(whole) - len(ranked),
         n_damaged=len(damaged),
-        n_rows=len(rows),
+        n_rows=len(alone),
         methods=sorted({row.group.method.name for row in rows}),
         presets=sorted({row.group.method.preset for row in rows}),
         figure_files=which,
@@ -193,6 +203,8 @@ class _Family:
     files: list[str]
     ranked: list[_Part[Ranking]]
     means: _Part[list[SplitMean]] | None
+    folds: _Part[list[tuple[SplitMean, str]]] | None
+    """Figures over class folds, each with how far it is ahead of the first of its task and setting."""
     encoders: _Part[list[EncoderTable]] | None
     transfer: _Part[list[tuple[TransferTable, list[Picture]]]] | None
     """Each table with a figure a setting."""
@@ -201,6 +213,13 @@ class _Family:
     """What label-free scores choose, where jobs kept them."""
     overview: list[Picture]
     """Methods by task, and accuracy against time."""
+
+    @property
+    def contents(self) -> str:
+        """``2 tasks, class folds of 1 task``"""
+        of_folds = len({mean.task for mean, _ in self.folds.table}) if self.folds else 0
+        alone = [counted(len(self.tasks), "task")] if self.tasks else []
+        return ", ".join([*alone, *([f"class folds of {counted(of_folds, 'task')}"] if of_folds else [])])
 
     @property
     def width(self) -> int:
@@ -221,10 +240,12 @@ class _Builder:
         families = groupby(own, key=lambda row: row.group.task.family)
         return [self._family(name, list(members), synthetic) for name, members in families]
 
-    def _family(self, name: str, rows: Sequence[LeaderboardRow], synthetic: bool) -> _Family:
+    def _family(self, name: str, members: Sequence[LeaderboardRow], synthetic: bool) -> _Family:
+        means, of_folds = split_means(members), pooled_keys(row.group for row in members)
+        rows = [row for row in members if row.group.key not in of_folds]
         stem = slug(name) + ("-synthetic" if synthetic else "")
         title = f"{name}, {'synthetic' if synthetic else 'real'} data"
-        metrics = metric_names(row.group for row in rows)
+        metrics = metric_names(row.group for row in members)
         known = {name for row in rows for name in tables.costs_of(row.group)}
         costs = {name: title for name, title in tables.COSTS.items() if name in known}
         of_tasks = groupby(rows, key=lambda row: row.group.task_key)
@@ -248,9 +269,12 @@ class _Builder:
                 figures=titles,
                 within=["Task", "Setting"],
                 paper=["Task", "Setting", "Method", "Settings", "Preset", *titles],
-            ),
+            )
+            if rows
+            else [],
             self._ranked(stem, title, rows),
-            self._means(stem, title, rows, titles),
+            self._means(stem, title, [mean for mean in means if not mean.of_class_folds], titles),
+            self._folds(stem, title, [mean for mean in means if mean.of_class_folds], titles),
             self._encoders(stem, title, rows),
             self._transfer(stem, title, rows),
             by_task,
@@ -258,10 +282,24 @@ class _Builder:
             self._overview(stem, title, tasks, by_task, rows),
         )
 
+    def _folds(
+        self, stem: str, title: str, means: Sequence[SplitMean], metrics: Sequence[str]
+    ) -> _Part[list[tuple[SplitMean, str]]] | None:
+        if not means:
+            return None
+        files = self.table_folder.add(
+            f"{stem}-class-folds",
+            frame_of_folds(means),
+            title=f"{title}: pooled over class folds, percent with 95% intervals",
+            figures=metrics,
+            within=["Task", "Setting"],
+            paper=["Task", "Setting", "Method", "Settings", "Preset", *metrics],
+        )
+        return _Part(list(zip(means, leads(means), strict=True)), files)
+
     def _means(
-        self, stem: str, title: str, rows: Sequence[LeaderboardRow], metrics: Sequence[str]
+        self, stem: str, title: str, means: list[SplitMean], metrics: Sequence[str]
     ) -> _Part[list[SplitMean]] | None:
-        means = split_means(rows)
         if not means:
             return None
         files = self.table_folder.add(
@@ -416,6 +454,7 @@ def _render(**content: Any) -> str:
     environment.globals |= {
         "anchor_of": _anchor,
         "bar": _bar,
+        "bounds_text": bounds_text,
         "cost_text": tables.cost_text,
         "costs_of": tables.costs_of,
         "mean_cost": mean_cost,

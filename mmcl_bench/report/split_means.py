@@ -1,20 +1,24 @@
-"""Means over splits that differ in a number, such as the folds of a data set: ``fold-1``, ``fold-2`` and so on."""
+"""Means over splits that differ in a number, such as the folds of a data set: ``fold-1``, ``fold-2`` and so on; of
+folds of the classes, figures that are pooled over them."""
 
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mmcl_bench.core.text import numbered
+from mmcl_bench.core.text import counted, numbered
+from mmcl_bench.evaluation.class_folds import PooledDifference, pooled, pooled_difference
 from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.evaluation.statistics import Interval, split_interval
-from mmcl_bench.report.tables import LEVEL, LeaderboardRow, leaderboard_rows, percent
-from mmcl_bench.results.groups import Group, metric_names, metric_title
+from mmcl_bench.report.tables import LEVEL, LeaderboardRow, leaderboard_rows, percent, signed_percent
+from mmcl_bench.results.groups import SETTINGS, Group, group_jobs, metric_names, metric_title
 from mmcl_bench.results.records import TOLD_LATER
 from mmcl_bench.results.store import Stored
 
@@ -29,7 +33,26 @@ class SplitMean:
     rows: tuple[LeaderboardRow, ...]
     """One a split, by number."""
     figures: Mapping[str, Interval]
-    """By metric: the mean over splits of the mean over seeds, by :func:`.statistics.split_interval`."""
+    """By metric: the mean over splits of the mean over seeds, by :func:`.statistics.split_interval`. Of class folds,
+    the pooled figure with its interval of other classes."""
+    of_these_classes: Mapping[str, Interval] = field(default_factory=dict)
+    """Of class folds, the same figures with their intervals of the data set's own classes."""
+
+    @property
+    def of_class_folds(self) -> bool:
+        return self.group.task.is_class_fold
+
+    @property
+    def job_hashes(self) -> set[str]:
+        return {job.result.job_hash for row in self.rows for job in row.group.jobs}
+
+    @property
+    def classes(self) -> str:
+        """``each of 27 classes unseen 5 times``, ``21 of 27 classes unseen 1 to 2 times``"""
+        unseen = Counter(at for row in self.rows for at, seen in enumerate(row.group.first.seen) if not seen)
+        n_classes, (fewest, most) = len(self.group.first.seen), (min(unseen.values()), max(unseen.values()))
+        who = f"each of {n_classes}" if len(unseen) == n_classes else f"{len(unseen)} of {n_classes}"
+        return f"{who} classes unseen {counted(most, 'time') if fewest == most else f'{fewest} to {most} times'}"
 
     @property
     def group(self) -> Group:
@@ -63,7 +86,8 @@ class SplitMean:
             "method": method.name,
             "preset": method.preset,
             "settings": method.settings,
-            "metrics": {name: asdict(figure) for name, figure in self.figures.items()},
+            "metrics": _plain(self.figures),
+            **({"metrics_of_these_classes": _plain(self.of_these_classes)} if self.of_class_folds else {}),
         }
 
 
@@ -72,19 +96,103 @@ def split_means(rows: Iterable[LeaderboardRow]) -> list[SplitMean]:
 
     Rows that differ in anything else than the split, its data or the limit of a smoke run included, do not meet.
     """
-    having = sorted((row for row in rows if _numbered(row.group)[1]), key=_key)
+    having = sorted((row for row in rows if _numbered(row.group)[1]), key=lambda row: _key(row.group))
     found = []
-    for _, members in groupby(having, key=lambda row: _key(row)[:-1]):
+    for _, members in groupby(having, key=lambda row: _key(row.group)[:-1]):
         of_splits = tuple(members)
         if len(of_splits) > 1:
-            found.append(SplitMean(of_splits, _figures(of_splits)))
-    return sorted(found, key=lambda mean: (mean.task, -_main(mean)))
+            found.append(_pooled(of_splits) if of_splits[0].group.task.is_class_fold else _mean(of_splits))
+    return sorted(found, key=lambda mean: (mean.task, SETTINGS.index(mean.group.setting), -_main(mean)))
+
+
+def lead_over(mean: SplitMean, other: SplitMean) -> PooledDifference | None:
+    """How far a method is ahead of another by the main metric, on the class folds that both have; None without any."""
+    metric = mean.group.task.main_metric
+    theirs = {row.group.task_key: row.group for row in other.rows}
+    pairs = [(row.group, theirs[row.group.task_key]) for row in mean.rows if row.group.task_key in theirs]
+    if metric not in METRICS or not pairs or not all(_same_labels(a, b) for a, b in pairs):
+        return None
+    return pooled_difference(METRICS.get(metric), [a.runs() for a, _ in pairs], [b.runs() for _, b in pairs], LEVEL)
+
+
+def _same_labels(a: Group, b: Group) -> bool:
+    """Whether two groups have scores of the same clips."""
+    ours, theirs = (group.jobs[0].samples["sample_id"].tolist() for group in (a, b))
+    return bool(ours == theirs)
+
+
+def means_of(stored: Sequence[Stored]) -> list[SplitMean]:
+    """:func:`split_means` of jobs. Class folds need no intervals of single folds, which take the most time."""
+    alone = without_class_folds(stored)
+    kept = {job.result.job_hash for job in alone}
+    of_folds = group_jobs(job for job in stored if job.result.job_hash not in kept)
+    return split_means([*leaderboard_rows(alone), *(LeaderboardRow(group, {}, math.nan) for group in of_folds)])
 
 
 def tables_of(stored: Sequence[Stored]) -> list[Table]:
-    """A terminal table a task with numbered splits, one column a method."""
-    by_task = groupby(split_means(leaderboard_rows(stored)), key=lambda mean: mean.task)
-    return [_table(task, list(means)) for task, means in by_task]
+    """A terminal table a task with numbered splits, one column a method; of class folds, one row a method."""
+    by_task = groupby(means_of(stored), key=lambda mean: mean.task)
+    return [_table_of(task, list(means)) for task, means in by_task]
+
+
+def pooled_keys(groups: Iterable[Group]) -> set[str]:
+    """Keys of those groups that are a method on one of several class folds of a task: these are pooled, and are no
+    rows of their own."""
+    folds = [group for group in groups if group.task.is_class_fold]
+    several = Counter(_key(group)[:-1] for group in folds)
+    return {group.key for group in folds if several[_key(group)[:-1]] > 1}
+
+
+def without_class_folds(stored: Sequence[Stored]) -> list[Stored]:
+    """The jobs that are not pooled over class folds."""
+    of_folds = pooled_keys(group_jobs(stored))
+    return [job for job in stored if Group((job,)).key not in of_folds]
+
+
+def _table_of(task: str, means: Sequence[SplitMean]) -> Table:
+    return _folds_table(task, means) if means[0].of_class_folds else _table(task, means)
+
+
+def _folds_table(task: str, means: Sequence[SplitMean]) -> Table:
+    """A row a method, with the metrics of most interest, and below each its interval of these classes."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=Text(f"{task}\npooled over class folds: {_told_once([mean.classes for mean in means])}", style="bold"),
+        caption=Text(_FOLDS_LEGEND),
+        title_justify="left",
+        caption_justify="left",
+    )
+    names = headline_metrics(means)
+    table.add_column("", overflow="fold", min_width=15)
+    for head in (*map(metric_title, names), "folds", "seeds"):
+        table.add_column(head, justify="right")
+    for mean in means:
+        cells = [f"{percent(mean.figures.get(name))}\n{bounds_text(mean.of_these_classes.get(name))}" for name in names]
+        table.add_row(*map(Text, [mean.group.label, *cells, str(len(mean.rows)), mean.seeds]))
+    return table
+
+
+_FOLDS_LEGEND = (
+    "percent; a fold counts by its unseen test clips. 95% intervals: the first is for other classes of the same kind, "
+    "the second for these classes, in other folds, with other seeds and clips"
+)
+
+
+def headline_metrics(means: Sequence[SplitMean]) -> list[str]:
+    """The main metric, H and AUSUC, as far as they are reported."""
+    known = metric_names(mean.group for mean in means)
+    return [name for name in dict.fromkeys([means[0].group.task.main_metric, "gzsl_h", "ausuc"]) if name in known]
+
+
+def bounds_text(figure: Interval | None) -> str:
+    """``[50.1, 60.2]``; a dash where it is not known."""
+    return percent(figure).partition(" ")[2] or "–"
+
+
+def _told_once(texts: Sequence[str]) -> str:
+    return "; ".join(dict.fromkeys(texts))
 
 
 def _table(task: str, means: Sequence[SplitMean]) -> Table:
@@ -122,12 +230,65 @@ def frame_of(means: Sequence[SplitMean]) -> pd.DataFrame:
     return pd.DataFrame(cells, columns=heads)
 
 
-def _figures(rows: Sequence[LeaderboardRow]) -> dict[str, Interval]:
+def frame_of_folds(means: Sequence[SplitMean]) -> pd.DataFrame:
+    """Figures over class folds as texts, a row each: of each metric with the interval of other classes, then with that
+    of these classes; and how far each is ahead of the first of its task and setting by the main metric."""
+    metrics = metric_names(mean.group for mean in means)
+    heads = ["Task", "Setting", "Method", "Settings", "Preset", "Folds", "Classes", "Seeds"]
+    heads += [*map(metric_title, metrics), *(f"{metric_title(name)}, these classes" for name in metrics)]
+    cells = [
+        [
+            *(mean.task, mean.group.setting, mean.group.method.name, mean.group.settings, mean.group.method.preset),
+            *(len(mean.rows), mean.classes, mean.seeds),
+            *(percent(figures.get(name)) for figures in (mean.figures, mean.of_these_classes) for name in metrics),
+            lead,
+        ]
+        for mean, lead in zip(means, leads(means), strict=True)
+    ]
+    return pd.DataFrame(cells, columns=[*heads, "Against the first"])
+
+
+def leads(means: Sequence[SplitMean]) -> list[str]:
+    """How far each is ahead of the first of its task and setting, on the same folds, with the interval of these
+    classes: ``first``, ``-3.1 [-9.0, 2.8]``."""
+    first: dict[tuple[str, str], SplitMean] = {}
+    found = []
+    for mean in means:
+        best = first.setdefault((mean.task, mean.group.setting), mean)
+        lead = None if best is mean else lead_over(mean, best)
+        if lead is None:
+            found.append("first" if best is mean else "not paired")
+        else:
+            paired = lead.of_these_classes
+            found.append(signed_percent(paired.difference, paired.low, paired.high))
+    return found
+
+
+def _pooled(rows: tuple[LeaderboardRow, ...]) -> SplitMean:
+    folds = [row.group.runs() for row in rows]
+    names = [name for name in rows[0].group.task.metrics if name in METRICS]
+    figures = {name: pooled(METRICS.get(name), folds, LEVEL) for name in names}
+    return SplitMean(
+        rows,
+        {name: figure.of_other_classes for name, figure in figures.items()},
+        {name: figure.of_these_classes for name, figure in figures.items()},
+    )
+
+
+def _mean(rows: tuple[LeaderboardRow, ...]) -> SplitMean:
     first, splits = rows[0].group, [row.group.runs() for row in rows]
-    return {
+    figures = {
         name: split_interval(METRICS.get(name), splits, level=LEVEL, generator=first.generator(f"mean of {name}"))
         for name in first.task.metrics
         if name in METRICS
+    }
+    return SplitMean(rows, figures)
+
+
+def _plain(figures: Mapping[str, Interval]) -> dict[str, dict[str, float | None]]:
+    return {
+        name: {key: None if math.isnan(value) else value for key, value in asdict(figure).items()}
+        for name, figure in figures.items()
     }
 
 
@@ -144,8 +305,7 @@ def _numbered(group: Group) -> tuple[str, int]:
     return group.task.identity.replace(f"split={split}", f"split={told[0]}", 1), told[1]
 
 
-def _key(row: LeaderboardRow) -> tuple[str, str, int]:
-    group = row.group
+def _key(group: Group) -> tuple[str, str, int]:
     data = group.first.provenance.data_fingerprints
     alike = [data, group.method.model_dump(mode="json", exclude={*TOLD_LATER}), group.first.limit]
     return _numbered(group)[0], json.dumps(alike, sort_keys=True), _numbered(group)[1]

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mmcl_bench.core.grants import Setting
+from mmcl_bench.core.text import fold_number
 
 SCHEMA = 1
 _FORMERLY_DETERMINISTIC = ("devise-joints", "logistic")
@@ -46,6 +47,11 @@ class TaskRecord(_Record):
     """Data sets of which the copy lacks published clips, with how many it has; empty in results of a version that did
     not tell."""
     citation: str
+
+    @property
+    def is_class_fold(self) -> bool:
+        """Whether its split is one of several that divide the classes, ``22/5:fold-3``."""
+        return self.family == "zero-shot" and fold_number(self.split) > 0
 
     @property
     def incomplete_data(self) -> str:

@@ -58,7 +58,10 @@ class RunTable(pd.DataFrame):  # type: ignore[misc]
     def _tables(self) -> list[Table]:
         """None where scores are no longer as they were."""
         try:
-            return [*tables.run_tables(self.stored), *split_means.tables_of(self.stored)]
+            return [
+                *tables.run_tables(split_means.without_class_folds(self.stored)),
+                *split_means.tables_of(self.stored),
+            ]
         except UserError:
             return []
 

@@ -22,14 +22,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.records import read_toml
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.core.settings import PRESET, parse_bracketed, split_outside_brackets
-from mmcl_bench.core.text import some_of
+from mmcl_bench.core.text import FOLDS, some_of
 from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols.cards import Task
 from mmcl_bench.protocols.catalogue import Splits, each_value, find_tasks, is_pattern, require_splits
@@ -92,6 +92,11 @@ class Matrix(BaseModel):
     parameters: dict[str, str] = {}
     """Parameters of the tasks; several values have commas between them, a task each."""
     limit: int | None = Field(default=None, ge=1)
+
+    @field_validator("splits", mode="before")
+    @classmethod
+    def _by_one_name(cls, told: object) -> object:
+        return (told,) if told == FOLDS else told
 
     def jobs(self, data_root: Path | None = None, every_task: bool = True) -> list[Job]:
         """The jobs, without repetition. Raises :class:`UserError` for names and values that do not exist, and with

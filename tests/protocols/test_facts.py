@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mmcl_bench.core import facts
@@ -20,7 +21,14 @@ from mmcl_bench.protocols import splits
 from mmcl_bench.skeleton.joint_maps import joint_map
 
 FILES = sorted(packaged("protocols").rglob("*.toml"))
-SPLITS = [(table, name) for table in splits.split_tables() for name in splits.splits(table)]
+SPLITS = [
+    (table, name)
+    for table in splits.split_tables()
+    for name, split in splits.splits(table).items()
+    if split.family != "fold"
+]
+FOLDS = {"utd-mhad": "22/5", "msr-action3d": "16/4", "nw-ucla": "8/2", "utkinect": "8/2", "hdm05": "9/2"}
+FOLDS |= {"jhmdb14": "11/3"}
 DESCRIBED = {
     **{"ntu60": 60, "ntu120": 120, "pku-mmd": 51, "utd-mhad": 27, "nw-ucla": 10},
     **{"msr-action3d": 20, "utkinect": 10, "hdm05": 11},
@@ -93,7 +101,7 @@ def test_seen_and_unseen_are_exact_complements(table: str, name: str) -> None:
 @pytest.mark.parametrize("table", splits.split_tables())
 def test_splits_count_the_classes_of_their_table(table: str) -> None:
     published = {"ntu60": 60, "ntu120": 120, "pku-mmd": 51, "nw-ucla": 10, "utd-mhad": 27}
-    published |= {"uwa3d-ii": 30, "kinetics-200": 200, "kinetics-400": 400}
+    published |= {"uwa3d-ii": 30, "kinetics-200": 200, "kinetics-400": 400, "jhmdb14": 14}
     known = DESCRIBED | NAMED_ONLY | published
     assert {split.n_classes for split in splits.splits(table).values()} == {known[table]}
 
@@ -106,6 +114,37 @@ def test_hashed_splits_follow_from_their_names() -> None:
                 range(split.n_classes), key=lambda label: hashlib.sha256(f"{table}:{name}:{label}".encode()).digest()
             )
             assert split.unseen == tuple(sorted(order[: len(split.unseen)])), (table, name)
+
+
+@pytest.mark.parametrize(("table", "counts"), FOLDS.items())
+def test_folds_divide_the_classes_five_times_by_hashing(table: str, counts: str) -> None:
+    folds = [split for split in splits.splits(table).values() if split.family == "fold"]
+    n_classes, n_unseen = folds[0].n_classes, int(counts.partition("/")[2])
+    n_folds = n_classes // n_unseen
+    assert [split.name for split in folds] == [f"{counts}:fold-{at + 1}" for at in range(5 * n_folds)]
+    assert len({split.unseen for split in folds}) == len(folds), "no fold comes twice"
+    orders = [
+        sorted(
+            range(n_classes),
+            key=lambda label: hashlib.sha256(f"{table}:{counts}:draw-{draw}:{label}".encode()).digest(),
+        )
+        for draw in range(1, 200)
+    ]
+    drawn = [[sorted(map(int, part)) for part in np.array_split(order, n_folds)] for order in orders]
+    for repetition in range(5):
+        parts = [list(split.unseen) for split in folds[repetition * n_folds : (repetition + 1) * n_folds]]
+        assert sorted(label for part in parts for label in part) == list(range(n_classes)), "each class once"
+        assert {len(part) for part in parts} <= {n_unseen, n_unseen + 1}
+        assert parts in drawn
+
+
+def test_more_folds_than_there_are_without_repetition_are_refused(own_facts: Path) -> None:
+    head = 'table = "own"\nn_classes = 4\nindex_base = 0\nclass_order = "any"\nsource = "ours"\n'
+    (own_facts / "own.toml").write_text(
+        f'{head}split = []\n[folds]\ncounts = "2/2"\nrepetitions = 4\n', encoding="utf-8"
+    )
+    with pytest.raises(UserError, match="no 4 repetitions without a fold that comes twice"):
+        splits.splits("own")
 
 
 def test_synse_holds_out_as_many_pseudo_unseen_classes_as_there_are_unseen_ones() -> None:
@@ -171,7 +210,7 @@ def test_every_published_list_is_there_and_no_other(reference_splits: dict[str, 
 
 def test_a_random_list_under_two_names_says_so() -> None:
     for table in splits.split_tables():
-        known = list(splits.splits(table).values())
+        known = [split for split in splits.splits(table).values() if split.family != "fold"]
         for at, later in enumerate(known):
             for earlier in known[:at]:
                 if earlier.unseen == later.unseen:
@@ -179,7 +218,9 @@ def test_a_random_list_under_two_names_says_so() -> None:
 
 
 def test_purls_label_order_is_doubted_in_writing() -> None:
-    assert all("does not state their class order" in (split.note or "") for split in splits.splits("nw-ucla").values())
+    published = [split for split in splits.splits("nw-ucla").values() if split.family == "purls"]
+    assert published
+    assert all("does not state their class order" in (split.note or "") for split in published)
 
 
 @pytest.mark.parametrize(("table", "count"), [*DESCRIBED.items(), *NAMED_ONLY.items()])

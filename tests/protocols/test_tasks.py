@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.datasets.classes import ClassText
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.protocols import PROTOCOLS
-from mmcl_bench.protocols.catalogue import cards, find_task, list_tasks, load_task
+from mmcl_bench.protocols.catalogue import cards, find_task, list_tasks, load_task, with_splits
+from prepared import write_dataset
+from toys import tiny_card, toy_clip
 
 EVERY_CARD = sorted(cards())
 
@@ -217,3 +220,21 @@ split = "x-sub"
 
 def test_listing_filters_by_glob() -> None:
     assert {task.card.family for task in list_tasks("zero-shot/*")} == {"zero-shot"}
+
+
+def test_a_set_of_ones_own_has_the_splits_of_its_name_and_classes(tmp_path: Path) -> None:
+    """JHMDB's 14 classes are prepared as a set of one's own, whose file names no split."""
+    names = ("catch", "clap", "golf", "jump", "pick", "pour", "pullup", "push", "run", "sit", "stand", "throw")
+    names += ("walk", "wave")
+    for name, classes in (("jhmdb14", names), ("other", names), ("uwa3d-ii", tuple(map(str, range(30))))):
+        texts = tuple(ClassText(name=each) for each in classes)
+        card = tiny_card(name=name, class_table=name, classes=classes, class_texts=texts)
+        write_dataset(tmp_path / name, [toy_clip(0, at, 1 + at % 2, 1, 25) for at in range(len(classes))], 25, card)
+    task = load_task("zero-shot/jhmdb14", tmp_path)
+    assert task.identity == "zero-shot/jhmdb14@3[split=11/3]"
+    folds = with_splits(task, ("folds",))
+    assert len(folds) == 20
+    assert sorted(label for fold in folds[:4] for label in fold.zero_shot_split.unseen) == list(range(14))
+    for name in ("other", "uwa3d-ii"):
+        with pytest.raises(UserError, match=f"{name} has no zero-shot split"):
+            load_task(f"zero-shot/{name}", tmp_path)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmcl_bench.report.split_means import frame_of, split_means
+from mmcl_bench.report.split_means import frame_of, means_of, split_means, without_class_folds
 from mmcl_bench.report.tables import leaderboard_rows
+from stored_jobs import class_folds
 
 LABELS = np.arange(40) % 4
 
@@ -61,3 +62,14 @@ def test_methods_and_smoke_runs_do_not_meet_and_gaps_are_named(store_job):
 def test_splits_without_a_number_have_no_mean(store_job, split):
     jobs = [store_job(split=split, task_hash=letter * 64) for letter in "ab"]
     assert split_means(leaderboard_rows(jobs)) == []
+
+
+def test_a_method_with_a_single_class_fold_is_a_row_of_its_own(store_job):
+    several = class_folds(store_job, {"devise": 0.5})
+    (alone, *_) = class_folds(store_job, {"eszsl": 0.5})
+    assert without_class_folds([*several, alone]) == [alone]
+    (mean,) = means_of([*several, alone])
+    assert (mean.group.method.name, mean.classes) == ("devise", "each of 4 classes unseen 2 times")
+    (part,) = means_of(several[:3])
+    assert part.classes == "each of 4 classes unseen 1 to 2 times"
+    assert np.isnan(part.of_these_classes["zsl_top1"].low)

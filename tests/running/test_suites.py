@@ -104,6 +104,14 @@ def test_splits_are_all_some_or_the_tasks_own(root: Path) -> None:
     assert identities(Matrix(**every), root) == [load_task("supervised/nw-ucla").identity]
 
 
+def test_folds_are_one_name_and_not_among_all(root: Path) -> None:
+    every = {"tasks": ("zero-shot/nw-ucla",), "methods": ("chance",), "seeds": 1}
+    folds = [f"zero-shot/nw-ucla@3[split=8/2:fold-{number}]" for number in range(1, 26)]
+    assert identities(Matrix.model_validate({**every, "splits": "folds"}), root) == folds
+    assert identities(Matrix(**every, splits=("folds",)), root) == folds
+    assert set(identities(Matrix(**every, splits="all"), root)).isdisjoint(folds)
+
+
 def test_all_splits_of_a_task_without_any_is_the_task(root: Path) -> None:
     matrix = Matrix(tasks=("transfer/nw-ucla-to-utd-mhad",), methods=("chance",), splits="all", seeds=1)
     assert identities(matrix, root) == ["transfer/nw-ucla-to-utd-mhad@3"]
