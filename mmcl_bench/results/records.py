@@ -10,7 +10,7 @@ from mmcl_bench.core.grants import Setting
 
 SCHEMA = 1
 _FORMERLY_DETERMINISTIC = ("devise-joints", "logistic")
-TOLD_LATER = frozenset({"uses_unseen_texts", "frozen", "deterministic"})
+TOLD_LATER = frozenset({"uses_unseen_texts", "frozen", "deterministic", "scores_with"})
 """Fields of a :class:`MethodRecord` that results of former versions lack: they tell no two methods apart."""
 
 
@@ -70,6 +70,8 @@ class MethodRecord(_Record):
     has none, or that is not known."""
     deterministic: bool = False
     """Whether every seed gives the same scores, so that one of its jobs says all."""
+    scores_with: tuple[str, ...] = ()
+    """Modalities besides the skeleton that it scored with."""
 
     @property
     def transductive(self) -> bool:
