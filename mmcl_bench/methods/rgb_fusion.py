@@ -119,7 +119,8 @@ class RGBFusion(NetworkMethod):
             loss = log_loss(held_out.labels, probabilities, labels=columns)
             return metric(Scored(scores, held_out.labels, problem.classes.seen)), -loss
 
-        return max(WEIGHTS.tolist(), key=merit)
+        best: float = max(WEIGHTS.tolist(), key=merit)
+        return best
 
     def _log_probabilities(self, clips: ClipView) -> tuple[np.ndarray, np.ndarray]:
         """float32 (N, K) of the skeleton, and of the images."""
