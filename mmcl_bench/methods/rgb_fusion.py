@@ -22,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.evaluation.metrics import METRICS, Scored
+from mmcl_bench.methods.base import Method
 from mmcl_bench.methods.shared.network_method import NetworkMethod
 from mmcl_bench.methods.shared.network_settings import NetworkSettings
 from mmcl_bench.methods.shared.skeleton_network import SkeletonNetwork
@@ -91,6 +92,9 @@ class RGBFusion(NetworkMethod):
 
     def save(self, folder: Path) -> list[str]:
         return []
+
+    def load(self, folder: Path, device: str = "cpu") -> None:
+        Method.load(self, folder, device)  # refuses, as it keeps no model
 
     def scoring_network(self, *_: Any, **__: Any) -> None:  # type: ignore[override]
         return None
