@@ -160,7 +160,7 @@ class Reader:
             pairs = (text.partition("=") for text in SHORT_EXTRACTOR[1::2])
             short = {key: int(value) for key, _, value in pairs}
             return [*words, "--set", f"base_settings={json.dumps(short)}"]
-        if chosen not in ("paper", "skeleton-only") and "mmcl" not in chosen:
+        if not {"paper", "skeleton-only", "rgb-fusion"}.intersection(chosen.split(",")) and "mmcl" not in chosen:
             return words
         if "paper" in words:  # members with backbones of their own
             return [*words, *SHORT, "--limit", "20"]

@@ -33,7 +33,9 @@ def build(
     ] = None,
     skeletons: Annotated[
         Path | None,
-        typer.Option(help="The .skeleton files of NTU RGB+D: people are cut out where these say that they are."),
+        typer.Option(
+            help="The .skeleton files of NTU RGB+D, or joints of JHMDB: people are cut out where these say they are."
+        ),
     ] = None,
     detector: Annotated[
         str | None,

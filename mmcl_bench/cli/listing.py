@@ -17,6 +17,7 @@ from mmcl_bench.cli.descriptions import described
 from mmcl_bench.cli.options import DataRoot
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.grants import RGB_AT_TEST
 from mmcl_bench.core.text import counted, fold_number, with_folds_together
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def methods(
             "kind": method.kind,
             "version": str(method.version),
             "families": ", ".join(sorted(method.families)),
-            "setting": str(method.setting),
+            "setting": RGB_AT_TEST if method.scores_with else str(method.setting),
             "published": method.published or "-",
             "texts": ", ".join(method.text_slots) or "-",
             "cost": method.cost or "-",

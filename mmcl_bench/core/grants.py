@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+RGB_AT_TEST = "RGB at test"
+"""Said of a method that scores with images beside the skeleton; such methods are not ranked with the others."""
+
 
 class Setting(StrEnum):
     """What a method was granted. Tables and ranks keep settings apart; what is scored is the same under all of them.

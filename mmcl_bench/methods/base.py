@@ -99,8 +99,8 @@ def _description(settings: type[MethodSettings], name: str) -> str | None:
 class Method(ABC):
     """A benchmarked method: a class with a ``name`` in a file of this folder.
 
-    A method is made once per fit; ``fit`` sees a :class:`Problem`, ``score`` sees skeletons alone. These two are
-    required; the rest is for methods that can do more.
+    A method is made once per fit; ``fit`` sees a :class:`Problem`, ``score`` sees skeletons alone, unless the class
+    names other modalities in :attr:`scores_with`. These two are required; the rest is for methods that can do more.
 
     >>> METHODS.get("logistic")(C=0.1).settings.C  # doctest: +SKIP
     0.1
@@ -125,6 +125,9 @@ class Method(ABC):
     text_slots: ClassVar[tuple[str, ...]] = ()
     """Texts of a class that it reads besides the main one, from ``TEXT_FIELDS`` of :mod:`mmcl_bench.datasets.classes`;
     ``problem.classes.slots`` holds their embeddings."""
+    scores_with: ClassVar[frozenset[Modality]] = frozenset()
+    """Modalities besides the skeleton that it needs to score a clip, each with an encoder in :meth:`encoders`; then
+    ``clips.features`` holds them, tables keep it apart, and its jobs cannot predict from skeletons."""
     deterministic: ClassVar[bool] = False
     """Whether every seed gives the same scores to the last bit, whatever its settings. Then one seed is run, however
     many are asked for, and tables count it once."""
@@ -198,6 +201,12 @@ class Method(ABC):
         Its settings may decide. To score a clip, every zero-shot method reads them, and a classifier that is made from
         them once that is learned is part of scoring. Tables keep such methods apart from inductive ones.
         """
+        return False
+
+    @property
+    def reads_unlabelled(self) -> bool:
+        """Whether it also learns from training clips to which a supervised task gives no label, see
+        ``problem.unlabelled``. Its settings may decide. Its rows then stand under the setting ``unlabelled``."""
         return False
 
     @property

@@ -7,15 +7,16 @@ from typing import ClassVar, Literal
 
 import torch
 
-from mmcl_bench.methods.mmcl import MMCLSettings
+from mmcl_bench.methods.mmcl import TeacherSettings
 from mmcl_bench.methods.shared.network_method import NetworkMethod
+from mmcl_bench.methods.shared.network_settings import NetworkSettings
 from mmcl_bench.methods.shared.skeleton_network import SkeletonNetwork
 from mmcl_bench.protocols.problem import ClassTable
 from mmcl_bench.skeleton.clips import Modality
 from mmcl_bench.skeleton.layouts import Layout
 
 
-class SkeletonOnlySettings(MMCLSettings):
+class SkeletonOnlySettings(TeacherSettings, NetworkSettings):
     """MMCL's with its teachers off; the teachers' settings remain, as they are part of the hashes of stored jobs."""
 
     fam: Literal[False] = False

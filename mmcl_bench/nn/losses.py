@@ -6,23 +6,37 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+UNLABELLED = -1
+"""Label of a clip whose class is not known."""
 
-def contrastive_loss(skeleton: Tensor, rgb: Tensor, temperature: float = 0.4) -> Tensor:
+
+def contrastive_loss(skeleton: Tensor, rgb: Tensor, temperature: float = 0.4, labels: Tensor | None = None) -> Tensor:
     """L_c between the features g and c, both (N, D), of the same N clips; the mean of both directions.
 
     For clip i, -log(e^{s(g_i,c_i)/tau} / (sum_k e^{s(g_i,c_k)/tau} + sum_{k!=i} e^{s(g_i,g_k)/tau})) and the same
     with g and c exchanged; s is the cosine.
+
+    With ``labels`` (N,) int64, all features of clips of its class are positives of clip i, in both modalities, and the
+    logarithms are averaged over them: the supervised contrastive loss of Khosla et al. (NeurIPS 2020, arXiv
+    2004.11362, eq. 2). A clip labelled :data:`UNLABELLED` has no positive but its own.
     """
     skeleton, rgb = F.normalize(skeleton, dim=1), F.normalize(rgb, dim=1)
     across = skeleton @ rgb.T
-    return (_one_direction(across, skeleton, temperature) + _one_direction(across.T, rgb, temperature)) / 2
+    directions = (across, skeleton), (across.T, rgb)
+    one, other = (_one_direction(*direction, temperature, labels) for direction in directions)
+    return (one + other) / 2
 
 
-def _one_direction(across: Tensor, anchors: Tensor, temperature: float) -> Tensor:
+def _one_direction(across: Tensor, anchors: Tensor, temperature: float, labels: Tensor | None) -> Tensor:
     itself = torch.eye(len(anchors), dtype=torch.bool, device=anchors.device)
     within = (anchors @ anchors.T).masked_fill(itself, -torch.inf)
     candidates = torch.cat([across, within], dim=1) / temperature
-    return F.cross_entropy(candidates, torch.arange(len(anchors), device=anchors.device))
+    if labels is None:
+        return F.cross_entropy(candidates, torch.arange(len(anchors), device=anchors.device))
+    alike = (labels[:, None] == labels) & (labels != UNLABELLED)
+    positive = torch.cat([alike | itself, alike & ~itself], dim=1)
+    log_shares = F.log_softmax(candidates, dim=1).masked_fill(~positive, 0)
+    return -(log_shares.sum(1) / positive.sum(1)).mean()
 
 
 def text_similarity(features: Tensor, class_embeddings: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from mmcl_bench.datasets.store import OTHER_SUBJECTS, SkeletonDataset
 from mmcl_bench.encoders import TextEncoder
 from mmcl_bench.evaluation.metrics import Scored
 from mmcl_bench.protocols.cards import Task
-from mmcl_bench.protocols.problem import ClassTable, ClipView, LabelledClips, Problem
+from mmcl_bench.protocols.problem import ClassTable, ClipView, LabelledClips, Problem, UnlabelledPairs
 from mmcl_bench.skeleton.clips import Modality
 
 VALIDATION_SHARE = 0.2
@@ -96,6 +96,10 @@ class Needs:
     """Texts of a class besides the main one."""
     draws: int = 1
     """Draws of pseudo-unseen classes that it averages over, where the data set is small."""
+    scores_with: frozenset[Modality] = frozenset()
+    """Modalities whose features it also gets of the clips that it scores."""
+    unlabelled: bool = False
+    """Whether it gets the training clips that have no label, see :class:`.problem.UnlabelledPairs`."""
 
 
 class Protocol(ABC):
@@ -162,6 +166,15 @@ class Protocol(ABC):
     def _train(self) -> Rows:
         """Training clips of the seen classes."""
 
+    def _training_side(self) -> Rows:
+        """All clips that may train, those without a label too."""
+        return self._train()
+
+    def _unlabelled_pairs(self, held_out: Rows | None) -> UnlabelledPairs | None:
+        """The training clips without a label, without those of whom or what is ``held_out`` for choosing; None where
+        there are none, or the method does not read them."""
+        return None
+
     @abstractmethod
     def _test(self) -> Rows:
         """Test clips."""
@@ -189,17 +202,19 @@ class Protocol(ABC):
             raise UserError(
                 f"{self.task.identity}: too few clips to hold out for choosing; raise --limit, or use a larger data set"
             )
-        return self._problem(classes, self._labelled(train, columns), self._labelled(validation, columns))
+        problem = self._problem(classes, self._labelled(train, columns), self._labelled(validation, columns))
+        return replace(problem, unlabelled=self._unlabelled_pairs(validation))
 
     def final_problem(self) -> Problem:
         """The problem of the fit whose scores count: all training clips, nothing held out."""
         columns = np.arange(len(self.embedded_classes))
         classes = self.embedded_classes.take(columns, self.embedded_classes.seen.copy())
-        return self._problem(classes, self._labelled(self.train_rows, columns), None)
+        problem = self._problem(classes, self._labelled(self.train_rows, columns), None)
+        return replace(problem, unlabelled=self._unlabelled_pairs(None))
 
     def test_clips(self, mask: np.ndarray | None = None) -> ClipView:
         """The test clips, or those of a bool (N,) mask, in an order that does not depend on their labels."""
-        return self._view(self.test_rows if mask is None else self.test_rows.where(mask))
+        return self._scored(self.test_rows if mask is None else self.test_rows.where(mask))
 
     def train_clips(self, mask: np.ndarray) -> ClipView:
         """The training clips of a bool (N,) mask, in an order that does not depend on their labels."""
@@ -234,7 +249,7 @@ class Protocol(ABC):
     def test_rows(self) -> Rows:
         rows = self._test()
         if self.task.parameters.get("duplicates") == "removed":
-            trained_on = set(self._train().of_index("content"))
+            trained_on = set(self._training_side().of_index("content"))
             rows = rows.where(np.array([content not in trained_on for content in rows.of_index("content")], dtype=bool))
         if len(rows) == 0:
             raise UserError(f"{self.task.identity}: no test clip is left; {self._why_no_test}")
@@ -279,10 +294,10 @@ class Protocol(ABC):
         if len(rows) == 0:
             raise UserError(f"{self.task.identity}: no training clip is left; raise --limit or prepare the data again")
         return LabelledClips(
-            clips=self._view(rows),
+            clips=self._scored(rows),
             labels=np.searchsorted(columns, rows.columns).astype(np.int64),
             subjects=people_of_all(rows),
-            features=self._features(rows),
+            features=self._features(rows, frozenset(self.needs.encoders)),
             domains=rows.origin.copy() if len(rows.datasets) > 1 else None,
         )
 
@@ -290,10 +305,16 @@ class Protocol(ABC):
         clips = [rows.dataset.bodies(int(row)) for row in rows.rows]
         return ClipView(clips, rows.of_index("n_frames").tolist(), rows.dataset.card.layout)
 
-    def _features(self, rows: Rows) -> dict[Modality, np.ndarray]:
+    def _scored(self, rows: Rows) -> ClipView:
+        """Clips as the method scores them."""
+        view = self._view(rows)
+        view.features = self._features(rows, self.needs.scores_with)
+        return view
+
+    def _features(self, rows: Rows, wanted: Set[Modality]) -> dict[Modality, np.ndarray]:
         found = {}
         for modality, spec in self.needs.encoders.items():
-            if all(modality in dataset.card.modalities for dataset in rows.datasets):
+            if modality in wanted and all(modality in dataset.card.modalities for dataset in rows.datasets):
                 found[modality] = rows.by_dataset(partial(self._features_of_one, modality=modality, spec=spec))
         return found
 

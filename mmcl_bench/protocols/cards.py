@@ -45,14 +45,16 @@ _TRANSFER: dict[str, tuple[str, ...]] = {
     "fields": ("global",),
 }
 OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
-    "supervised": _DUPLICATES,
+    "supervised": {**_DUPLICATES, "labels": ("100%", "50%", "25%", "10%")},
     "zero-shot": _DUPLICATES,
     "transfer": _TRANSFER,
 }
 """Parameters that every task of a family has beside those of its card, each with its values, the default first; where
 there is one value, any other may be given.
 
-``duplicates``: whether test clips that equal a training clip in every number stay. ``classes``: those that source and
+``duplicates``: whether test clips that equal a training clip in every number stay. ``labels``: the share of the
+training clips of each class that have a label; the others do not train, but for methods that read them without one.
+``classes``: those that source and
 target share, or all of the target, known by their texts; then ``text`` is the encoder, and ``fields`` what it reads.
 ``shots``: labelled clips of each class that few-shot methods get. ``class_map``: a file of the classes that correspond,
 in the place of those that :func:`.dataset_facts.class_map` finds."""

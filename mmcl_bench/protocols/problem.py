@@ -18,7 +18,8 @@ from mmcl_bench.skeleton.unseen import fill_missing
 
 
 class ClipView:
-    """Skeleton clips and nothing else: no label, no sample id, no reference to the data set.
+    """Skeleton clips: no label, no sample id, no reference to the data set. Frozen features of other modalities are
+    there only for a method that says in ``scores_with`` that it scores with them.
 
     Positions are a copy of only these clips, so no other data can be reached through the view. Joints that were not
     seen are filled, see :func:`~mmcl_bench.skeleton.unseen.fill_missing`; a body of which nothing was seen is left out.
@@ -27,6 +28,8 @@ class ClipView:
     def __init__(self, clips: Sequence[Sequence[BodyTrack]], n_frames: Sequence[int], layout: str | Layout) -> None:
         self.layout = layout
         """The joint layout, or its name."""
+        self.features: Mapping[Modality, np.ndarray] = {}
+        """float32 (N, D) by modality that the method scores with; mostly empty."""
         self.n_frames = np.array(n_frames, dtype=np.int64)
         """(N,) frames of each clip."""
         clips = [[body for body in clip if (np.abs(body.positions) > 0).any()] for clip in clips]
@@ -77,6 +80,18 @@ class LabelledClips:
 
 
 @dataclass(frozen=True)
+class UnlabelledPairs:
+    """Training clips to which the task gives no label, and the frozen features of their other modalities."""
+
+    clips: ClipView
+    features: Mapping[Modality, np.ndarray]
+    """float32 (N, D) by modality."""
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+
+@dataclass(frozen=True)
 class ClassTable:
     """The candidate classes, in score-column order."""
 
@@ -123,6 +138,9 @@ class Problem:
     few_shot: LabelledClips | None = None
     """Labelled clips of the target's training side, as many of each class; None unless the method's setting is
     few-shot."""
+    unlabelled: UnlabelledPairs | None = None
+    """The other clips of the training side where the task gives a label to a share of them alone; None unless the
+    method reads them."""
     draws: tuple[Problem, ...] = ()
     """The same choice on other pseudo-unseen classes, for methods that average over several draws of them."""
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cached_property
 
 import numpy as np
 
+from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import SkeletonDataset
-from mmcl_bench.protocols.base import Protocol, Rows, side_rows
-from mmcl_bench.protocols.problem import ClassTable
+from mmcl_bench.protocols.base import Protocol, Rows, people_of_all, side_rows
+from mmcl_bench.protocols.problem import ClassTable, UnlabelledPairs
 
 
 class Supervised(Protocol):
@@ -22,7 +24,41 @@ class Supervised(Protocol):
         return ClassTable(names, seen=np.ones(len(names), dtype=bool))
 
     def _train(self) -> Rows:
+        rows = self._training_side()
+        return rows.where(self._has_label(rows))
+
+    def _training_side(self) -> Rows:
         return self._side(0)
+
+    def _has_label(self, rows: Rows) -> np.ndarray:
+        """(N,) bool: the share of each class that the parameter ``labels`` says, at least one clip of each.
+
+        Clips are ranked by a hash of their name, so a smaller share is part of a larger one.
+        """
+        percent, split = int(self.task.parameters["labels"].removesuffix("%")), self.task.parameters["split"]
+        named = [f"{self._dataset.card.name} {split} {sample_id}" for sample_id in rows.of_index("sample_id")]
+        order = np.argsort([hashlib.sha256(name.encode()).hexdigest() for name in named])
+        labelled = np.zeros(len(rows), dtype=bool)
+        for column in np.unique(rows.columns):
+            of_class = order[rows.columns[order] == column]
+            labelled[of_class[: -(-percent * len(of_class) // 100)]] = True
+        return labelled
+
+    def _unlabelled_pairs(self, held_out: Rows | None) -> UnlabelledPairs | None:
+        rows = self._training_side()
+        wanted = ~self._has_label(rows)
+        if held_out is not None:
+            by_setup = (
+                self._dataset.card.reader in READERS and READERS.get(self._dataset.card.reader).recording == "setup"
+            )
+            recordings = rows.of_index("setup") if by_setup else people_of_all(rows)
+            if len(np.unique(recordings)) > 1:
+                wanted &= ~np.isin(recordings, recordings[np.isin(rows.rows, held_out.rows)])
+        if not self.needs.unlabelled or not wanted.any():
+            return None
+        rows = self._shuffled(rows.where(wanted), "unlabelled")
+        rows = rows.where(np.arange(len(rows))[: self.limit])
+        return UnlabelledPairs(self._view(rows), self._features(rows, frozenset(self.needs.encoders)))
 
     def _test(self) -> Rows:
         return self._side(1)

@@ -16,7 +16,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from mmcl_bench.core.files import write_text
-from mmcl_bench.core.grants import Setting
+from mmcl_bench.core.grants import RGB_AT_TEST, Setting
 from mmcl_bench.core.pages import templates_in
 from mmcl_bench.core.text import counted, slug
 from mmcl_bench.report import figures, overview, tables
@@ -73,6 +73,7 @@ _SETTINGS = {
     Setting.SOURCE_FREE: "source-free: may read unlabelled clips of the target's training side, after training",
     Setting.TRANSDUCTIVE: "transductive: may read unlabelled test clips",
     Setting.FEW_SHOT: "few-shot: may read some labelled clips of the target's training side",
+    RGB_AT_TEST: "RGB at test: scores with images beside the skeleton",
 }
 """What heads the rows of a setting."""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mmcl_bench.core.grants import Setting
+from mmcl_bench.core.grants import RGB_AT_TEST, Setting
 from mmcl_bench.core.settings import setting_text
 from mmcl_bench.evaluation.metrics import METRICS, Scored
 from mmcl_bench.results.records import MethodRecord, Result, TaskRecord
@@ -26,9 +26,13 @@ _KEPT_BYTES = 2**20
 UNSEEN_ALONE = "unseen_classes_alone"
 """Setting of a result whose scores, from elsewhere, are of the clips and columns of the unseen classes alone."""
 INDUCTIVE, UNSEEN_TEXTS = str(Setting.INDUCTIVE), "unseen texts"
-SETTINGS = (INDUCTIVE, UNSEEN_TEXTS, *(str(setting) for setting in Setting if setting is not Setting.INDUCTIVE))
-"""What tables tell apart: the settings of methods and, of inductive ones, those that read texts of unseen classes while
-they learned."""
+SETTINGS = (
+    *(INDUCTIVE, UNSEEN_TEXTS),
+    *(str(setting) for setting in Setting if setting is not Setting.INDUCTIVE),
+    RGB_AT_TEST,
+)
+"""What tables tell apart: the settings of methods; of inductive ones, those that read texts of unseen classes while
+they learned; and those that score with more than the skeleton."""
 FAMILIES = ("supervised", "zero-shot", "transfer")
 
 
@@ -57,6 +61,8 @@ class Group:
     @property
     def setting(self) -> str:
         """One of :data:`SETTINGS`; only rows of one setting are ranked together."""
+        if self.method.scores_with:
+            return RGB_AT_TEST
         if self.method.setting is Setting.INDUCTIVE and self.method.uses_unseen_texts:
             return UNSEEN_TEXTS
         return str(self.method.setting)
@@ -69,7 +75,8 @@ class Group:
         features = {True: "frozen extractor", False: "end to end", None: ""}[method.frozen]
         read = "texts of unseen classes in training" if method.uses_unseen_texts else ""
         granted = "" if method.setting is Setting.INDUCTIVE else str(method.setting)
-        return ", ".join(filter(None, [features, read, granted]))
+        scored = RGB_AT_TEST if method.scores_with else ""
+        return ", ".join(filter(None, [features, read, granted, scored]))
 
     @property
     def incomplete(self) -> str:

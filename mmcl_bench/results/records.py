@@ -11,7 +11,7 @@ from mmcl_bench.core.text import fold_number
 
 SCHEMA = 1
 _FORMERLY_DETERMINISTIC = ("devise-joints", "logistic")
-TOLD_LATER = frozenset({"uses_unseen_texts", "frozen", "deterministic"})
+TOLD_LATER = frozenset({"uses_unseen_texts", "frozen", "deterministic", "scores_with"})
 """Fields of a :class:`MethodRecord` that results of former versions lack: they tell no two methods apart."""
 
 
@@ -76,6 +76,8 @@ class MethodRecord(_Record):
     has none, or that is not known."""
     deterministic: bool = False
     """Whether every seed gives the same scores, so that one of its jobs says all."""
+    scores_with: tuple[str, ...] = ()
+    """Modalities besides the skeleton that it scored with."""
 
     @property
     def transductive(self) -> bool:

@@ -417,9 +417,10 @@ def read_results(root: Path | str | None = None) -> pd.DataFrame:
     """One row a metric of every finished job under ``root``; without it, where ``mmcl-bench run`` keeps results.
 
     Columns: task, family, dataset, split, synthetic, incomplete (how many published clips its data have, where they
-    lack some), method, method_version, setting, uses_unseen_texts, preset, settings (those that differ from the
-    preset, as ``key=value, key=value``), seed, limit, selection, metric, main (whether it is the task's main metric),
-    value, low, high, n, oracle, job, folder. Figures are shares of 1.
+    lack some), method, method_version, setting, uses_unseen_texts, scores_with (modalities beside the skeleton, with
+    commas), preset, settings (those that differ from the preset, as ``key=value, key=value``), seed, limit, selection,
+    metric, main (whether it is the task's main metric), value, low, high, n, oracle, job, folder. Figures are shares
+    of 1.
     """
     return table_of(stored_results(results_root(None if root is None else Path(root))))
 
@@ -433,7 +434,7 @@ def table_of(stored: Iterable[Stored]) -> pd.DataFrame:
 
 _COLUMNS = [
     *("task", "family", "dataset", "split", "synthetic", "incomplete"),
-    *("method", "method_version", "setting", "uses_unseen_texts", "preset", "settings", "seed"),
+    *("method", "method_version", "setting", "uses_unseen_texts", "scores_with", "preset", "settings", "seed"),
     *("limit", "selection", "metric", "main", "value", "low", "high", "n", "oracle", "job", "folder"),
 ]
 
@@ -451,6 +452,7 @@ def _rows_of(stored: Stored) -> list[dict[str, Any]]:
         "method_version": result.method.version,
         "setting": str(result.method.setting),
         "uses_unseen_texts": result.method.uses_unseen_texts,
+        "scores_with": ",".join(result.method.scores_with),
         "preset": result.method.preset,
         "settings": ", ".join(f"{key}={setting_text(value)}" for key, value in sorted(result.method.overrides.items())),
         "seed": result.seed,

@@ -419,6 +419,7 @@ def _method_record(job: FusionJob, members: Sequence[Stored]) -> MethodRecord:
         setting=_setting_of(members),
         uses_unseen_texts=any(member.result.method.uses_unseen_texts for member in members),
         deterministic=job.deterministic,
+        scores_with=tuple(sorted({name for member in members for name in member.result.method.scores_with})),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.evaluation import statistics as stats
 from mmcl_bench.evaluation.metrics import METRICS, Scored, per_class_accuracy
@@ -184,10 +185,11 @@ def _method_record(method: Method, job: Job) -> MethodRecord:
         preset=job.preset,
         settings=dict(job.settings),
         overrides=job.overrides,
-        setting=method.setting,
+        setting=Setting.UNLABELLED if method.reads_unlabelled else method.setting,
         uses_unseen_texts=method.uses_unseen_texts,
         frozen=method.frozen,
         deterministic=method.deterministic,
+        scores_with=tuple(sorted(method.scores_with)),
     )
 
 

@@ -169,7 +169,15 @@ class _Run:
         method_class = METHODS.get(self.job.method)
         asking, slots = method_class(**self.job.settings), method_class.needed_text_slots(self.job.settings)
         draws = asking.pseudo_unseen_draws()
-        needs = Needs(asking.encoders(), method_class.setting, self.job.seed, slots, draws)
+        needs = Needs(
+            encoders=asking.encoders(),
+            setting=method_class.setting,
+            seed=self.job.seed,
+            text_slots=slots,
+            draws=draws,
+            scores_with=method_class.scores_with,
+            unlabelled=asking.reads_unlabelled,
+        )
         protocol = PROTOCOLS.get(self.job.task.protocol)(
             self.job.task, data, needs, self.where.data_root / "cache", self.job.limit, self._advance
         )

@@ -1,4 +1,4 @@
-"""Where bodies are in the colour image, as the ``.skeleton`` files of NTU RGB+D say it.
+"""Where bodies are in the colour image, as the ``.skeleton`` files of NTU RGB+D or the joints of JHMDB say it.
 
 Source of the form: shahroudy/NTURGB-D, ``Matlab/read_skeleton_file.m``. Of a joint's twelve numbers the sixth and the
 seventh are its place in the colour image, 1920 x 1080 pixels, from the top left corner.
@@ -17,6 +17,7 @@ import numpy as np
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.formats.archive import Archive, BadFile, base_name, open_with_zips
+from mmcl_bench.datasets.formats.jhmdb_joints import FRAME, JOINT_FILE, read_puppet, video_of
 
 COLOUR_IMAGE = np.array([1920.0, 1080.0])
 """Width and height in pixels of Kinect v2's colour image."""
@@ -67,7 +68,7 @@ def _located(bodies: list[np.ndarray]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ProjectedSkeletons:
-    """The ``.skeleton`` files of a source, by sample id."""
+    """The ``.skeleton`` files of a source, or its joint files of JHMDB, by sample id."""
 
     archive: Archive
     names: Mapping[str, str]
@@ -77,15 +78,20 @@ class ProjectedSkeletons:
     def open(cls, source: Path) -> Iterator[Self]:
         """Raises :class:`UserError` for a source without such files."""
         with open_with_zips(source, "*.zip") as archive:
-            files = [name for name in archive.names() if name.endswith(".skeleton")]
+            names = archive.names()
+            files = {base_name(name).removesuffix(".skeleton"): name for name in names if name.endswith(".skeleton")}
+            files |= {video_of(name): name for name in names if base_name(name) == JOINT_FILE}
             if not files:
                 raise UserError(
-                    f"{source}: holds no .skeleton file, which alone say where bodies are in the colour image; "
-                    "give --detector instead"
+                    f"{source}: holds no .skeleton file and no {JOINT_FILE}, which alone say where bodies are in the "
+                    "colour image; give --detector instead"
                 )
-            yield cls(archive, {base_name(name).removesuffix(".skeleton"): name for name in files})
+            yield cls(archive, files)
 
     def places(self, sample_id: str) -> Places | None:
         """Of a clip's bodies; None where there is no file of it. Raises :class:`BadFile` for a file that is no good."""
         name = self.names.get(sample_id)
-        return None if name is None else colour_places(self.archive.read(name))
+        if name is None:
+            return None
+        content = self.archive.read(name)
+        return list(read_puppet(content) / FRAME) if base_name(name) == JOINT_FILE else colour_places(content)

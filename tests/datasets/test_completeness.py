@@ -25,6 +25,7 @@ from toys import write_toy
 
 PUBLISHED = {
     "hdm05": (287, {}),
+    "jhmdb": (928, {}),
     "kinetics-skeleton": (260_232, {"official": (240_436, 19_796)}),
     "msr-action3d": (567, {}),
     "ntu60": (56_578, {"x-sub": (40_091, 16_487), "x-view": (37_646, 18_932)}),
@@ -45,6 +46,7 @@ PUBLISHED = {
 """What the owners, or those who made the form, publish; PKU-MMD in videos."""
 CLIP_FILE = {
     "hdm05": ".amc",
+    "jhmdb": ".mat",
     "kinetics-skeleton": "kinetics_val/-synthetic",
     "utkinect": "joints_s",
     "sysu-3d-hoi": "sklWorld.mat",

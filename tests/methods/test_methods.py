@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.grants import Setting
 from mmcl_bench.datasets.classes import TEXT_FIELDS
 from mmcl_bench.methods import METHODS
@@ -18,7 +20,15 @@ from mmcl_bench.methods.shared.adaptation_method import AdaptationMethod
 from mmcl_bench.methods.shared.feature_method import FeatureMethod, FeatureSettings
 from mmcl_bench.methods.shared.transductive import TransductiveMethod
 from mmcl_bench.protocols.base import Protocol
-from mmcl_bench.protocols.problem import ClassTable, ClipView, Context, FitReport, LabelledClips, Problem
+from mmcl_bench.protocols.problem import (
+    ClassTable,
+    ClipView,
+    Context,
+    FitReport,
+    LabelledClips,
+    Problem,
+    UnlabelledPairs,
+)
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from small_backbone import SMALL
 from transfer_toys import ONE, rules, with_noise
@@ -30,13 +40,21 @@ SHORT_ADAPTATION = {"copies": 1, "width": 16, "bottleneck": 8, "adaptation_steps
 N_CLASSES, UNSEEN = 5, 4
 
 
+def view_of(bodies: Sequence[Sequence[BodyTrack]]) -> ClipView:
+    """Clips of nine frames, with image features that follow a clip wherever it stands, for methods that ask."""
+    view = ClipView(bodies, [9] * len(bodies), "kinect-v1")
+    steps = [np.diff(clip[0].positions[5:7, 10:14], axis=0).ravel() for clip in bodies]
+    view.features = {Modality.RGB: np.array(steps, dtype=np.float32)}
+    return view
+
+
 def clips(n: int, seed: int) -> ClipView:
     generator = np.random.default_rng(seed)
     bodies = [
         [BodyTrack(0, generator.normal(size=(9, 20, 3)).astype(np.float32)) for _ in range(1 + at % 2)]
         for at in range(n)
     ]
-    return ClipView(bodies, [9] * n, "kinect-v1")
+    return view_of(bodies)
 
 
 def problem(family: str, features: dict[Modality, int] | None = None, setting: Setting = Setting.INDUCTIVE) -> Problem:
@@ -160,7 +178,7 @@ def first(
 ) -> FirstFit:
     name, family = request.param
     context = Context(seed=5, folder=tmp_path_factory.mktemp("first"), shared=shared, shared_seed=1)
-    given = problem(family, setting=METHODS.get(name).setting)
+    given = problem(family, dict.fromkeys(METHODS.get(name).scores_with, 12), METHODS.get(name).setting)
     method, report = fitted(METHODS.get(name), given, context)
     return FirstFit(method, given, context, report, method.score(clips(7, 3)))
 
@@ -193,10 +211,10 @@ def test_every_method_fits_again_with_what_it_chose(first: FirstFit, tmp_path: P
 def test_the_scores_of_a_clip_do_not_depend_on_the_other_clips(first: FirstFit) -> None:
     """A transductive one has adapted in its fit; chance draws a number a clip in their order."""
     bodies = [clips(6, 3).bodies(clip) for clip in range(6)]
-    together = first.method.score(ClipView(bodies, [9] * 6, "kinect-v1"))
+    together = first.method.score(view_of(bodies))
     order = np.array([4, 0, 5, 2, 1, 3])
-    permuted = first.method.score(ClipView([bodies[at] for at in order], [9] * 6, "kinect-v1"))
-    alone = np.concatenate([first.method.score(ClipView([one], [9], "kinect-v1")) for one in bodies])
+    permuted = first.method.score(view_of([bodies[at] for at in order]))
+    alone = np.concatenate([first.method.score(view_of([one])) for one in bodies])
     np.testing.assert_allclose(permuted, together[order], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-5)
 
@@ -208,7 +226,7 @@ def test_scores_stay_when_clips_with_unseen_joints_are_moved_by_a_metre(first: F
         for number, clip in enumerate(bodies):
             for body in clip:
                 body.positions[:, 7], body.positions[2:4, number] = np.nan, np.nan
-        return ClipView(bodies, [9] * len(bodies), "kinect-v1")
+        return view_of(bodies)
 
     whole = [clips(4, 3).bodies(clip) for clip in range(4)]
     at_home, away = first.method.score(seen(0.0)), first.method.score(seen(1.0))
@@ -232,6 +250,66 @@ def test_mmcl_learns_from_what_the_data_have_and_says_so(
     report = method(**settings(method)).fit(problem("zero-shot", given), Context(seed=0, folder=tmp_path))
     assert report.notes["losses"] == losses
     assert set(losses) <= set(report.history[0])
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS.names() if METHODS.get(name).scores_with])
+def test_a_method_that_scores_with_images_reads_them_and_misses_them(name: str, tmp_path: Path) -> None:
+    method = METHODS.get(name)
+    assert method.scores_with <= set(method(**settings(method)).encoders())
+    with pytest.raises(UserError, match="features build"):
+        method(**settings(method)).fit(problem("supervised"), Context(seed=0, folder=tmp_path / "lacking"))
+    fitted = method(**settings(method))
+    fitted.fit(problem("supervised", {Modality.RGB: 12}), Context(seed=0, folder=tmp_path / "whole"))
+    seen, other = clips(4, 3), clips(4, 3)
+    other.features = {Modality.RGB: -2 * seen.features[Modality.RGB]}
+    assert not np.allclose(fitted.score(seen), fitted.score(other))
+    other.features = {}
+    with pytest.raises(UserError, match="needs image features"):
+        fitted.score(other)
+
+
+def test_the_weight_of_images_is_the_best_on_held_out_clips_and_is_kept(tmp_path: Path) -> None:
+    """On held-out clips whose images tell the class and whose skeletons are noise, images count most."""
+    method, draw = METHODS.get("rgb-fusion"), np.random.default_rng(1)
+    given = problem("supervised", {Modality.RGB: N_CLASSES})
+    train, held_out = given.train, given.validation
+    assert held_out is not None
+    telling = [np.eye(N_CLASSES, dtype=np.float32)[each.labels] for each in (train, held_out)]
+    held_out.clips.features = {Modality.RGB: telling[1]}
+    given = replace(given, train=replace(train, features={Modality.RGB: telling[0]}))
+    first = method(**settings(method, C=10.0))
+    chosen = first.fit(given, Context(seed=0, folder=tmp_path / "first")).chosen
+    assert chosen["rgb_weight"] > 0.5
+    assert (first.score(held_out.clips).argmax(1) == held_out.labels).all()
+    final = method(**settings(method, C=10.0))
+    noise = draw.normal(size=telling[0].shape).astype(np.float32)
+    other = replace(given, validation=None, train=replace(train, features={Modality.RGB: noise}))
+    report = final.fit(other, Context(seed=0, folder=tmp_path / "final", chosen=chosen))
+    assert report.chosen["rgb_weight"] == chosen["rgb_weight"]
+
+
+def test_clips_without_a_label_teach_by_their_images_alone(tmp_path: Path) -> None:
+    method, given = METHODS.get("mmcl"), problem("supervised", {Modality.RGB: 12})
+    pairs = UnlabelledPairs(clips(7, 9), {Modality.RGB: np.ones((7, 12), dtype=np.float32)})
+    scores = []
+    for name, unlabelled in (("without", None), ("with", pairs)):
+        made = method(**settings(method), unlabelled_pairs=True, contrast="class", projection=6)
+        report = made.fit(replace(given, unlabelled=unlabelled), Context(seed=0, folder=tmp_path / name))
+        assert report.notes.get("unlabelled_pairs") == (unlabelled and 7)
+        scores.append(made.score(clips(4, 3)))
+    assert not np.allclose(*scores)
+    with pytest.raises(UserError, match="for supervised tasks"):
+        method(**settings(method), unlabelled_pairs=True).fit(
+            problem("zero-shot"), Context(seed=0, folder=tmp_path / "zero-shot")
+        )
+    with pytest.raises(UserError, match="needs fam=true"):
+        method(unlabelled_pairs=True, fam=False)
+
+
+def test_variants_of_the_contrast_leave_jobs_of_the_paper_s_as_they_were() -> None:
+    for name in ("mmcl", "skeleton-only"):
+        for preset in METHODS.get(name).presets.values():
+            assert not {"projection", "contrast", "unlabelled_pairs"} & set(preset.as_json())
 
 
 def test_skeleton_only_asks_for_no_teacher() -> None:

@@ -90,6 +90,50 @@ def test_the_contrastive_loss_treats_both_modalities_alike() -> None:
     torch.testing.assert_close(contrastive_loss(g, c), contrastive_loss(c, g))
 
 
+def supervised_contrast_by_hand(g: np.ndarray, c: np.ndarray, labels: list[int], tau: float) -> float:
+    """Khosla et al., eq. 2, with the clip's own other feature among the positives; -1 is like nothing but itself."""
+
+    def s(a: np.ndarray, b: np.ndarray) -> float:
+        return float(a @ b / math.sqrt((a @ a) * (b @ b)))
+
+    total = 0.0
+    for one, other in ((g, c), (c, g)):
+        for i in range(len(g)):
+            candidates = [(k, math.exp(s(one[i], other[k]) / tau)) for k in range(len(g))]
+            candidates += [(k, math.exp(s(one[i], one[k]) / tau)) for k in range(len(g)) if k != i]
+            whole = sum(value for _, value in candidates)
+            alike = [k for k in range(len(g)) if labels[k] == labels[i] != -1]
+            positives = [value for at, (k, value) in enumerate(candidates) if k in alike or (k == i and at < len(g))]
+            total -= sum(math.log(value / whole) for value in positives) / len(positives)
+    return total / (2 * len(g))
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 0, -1, -1], [2, 2, 2, 2, 2]], ids=str)
+def test_the_contrast_of_classes_equals_a_hand_calculation(labels: list[int]) -> None:
+    rng = np.random.default_rng(0)
+    g, c = rng.normal(size=(5, 8)), rng.normal(size=(5, 8))
+    tensors = torch.from_numpy(g).requires_grad_(), torch.from_numpy(c)
+    found = contrastive_loss(*tensors, 0.3, torch.tensor(labels))
+    assert found.item() == pytest.approx(supervised_contrast_by_hand(g, c, labels, 0.3), rel=1e-9)
+    found.backward()
+    assert torch.isfinite(tensors[0].grad).all()
+
+
+def test_the_contrast_of_classes_without_two_clips_of_one_is_the_paper_s() -> None:
+    g, c = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0)).unbind()
+    for labels in (torch.arange(6), torch.full((6,), -1)):
+        torch.testing.assert_close(contrastive_loss(g, c, 0.4, labels), contrastive_loss(g, c, 0.4))
+
+
+def test_a_projection_stands_between_both_features_and_the_contrast() -> None:
+    module = FeatureAlignment(10, 8, projection=3)
+    skeleton, rgb = torch.randn(4, 8), torch.randn(4, 10)
+    assert module(rgb).shape == module.project(skeleton).shape == (4, 3)
+    expected = contrastive_loss(module.project(skeleton), module.align(rgb), 0.4)
+    torch.testing.assert_close(module.loss(skeleton, rgb), expected)
+    assert not list(FeatureAlignment(10, 8).project.parameters())
+
+
 def test_fresh_refinement_leaves_the_scores_as_they_are() -> None:
     scores = torch.randn(4, 7, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(FeatureRefinement(3, 7)(scores, torch.rand(4, 3)), scores)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,10 @@ from mmcl_bench.core.grants import Setting
 from mmcl_bench.datasets.classes import class_texts
 from mmcl_bench.datasets.store import Clip, SkeletonDataset
 from mmcl_bench.protocols import PROTOCOLS, splits
-from mmcl_bench.protocols.base import Needs, Protocol
+from mmcl_bench.protocols.base import Needs, Protocol, Rows
 from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.protocols.problem import ClipView, Problem, mapped_to_layout
-from mmcl_bench.skeleton.clips import BodyTrack
+from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from mmcl_bench.skeleton.layouts import get_layout
 from prepared import write_dataset
 from toys import write_toy
@@ -43,6 +44,87 @@ def test_supervised_sides_are_those_of_the_card(toy_data_root: Path) -> None:
     camera = dataset.index["camera"].to_numpy()
     assert contents(rules.final_problem().train.clips) == of_dataset(dataset, np.flatnonzero(camera < 3))
     assert contents(rules.test_clips()) == of_dataset(dataset, np.flatnonzero(camera == 3))
+
+
+def shares_of_labels(root: Path, needs: Needs | None = None) -> dict[int, Protocol]:
+    named = {percent: f"supervised/nw-ucla[split=x-view,labels={percent}%]" for percent in (10, 25, 50)}
+    return {percent: protocol(root, name, needs) for percent, name in named.items()} | {
+        100: protocol(root, "supervised/nw-ucla[split=x-view]", needs)
+    }
+
+
+def test_shares_of_labels_are_of_each_class_and_nested_under_one_test(toy_data_root: Path) -> None:
+    rules = shares_of_labels(toy_data_root)
+    counts = {percent: np.bincount(each.train_rows.columns) for percent, each in rules.items()}
+    for percent, found in counts.items():
+        np.testing.assert_array_equal(found, np.ceil(np.round(counts[100] * percent / 100, 6)))
+    rows = {percent: set(each.train_rows.rows.tolist()) for percent, each in rules.items()}
+    assert rows[10] < rows[25] < rows[50] < rows[100]
+    assert len({frozenset(each.test_rows.rows.tolist()) for each in rules.values()}) == 1
+    assert rules[100].task.identity == "supervised/nw-ucla@2[split=x-view]"
+    assert len({each.task.hash for each in rules.values()}) == 4
+
+
+def test_clips_without_a_label_come_with_none_and_only_to_who_asks(toy_data_root: Path) -> None:
+    asking = Needs(unlabelled=True)
+    problem = shares_of_labels(toy_data_root, asking)[25].final_problem()
+    assert problem.unlabelled is not None
+    whole = contents(protocol(toy_data_root, "supervised/nw-ucla[split=x-view]").final_problem().train.clips)
+    assert contents(problem.unlabelled.clips) == whole - contents(problem.train.clips)
+    assert [field.name for field in fields(problem.unlabelled)] == ["clips", "features"]
+    assert shares_of_labels(toy_data_root)[25].final_problem().unlabelled is None
+    assert shares_of_labels(toy_data_root, asking)[100].final_problem().unlabelled is None
+    # Labels of these clips that change once it is known which they are change nothing, not even an order.
+    spied = shares_of_labels(toy_data_root, asking)[25]
+    labelled, mask = set(spied.train_rows.rows.tolist()), spied._has_label(spied._training_side())  # type: ignore[attr-defined]
+    index = spied.data["nw-ucla"].index
+    others = [row for row in range(len(index)) if row not in labelled]
+    index.loc[others, "label"] = index.loc[others, "label"].to_numpy()[::-1]
+    spied._has_label = lambda rows: mask  # type: ignore[attr-defined]
+    again = spied.final_problem()
+    assert again.unlabelled is not None
+    assert again.unlabelled.clips.fingerprint() == problem.unlabelled.clips.fingerprint()
+    assert again.train.clips.fingerprint() == problem.train.clips.fingerprint()
+
+
+def test_choosing_holds_out_the_unlabelled_clips_of_the_same_people_too(toy_data_root: Path) -> None:
+    rules = shares_of_labels(toy_data_root, Needs(unlabelled=True))[50]
+    problem, index = rules.selection_problem(), rules.data["nw-ucla"].index
+    assert problem.unlabelled is not None
+    assert problem.validation is not None
+    subject_of = {
+        bytes_: int(index.subject[row])
+        for row in range(len(index))
+        for bytes_ in of_dataset(rules.data["nw-ucla"], np.array([row]))
+    }
+    held_out, unlabelled = (
+        {subject_of[clip] for clip in contents(view)} for view in (problem.validation.clips, problem.unlabelled.clips)
+    )
+    assert unlabelled
+    assert not held_out & unlabelled
+
+
+def test_scored_clips_have_images_only_for_a_method_that_scores_with_them(
+    toy_data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_row(self: Protocol, rows: Rows, modality: Modality, spec: str) -> np.ndarray:
+        return rows.rows[:, None].astype(np.float32)
+
+    monkeypatch.setattr(Protocol, "_features_of_one", of_row)
+    encoders = {Modality.RGB: "an encoder"}
+    for scores_with in (frozenset(), frozenset({Modality.RGB})):
+        rules = protocol(
+            toy_data_root, "supervised/nw-ucla[split=x-view]", Needs(encoders=encoders, scores_with=scores_with)
+        )
+        dataset = rules.data["nw-ucla"]
+        dataset.card = dataset.card.model_copy(update={"modalities": (Modality.SKELETON, Modality.RGB)})
+        problem = rules.selection_problem()
+        assert problem.validation is not None
+        assert set(problem.train.features) == {Modality.RGB}
+        views = rules.test_clips(), problem.validation.clips, problem.train.clips
+        assert [set(view.features) for view in views] == [scores_with] * 3
+        if scores_with:
+            np.testing.assert_array_equal(views[0].features[Modality.RGB][:, 0], rules.test_rows.rows)
 
 
 def test_selection_holds_out_whole_subjects_of_the_training_side(toy_data_root: Path) -> None:

@@ -10,6 +10,7 @@ from mmcl_bench.core.grants import Setting
 from mmcl_bench.report.methods_by_task import frame_of, methods_by_task
 from mmcl_bench.report.page import build_report
 from mmcl_bench.report.tables import leaderboard_rows
+from mmcl_bench.results.store import read_results
 
 ZERO_SHOT = {"family": "zero-shot"}
 
@@ -68,6 +69,23 @@ def test_rows_stand_by_what_methods_were_allowed_and_say_it(store_job):
     ]
     assert shown["Fit"].tolist() == ["1.8 s", "–", "–", "–"]
     assert {"toy@1: ZSL top-1", "toy@1: H", "other@1: H"} <= set(shown.columns)
+
+
+def test_methods_that_score_with_images_are_flagged_and_ranked_apart(store_job, tmp_path):
+    table = table_of(
+        store_job(method="rgb-fusion", scores_with=("rgb",), skill=1.0),
+        store_job(method="rgb-fusion", scores_with=("rgb",), skill=1.0, name="other"),
+        store_job(method="mmcl", skill=0.1),
+        store_job(method="mmcl", skill=0.1, name="other"),
+    )
+    shown = frame_of(table)
+    assert shown["Method"].tolist() == ["mmcl (quick)", "rgb-fusion (quick, RGB at test)"]
+    assert shown["Setting"].tolist() == ["inductive", "RGB at test"]
+    assert shown["Flags"].tolist() == ["", "RGB at test"]
+    page = build_report(tmp_path, tmp_path / "reports", "all").page.read_text()
+    assert "RGB at test: scores with images beside the skeleton, so not comparable" in " ".join(page.split())
+    rows = read_results(tmp_path)
+    assert set(rows[rows.method == "rgb-fusion"].scores_with) == {"rgb"}
 
 
 def test_the_page_keeps_methods_with_unseen_texts_out_of_the_inductive_rows(store_job, tmp_path):

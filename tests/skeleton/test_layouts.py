@@ -87,6 +87,8 @@ def test_every_layout_has_what_normalisation_goes_by(layout: Layout) -> None:
         ("cad60-15", 7, "left_hip"),
         ("cad60-15", 11, "left_hand"),
         ("nite-15", 8, "torso"),
+        ("jhmdb-15", 3, "right_shoulder"),
+        ("jhmdb-15", 12, "left_wrist"),
         ("nite-15", 3, "right_shoulder"),
         ("mediapipe-33", 7, "left_ear"),
         ("mediapipe-33", 16, "right_wrist"),

@@ -21,7 +21,7 @@ from mmcl_bench.evaluation.metrics import METRICS, Scored
 from mmcl_bench.methods.base import DenseScorer, Method, MethodSettings, ScoringNetwork
 from mmcl_bench.methods.shared.network_settings import QUICK, NetworkSettings
 from mmcl_bench.methods.shared.saved import SavedModel, read_model, require_width, write_model
-from mmcl_bench.methods.shared.skeleton_network import TEXTS, SkeletonNetwork
+from mmcl_bench.methods.shared.skeleton_network import TEXTS, SkeletonNetwork, Teachers
 from mmcl_bench.nn.position_scorer import PositionScorer
 from mmcl_bench.protocols.problem import ClassTable, ClipView, Context, FitReport, LabelledClips, Problem
 from mmcl_bench.skeleton.augmentation import centre_crop
@@ -34,6 +34,8 @@ from mmcl_bench.training.loop import DivergedError, Losses, Step, Trainer, in_pr
 SCORED_SHARE = 0.95
 """The middle share of a clip that is scored, as in CTR-GCN."""
 _SCORE_BATCH = 256
+UnlabelledDraw = Callable[[int, torch.Generator], tuple[Tensor, Tensor, Teachers]]
+"""Draws a number of clips without a label: their tracks, the clip of each track from 0 on, and what teaches them."""
 
 
 class NetworkMethod(Method):
@@ -211,16 +213,26 @@ class NetworkMethod(Method):
         rank_among_seen = np.cumsum(problem.classes.seen) - 1
         labels = torch.from_numpy(rank_among_seen[problem.train.labels])
         teachers = {name: torch.from_numpy(values) for name, values in problem.train.features.items()}
+        unlabelled = self.unlabelled_draw(problem)
 
         def step(module: nn.Module, batch: Tensor, generator: torch.Generator) -> Losses:
             tracks, clip = prepared.batch(batch)
+            taught = {name: values[batch] for name, values in teachers.items()}
+            if unlabelled is not None:
+                more, of_clip, also = unlabelled(len(batch), generator)
+                tracks, clip = torch.cat([tracks, more]), torch.cat([clip, len(batch) + of_clip])
+                taught |= {name: torch.cat([taught[name], values]) for name, values in also.items()}
             streams = self._streams(vary(tracks, clip, generator))
             device = self._network.device
-            taught = {name: values[batch].to(device) for name, values in teachers.items()}
+            taught = {name: values.to(device) for name, values in taught.items()}
             losses: Losses = module(streams.to(device), clip.to(device), labels[batch].to(device), taught)
             return losses
 
         return step
+
+    def unlabelled_draw(self, problem: Problem) -> UnlabelledDraw | None:
+        """How clips without a label join a step; None where they do not."""
+        return None
 
     def _streams(self, tracks: Tensor) -> Tensor:
         return stack(tracks, self.settings.streams, self._layout)

@@ -115,15 +115,18 @@ class SkeletonNetwork(nn.Module):
 
     def forward(self, tracks: Tensor, clip: Tensor, labels: Tensor, teachers: Teachers) -> Losses:
         """:meth:`training_losses` of body tracks (R, C, T, V) and the clip of each (R,), ascending."""
-        return self.training_losses(self.global_feature(tracks, clip, len(labels)), labels, teachers)
+        n_clips = max(map(len, (labels, *teachers.values())))
+        return self.training_losses(self.global_feature(tracks, clip, n_clips), labels, teachers)
 
     def training_losses(self, features: Tensor, labels: Tensor, teachers: Teachers) -> Losses:
-        """All losses that are used, and their weighted sum ``loss``. ``labels`` number the seen classes."""
-        logits = self.backbone.classify(features)
+        """All losses that are used, and their weighted sum ``loss``. ``labels`` (L,) number the seen classes; features
+        after the first L are of clips without a label, which :meth:`extra_losses` alone sees."""
+        labelled = features[: len(labels)]
+        logits = self.backbone.classify(labelled)
         weighted = self.extra_losses(features, logits, labels, teachers)
         if self.text_head is not None:
             aligned = text_alignment_loss(
-                self.text_head(self.backbone.drop_out(features)),
+                self.text_head(self.backbone.drop_out(labelled)),
                 self.texts[self.seen],
                 labels,
                 self.settings.text_temperature,
