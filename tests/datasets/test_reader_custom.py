@@ -620,8 +620,9 @@ def test_folds_by_number_and_by_column_are_sides(source: Path) -> None:
     assert [each.split for each in (task, *others)] == ["fold-1", "fold-2", "fold-3"]
     with pytest.raises(UserError, match="fold is the 3 splits fold-1 to fold-3; name one of them"):
         load_task("supervised/mine[split=fold]", root)
-    with pytest.raises(UserError, match="unknown split 'folds'"):
-        find_tasks("supervised/mine", ("folds",), data_root=root)
+    assert [each.split for each in find_tasks("supervised/mine", ("folds",), data_root=root)] == list(sides)[-3:]
+    with pytest.raises(UserError, match="unknown split 'sides'"):
+        find_tasks("supervised/mine", ("sides",), data_root=root)
 
 
 # Tasks

@@ -31,7 +31,7 @@ FOLDS = {"utd-mhad": "22/5", "msr-action3d": "16/4", "nw-ucla": "8/2", "utkinect
 FOLDS |= {"jhmdb14": "11/3"}
 DESCRIBED = {
     **{"ntu60": 60, "ntu120": 120, "pku-mmd": 51, "utd-mhad": 27, "nw-ucla": 10},
-    **{"msr-action3d": 20, "utkinect": 10, "hdm05": 11},
+    **{"msr-action3d": 20, "utkinect": 10, "hdm05": 11, "jhmdb": 21},
 }
 NAMED_ONLY = {"sysu-3d-hoi": 12, "kinetics-400": 400}
 TEXTS = [field for field in TEXT_FIELDS if field not in ("name", "noun")]
