@@ -73,7 +73,7 @@ def methods(
     pattern: Annotated[
         str,
         typer.Argument(
-            help="The name of a method, for all that is known of it, or a shell glob over names.",
+            help="The name of a method, for all that is known of it, or a shell glob over names or over kind/name.",
             autocompletion=completion.methods,
         ),
     ] = "*",
@@ -82,9 +82,10 @@ def methods(
     """List the methods by kind; of a single one, what it is and its settings."""
     from mmcl_bench.methods import METHODS
 
+    by_kind = "/" in pattern
     rows = described(
         METHODS,
-        pattern,
+        "*" if by_kind else pattern,
         lambda method: {
             "kind": method.kind,
             "version": str(method.version),
@@ -97,6 +98,8 @@ def methods(
             "summary": method.summary,
         },
     )
+    if by_kind:
+        rows = [row for row in rows if fnmatch.fnmatch(f"{row['kind']}/{row['method']}", pattern)]
     if len(rows) == 1 and rows[0]["method"] == pattern:
         settings, texts = _settings(METHODS.get(pattern)), _text_slots(METHODS.get(pattern))
         if as_json:

@@ -182,7 +182,9 @@ def test_methods_are_listed_by_kind_and_one_alone_with_its_settings(
     (record,) = json.loads(call("list", "methods", "devise", "--json").out)
     assert {"setting": "draws", "quick": "3", "paper": "3"}.items() <= {**record["settings"][5]}.items()
     rows = {row["method"]: row for row in json.loads(call("list", "methods", "--json").out)}
-    assert rows["synse"].items() >= {"kind": "vae", "published": "ICIP 2021", "cost": "a minute"}.items()
+    assert rows["synse"].items() >= {"kind": "vae", "published": "ICIP 2021", "cost": "minutes"}.items()
+    of_kind = json.loads(call("list", "methods", "vae/s*", "--json").out)
+    assert [row["method"] for row in of_kind] == ["sa-dvae", "synse"]
 
 
 def test_a_task_is_one_line_of_a_narrow_terminal_and_plain_when_it_is_asked_for(

@@ -18,4 +18,4 @@ class CadaVAE(VaeMethod):
     summary: ClassVar[str] = "VAEs of features and texts with aligned latents, a classifier on latents, and a gate"
     kind: ClassVar[str] = "vae"
     published: ClassVar[str] = "CVPR 2019"
-    cost: ClassVar[str] = "a minute"
+    cost: ClassVar[str] = "minutes"

@@ -95,7 +95,7 @@ class FSVae(VaeMethod):
     summary: ClassVar[str] = "MSF with reweighed frequencies of features and texts and a calibrated alignment"
     kind: ClassVar[str] = "vae"
     published: ClassVar[str] = "ICCV 2025"
-    cost: ClassVar[str] = "a minute"
+    cost: ClassVar[str] = "minutes"
     text_slots: ClassVar[tuple[str, ...]] = ("label", "global", "middle")
     pair: ClassVar[type[VaePair]] = FSVaePair
 

@@ -24,6 +24,6 @@ class MSF(VaeMethod):
     summary: ClassVar[str] = "CADA-VAE on label, whole motion and its middle joined"
     kind: ClassVar[str] = "vae"
     published: ClassVar[str] = "ICIG 2023"
-    cost: ClassVar[str] = "a minute"
+    cost: ClassVar[str] = "minutes"
     text_slots: ClassVar[tuple[str, ...]] = ("label", "global", "middle")
     pair: ClassVar[type[VaePair]] = MSFPair

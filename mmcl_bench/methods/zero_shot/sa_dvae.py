@@ -107,7 +107,7 @@ class SADVae(VaeMethod):
     summary: ClassVar[str] = "CADA-VAE with an instance latent that a discriminator keeps apart from the semantic one"
     kind: ClassVar[str] = "vae"
     published: ClassVar[str] = "ECCV 2024"
-    cost: ClassVar[str] = "a minute"
+    cost: ClassVar[str] = "minutes"
     pair: ClassVar[type[VaePair]] = SADVaePair
 
     class Settings(VaeSettings):

@@ -55,7 +55,7 @@ class SynSE(VaeMethod):
     summary: ClassVar[str] = "CADA-VAE whose latent has a half for the noun and a half for the verb"
     kind: ClassVar[str] = "vae"
     published: ClassVar[str] = "ICIP 2021"
-    cost: ClassVar[str] = "a minute"
+    cost: ClassVar[str] = "minutes"
     text_slots: ClassVar[tuple[str, ...]] = ("noun", "verb")
     pair: ClassVar[type[VaePair]] = SynSEPair
 
