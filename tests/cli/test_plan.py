@@ -7,20 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typing_in import Said, type_in
+from typing_in import Said
 
 from mmcl_bench.core.text import duration
 
-Type = Callable[[str], Said]
-
-
-@pytest.fixture
-def typed(
-    toy_data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Type:
-    monkeypatch.setenv("MMCL_BENCH_DATA", str(toy_data_root))
-    monkeypatch.setenv("MMCL_BENCH_RESULTS", str(tmp_path / "results"))
-    return lambda line: type_in(line.split(), monkeypatch, capsys)
+Type = Callable[..., Said]
 
 
 def test_a_plan_shows_every_job_and_writes_nothing(typed: Type, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from typing_in import Said, type_in
+from typing_in import Said
 
 from mmcl_bench.evaluation.class_folds import pooled
 from mmcl_bench.evaluation.metrics import ZSL_TOP1
@@ -30,15 +30,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for method in ("devise", "chance"):
         store(family="zero-shot", name="alone", method=method, task_hash="9" * 64)
     return root
-
-
-@pytest.fixture
-def typed(
-    toy_data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Type:
-    monkeypatch.setenv("MMCL_BENCH_DATA", str(toy_data_root))
-    monkeypatch.setenv("MMCL_BENCH_RESULTS", str(tmp_path / "results"))
-    return lambda line, *words: type_in([*line.split(), *words], monkeypatch, capsys)
 
 
 def test_one_name_runs_all_folds_and_ends_with_one_table(typed: Type, tmp_path: Path) -> None:

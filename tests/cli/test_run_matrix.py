@@ -8,22 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typing_in import Said, type_in
+from typing_in import Said
 
 from failing import failing
 
-Type = Callable[[str], Said]
+Type = Callable[..., Said]
 METHODS = ["chance", "failing"]
 MATRIX = f"run supervised/nw-ucla --split x-sub --method {','.join(METHODS)} --seeds 3"
-
-
-@pytest.fixture
-def typed(
-    toy_data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Type:
-    monkeypatch.setenv("MMCL_BENCH_DATA", str(toy_data_root))
-    monkeypatch.setenv("MMCL_BENCH_RESULTS", str(tmp_path / "results"))
-    return lambda line: type_in(line.split(), monkeypatch, capsys)
 
 
 def test_a_failing_job_stops_no_other_and_the_exit_code_is_1(typed: Type) -> None:
