@@ -198,8 +198,8 @@ def _expected_time(planned: Sequence[Planned], jobs: Sequence[Job], at_once: int
 
 
 def _stated_costs(jobs: Sequence[Job]) -> str:
-    """``with a few hundred clips, devise takes seconds``: what methods say of jobs of preset quick; empty where they
-    say nothing."""
+    """``a few hundred clips take seconds for devise``: what methods say of jobs of preset quick; empty where they say
+    nothing."""
     from mmcl_bench.core.text import some_of
     from mmcl_bench.methods import METHODS
 

@@ -226,7 +226,7 @@ def _holm_over_tasks(
                 for each in task.metrics
             ),
         )
-        for task, p, q in zip(tasks, boot, exact, strict=False)
+        for task, p, q in zip(tasks, boot[: len(tasks)], exact, strict=True)
     )
     return adjusted, tuple(replace(each, p_holm=p) for each, p in zip(folds, boot[len(tasks) :], strict=True))
 

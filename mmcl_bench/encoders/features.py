@@ -77,7 +77,6 @@ def encode_strips(
     Raises :class:`UserError` as :func:`rgb_features` does.
     """
     require_modality(dataset, Modality.RGB)
-    require_modality(dataset, Modality.RGB)
     if spec.startswith(STORED):
         return stored_features(dataset, rows, spec, Modality.RGB)
     require_all(dataset, rows, dataset.card.addition("strips"))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from markupsafe import Markup
@@ -25,9 +25,6 @@ from mmcl_bench.report.table_files import written_before
 from mmcl_bench.report.tables import LeaderboardRow
 from mmcl_bench.report.transfer import is_without_adaptation
 from mmcl_bench.results.groups import SETTINGS, Group, metric_title
-
-if TYPE_CHECKING:
-    pass
 
 MANIFEST = ".mmcl-bench-figures.json"
 """Beside the figures: those that a report wrote, with what they show, so that a later one draws only what changed and
