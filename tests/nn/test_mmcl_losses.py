@@ -12,10 +12,13 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mmcl_bench.methods.mmcl import MMCLSettings
+from mmcl_bench.methods.mmcl import CoLearningNetwork, MMCLSettings
 from mmcl_bench.nn.fam import FeatureAlignment
 from mmcl_bench.nn.frm import FeatureRefinement
 from mmcl_bench.nn.losses import contrastive_loss, text_alignment_loss
+from mmcl_bench.protocols.problem import ClassTable
+from mmcl_bench.skeleton.clips import Modality
+from mmcl_bench.skeleton.layouts import HDM05
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +166,18 @@ def test_text_alignment_equals_a_hand_calculation() -> None:
     expected = -np.log(chances[np.arange(3), labels]).mean()
     found = text_alignment_loss(torch.from_numpy(features), torch.from_numpy(texts), torch.from_numpy(labels), 0.2)
     assert found.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_where_all_clips_have_labels_gradients_have_the_bits_that_they_had_before_unlabelled_clips() -> None:
+    """Gradients of the global feature are added in the order of what reads it, which a slice would change."""
+    settings = MMCLSettings(backbone="ctr-gcn-tiny", n_bodies=1)
+    classes = ClassTable(("a", "b", "c"), seen=np.ones(3, dtype=bool))
+    network = CoLearningNetwork(settings, HDM05, classes, {Modality.RGB: 8}, torch.Generator().manual_seed(0)).eval()
+    read: list[Tensor] = []
+    network.backbone.classifier.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+    features = torch.randn(4, network.backbone.feature_channels, requires_grad=True)
+    labels = torch.tensor([0, 1, 2, 0])
+    network.training_losses(features, labels, {Modality.RGB: torch.randn(4, 8)})
+    network.training_losses(features, labels[:3], {Modality.RGB: torch.randn(4, 8)})
+    assert read[0].grad_fn is None, "the very feature, not a view of it"
+    assert read[1].shape[0] == 3

@@ -121,7 +121,8 @@ class SkeletonNetwork(nn.Module):
     def training_losses(self, features: Tensor, labels: Tensor, teachers: Teachers) -> Losses:
         """All losses that are used, and their weighted sum ``loss``. ``labels`` (L,) number the seen classes; features
         after the first L are of clips without a label, which :meth:`extra_losses` alone sees."""
-        labelled = features[: len(labels)]
+        # A slice of all would add up gradients in another order, and so change the last digits of every result.
+        labelled = features if len(features) == len(labels) else features[: len(labels)]
         logits = self.backbone.classify(labelled)
         weighted = self.extra_losses(features, logits, labels, teachers)
         if self.text_head is not None:
