@@ -165,13 +165,12 @@ class HierarchyAttention(nn.Module):
             row[joints] = 1 / len(joints)
         self.register_buffer("pooling", pooling, persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(R, L, C, T, V) -> (R, C, T, V), the hierarchies' weighted sum."""
-        points = self.conv_down(x.amax(3).transpose(1, 2))
+    def forward(self, peaks: Tensor) -> Tensor:
+        """Largest values along time (R, L, C, V) -> weights (R, L, C)."""
+        points = self.conv_down(peaks.transpose(1, 2))
         points = torch.einsum("rclv,lv->rcl", points, self.pooling)
         attended = edge_convolutions([self.edge_conv], points.unsqueeze(1)).squeeze(1)
-        weights = torch.sigmoid(self.aggregate(attended))
-        return torch.einsum("rlctv,rcl->rctv", x, weights)
+        return torch.sigmoid(self.aggregate(attended)).transpose(1, 2)
 
 
 class HierarchicalConv(nn.Module):
@@ -216,9 +215,14 @@ class HierarchicalConv(nn.Module):
         """(R, C, T, V) -> (R, C', T, V)."""
         narrow = self._narrowed(x)
         edges = edge_convolutions([cast(EdgeConv, branches[-1]) for branches in self._branches()], narrow.mean(3))
-        edges = edges[:, :, None, :, None].expand(-1, -1, -1, -1, x.shape[2], -1)
-        out = torch.cat([self._graph_convolutions(narrow), edges], dim=2).flatten(2, 3)
-        out = out.sum(1) if self.aha is None else self.aha(out)
+        moved = self._graph_convolutions(narrow).flatten(2, 3)
+        # Edge convolutions give the same at every frame, so they are summed before they are spread over time.
+        if self.aha is not None:
+            weights = self.aha(torch.cat([moved.amax(3), edges], dim=2)).unsqueeze(3)
+            moved = moved * weights[:, :, : moved.shape[2], :, None]
+            edges = edges * weights[:, :, moved.shape[2] :]
+        spread = edges.sum(1).unsqueeze(2).expand(-1, -1, x.shape[2], -1)
+        out = torch.cat([moved.sum(1), spread], dim=1)
         return F.relu(self.bn(out) + (x if self.down is None else self.down(x)))
 
     def _branches(self) -> list[nn.ModuleList]:
@@ -234,10 +238,12 @@ class HierarchicalConv(nn.Module):
     def _graph_convolutions(self, x: Tensor) -> Tensor:
         """(R, L, c, T, V) -> (R, L, S, c, T, V)."""
         convs, norms = _first_two([each for branches in self._branches() for each in branches[:-1]])
-        weight = torch.stack([conv.weight.flatten(1) for conv in convs]).unflatten(0, self.PA.shape[:2])
-        mixed = torch.einsum("rlctu,lsvu->rlsctv", x, self.PA)
-        mapped = torch.einsum("rlsctv,lsdc->rlsdtv", mixed, weight)
-        return _normalised(norms, mapped.flatten(1, 3), _biases(convs)).view_as(mapped)
+        weight = torch.cat([conv.weight.flatten(1) for conv in convs]).unflatten(0, (len(self.PA), -1))
+        # Channels before joints: both products then write in the order that the next one reads.
+        mapped = torch.matmul(weight, x.flatten(3)).unflatten(2, (self.PA.shape[1], -1))
+        mixed = torch.matmul(mapped.unflatten(4, x.shape[3:]).flatten(3, 4), self.PA.transpose(2, 3))
+        mixed = mixed.unflatten(3, (-1, x.shape[3]))
+        return _normalised(norms, mixed.flatten(1, 3), _biases(convs)).view_as(mixed)
 
 
 def _part_last_hierarchy(module: nn.Module, state: dict[str, Any], prefix: str, _: dict[str, Any]) -> None:
