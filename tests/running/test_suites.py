@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from contextlib import suppress
 from itertools import permutations
@@ -51,6 +52,19 @@ def test_suites_of_transfer_hold_every_pair_that_is_one(root: Path) -> None:
     assert left_out == {
         ((*sorted({*SMALL} - {target}), target), by_texts) for target in SMALL for by_texts in (False, True)
     }
+
+
+def test_the_gate_has_a_method_of_each_kind_and_its_baseline_a_row_of_each(root: Path) -> None:
+    jobs = load_suite("gate").jobs(root)
+    kinds = {(job.task.card.family, METHODS.get(job.method).kind) for job in jobs}
+    assert {kind for family, kind in kinds if family == "zero-shot"} == {
+        *("closed-form", "embedding", "pair-scorer", "vae", "generator", "network")
+    }
+    assert {kind for family, kind in kinds if family == "transfer"} == {"optimal-transport", "adversarial"}
+    rows = json.loads((DOCS.parent / "results" / "baseline.json").read_text())["rows"]
+    accepted = [[row["task"], row["task_hash"], row["method"], row["method_version"], row["overrides"]] for row in rows]
+    wanted = [[job.task.identity, job.task.hash, job.method, job.method_version, job.overrides] for job in jobs]
+    assert {json.dumps(row, sort_keys=True) for row in accepted} == {json.dumps(row, sort_keys=True) for row in wanted}
 
 
 def test_the_published_suite_has_every_method_on_whole_divisions_of_the_classes(root: Path) -> None:
