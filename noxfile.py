@@ -65,7 +65,7 @@ def simulate(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def gate(session: nox.Session) -> None:
-    """Whether the code of now still reaches results/baseline.json; three minutes on two cores.
+    """Whether the code of now still reaches results/baseline.json; seven minutes on two cores.
 
     Recorded sets are read from the archives in MMCL_BENCH_SOURCES; without it, the embedded set alone is run. Reports
     go to .nox/gate, or to the summary of a step in GitHub Actions.

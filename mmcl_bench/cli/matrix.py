@@ -40,8 +40,8 @@ class JobOptions(TaskOptions):
         str | None,
         typer.Option(
             help="In the place of tasks: a suite file, or one that comes with the package: embedded, small-real, "
-            "leave-one-out, transfer-pairs or gate. --methods then keeps some of its methods or names others; --seeds, "
-            "--limit and --preset take the place of its own.",
+            "leave-one-out, transfer-pairs, published or gate. --methods then keeps some of its methods or names "
+            "others; --seeds, --limit and --preset take the place of its own.",
             autocompletion=completion.suites,
         ),
     ] = None
@@ -156,6 +156,8 @@ class JobOptions(TaskOptions):
         if given := [name for name, value in foreign.items() if value]:
             raise UserError(f"--suite names its tasks and settings itself; leave out {given[0]}")
         suite = load_suite(str(self.suite))
+        for line in suite.remarks(data_root):
+            typer.echo(f"suite {self.suite}: {line}", err=True)
         changes = {
             "seeds": self.seeds,
             "limit": self.limit,

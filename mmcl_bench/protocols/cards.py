@@ -37,6 +37,7 @@ _NEEDED: dict[str, tuple[str, ...]] = {
 }
 CLASS_MAP = "class_map"
 _DUPLICATES: dict[str, tuple[str, ...]] = {"duplicates": ("kept", "removed")}
+UNSEEN_CLIPS, ALL_UNSEEN = "unseen_clips", "all"
 _TRANSFER: dict[str, tuple[str, ...]] = {
     "classes": ("shared", "texts"),
     "shots": ("5",),
@@ -46,7 +47,7 @@ _TRANSFER: dict[str, tuple[str, ...]] = {
 }
 OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "supervised": {**_DUPLICATES, "labels": ("100%", "50%", "25%", "10%")},
-    "zero-shot": _DUPLICATES,
+    "zero-shot": {**_DUPLICATES, UNSEEN_CLIPS: ("test-side", ALL_UNSEEN)},
     "transfer": _TRANSFER,
 }
 """Parameters that every task of a family has beside those of its card, each with its values, the default first; where
@@ -54,6 +55,7 @@ there is one value, any other may be given.
 
 ``duplicates``: whether test clips that equal a training clip in every number stay. ``labels``: the share of the
 training clips of each class that have a label; the others do not train, but for methods that read them without one.
+``unseen_clips``: the clips of unseen classes that are tested, of the test side or of both; no method trains on them.
 ``classes``: those that source and
 target share, or all of the target, known by their texts; then ``text`` is the encoder, and ``fields`` what it reads.
 ``shots``: labelled clips of each class that few-shot methods get. ``class_map``: a file of the classes that correspond,
@@ -230,12 +232,13 @@ class Task:
 
     @cached_property
     def draws_hash(self) -> str:
-        """The hash under the card's own text encoder. What is held out and shared follows from it, so that jobs with
-        other text encoders differ in nothing else."""
-        usual = self.card.parameters.get("text")
-        if self.parameters.get("text") == usual or usual is None:
+        """The hash under the card's own text encoder and the usual test clips. What is held out and shared follows from
+        it, so that jobs with other ones differ in nothing else."""
+        usual = {"text": self.card.parameters.get("text"), UNSEEN_CLIPS: OPTIONS["zero-shot"][UNSEEN_CLIPS][0]}
+        changed = {key: value for key, value in usual.items() if value and self.parameters.get(key, value) != value}
+        if not changed:
             return self.hash
-        return self.card.bind({**self.parameters, "text": usual}, self._data_root).hash
+        return self.card.bind({**self.parameters, **changed}, self._data_root).hash
 
     def _deciding(self) -> dict[str, str]:
         """The parameters without options at their default, so that a new option leaves names and hashes as they are."""

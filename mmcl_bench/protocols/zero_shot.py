@@ -1,7 +1,8 @@
 """Zero-shot recognition: some classes have no training clip and are known by their descriptions alone.
 
 Roles: training clips are those of the seen classes on the training side. The test holds every clip of the test side,
-so that one job gives both settings: among unseen classes only (ZSL) and among all classes (GZSL). Choosing happens
+so that one job gives both settings: among unseen classes only (ZSL) and among all classes (GZSL). With
+``unseen_clips=all`` it also holds the clips of unseen classes of the training side, which never train. Choosing happens
 on pseudo-unseen classes, which are held out of the seen ones on the training side: SynSE's own lists where they
 exist, else drawn by hashing the task. The clips there are of held-out subjects, as those of the test are of others than
 train; pseudo-unseen ones come from all subjects where held-out ones have too few.
@@ -18,6 +19,7 @@ from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.protocols import splits
 from mmcl_bench.protocols.base import Rows, side_rows
 from mmcl_bench.protocols.by_texts import ByTexts
+from mmcl_bench.protocols.cards import ALL_UNSEEN, UNSEEN_CLIPS
 from mmcl_bench.protocols.problem import ClassTable
 
 MANY_SEEN = 40
@@ -62,7 +64,11 @@ class ZeroShot(ByTexts):
         return train.where(self.classes.seen[train.columns])
 
     def _test(self) -> Rows:
-        return self._sides[1]
+        train, test = self._sides
+        if self.task.parameters[UNSEEN_CLIPS] != ALL_UNSEEN:
+            return test
+        others = train.where(~self.classes.seen[train.columns])
+        return Rows.of(self._dataset, np.append(test.rows, others.rows), np.append(test.columns, others.columns))
 
     @property
     def _dataset(self) -> SkeletonDataset:

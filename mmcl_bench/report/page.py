@@ -47,6 +47,7 @@ from mmcl_bench.report.split_means import (
     leads,
     pooled_keys,
     split_means,
+    standings,
 )
 from mmcl_bench.report.table_files import TableFolder
 from mmcl_bench.report.tables import Comparison, LeaderboardRow, PlacedRow
@@ -254,7 +255,9 @@ class _Builder:
         shown = _shown_leaderboard(tasks, metrics, costs)
         numbers = tables.own_metrics(tables.frame_of(rows))
         titles = list(map(metric_title, metrics))
-        by_task = self._by_task(stem, title, rows)
+        folds = [mean for mean in means if mean.of_class_folds]
+        columns = [*rows, *(mean.as_row for mean in folds)]
+        by_task = self._by_task(stem, title, columns)
         return _Family(
             name,
             synthetic,
@@ -273,14 +276,14 @@ class _Builder:
             )
             if rows
             else [],
-            self._ranked(stem, title, rows),
+            self._ranked(stem, title, columns),
             self._means(stem, title, [mean for mean in means if not mean.of_class_folds], titles),
-            self._folds(stem, title, [mean for mean in means if mean.of_class_folds], titles),
+            self._folds(stem, title, folds, titles),
             self._encoders(stem, title, rows),
             self._transfer(stem, title, rows),
             by_task,
             self._choices(stem, title, rows),
-            self._overview(stem, title, tasks, by_task, rows),
+            self._overview(stem, title, tasks, by_task, columns, standings(folds)),
         )
 
     def _folds(
@@ -320,10 +323,11 @@ class _Builder:
         tasks: Sequence[_Task],
         by_task: _Part[MethodsByTask] | None,
         rows: Sequence[LeaderboardRow],
+        of_folds: Mapping[str, str],
     ) -> list[Picture]:
         drawn = []
         if by_task:
-            standing = {
+            standing = dict(of_folds) | {
                 row.shown.group.key: row.standing
                 for task in tasks
                 for _, of_setting in task.blocks

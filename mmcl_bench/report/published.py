@@ -111,8 +111,9 @@ def matching(published: pd.DataFrame, task: TaskRecord) -> pd.DataFrame:
         return published.iloc[:0]
     dataset = " to ".join(_SAME_CLIPS.get(name, name) for name in task.datasets)
     side = task.parameters.get("side", task.split or "")
+    sides = [""] if task.parameters.get("unseen_clips") == "all" else ["", side]
     same = published["family"].eq(task.family) & published["dataset"].eq(dataset) & published["split"].eq(task.split)
-    return published[same & published["side"].isin(["", side])]
+    return published[same & published["side"].isin(sides)]
 
 
 def _theirs(row: pd.Series, metrics: Sequence[str]) -> PublishedRow:

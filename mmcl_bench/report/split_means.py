@@ -8,22 +8,56 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mmcl_bench.core.text import counted, numbered
+from mmcl_bench.core.text import counted, fold_number, numbered, with_folds_together
 from mmcl_bench.evaluation.class_folds import PooledDifference, pooled, pooled_difference
 from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.evaluation.statistics import Interval, split_interval
-from mmcl_bench.report.tables import LEVEL, LeaderboardRow, leaderboard_rows, percent, signed_percent
+from mmcl_bench.report.tables import (
+    BEST,
+    LEVEL,
+    TIED,
+    LeaderboardRow,
+    excludes_zero,
+    leaderboard_rows,
+    percent,
+    signed_percent,
+)
 from mmcl_bench.results.groups import SETTINGS, Group, group_jobs, metric_names, metric_title
-from mmcl_bench.results.records import TOLD_LATER
+from mmcl_bench.results.records import TOLD_LATER, TaskRecord
 from mmcl_bench.results.store import Stored
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+@dataclass(frozen=True)
+class _FoldsGroup(Group):
+    """A method on several class folds of a task as one group, whose jobs are those of all folds."""
+
+    folds: tuple[Group, ...]
+
+    @property
+    def task(self) -> TaskRecord:
+        task = self.first.task
+        names = [str(fold.task.split) for fold in self.folds]
+        in_a_row = fold_number(names[-1]) - fold_number(names[0]) == len(names) - 1
+        splits = ", ".join(with_folds_together(names) if in_a_row else names)
+        identity = task.identity.replace(f"split={task.split}", f"split={splits}", 1)
+        return task.model_copy(update={"identity": identity, "split": splits})
+
+    @cached_property
+    def task_key(self) -> str:
+        return " ".join(fold.task_key for fold in self.folds)
+
+    @cached_property
+    def key(self) -> str:
+        return " ".join(fold.key for fold in self.folds)
 
 
 @dataclass(frozen=True)
@@ -58,6 +92,13 @@ class SplitMean:
     def group(self) -> Group:
         """That of the first split."""
         return self.rows[0].group
+
+    @cached_property
+    def as_row(self) -> LeaderboardRow:
+        """Class folds as one task, with the intervals of these classes: by these, two methods on a set compare."""
+        folds = tuple(row.group for row in self.rows)
+        jobs = tuple(job for fold in folds for job in fold.jobs)
+        return LeaderboardRow(_FoldsGroup(jobs, folds), self.of_these_classes, math.nan)
 
     @property
     def task(self) -> str:
@@ -113,6 +154,20 @@ def lead_over(mean: SplitMean, other: SplitMean) -> PooledDifference | None:
     if metric not in METRICS or not pairs or not all(_same_labels(a, b) for a, b in pairs):
         return None
     return pooled_difference(METRICS.get(metric), [a.runs() for a, _ in pairs], [b.runs() for _, b in pairs], LEVEL)
+
+
+def standings(means: Iterable[SplitMean]) -> dict[str, str]:
+    """By key of :attr:`SplitMean.as_row`: whether a method is the best of its setting on the same class folds, or tied
+    with it, as the interval of these classes of its paired difference includes 0; else empty. ``means`` are best
+    first."""
+    first: dict[tuple[str, str], SplitMean] = {}
+    found = {}
+    for mean in means:
+        best = first.setdefault((mean.as_row.group.task_key, mean.group.setting), mean)
+        lead = None if best is mean else lead_over(mean, best)
+        tied = lead is not None and not excludes_zero(lead.of_these_classes)
+        found[mean.as_row.group.key] = BEST if best is mean else TIED if tied else ""
+    return found
 
 
 def _same_labels(a: Group, b: Group) -> bool:

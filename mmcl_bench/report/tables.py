@@ -82,8 +82,7 @@ class Comparison:
     @property
     def resolved(self) -> bool:
         """Whether the interval of the difference at :data:`LEVEL` excludes 0."""
-        # Sums of shares that cancel leave the last bits of their arithmetic.
-        return self.paired.low > _TINY or self.paired.high < -_TINY
+        return excludes_zero(self.paired)
 
     @property
     def verdict(self) -> str:
@@ -105,6 +104,12 @@ class Comparison:
 
     def __str__(self) -> str:
         return f"{self.a.label} - {self.b.label}: {self.outcome}"
+
+
+def excludes_zero(paired: PairedDifference) -> bool:
+    """Whether the interval of a difference does."""
+    # Sums of shares that cancel leave the last bits of their arithmetic.
+    return paired.low > _TINY or paired.high < -_TINY
 
 
 BEST, TIED = "best", "tied"

@@ -32,7 +32,14 @@ from mmcl_bench.core.settings import PRESET, parse_bracketed, split_outside_brac
 from mmcl_bench.core.text import FOLDS, some_of
 from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols.cards import Task
-from mmcl_bench.protocols.catalogue import Splits, each_value, find_tasks, is_pattern, require_splits
+from mmcl_bench.protocols.catalogue import (
+    Splits,
+    each_value,
+    find_tasks,
+    is_pattern,
+    own_datasets,
+    require_splits,
+)
 from mmcl_bench.running.jobs import Job, make_job
 
 if TYPE_CHECKING:
@@ -92,6 +99,8 @@ class Matrix(BaseModel):
     parameters: dict[str, str] = {}
     """Parameters of the tasks; several values have commas between them, a task each."""
     limit: int | None = Field(default=None, ge=1)
+    own_set: str | None = None
+    """A set of one's own that its tasks are on; where it is not prepared, the matrix has no jobs."""
 
     @field_validator("splits", mode="before")
     @classmethod
@@ -101,6 +110,8 @@ class Matrix(BaseModel):
     def jobs(self, data_root: Path | None = None, every_task: bool = True) -> list[Job]:
         """The jobs, without repetition. Raises :class:`UserError` for names and values that do not exist, and with
         ``every_task`` for a task that no method supports."""
+        if self.absent(data_root):
+            return []
         tasks = self.bound_tasks(data_root)
         require_splits(tasks, self.splits)
         overrides = {
@@ -112,10 +123,14 @@ class Matrix(BaseModel):
         """Every task on every split. Raises :class:`UserError` for names and values that do not exist."""
         return [
             task
-            for name in self.tasks
+            for name in (() if self.absent(data_root) else self.tasks)
             for bound in each_value(self.parameters)
             for task in find_tasks(name, self.splits, bound, data_root)
         ]
+
+    def absent(self, data_root: Path | None = None) -> bool:
+        """Whether its own set is not prepared."""
+        return self.own_set is not None and self.own_set not in own_datasets(data_root or paths.data_root())
 
 
 class Suite(BaseModel):
@@ -124,11 +139,24 @@ class Suite(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: str
+    cost: str | None = None
+    """About how long all of it takes, in words, for those who have no timed jobs yet."""
     matrix: tuple[Matrix, ...] = Field(min_length=1)
 
     def jobs(self, data_root: Path | None = None, every_task: bool = True) -> list[Job]:
         """The jobs of all its matrices, without repetition, in their order; ``every_task`` as in :class:`Matrix`."""
         return _distinct(job for matrix in self.matrix for job in matrix.jobs(data_root, every_task))
+
+    def remarks(self, data_root: Path | None = None) -> list[str]:
+        """What to know before it runs, a line each: how long all of it takes, and which own sets it leaves out."""
+        absent = dict.fromkeys(str(matrix.own_set) for matrix in self.matrix if matrix.absent(data_root))
+        return [
+            *([f"all of it: {self.cost}"] if self.cost else []),
+            *(
+                f"leaves out {name}, which is not prepared; mmcl-bench data prepare custom prepares it"
+                for name in absent
+            ),
+        ]
 
     def with_methods(self, wanted: Sequence[str], name: str, data_root: Path | None = None) -> Suite:
         """The suite called ``name`` with those methods alone that are wanted, as :func:`chosen_methods` takes them.

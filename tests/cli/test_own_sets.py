@@ -156,3 +156,19 @@ def test_joints_that_are_never_seen_lose_nothing_against_copied_ones(typed: Type
         found[name] = [top1(typed(line)) for line in lines]
     assert found["lacking"] == found["copied"]
     assert min(found["copied"]) > 0.8
+
+
+def test_a_suite_has_a_set_of_ones_own_once_it_is_prepared(typed: Type, tmp_path: Path) -> None:
+    own_sets.of_one_person(tmp_path / "one-source")
+    matrix = '[[matrix]]\nown_set = "one"\ntasks = ["supervised/one"]\nmethods = ["chance"]\nseeds = 1\n'
+    (tmp_path / "ours.toml").write_text(f'title = "ours"\ncost = "a minute"\n{matrix}')
+    before = typed("plan --suite ours.toml --json")
+    assert json.loads(before.out)["totals"]["jobs"] == 0
+    assert before.err.splitlines() == [
+        "suite ours.toml: all of it: a minute",
+        "suite ours.toml: leaves out one, which is not prepared; mmcl-bench data prepare custom prepares it",
+    ]
+    typed("data prepare custom --source one-source --as one")
+    after = typed("plan --suite ours.toml --json")
+    assert json.loads(after.out)["totals"]["jobs"] == 1
+    assert after.err.splitlines() == before.err.splitlines()[:1]

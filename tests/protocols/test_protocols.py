@@ -158,6 +158,25 @@ def test_zero_shot_trains_on_seen_classes_of_the_training_side_alone(toy_data_ro
     assert contents(rules.test_clips()) == of_dataset(dataset, np.flatnonzero(index.subject % 2 == 0))
 
 
+def test_all_clips_of_unseen_classes_are_tested_where_asked_for_and_nothing_else_changes(toy_data_root: Path) -> None:
+    usual, every = (
+        protocol(toy_data_root, f"zero-shot/nw-ucla[split=8/2,unseen_clips={which}]") for which in ("test-side", "all")
+    )
+    dataset, index = every.data["nw-ucla"], every.data["nw-ucla"].index
+    unseen = index.label.isin(splits.split("nw-ucla", "8/2").unseen)
+    assert contents(usual.test_clips()) == of_dataset(dataset, np.flatnonzero(index.subject % 2 == 0))
+    assert contents(every.test_clips()) == of_dataset(dataset, np.flatnonzero((index.subject % 2 == 0) | unseen))
+    labels = dict(zip(index.sample_id, index.label, strict=True))
+    assert [labels[name] for name in every.test_sample_ids()] == every.test_rows.columns.tolist()
+    for ours, theirs in (
+        (usual.final_problem(), every.final_problem()),
+        (usual.selection_problem(), every.selection_problem()),
+    ):
+        assert contents(ours.train.clips) == contents(theirs.train.clips)
+        assert ours.train.labels.tolist() == theirs.train.labels.tolist()
+    assert usual.validation_sample_ids() == every.validation_sample_ids()
+
+
 def test_zero_shot_selection_knows_no_unseen_class_at_all(toy_data_root: Path) -> None:
     rules = protocol(toy_data_root, "zero-shot/nw-ucla[split=8/2]")
     names = class_texts("nw-ucla").names
@@ -372,7 +391,11 @@ class Spy:
 
 
 @pytest.mark.parametrize(
-    "name", ["zero-shot/nw-ucla[split=8/2]", "supervised/nw-ucla[split=x-sub]", "transfer/nw-ucla-to-utd-mhad"]
+    "name",
+    [
+        *("zero-shot/nw-ucla[split=8/2]", "zero-shot/nw-ucla[split=8/2,unseen_clips=all]"),
+        *("supervised/nw-ucla[split=x-sub]", "transfer/nw-ucla-to-utd-mhad"),
+    ],
 )
 @pytest.mark.parametrize("phase", ["selection_problem", "final_problem"])
 def test_a_spy_finds_neither_test_labels_nor_forbidden_clips(toy_data_root: Path, name: str, phase: str) -> None:

@@ -132,6 +132,14 @@ def test_leaving_out_duplicates_is_a_task_version_of_its_own() -> None:
         load_task("transfer", duplicates="removed")
 
 
+def test_all_clips_of_unseen_classes_are_a_task_of_its_own_with_the_same_draws() -> None:
+    usual, every = load_task("zero-shot/utd-mhad"), load_task("zero-shot/utd-mhad", unseen_clips="all")
+    assert every.identity == "zero-shot/utd-mhad@1[split=22/5,unseen_clips=all]"
+    assert load_task(every.identity).hash == every.hash != usual.hash
+    other_texts = load_task("zero-shot/utd-mhad", unseen_clips="all", text="smollm2")
+    assert usual.draws_hash == every.draws_hash == other_texts.draws_hash == usual.hash
+
+
 def test_a_new_option_leaves_the_hashes_of_stored_results_as_they_are() -> None:
     # Of results/leaderboard.csv, which was made before tasks had options.
     assert load_task("supervised/utd-mhad[split=x-sub]").hash.startswith("161662533cc6")

@@ -99,12 +99,18 @@ def test_rows_of_the_same_data_set_split_and_side_match(published, store_job):
         {"datasets": ("ntu60-pyskl",)},
         {"parameters": {"side": "x-view"}},
         {"parameters": {"side": "x-sub", "duplicates": "removed"}},
+        {"parameters": {"side": "x-sub", "unseen_clips": "all"}},
         {"family": "supervised"},
     ],
     ids=str,
 )
 def test_other_tasks_match_nothing(published, store_job, change):
     assert matching(published, task_of(store_job, **{"family": "zero-shot", **SPLIT, **change})).empty
+
+
+def test_all_clips_of_unseen_classes_match_rows_that_state_no_side(published, store_job):
+    small = {"datasets": ("utd-mhad",), "split": "22/5", "parameters": {"side": "x-sub", "unseen_clips": "all"}}
+    assert "PURLS" in set(matching(published, task_of(store_job, family="zero-shot", **small))["method"])
 
 
 def test_another_form_of_the_same_clips_matches(published, store_job):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from mmcl_bench.report.split_means import frame_of, means_of, split_means, without_class_folds
+from mmcl_bench.evaluation.class_folds import pooled_difference
+from mmcl_bench.evaluation.metrics import METRICS
+from mmcl_bench.report.page import build_report
+from mmcl_bench.report.split_means import frame_of, means_of, split_means, standings, without_class_folds
 from mmcl_bench.report.tables import leaderboard_rows
 from stored_jobs import class_folds
 
@@ -73,3 +77,49 @@ def test_a_method_with_a_single_class_fold_is_a_row_of_its_own(store_job):
     (part,) = means_of(several[:3])
     assert part.classes == "each of 4 classes unseen 1 to 2 times"
     assert np.isnan(part.of_these_classes["zsl_top1"].low)
+
+
+def test_class_folds_are_one_column_with_ties_by_their_paired_interval(store_job):
+    skills = {"eszsl": 0.5, "devise": 0.45, "chance": 0.0}
+    rows = leaderboard_rows(class_folds(store_job, skills, repetitions=3))
+    means = split_means(rows)
+    best = means[0].as_row
+    assert best.group.task.identity == "zero-shot/toy@1[split=2/2:fold-1 to fold-6]"
+    assert best.main == means[0].of_these_classes["zsl_top1"]
+    found = standings(means)
+    assert found.pop(best.group.key) == "best"
+    for mean in means[1:]:
+        folds = [[[row.group.runs()[0]] for row in each.rows] for each in (mean, means[0])]
+        paired = pooled_difference(METRICS.get("zsl_top1"), *folds).of_these_classes
+        assert found[mean.as_row.group.key] == ("tied" if paired.low <= 0 <= paired.high else "")
+    assert set(found.values()) == {"tied", ""}
+    fewer = split_means(
+        [row for row in rows if row.group.method.name != "devise" or row.group.task.split != "2/2:fold-6"]
+    )
+    keys = {mean.group.method.name: mean.as_row.group.task_key for mean in fewer}
+    assert keys["eszsl"] == keys["chance"] != keys["devise"], "other folds are another column"
+    gap = split_means([row for row in rows if row.group.task.split in ("2/2:fold-1", "2/2:fold-3")])
+    assert gap[0].as_row.group.task.split == "2/2:fold-1, 2/2:fold-3"
+
+
+def test_class_folds_are_in_ranks_and_in_the_overview(store_job, tmp_path):
+    for dataset in ("one", "two"):
+        class_folds(store_job, {"eszsl": 0.6, "devise": 0.3}, dataset=dataset)
+    for method, skill in (("eszsl", 0.6), ("devise", 0.3)):
+        store_job(family="zero-shot", name="three", method=method, skill=skill)
+    build_report(tmp_path, tmp_path / "reports", "none")
+    tables = tmp_path / "reports" / "tables"
+    by_task = pd.read_csv(tables / "zero-shot-methods-by-task.csv").set_index("Method")
+    pooled = pd.read_csv(tables / "zero-shot-class-folds.csv").set_index(["Task", "Method"])
+    for dataset in ("one", "two"):
+        column = by_task[f"{dataset}@1[split=2/2:fold-1 to fold-4]: ZSL top-1"]
+        for method in ("eszsl", "devise"):
+            value, _, bounds = column[f"{method} (quick)"].partition(" ")
+            row = pooled.loc[f"zero-shot/{dataset}@1[split=2/2:fold]", method]
+            assert row["ZSL top-1"].startswith(value)
+            assert row["ZSL top-1, these classes"].endswith(bounds)
+    ranks = pd.read_csv(tables / "zero-shot-ranks.csv").set_index("Method")["Mean rank"]
+    assert ranks.to_dict() == {"eszsl (quick)": 1.0, "devise (quick)": 2.0}
+    page = (tmp_path / "reports" / "index.html").read_text()
+    assert "over 3 tasks" in page
+    assert "Class folds of a set are one column" in page

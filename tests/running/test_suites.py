@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from contextlib import suppress
 from itertools import permutations
@@ -11,12 +12,15 @@ from typing import Any
 import pytest
 
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import fold_number
 from mmcl_bench.methods import METHODS
+from mmcl_bench.protocols.cards import FAMILIES
 from mmcl_bench.protocols.catalogue import find_task, load_task
 from mmcl_bench.running.jobs import make_job
 from mmcl_bench.running.suites import Matrix, Suite, load_suite, suite_names
 
 DOCS = Path(__file__).parents[2] / "docs"
+SMALL = ("hdm05", "msr-action3d", "nw-ucla", "utd-mhad", "utkinect")
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def identities(matrix: Matrix, root: Path) -> list[str]:
 
 
 def test_the_packaged_suites_name_tasks_and_methods_that_exist(root: Path) -> None:
-    assert suite_names() == ["embedded", "gate", "leave-one-out", "small-real", "transfer-pairs"]
+    assert suite_names() == [*("embedded", "gate", "leave-one-out", "published", "small-real", "transfer-pairs")]
     for name in suite_names():
         jobs = load_suite(name).jobs(root)
         assert len({job.hash for job in jobs}) == len(jobs) > 10
@@ -38,17 +42,62 @@ def test_the_packaged_suites_name_tasks_and_methods_that_exist(root: Path) -> No
 
 
 def test_suites_of_transfer_hold_every_pair_that_is_one(root: Path) -> None:
-    sets = ("hdm05", "msr-action3d", "nw-ucla", "utd-mhad", "utkinect")
     pairs = set()
-    for source, target in permutations(sets, 2):
+    for source, target in permutations(SMALL, 2):
         with suppress(UserError):
             pairs.add(find_task("transfer", target, source, {}, root).identity)
     assert {job.task.identity for job in load_suite("transfer-pairs").jobs(root)} == pairs
     assert len(pairs) == 14
     left_out = {(job.task.datasets, job.task.by_texts) for job in load_suite("leave-one-out").jobs(root)}
     assert left_out == {
-        ((*sorted({*sets} - {target}), target), by_texts) for target in sets for by_texts in (False, True)
+        ((*sorted({*SMALL} - {target}), target), by_texts) for target in SMALL for by_texts in (False, True)
     }
+
+
+def test_the_gate_has_a_method_of_each_kind_and_its_baseline_a_row_of_each(root: Path) -> None:
+    jobs = load_suite("gate").jobs(root)
+    kinds = {(job.task.card.family, METHODS.get(job.method).kind) for job in jobs}
+    assert {kind for family, kind in kinds if family == "zero-shot"} == {
+        *("closed-form", "embedding", "pair-scorer", "vae", "generator", "network")
+    }
+    assert {kind for family, kind in kinds if family == "transfer"} == {"optimal-transport", "adversarial"}
+    rows = json.loads((DOCS.parent / "results" / "baseline.json").read_text())["rows"]
+    accepted = [[row["task"], row["task_hash"], row["method"], row["method_version"], row["overrides"]] for row in rows]
+    wanted = [[job.task.identity, job.task.hash, job.method, job.method_version, job.overrides] for job in jobs]
+    assert {json.dumps(row, sort_keys=True) for row in accepted} == {json.dumps(row, sort_keys=True) for row in wanted}
+
+
+def test_the_published_suite_has_every_method_on_whole_divisions_of_the_classes(root: Path) -> None:
+    jobs = load_suite("published").jobs(root)
+    folds = {
+        job.task.split: job.task
+        for job in jobs
+        if job.task.card.path == "zero-shot/utd-mhad" and fold_number(job.task.split)
+    }
+    unseen = [label for task in folds.values() for label in task.zero_shot_split.unseen]
+    assert sorted(unseen) == sorted(5 * list(range(27)))
+    of_family = {
+        family: {name for name in METHODS.names() if family in METHODS.get(name).families} for family in FAMILIES
+    }
+    on_folds = {job.method for job in jobs if fold_number(job.task.split)}
+    assert of_family["zero-shot"] - on_folds == {"skeleton-only", "pgfa-end-to-end"}
+    assert {job.method for job in jobs if job.task.split in ("22/5", "5/5")} == of_family["zero-shot"]
+    assert {job.method for job in jobs if job.task.card.family == "transfer"} == of_family["transfer"]
+    pairs = {job.task.identity for job in load_suite("transfer-pairs").jobs(root)}
+    assert {job.task.identity for job in jobs if job.method == "coral"} == pairs
+    assert {name for job in jobs for name in job.task.datasets} == {*SMALL, "synth60"}
+
+
+def test_a_matrix_on_a_set_of_ones_own_is_left_out_where_it_is_not_prepared(root: Path) -> None:
+    matrix = {"own_set": "ours", "tasks": ["supervised/ours"], "methods": ["chance"], "seeds": 1}
+    always = {"tasks": ["supervised/nw-ucla"], "methods": ["logistic"], "seeds": 1}
+    suite = Suite.model_validate({"title": "ours", "cost": "an hour", "matrix": [matrix, always]})
+    assert {job.task.card.path for job in suite.jobs(root)} == {"supervised/nw-ucla"}
+    assert {job.method for job in suite.with_methods(["logistic"], "ours", root).jobs(root)} == {"logistic"}
+    assert suite.remarks(root) == [
+        "all of it: an hour",
+        "leaves out ours, which is not prepared; mmcl-bench data prepare custom prepares it",
+    ]
 
 
 def test_the_suite_of_the_docs_is_one(root: Path, tmp_path: Path) -> None:

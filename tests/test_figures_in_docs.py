@@ -1,0 +1,124 @@
+"""Measured figures in the README and the docs are those of the tables in results/.
+
+A figure, or a table of them, says in an HTML comment where it comes from::
+
+    92.9<!-- results/nw-ucla-streams.csv top1 split=x-view streams=joint -->
+
+    <!-- results/transfer.csv top1 | NW-UCLA to UTD-MHAD: transfer/nw-ucla-to-utd-mhad@3 | ... -->
+
+    | method | NW-UCLA to UTD-MHAD | mean |
+
+A figure is in percent, of the row of the csv that has these values; of several rows, where the column is
+``mean:top1``. A value may have patterns, and stands in quotes if it has a space. A table names the task of each column
+by its head. What stands in backticks names a row: the method, then the column ``settings`` of the csv, else the
+fewest that the method has there. Columns ``mean`` and ``oracle minus honest`` are means over the tasks.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from itertools import takewhile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SOURCE = r"<!-- (?P<file>results/[\w-]+\.csv) (?P<what>[^\n]*?) -->"
+INLINE = re.compile(rf"(?P<figure>\d+(?:\.\d+)?)(?: ?%)?{SOURCE}")
+OF_TABLE = 0.005
+"""By how much a figure of a table, which has four digits, may differ from what was measured."""
+
+
+def read(file: str) -> pd.DataFrame:
+    return pd.read_csv(ROOT / file, dtype=str, keep_default_na=False)
+
+
+def mean(rows: pd.DataFrame, column: str) -> float | None:
+    """In percent; None where no row has the column."""
+    found = pd.to_numeric(rows[column]).dropna()
+    return 100 * float(found.mean()) if len(found) else None
+
+
+def rounds_to(expected: list[float | None], cell: str) -> bool:
+    """Whether a text such as ``62.1 / 32.1`` shows these figures; an empty one shows that there are none."""
+    figures = [part.strip() for part in cell.split("/")] if cell else [""] * len(expected)
+    return len(figures) == len(expected) and all(
+        (value is None and not figure)
+        or (
+            value is not None
+            and figure != ""
+            and abs(float(figure) - value) <= 0.5 * 10.0 ** -len(figure.partition(".")[2]) + OF_TABLE
+        )
+        for value, figure in zip(expected, figures, strict=True)
+    )
+
+
+Figure = tuple[str, list[float | None], str]
+"""What a page shows, what the table has, and where it stands."""
+
+
+def single_figures(text: str) -> Iterator[Figure]:
+    for match in INLINE.finditer(text):
+        column, *wanted = shlex.split(match["what"])
+        rows = read(match["file"])
+        for name, value in (each.split("=", 1) for each in wanted):
+            rows = rows[[fnmatchcase(cell, value.replace("[", "[[]")) for cell in rows[name]]]
+        assert len(rows) == 1 or (len(rows) and column.startswith("mean:")), f"{match[0]} names {len(rows)} rows"
+        yield match["figure"], [mean(rows, column.removeprefix("mean:"))], match[0]
+
+
+def tables(text: str) -> Iterator[tuple[str, str, list[list[str]]]]:
+    """File, what it shows, and cells of each table below a comment; the first row is its head."""
+    lines = text.splitlines()
+    for at, line in enumerate(lines):
+        if match := re.fullmatch(SOURCE, line):
+            below = takewhile(lambda text: text.startswith("|"), lines[at + 2 :])
+            head, _, *rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in below]
+            yield match["file"], match["what"], [head, *rows]
+
+
+def figures_of_table(file: str, what: str, cells: list[list[str]]) -> Iterator[Figure]:
+    columns, *told = what.split(" | ")
+    task_of = dict(part.split(": ", 1) for part in told)
+    (head, *rows), all_rows = cells, read(file)
+    assert task_of.keys() <= set(head)
+    for row in rows:
+        method, *settings = re.findall("`(.*?)`", row[head.index("method")])
+        own = all_rows[all_rows["method"].eq(method) & all_rows["task"].isin(task_of.values())]
+        assert len(own), f"{file} has no row of {method}"
+        own = own[own["settings"].eq(settings[0] if settings else min(own["settings"], key=len))]
+        for name, cell in zip(head, row, strict=True):
+            where, of_cell = f"{method} {settings} {name}", own[own["task"].eq(task_of.get(name))]
+            if name in task_of and not len(of_cell):
+                assert not cell, f"{file} has no figure of {where}"
+            elif name in task_of or name == "mean":
+                shown = own if name == "mean" else of_cell
+                yield cell, [mean(shown, column) for column in columns.split("/")], where
+            elif name == "oracle minus honest":
+                yield cell, [mean(own, "oracle_minus_honest")], where
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_figures_of_a_page_are_those_of_the_tables(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    found = [*single_figures(text), *(figure for table in tables(text) for figure in figures_of_table(*table))]
+    wrong = [f"{where}: {cell!r}, the table has {value}" for cell, value, where in found if not rounds_to(value, cell)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_figure_that_is_not_the_table_s_is_found() -> None:
+    source = "<!-- results/nw-ucla-streams.csv top1 split=x-view duplicates=kept streams=joint -->"
+    (right,) = read("results/nw-ucla-streams.csv").query(
+        "split == 'x-view' and duplicates == 'kept' and streams == 'joint'"
+    )["top1"]
+    ((cell, value, _),) = single_figures(f"{100 * float(right):.1f} %{source}")
+    assert rounds_to(value, cell)
+    ((cell, value, _),) = single_figures(f"{100 * float(right) + 0.2:.1f}{source}")
+    assert not rounds_to(value, cell)
+    assert not rounds_to([50.0, None], "50.0 / 1.0")
+    assert not rounds_to([50.0], "")
