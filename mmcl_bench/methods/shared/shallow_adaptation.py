@@ -21,8 +21,7 @@ from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.evaluation.choosing import MIXED_SHARE, MOST_CLIPS, Observed, column_of, partners
 from mmcl_bench.evaluation.metrics import METRICS, Scored
-from mmcl_bench.methods.base import ScoringNetwork
-from mmcl_bench.methods.base import MethodSettings
+from mmcl_bench.methods.base import MethodSettings, ScoringNetwork
 from mmcl_bench.methods.shared import estimators
 from mmcl_bench.methods.shared.choosing_method import ChoosingMethod, ChoosingSettings
 from mmcl_bench.methods.shared.estimator_method import EstimatorMethod
