@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import typer
-
 from mmcl_bench.core.text import counted, duration
 
 if TYPE_CHECKING:
@@ -79,7 +77,7 @@ class LiveProgress:
             self._all = self._progress.add_task("all jobs", total=len(jobs), phase="", left="", figure="")
 
     def on_stored(self, job: Job, stored: Stored) -> None:
-        typer.echo(f"{self._describe(job)}: stored result of {stored.folder}", err=True)
+        self._print(f"{self._describe(job)}: stored result of {stored.folder}")
         if self._all is not None:
             self._count()
 
