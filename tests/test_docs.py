@@ -31,6 +31,7 @@ import feature_inputs
 import published
 from mmcl_bench.cli import app
 from mmcl_bench.core.registry import Registry
+from mmcl_bench.core.version import __version__
 from mmcl_bench.datasets.prepare import open_dataset
 from mmcl_bench.datasets.readers import READERS, synth60
 from mmcl_bench.datasets.store import CARD, SkeletonDataset
@@ -99,6 +100,26 @@ def test_the_readme_has_the_two_commands_of_a_newcomer() -> None:
     text = (ROOT / "README.md").read_text()
     assert "pip install . && mmcl-bench run zero-shot --split 55/5\n" in text
     assert "pip install nox && nox\n" in text
+
+
+def test_the_readme_opens_with_a_picture_reasons_and_published_figures() -> None:
+    text = (ROOT / "README.md").read_text()
+    opening, _, rest = text.partition("\n## Start\n")
+    (picture,) = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", opening)
+    assert (ROOT / picture).is_file()
+    assert len(re.findall(r"^- \*\*[^*]+\.\*\* ", opening, re.MULTILINE)) == 4
+    assert "| task | method | here | in its paper |" in opening
+    assert "```bibtex" in rest
+    assert f"version: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"\n## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("reader", ["method", "data", "choosing"])
+def test_each_reader_has_a_page_in_the_menu_and_the_readme(reader: str) -> None:
+    page = f"paths/{reader}.md"
+    assert (ROOT / "docs" / page).is_file()
+    assert page in (ROOT / "mkdocs.yml").read_text()
+    assert f"(docs/{page})" in (ROOT / "README.md").read_text()
 
 
 def test_every_data_set_has_a_page_with_its_command() -> None:

@@ -156,7 +156,8 @@ def _metric_table(task: TaskComparison, names: tuple[str, str]) -> Table:
     notes = [
         f"A: {task.a.label}",
         f"B: {task.b.label}",
-        f"A - B in points, 95% bootstrap intervals over the {task.n_samples} clips that both have" + _of_seeds(n_runs),
+        f"A - B in points, 95% bootstrap intervals over the {counted(task.n_samples, 'clip')} that both have"
+        + _of_seeds(n_runs),
         "McNemar's test is about these fitted models on other clips",
         *task.notes,
     ]
@@ -192,11 +193,11 @@ def _task_table(found: Comparison, names: tuple[str, str]) -> Table:
     notes = [
         f"A: {names[0]}   B: {names[1]}",
         "A - B in points, with 95% bootstrap intervals over test clips and, of several, seeds",
-        f"Holm: adjusted over the {len(found.tasks) + len(found.folds)} tasks. A is ahead on {ahead}; "
+        f"Holm: adjusted over the {counted(len(found.tasks) + len(found.folds), 'task')}. A is ahead on {ahead}; "
         f"p Holm is at most 0.05 on {len(sure)}: {won} for A, {len(sure) - won} for B",
         *dict.fromkeys(note for task in found.tasks for note in task.notes),
     ]
-    heads = ["task", "metric", "seeds", "A", "B", "A - B", "p", "p Holm", "McNemar p", "its Holm", "won", "lost"]
+    heads = ["task", "metric", "seeds", "A", "B", "A - B", "p", "p Holm", "McNemar p", "McNemar p Holm", "won", "lost"]
     table = _table("", notes, heads, left=2)
     for task in found.tasks:
         main = task.main
@@ -296,7 +297,8 @@ def _change_table(task: TaskComparison, names: tuple[str, str], at_most: int | N
     title = (
         f"{counted(n_changes, 'answer')} differ{'s' if n_changes == 1 else ''} on {_title(task)}, as {_setting(task)}"
     )
-    table = _table(title, [more] if more else [], ["sample", "seed", "class", "A says", "B says", ""], left=6)
+    table = _table(title, [more] if more else [], ["sample", "seed", "class", "A says", "B says", "outcome"], left=6)
+    table.columns[0].no_wrap = True
     if not seeds:
         table.columns.pop(1)
     for change in task.changes[:at_most]:

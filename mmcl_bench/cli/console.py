@@ -97,7 +97,7 @@ def progress(label: str, what: str) -> Iterator[Callable[[int, int], None]]:
     class Rate(TextColumn):
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
-            return Text("" if speed is None else f"{speed:,.0f} {what}/s")
+            return Text("" if speed is None else f"{speed:,.{0 if speed >= 10 else 1}f} {what}/s")
 
     console = Console(stderr=True)
     described = TextColumn("{task.description}", markup=False)

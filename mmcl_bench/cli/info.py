@@ -131,7 +131,7 @@ def _table(title: str, dims: Mapping[Modality, int], cost: Cost) -> Table:
     table.add_column(style="dim", overflow="fold")
     clip = f"{counted(size.n_bodies, 'body', 'bodies')}, {counted(size.n_frames, 'frame')}, {size.n_joints} joints"
     batch = f"batches of {speed.batch_size} on {speed.device}"
-    threads = f"{batch}, {speed.threads} CPU threads, median of {speed.repeats}"
+    threads = f"{batch}, {counted(speed.threads, 'CPU thread')}, median of {speed.repeats}"
     for row in (
         ("parameters", count_text(size.parameters), "of what scores"),
         ("training only", count_text(size.training_parameters), f"parameters besides; teachers: {teachers}"),

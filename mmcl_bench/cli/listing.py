@@ -174,7 +174,7 @@ def _print_by_kind(rows: Sequence[dict[str, str]]) -> None:
             if row["families"].count(",") == len(FAMILIES) - 1:
                 shown["families"] = "all"
             table.add_row(*(Text(shown[column]) for column in columns))
-    show(table if rows else "no methods match", spare=["texts"])
+    show(table if rows else "no methods match; leave the pattern out to see all", spare=["texts"])
 
 
 @app.command()
@@ -330,4 +330,4 @@ def _print(title: str, rows: Sequence[dict[str, str]], as_json: bool, spare: Col
         table.add_column(column)
     for row in rows:
         table.add_row(*(Text(value) for value in row.values()))
-    show(table if rows else f"no {title} match", spare)
+    show(table if rows else f"no {title} match; leave the pattern out to see all", spare)

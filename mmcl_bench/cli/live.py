@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import typer
-
 from mmcl_bench.core.text import counted, duration
 
 if TYPE_CHECKING:
@@ -79,7 +77,9 @@ class LiveProgress:
             self._all = self._progress.add_task("all jobs", total=len(jobs), phase="", left="", figure="")
 
     def on_stored(self, job: Job, stored: Stored) -> None:
-        typer.echo(f"{self._describe(job)}: stored result of {stored.folder}", err=True)
+        self._print(f"{self._describe(job)}: stored result of {stored.folder}")
+        if self._all is not None:
+            self._count()
 
     def preparing(self, phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         """Shows what is made before jobs begin; a :data:`~mmcl_bench.protocols.problem.Progress`."""
@@ -92,19 +92,22 @@ class LiveProgress:
         self._show(place, self._describe(self._jobs[place]), phase, done, total, figures)
 
     def on_end(self, place: int, outcome: Outcome) -> None:
-        self._done += 1
         self._failed += outcome.state in ("failed", "lost")
         self._drop(place)
-        if self._all is not None:
-            left = _left(self._clock() - self._begun, self._done, len(self._jobs))
-            failed = f"{self._failed} failed" if self._failed else ""
-            self._progress.update(self._all, completed=self._done, left=left, figure=failed)
+        self._count()
         if not self._progress.disable and outcome.state == "new":
             return
         took = f" in {duration(self._clock() - self._started[place])}" if place in self._started else ""
         message = _STATE_NAMES.get(outcome.state, outcome.state) + (f": {outcome.error}" if outcome.error else took)
         count = f" ({self._done} of {len(self._jobs)})" if len(self._jobs) > 1 else ""
         self._print(f"{self._describe(self._jobs[place])}: {message}{count}")
+
+    def _count(self) -> None:
+        self._done += 1
+        if self._all is not None:
+            left = _left(self._clock() - self._begun, self._done, len(self._jobs))
+            failed = f"{self._failed} failed" if self._failed else ""
+            self._progress.update(self._all, completed=self._done, left=left, figure=failed)
 
     def _show(self, place: int, name: str, phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         under_way = self._phases.get(place)

@@ -10,7 +10,7 @@ import typer
 
 from mmcl_bench.cli import completion
 from mmcl_bench.cli.jobs import by_stream
-from mmcl_bench.cli.options import Limit, Settings, TaskOptions, key_values, names
+from mmcl_bench.cli.options import SETTING_NAMES, Limit, Settings, TaskOptions, key_values, names
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.grants import Setting
@@ -30,7 +30,7 @@ class JobOptions(TaskOptions):
     tasks: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TASK]...",
+            metavar="TASK",
             autocompletion=completion.tasks,
             help="Families, tasks such as 'zero-shot/synth60\\[split=55/5]', paths of task cards, or patterns such as "
             "'zero-shot/*'.",
@@ -63,7 +63,11 @@ class JobOptions(TaskOptions):
         ),
     ] = None
     setting: Annotated[
-        Setting | None, typer.Option(help="Only methods of this setting: what they may see of the data to test on.")
+        Setting | None,
+        typer.Option(
+            metavar="SETTING",
+            help=f"Only methods that may see this of the data to test on: {SETTING_NAMES}.",
+        ),
     ] = None
     preset: Annotated[
         str | None,

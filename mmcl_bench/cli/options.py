@@ -16,11 +16,14 @@ import typer
 from mmcl_bench.cli import completion
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.grants import Setting
 
 if TYPE_CHECKING:
     from mmcl_bench.protocols.cards import Task
     from mmcl_bench.running.runner import RunSite
 
+SETTING_NAMES = ", ".join(Setting)
+"""For help; rich cuts the longest of them where they stand as a choice between bars."""
 Preset = Annotated[str, typer.Option(help="quick: minutes on two cores. paper: the published settings.")]
 Settings = Annotated[
     list[str] | None,

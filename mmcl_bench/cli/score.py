@@ -45,7 +45,11 @@ def score(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the first run; those after it count on.", min=0)] = 0,
     setting: Annotated[
-        Setting, typer.Option(help="What the method saw of the tested data beside what it was trained on.")
+        Setting,
+        typer.Option(
+            metavar="SETTING",
+            help=f"{options.SETTING_NAMES}: what the method saw of the tested data beside what it was trained on.",
+        ),
     ] = Setting.INDUCTIVE,
     calibration: Annotated[
         float | None,
@@ -82,12 +86,13 @@ def score(
 
     if store:
         foreign.check_name(str(name))
-    with status("reading the task's data and the scores"):
+    with status("reading the task's data"):
         scored_task = foreign.ScoredTask(load_task(task, paths.data_root(data_root)), paths.data_root(data_root))
-        if template is not None:
-            n_rows = foreign.write_template(template, scored_task)
-            typer.echo(f"{template}: {counted(n_rows, 'clip')}, {len(scored_task.classes)} classes", err=True)
-            return
+    if template is not None:
+        n_rows = foreign.write_template(template, scored_task)
+        typer.echo(f"{template}: {counted(n_rows, 'clip')}, {len(scored_task.classes)} classes", err=True)
+        return
+    with status("reading the scores"):
         given = [file for path in files or () for file in read_score_files(path, samples)]
         held_out = [file for path in validation or () for file in read_score_files(path)]
         if held_out and len(held_out) != len(given):

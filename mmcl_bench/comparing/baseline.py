@@ -351,7 +351,8 @@ def _sound(group: Group, allow_dirty: bool) -> Group:
         by_seed[job.result.seed] = job.folder
     if len(group.jobs) < FEWEST_SEEDS and not group.method.deterministic:
         raise UserError(
-            f"{name}: one seed says nothing of the spread over seeds; run two or more, better five: {group.command}"
+            f"{name}: one seed says nothing of the spread over seeds; run two or more, better five: "
+            f"{group.command_of(5)}"
         )
     return group
 

@@ -95,7 +95,7 @@ class Blueprint:
             get_layout(self.layout), self.n_classes, self.feature_dims
         )
         if network is None:
-            raise UserError(f"method {self.method} has no network; choose one that has, such as mmcl")
+            raise UserError(f"method {self.method} has no network of its own; choose one that has, such as mmcl")
         network.module.to(device)
         return network
 

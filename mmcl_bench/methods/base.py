@@ -275,7 +275,10 @@ class Method(ABC):
         return None
 
     def fitted_network(self) -> ScoringNetwork | None:
-        """The fitted network; None where it has none."""
+        """The fitted network, or the extractor whose features it scores; None where it has none.
+
+        What it costs to score a clip is measured on it, so that what stands on an extractor's features is not counted.
+        """
         return None
 
     def dense_scorer(self) -> DenseScorer | None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mmcl_bench.core.text import counted
 from mmcl_bench.evaluation.choosing import LABEL_FREE, TITLES
 from mmcl_bench.report.tables import count_text
 from mmcl_bench.results.groups import Group
@@ -127,7 +128,7 @@ def _packages(result: Result) -> str:
 
 def _device(result: Result) -> str:
     provenance = result.provenance
-    return f"{provenance.device}, {provenance.threads} threads, {provenance.platform}"
+    return f"{provenance.device}, {counted(provenance.threads, 'thread')}, {provenance.platform}"
 
 
 def _members(result: Result) -> str:

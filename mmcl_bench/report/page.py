@@ -38,7 +38,7 @@ from mmcl_bench.report.methods_by_task import (
 )
 from mmcl_bench.report.methods_by_task import frame_of as table_of_methods
 from mmcl_bench.report.published import Beside, beside, read_published
-from mmcl_bench.report.ranking import Ranking, rankings
+from mmcl_bench.report.ranking import CHANCE, Ranking, rankings
 from mmcl_bench.report.split_means import (
     SplitMean,
     bounds_text,
@@ -273,6 +273,7 @@ class _Builder:
                 figures=titles,
                 within=["Task", "Setting"],
                 paper=["Task", "Setting", "Method", "Settings", "Preset", *titles],
+                unmarked=shown["Method"].eq(CHANCE).tolist(),
             )
             if rows
             else [],
@@ -298,6 +299,7 @@ class _Builder:
             figures=metrics,
             within=["Task", "Setting"],
             paper=["Task", "Setting", "Method", "Settings", "Preset", *metrics],
+            unmarked=[mean.group.method.name == CHANCE for mean in means],
         )
         return _Part(list(zip(means, leads(means), strict=True)), files)
 
@@ -313,6 +315,7 @@ class _Builder:
             figures=metrics,
             within=["Task", "Setting"],
             paper=["Task", "Splits", "Setting", "Method", "Settings", "Preset", *metrics],
+            unmarked=[mean.group.method.name == CHANCE for mean in means],
         )
         return _Part(means, files)
 
@@ -369,6 +372,7 @@ class _Builder:
             figures=on_tasks,
             within=["Setting"],
             paper=["Method", *on_tasks],
+            unmarked=[method.group.method.name == CHANCE for method in table.methods],
         )
         drawn, pictures = table.with_oracle, []
         if len(drawn) > 1:

@@ -34,6 +34,7 @@ class _Table:
     figures: Sequence[str]
     within: Sequence[str]
     paper: Sequence[str]
+    unmarked: Sequence[bool]
 
 
 class TableFolder:
@@ -61,14 +62,15 @@ class TableFolder:
         figures: Sequence[str] = (),
         within: Sequence[str] = (),
         paper: Sequence[str] = (),
+        unmarked: Sequence[bool] = (),
     ) -> list[str]:
         """Names of the files that will be there: ``stem.csv``, ``.md`` and ``.tex``.
 
         ``shown`` holds texts as people read them. ``numbers``, where given, is what the CSV holds instead. In LaTeX the
         best of each column of ``figures`` is bold and the second underlined, among rows that are equal in the columns
-        ``within``; ``paper`` are its columns where the user chose none, all by default.
+        ``within`` and not ``unmarked``, by row; ``paper`` are its columns where the user chose none, all by default.
         """
-        self._tables.append(_Table(stem, title, shown, numbers, figures, within, paper))
+        self._tables.append(_Table(stem, title, shown, numbers, figures, within, paper, unmarked))
         return [f"{stem}.{suffix}" for suffix in SUFFIXES]
 
     def close(self) -> None:
@@ -81,8 +83,9 @@ class TableFolder:
         for table in self._tables:
             frame = table.shown if table.numbers is None else table.numbers
             csv = frame.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+            within = table.shown[[*table.within]]
             latex = to_latex(
-                self._chosen(table), table.title, f"tab:{table.stem}", table.figures, table.shown[[*table.within]]
+                self._chosen(table), table.title, f"tab:{table.stem}", table.figures, within, table.unmarked
             )
             for suffix, text in zip(SUFFIXES, (csv, to_markdown(table.shown, table.title), latex), strict=True):
                 write_text(self.folder / f"{table.stem}.{suffix}", text)
@@ -140,11 +143,13 @@ def to_latex(
     label: str = "",
     figures: Sequence[str] = (),
     within: pd.DataFrame | None = None,
+    unmarked: Sequence[bool] = (),
 ) -> str:
     r"""A ``table``, or a ``longtable`` where it has many rows, with the rules of booktabs; texts are escaped.
 
     Of each column of ``figures`` the best is bold and the second underlined, among the rows that are equal in
-    ``within``. A rule parts the rows where the first column of ``within`` changes.
+    ``within``, but for the rows that are ``unmarked``, such as chance. A rule parts the rows where the first column of
+    ``within`` changes.
     """
     table = table.map(lambda value: " ".join(str(value).split()))
     groups = pd.DataFrame(index=table.index) if within is None else within
@@ -152,8 +157,9 @@ def to_latex(
     texts = [head for head in table.columns if head not in figures]
     parted = groups.iloc[:, 0].ne(groups.iloc[:, 0].shift()) if groups.shape[1] else pd.Series(False, table.index)
     shown = table.copy()
+    ranked = ~pd.Series(unmarked or False, table.index)
     for head in figures:
-        shown[head] = _marked(table[head], groups, with_bounds=len(figures) <= _MOST_WITH_INTERVALS)
+        shown[head] = _marked(table[head], groups, ranked, with_bounds=len(figures) <= _MOST_WITH_INTERVALS)
     if groups.shape[1] and groups.columns[0] in texts:
         shown.loc[~parted, groups.columns[0]] = ""
     styled = shown.style.hide(axis="index").format(escape="latex", subset=texts).format_index(escape="latex", axis=1)
@@ -189,12 +195,12 @@ def _heads(names: Sequence[str]) -> str:
     return "\n".join([" & ".join(above) + r" \\", "".join(rules), below])
 
 
-def _marked(figures: pd.Series, groups: pd.DataFrame, with_bounds: bool) -> pd.Series:
-    """Cells such as ``63.2 [60.1, 66.0]`` in LaTeX."""
+def _marked(figures: pd.Series, groups: pd.DataFrame, ranked: pd.Series, with_bounds: bool) -> pd.Series:
+    """Cells such as ``63.2 [60.1, 66.0]`` in LaTeX; those that are not ``ranked`` are neither best nor second."""
     found = figures.str.extract(f"^{_FIGURE.pattern}$")
     values = pd.to_numeric(found["value"])
     by = [groups[name] for name in groups] or [pd.Series(0, figures.index)]
-    place = values.groupby(by).rank(method="dense", ascending=False)
+    place = values.where(ranked).groupby(by).rank(method="dense", ascending=False)
     bold, under = values.map("\\textbf{{{:.1f}}}".format), values.map("\\underline{{{:.1f}}}".format)
     shown = values.map("{:.1f}".format).mask(place == 1, bold).mask(place == 2, under).mask(values.isna(), "--")
     bounds = found["bounds"].fillna("").str.strip()

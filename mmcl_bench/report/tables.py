@@ -314,8 +314,10 @@ def _add_columns(table: Table, rows: Sequence[LeaderboardRow]) -> None:
         cells = [percent(row.figures[name]) if name in row.figures else "" for row in rows]
         table.add_row(*map(Text, [metric_title(name), *cells]))
     costs = [costs_of(row.group) for row in rows]
-    facts = [["best epoch on test (oracle)", *(percent_value(row.oracle) for row in rows)]]
-    facts.append(["oracle minus honest", *(percent_value(row.oracle_minus_honest) for row in rows)])
+    facts = []
+    if not all(math.isnan(row.oracle) for row in rows):
+        facts.append(["best epoch on test (oracle)", *(percent_value(row.oracle) for row in rows)])
+        facts.append(["oracle minus honest", *(percent_value(row.oracle_minus_honest) for row in rows)])
     facts.append(["seeds", *(str(len(row.group.seeds)) for row in rows)])
     if any(row.group.flags for row in rows):
         facts.append(["learned", *(row.group.flags or "–" for row in rows)])

@@ -137,9 +137,13 @@ class Group:
     @property
     def command(self) -> str:
         """The shell command that makes these jobs; seeds start at 0."""
+        return self.command_of(max(self.seeds) + 1)
+
+    def command_of(self, n_seeds: int) -> str:
+        """The shell command that makes jobs of so many seeds."""
         if self.foreign:
             return shlex.join(["mmcl-bench", *self._score_verb()])
-        words = ["mmcl-bench", *self._verb(), "--preset", self.method.preset, "--seeds", str(max(self.seeds) + 1)]
+        words = ["mmcl-bench", *self._verb(), "--preset", self.method.preset, "--seeds", str(n_seeds)]
         words += [word for assignment in self.assignments() for word in ("--set", assignment)]
         if self.first.limit is not None:
             words += ["--limit", str(self.first.limit)]

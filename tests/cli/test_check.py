@@ -336,7 +336,7 @@ def test_what_cannot_be_accepted_is_skipped_and_named(capsys: pytest.CaptureFixt
     store("results", method="edited", dirty=True)
     assert call("baseline", "accept") == 0
     message = capsys.readouterr().err
-    assert re.search(r"skipped: .*linear.*: one seed says nothing", message)
+    assert re.search(r"skipped: .*linear.*: one seed says nothing.* better five: mmcl-bench .* --seeds 5", message)
     assert re.search(r"skipped: .*edited.* ran from a checkout with uncommitted changes", message)
     assert "1 of 1 row written to results/baseline.json, 2 skipped" in message
     assert [row["method"] for row in json.loads(Path("results/baseline.json").read_text())["rows"]] == ["mmcl"]

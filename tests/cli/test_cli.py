@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -17,8 +18,9 @@ from rich.table import Table
 from rich.text import Text
 from typing_in import Said, type_in
 
-from mmcl_bench.cli import app, command_line, console
+from mmcl_bench.cli import app, command_line, console, main
 from mmcl_bench.cli.live import LiveProgress
+from mmcl_bench.core.grants import Setting
 
 if TYPE_CHECKING:
     from mmcl_bench.running.jobs import Job
@@ -108,6 +110,18 @@ def test_every_verb_and_option_has_help(name: str, command: Any) -> None:
     assert command.help, name
     for parameter in command.params:
         assert getattr(parameter, "help", None), f"{name} {parameter.name}"
+
+
+@pytest.mark.parametrize("verb", ["run", "plan", "score"])
+def test_help_of_80_columns_cuts_no_setting(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mmcl-bench", verb, "--help"])
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main()
+    words = re.findall(r"[\w-]+", capsys.readouterr().out)
+    assert set(Setting) <= set(words)
 
 
 @pytest.mark.parametrize(("name", "command"), verbs())

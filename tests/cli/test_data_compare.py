@@ -39,7 +39,7 @@ def test_two_sets_stand_side_by_side(typed: Typed) -> None:
     assert "subjects 6 4" in shown
     assert "joint layout kinect-v1 (20 joints) kinect-v1 (20 joints)" in shown
     assert "clips whose poses are measured 40 40" in shown
-    assert "clips of shared classes 24 of 4 16 of 4" in shown
+    assert "clips of 4 shared classes 24 16" in shown
     assert re.search(r"Distance by joints .* all classes 40 and 40 \d\.\d\d other people -?\d\.\d{3}", shown)
     assert "After normalisation a linear classifier " in said.out.splitlines()[-1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -9,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner
 
 from mmcl_bench.cli.data import app
+from mmcl_bench.cli.data.listing import _sample_table
+from mmcl_bench.cli.fitting import fitted
 from mmcl_bench.core.errors import UserError
 
 
@@ -62,6 +66,13 @@ def test_without_a_sample_a_clip_of_each_class_is_drawn(toy_data_root: Path, tmp
     pixels = np.asarray(picture.convert("L"))[75:]
     cells = [pixels[row * 180 : row * 180 + 160, column * 340 : (column + 1) * 340] for row, column in np.ndindex(3, 4)]
     assert [bool((cell < 200).any()) for cell in cells] == [True] * 10 + [False] * 2
+
+
+def test_on_a_narrow_terminal_a_sample_id_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"sample": "synth-S001C001P001R001A002", "class": "touch other person's pocket", "subject": 12, "bodies": 1}
+    console = Console(width=60, record=True, file=io.StringIO())
+    console.print(fitted(_sample_table([row]), 60))
+    assert "synth-S001C001P001R001A002" in console.export_text()
 
 
 def samples(root: Path, *arguments: str) -> list[dict[str, object]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -11,6 +12,7 @@ from mmcl_bench.cli.live import LiveProgress
 from mmcl_bench.running.engines import Outcome
 
 if TYPE_CHECKING:
+    from mmcl_bench.results.store import Stored
     from mmcl_bench.running.jobs import Job
 
 LONG = "transfer/msr-action3d-and-utkinect-to-utd-mhad@2[classes=shared], mmcl[backbone=hd-gcn], seed 0"
@@ -96,3 +98,14 @@ def test_bars_fit_the_terminal_and_start_anew_with_each_phase(
     assert all(len(line) <= width for line in lines)
     assert any("selection: training" in line and "5/10" in line and "loss 0.250" in line for line in lines)
     assert any("all jobs" in line and "1/2" in line for line in lines)
+
+
+def test_jobs_that_are_found_stored_count_as_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    stored = cast("Stored", SimpleNamespace(folder="results/jobs/x"))
+    with LiveProgress(named) as live:
+        live.on_start(some_jobs(2))
+        live.on_stored(some_jobs(2)[0], stored)
+        live.on_end(1, Outcome("new"))
+        (every,) = live._progress.tasks
+    assert (every.completed, every.total) == (2, 2)

@@ -352,6 +352,16 @@ def test_intervals_are_drawn_and_told_when_pointed_at(store_job, report):
     assert f'title="{value:.1f} [{low:.1f}, {high:.1f}]">{value:.1f}<svg class="bar"' in html
 
 
+def test_latex_tables_of_a_report_do_not_mark_chance(store_job, report, tmp_path):
+    store_job()
+    store_job(method="chance", skill=0.1)
+    report()
+    (table,) = (path.read_text() for path in (tmp_path / "reports" / "tables").glob("supervised.tex"))
+    (of_chance,) = (line for line in table.splitlines() if "chance" in line)
+    assert "\\textbf" in table
+    assert not {"\\textbf", "\\underline"} & set(re.findall(r"\\[a-z]+", of_chance))
+
+
 def test_the_overview_has_methods_by_task_with_ties_and_accuracy_against_time(store_job, tmp_path):
     for name in ("one", "two"):
         for method, share in (("good", 0.9), ("like", 0.9), ("poor", 0.0)):

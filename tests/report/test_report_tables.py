@@ -12,6 +12,7 @@ from rich.console import Console
 
 from mmcl_bench.core.grants import Setting
 from mmcl_bench.report import tables
+from mmcl_bench.report.lineage import origin_of
 from mmcl_bench.results.groups import group_jobs, unversioned
 from stored_jobs import leaderboard
 
@@ -252,3 +253,16 @@ def test_records_are_json_values_with_none_for_the_undefined(store_job):
     assert record["metrics"]["gzsl_seen"]["value"] is None
     assert record["metrics"]["zsl_top1"]["n"] == 20
     assert record["seeds"] == [0]
+
+
+@pytest.mark.parametrize(("oracle", "shown"), [(None, False), (0.9, True)])
+def test_the_table_after_a_run_has_oracle_rows_where_any_method_has_one(store_job, oracle, shown):
+    table = tables.run_table([store_job(), store_job(method="devise", oracle=oracle)])
+    heads = [cell.plain for cell in table.columns[0].cells]
+    assert ("best epoch on test (oracle)" in heads, "oracle minus honest" in heads) == (shown, shown)
+    assert "seeds" in heads
+
+
+def test_one_thread_is_no_threads(store_job):
+    (group,) = group_jobs([store_job()])
+    assert any(", 1 thread, " in value for _, value in origin_of(group))

@@ -71,6 +71,14 @@ def test_a_latex_table_marks_the_best_and_the_second_within_each_task():
     ]
 
 
+def test_chance_is_neither_best_nor_second_in_latex():
+    board = pd.DataFrame({"Method": ["devise", "chance", "eszsl"], "H": ["30.0", "50.0", "20.0"]})
+    texts = [to_latex(board, figures=["H"], unmarked=[False, True, False]), to_latex(board, figures=["H"])]
+    marked, all_marked = (text.partition("\\midrule\n")[2].splitlines()[:3] for text in texts)
+    assert marked == [r"devise & \textbf{30.0} \\", r"chance & 50.0 \\", r"eszsl & \underline{20.0} \\"]
+    assert all_marked[1] == r"chance & \textbf{50.0} \\"
+
+
 def test_heads_of_several_tasks_span_their_metrics():
     table = pd.DataFrame([["a", "1.0", "2.0", "3.0"]], columns=["Method", "x & y: S", "x & y: U", "z: S"])
     lines = to_latex(table, figures=list(table.columns[1:])).splitlines()

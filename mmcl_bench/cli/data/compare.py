@@ -11,6 +11,7 @@ from mmcl_bench.cli.console import AsJson, progress, show, show_json, status
 from mmcl_bench.cli.options import DataRoot, Device, Results
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -121,7 +122,8 @@ def _table(shift: DomainShift) -> Table:
     for bone in sorted(bones, key=lambda bone: -abs(shift.second.poses.bones[bone] - bones[bone]))[:_SHOWN]:
         table.add_row(Text(f"{bone}, of the torso"), *(f"{each.poses.bones[bone]:.2f}" for each in sets))
     shared = shift.shared_classes
-    table.add_row("clips of shared classes", *(f"{sum(counts):,} of {len(shared)}" for counts in _by_set(shared)))
+    in_shared = f"clips of {counted(len(shared), 'shared class', 'shared classes')}"
+    table.add_row(in_shared, *(f"{sum(counts):,}" for counts in _by_set(shared)))
     totals = [max(1, sum(counts)) for counts in _by_set(shared)]
     for entry in sorted(shared, key=lambda entry: -abs(entry.first / totals[0] - entry.second / totals[1]))[:_SHOWN]:
         table.add_row(Text(f"clips of {entry.name}"), f"{entry.first:,}", f"{entry.second:,}")

@@ -84,7 +84,7 @@ def _sample_table(rows: list[dict[str, Any]]) -> Table:
 
     table = Table()
     for column, value in rows[0].items():
-        table.add_column(column, justify="right" if isinstance(value, int) else "left")
+        table.add_column(column, justify="right" if isinstance(value, int) else "left", no_wrap=column == "sample")
     for row in rows:
         table.add_row(
             *(Text(str(value or "" if name in ("subject", "camera") else value)) for name, value in row.items())
@@ -175,7 +175,7 @@ def _list_table(rows: list[dict[str, Any]]) -> Table:
     for column in ("name", "title", "clips", "state"):
         table.add_column(column, justify="right" if column == "clips" else "left")
     for row in rows:
-        table.add_row(row["name"], row["title"], "" if row["clips"] is None else str(row["clips"]), row["state"])
+        table.add_row(row["name"], row["title"], "" if row["clips"] is None else f"{row['clips']:,}", row["state"])
     return table
 
 
@@ -191,7 +191,7 @@ def summary_table(figures: Summary) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("data", _kind(figures["synthetic"]))
-    table.add_row("clips", f"{figures['clips']} ({figures['skipped']} left out)")
+    table.add_row("clips", f"{figures['clips']:,} ({figures['skipped']:,} left out)")
     if figures["completeness"]:
         table.add_row("whole" if figures["is_whole"] else "incomplete", figures["completeness"])
     table.add_row("classes", str(figures["classes"]))

@@ -25,7 +25,7 @@ from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.evaluation.choosing import MIXED_SHARE, MOST_CLIPS, Observed, partners, smoothed
 from mmcl_bench.evaluation.metrics import METRICS, Scored
-from mmcl_bench.methods.base import MethodSettings
+from mmcl_bench.methods.base import MethodSettings, ScoringNetwork
 from mmcl_bench.methods.shared.adapted_network import AdaptedNetwork, normalise_by
 from mmcl_bench.methods.shared.choosing_method import ChoosingMethod, ChoosingSettings
 from mmcl_bench.methods.shared.extractor import CHOSEN, Extractor, trained_extractor
@@ -199,6 +199,9 @@ class AdaptationMethod(ChoosingMethod):
         self._take_network(saved.facts["n_classes"], 1, device)
         state = {name: array for name, array in saved.arrays.items() if not name.startswith(_EXTRACTOR)}
         self._scoring().load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
+
+    def fitted_network(self) -> ScoringNetwork:
+        return self.extractor.fitted_network()
 
     def _take_network(self, n_classes: int, n_groups: int, device: str) -> None:
         """A new network on the extractor, whose initial weights depend only on the seed."""

@@ -20,7 +20,7 @@ from pydantic import Field, field_validator
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration
-from mmcl_bench.methods.base import Method, MethodSettings
+from mmcl_bench.methods.base import Method, MethodSettings, ScoringNetwork
 from mmcl_bench.methods.shared.extractor import CHOSEN, Extractor, Features, trained_extractor
 from mmcl_bench.methods.shared.network_settings import QUICK
 from mmcl_bench.methods.shared.saved import SavedModel, read_model, require_width, write_model
@@ -217,6 +217,9 @@ class FeatureMethod(Method):
         self.seen = np.array(saved.facts["seen"], dtype=bool)
         self.texts = saved.part(_TEXTS)
         self.take_learned(saved.part(_LEARNED), saved.facts["learned"], device)
+
+    def fitted_network(self) -> ScoringNetwork:
+        return self._extractor.fitted_network()
 
     def replace_classes(self, embeddings: np.ndarray) -> None:
         require_width(embeddings, self.texts[MAIN_TEXT].shape[1])

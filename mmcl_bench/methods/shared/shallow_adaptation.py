@@ -21,7 +21,7 @@ from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.evaluation.choosing import MIXED_SHARE, MOST_CLIPS, Observed, column_of, partners
 from mmcl_bench.evaluation.metrics import METRICS, Scored
-from mmcl_bench.methods.base import MethodSettings
+from mmcl_bench.methods.base import MethodSettings, ScoringNetwork
 from mmcl_bench.methods.shared import estimators
 from mmcl_bench.methods.shared.choosing_method import ChoosingMethod, ChoosingSettings
 from mmcl_bench.methods.shared.estimator_method import EstimatorMethod
@@ -159,6 +159,9 @@ class ShallowAdaptation(ChoosingMethod, EstimatorMethod):
             self._extractor = Extractor(**self.settings.network().as_json())
             of_extractor = saved.part(_EXTRACTOR)
             self._extractor.take_saved(SavedModel(saved.layout, saved.facts["extractor"], of_extractor), device)
+
+    def fitted_network(self) -> ScoringNetwork | None:
+        return None if self._extractor is None else self._extractor.fitted_network()
 
     def learn_classifier(self, C: float) -> LogisticRegression:
         """The classifier for target clips after the adapter."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from methods.test_methods import N_CLASSES, clips, problem, settings
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.grants import Setting
+from mmcl_bench.inference.cost import complexity
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.shared.adaptation_method import AdaptationMethod, batches, by_group, groups_of
 from mmcl_bench.methods.shared.adapted_network import normalise_by
@@ -53,6 +54,20 @@ def state(module: nn.Module) -> dict[str, Tensor]:
 
 def changed(before: dict[str, Tensor], module: nn.Module) -> set[str]:
     return {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
+
+
+@pytest.mark.parametrize("name", ["adabn", "coral"])
+def test_scoring_a_clip_costs_what_the_extractor_costs(name: str, tmp_path: Path, shared: Path) -> None:
+    kind = METHODS.get(name)
+    method = kind(**settings(kind, features="extractor") if name == "coral" else settings(kind))
+    given = replace(problem("transfer", setting=kind.setting), validation=None)
+    method.fit(given, Context(seed=5, folder=tmp_path, shared=shared, shared_seed=1))
+    network = method.fitted_network()
+    assert network is not None
+    before, scores = state(network.module), method.score(clips(3, 1))
+    assert complexity(network).parameters == sum(weights.numel() for weights in network.module.parameters())
+    np.testing.assert_array_equal(method.score(clips(3, 1)), scores)
+    assert not changed(before, network.module)
 
 
 def test_statistics_become_those_of_the_clips() -> None:

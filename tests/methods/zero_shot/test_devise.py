@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from methods.test_methods import clips, problem, settings
+from mmcl_bench.inference.cost import complexity
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.zero_shot.devise import DeViSE
 from mmcl_bench.protocols.problem import Context
@@ -38,6 +39,13 @@ def test_the_map_solves_the_normal_equations(fitted: DeViSE, tmp_path: Path) -> 
     np.testing.assert_allclose(found, mapped, rtol=1e-4, atol=1e-5)
     cosines = mapped / np.linalg.norm(mapped, axis=1, keepdims=True) @ given.classes.embeddings.T
     np.testing.assert_allclose(fitted.score(clips(4, 3)), cosines, rtol=1e-4, atol=1e-5)
+
+
+def test_scoring_a_clip_costs_what_the_extractor_costs(fitted: DeViSE) -> None:
+    network = fitted._extractor.network
+    cost = complexity(fitted.fitted_network())
+    assert cost.parameters == sum(weights.numel() for weights in network.parameters())
+    assert cost.flops > 0
 
 
 def test_results_of_version_1_are_not_those_of_the_name_now() -> None:
