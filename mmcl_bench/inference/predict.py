@@ -66,7 +66,7 @@ class TrainedModel:
         try:
             stored.check(stored.model_files)
         except DamagedError as error:
-            raise UserError(f"{stored.folder}: {error}; run the job again") from error
+            raise UserError(f"{stored.folder}: {error}; run the job again with --fresh") from error
         try:
             method = METHODS.get(result.method.name)(**result.method.settings)
             method.load(stored.folder, device)

@@ -5,8 +5,9 @@ the last two. Where a first fit chose on validation, ``validation.safetensors`` 
 scores of the held-out clips. Where a zero-shot method maps clips into the space of class texts,
 ``embeddings.safetensors`` holds those of unseen classes; where a transfer method has features of clips,
 ``domains.safetensors`` holds a map of some clips of both domains. Methods that keep their model leave it in
-``model.json`` and ``model.safetensors``. ``result.json`` is written last, so a folder with a valid one is a finished
-job. It is sealed and holds the sha256 of the other files, each of which is checked when it is read.
+``model.json`` and ``model.safetensors``, which may be deleted: no figure needs them. ``result.json`` is written last,
+so a folder with a valid one is a finished job. It is sealed and holds the sha256 of the other files, each of which is
+checked when it is read.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 RESULT, SCORES, SAMPLES = "result.json", "scores.safetensors", "samples.parquet"
 VALIDATION_SCORES, VALIDATION_SAMPLES = "validation.safetensors", "validation.parquet"
 EMBEDDINGS, DOMAINS = "embeddings.safetensors", "domains.safetensors"
+OF_FIGURES = {SCORES, SAMPLES, VALIDATION_SCORES, VALIDATION_SAMPLES, EMBEDDINGS, DOMAINS}
+"""The files that figures and pictures follow from; the others are those of the model."""
 FUSION = "fusion"
 """Method name of a result that is a weighted sum of others' scores; no method."""
 FUSION_OPTIONS = ("method", "streams", "members", "weights", "scale")
@@ -92,13 +95,14 @@ class Stored:
 
     @classmethod
     def open(cls, folder: Path) -> Stored | None:
-        """The finished job in ``folder``, all files whole; None where there is none.
+        """The finished job in ``folder``, all files whole but for a model that was deleted; None where there is none.
 
         Raises :class:`OtherSchemaError`, and :class:`DamagedError` that says which file is not as it was written.
         """
         stored = cls.listed(folder)
         if stored is not None:
-            stored.check(stored.result.files)
+            gone = {name for name in stored.model_files if not (folder / name).exists()}
+            stored.check(stored.result.files.keys() - gone)
         return stored
 
     @classmethod
@@ -144,8 +148,7 @@ class Stored:
     @property
     def model_files(self) -> list[str]:
         """Names of the files of its model; none where it keeps none."""
-        others = {SCORES, SAMPLES, VALIDATION_SCORES, VALIDATION_SAMPLES, EMBEDDINGS, DOMAINS}
-        return sorted({*self.result.files} - others)
+        return sorted({*self.result.files} - OF_FIGURES)
 
     @property
     def scores(self) -> np.ndarray:

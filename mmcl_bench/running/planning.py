@@ -24,7 +24,7 @@ from mmcl_bench.datasets.prepare import open_dataset
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.results.records import SCHEMA
-from mmcl_bench.results.store import LONGEST_NAME, RESULT
+from mmcl_bench.results.store import LONGEST_NAME, OF_FIGURES, RESULT
 from mmcl_bench.running.runner import RunSite, why_checkpoints_stale
 from mmcl_bench.running.validity import checkpoint_environment, what_differs, why_stale
 from mmcl_bench.running.work_folder import FAILURE, read_failure, time_spent
@@ -188,7 +188,7 @@ class _Here:
         try:
             if result["schema_version"] != SCHEMA:
                 return State.STALE, f"of result schema {int(result['schema_version'])}, here {SCHEMA}"
-            lost = [name for name in result["files"] if not (folder / name).is_file()]
+            lost = [name for name in result["files"] if name in OF_FIGURES and not (folder / name).is_file()]
             stale = why_stale(job, result["provenance"], fingerprints, self.where.asked_device, self.where.weights)
         except (KeyError, TypeError, AttributeError, ValueError):
             return State.DAMAGED, f"{RESULT} is damaged"

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from mmcl_bench.core.errors import UserError
+from mmcl_bench.inference.predict import TrainedModel
 from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols.catalogue import load_task
-from mmcl_bench.results.store import RESULT, SCORES
+from mmcl_bench.results.store import RESULT, SCORES, Stored
 from mmcl_bench.running.jobs import Job, make_job
 from mmcl_bench.running.planning import Planned, State, plan, totals
 from mmcl_bench.running.runner import ENVIRONMENT, RunSite, run_job
@@ -131,6 +133,17 @@ def test_a_result_without_its_scores_is_damaged(where: RunSite) -> None:
     (run_job(job(), where)[0].folder / SCORES).unlink()
     planned = only(job(), where)
     assert (planned.state, planned.why) == (State.DAMAGED, "scores.safetensors is missing")
+
+
+def test_a_result_whose_model_was_deleted_is_done(where: RunSite) -> None:
+    stored, _ = run_job(job(), where)
+    assert stored.model_files
+    for name in stored.model_files:
+        (stored.folder / name).unlink()
+    assert only(job(), where).state is State.DONE
+    assert Stored.read(stored.folder) is not None
+    with pytest.raises(UserError, match="missing; run the job again with --fresh"):
+        TrainedModel.of(stored)
 
 
 def test_a_failure_counts_until_what_it_stands_on_changes(where: RunSite) -> None:
