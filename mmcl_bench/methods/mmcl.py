@@ -128,7 +128,7 @@ class MMCL(NetworkMethod):
     """Co-learning with every modality that the data has; the result's notes say which losses were on."""
 
     name: ClassVar[str] = "mmcl"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     summary: ClassVar[str] = "CTR-GCN taught by RGB and multimodal-LLM features (FAM and FRM)"
     published: ClassVar[str] = "ACM MM 2024"
     cost: ClassVar[str] = "minutes"

@@ -53,6 +53,7 @@ class RGBFusion(NetworkMethod):
     summary: ClassVar[str] = "upper bound with RGB at test: CTR-GCN and RGB features, fused late"
     kind: ClassVar[str] = "fusion"
     cost: ClassVar[str] = "minutes"
+    version: ClassVar[int] = 2
     families: ClassVar[frozenset[str]] = frozenset({"supervised"})
     scores_with: ClassVar[frozenset[Modality]] = frozenset({Modality.RGB})
     Settings = RGBFusionSettings

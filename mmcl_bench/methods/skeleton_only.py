@@ -29,7 +29,7 @@ class SkeletonOnly(NetworkMethod):
     name: ClassVar[str] = "skeleton-only"
     summary: ClassVar[str] = "CTR-GCN alone: MMCL without FAM and FRM"
     cost: ClassVar[str] = "minutes"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     Settings = SkeletonOnlySettings
 
     def build(

@@ -22,7 +22,7 @@ from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.evaluation.metrics import METRICS, Scored, fit_calibration
 from mmcl_bench.methods.base import Method, MethodSettings, ScoringNetwork
 from mmcl_bench.methods.shared.extractor import CHOSEN, Extractor, Features, trained_extractor
-from mmcl_bench.methods.shared.network_settings import QUICK
+from mmcl_bench.methods.shared.network_settings import QUICK_EXTRACTOR
 from mmcl_bench.methods.shared.saved import SavedModel, read_model, require_width, write_model
 from mmcl_bench.methods.skeleton_only import SkeletonOnlySettings
 from mmcl_bench.nn import BACKBONES
@@ -42,7 +42,7 @@ class FeatureSettings(MethodSettings):
 
     added_later: ClassVar[frozenset[str]] = frozenset({"normalise"})
     extractor: Literal["quick", "paper"] = "paper"
-    """How the extractor is trained: with the settings of ``skeleton-only`` in this preset."""
+    """How the extractor is trained: as ``skeleton-only`` in preset paper, or on the small network of preset quick."""
     backbone: str = "shift-gcn"
     """The extractor's network, a name of ``mmcl-bench list backbones``."""
     extractor_epochs: int | None = Field(default=None, ge=1)
@@ -62,7 +62,7 @@ class FeatureSettings(MethodSettings):
 
     def network(self) -> SkeletonOnlySettings:
         """The extractor's settings."""
-        preset = {} if self.extractor == "paper" else QUICK
+        preset = {} if self.extractor == "paper" else QUICK_EXTRACTOR
         given = {"epochs": self.extractor_epochs, "min_steps": self.extractor_min_steps}
         changed = {key: value for key, value in given.items() if value is not None}
         always = {"backbone": self.backbone, "normalise": self.normalise}

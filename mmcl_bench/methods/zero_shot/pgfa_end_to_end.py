@@ -77,6 +77,7 @@ class PGFAEndToEnd(NetworkMethod):
     kind: ClassVar[str] = "embedding"
     published: ClassVar[str] = "IEEE TIP 2025"
     cost: ClassVar[str] = "minutes"
+    version: ClassVar[int] = 2
     families: ClassVar[frozenset[str]] = frozenset({"zero-shot"})
     Settings: ClassVar[type[PGFAEndToEndSettings]] = PGFAEndToEndSettings
     settings: PGFAEndToEndSettings
