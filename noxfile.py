@@ -7,6 +7,8 @@ from pathlib import Path
 import nox
 
 nox.options.sessions = ["lint", "types", "tests"]
+# Hundreds of processes import torch; where they may not keep what they compile, each compiles it anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 PROJECT = Path(".nox/project").resolve()
 """One environment for the sessions that need torch, which is large."""
 RECORDED = ("utkinect", "hdm05", "msr-action3d", "utd-mhad")

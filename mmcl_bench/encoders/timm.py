@@ -76,7 +76,7 @@ def encode_with_timm(model: Any, images: Iterable[Image.Image], device: str = "c
     """float32 (N, D) pooled features, prepared as the model's own configuration says; the model lies on ``device``."""
     from timm.data import config as timm_data
 
-    config = timm_data.resolve_model_data_config(model)  # type: ignore[no-untyped-call]
+    config = timm_data.resolve_model_data_config(model)
     _, height, width = config["input_size"]
     fixed = (width, height) if model.pretrained_cfg.get("fixed_input_size") else None
     return encode_images(images, model, config["mean"], config["std"], fixed, device)

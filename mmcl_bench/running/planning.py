@@ -177,7 +177,7 @@ class _Here:
         failure = read_failure(folder) if (folder / FAILURE).exists() else None
         if failure is not None and what_differs(failure.environment, environment) is None:
             return State.FAILED, failure.error
-        if result is None and any((folder / "work").rglob("*.pt")):
+        if result is None and any((folder / "work").rglob("*.checkpoint")):
             stale = why_checkpoints_stale(folder / "work", environment)
             return (State.PARTIAL, "") if stale is None else (State.STALE, f"checkpoints of a stopped run: {stale}")
         return state, why

@@ -226,7 +226,7 @@ class _Run:
             former = json.loads((self.work / ENVIRONMENT).read_bytes())[THREADS]
         except (OSError, ValueError, KeyError):
             former = []
-        former = [threads for threads in former if threads != now] if any(self.work.rglob("*.pt")) else []
+        former = [threads for threads in former if threads != now] if any(self.work.rglob("*.checkpoint")) else []
         if former:
             _LOG.warning(
                 "%s: begun with %s threads, goes on with %d; its last digits are those of neither, as its notes list",
@@ -297,12 +297,17 @@ class _Run:
             return None
         clips, labels = protocol.test_clips(counted), scored.labels[counted]
         figures = []
+        fitted = at = epochs[-1] if report.snapshot is None else report.snapshot
         for done, epoch in enumerate(epochs):
             self._advance("oracle", done, len(epochs))
-            method.restore(epoch)
-            scores = _of_candidates(method.score(clips), protocol)
+            if epoch == report.snapshot and counted.all():
+                scores = scored.scores
+            else:
+                method.restore(at := epoch)
+                scores = _of_candidates(method.score(clips), protocol)
             figures.append(metric(Scored(scores, labels, scored.seen, scored.calibration)))
-        method.restore(epochs[-1] if report.snapshot is None else report.snapshot)
+        if at != fitted:
+            method.restore(fitted)
         if np.isnan(figures).all():
             return None
         best = int(np.nanargmax(figures))
@@ -426,7 +431,7 @@ def _work_is_stale(folder: Path, environment: dict[str, str]) -> bool:
     if not work.is_dir():
         return False
     why = why_checkpoints_stale(work, environment)
-    if why is not None and any(work.rglob("*.pt")):
+    if why is not None and any(work.rglob("*.checkpoint")):
         _LOG.warning("%s: checkpoints of a stopped run are left aside (%s); it starts anew", folder, why)
     return why is not None
 

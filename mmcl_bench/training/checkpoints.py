@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import io
+import json
 import logging
 import os
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import safetensors.numpy
 import torch
+from torch import Tensor
 
 from mmcl_bench.core.files import DamagedError, read_sealed, set_aside, write_sealed
 
 _LOG = logging.getLogger(__name__)
+_MODULE, _OPTIMIZER, _FACTS = "module.", "optimizer.", "facts"
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Checkpoints:
 
     def epochs(self) -> list[int]:
         """The epochs that are kept, in order."""
-        return sorted(int(path.stem.rpartition("-")[2]) for path in self.folder.glob("epoch-*.pt"))
+        return sorted(int(path.stem.rpartition("-")[2]) for path in self.folder.glob("epoch-*.checkpoint"))
 
     def mend(self) -> None:
         """Goes back to the latest epoch after which all checkpoints are as an uninterrupted run would have left them.
@@ -96,10 +101,10 @@ class Checkpoints:
 
     @property
     def _state(self) -> Path:
-        return self.folder / "state.pt"
+        return self.folder / "state.checkpoint"
 
     def _snapshot(self, epoch: int) -> Path:
-        return self.folder / f"epoch-{epoch:04d}.pt"
+        return self.folder / f"epoch-{epoch:04d}.checkpoint"
 
 
 def _set_aside(path: Path, error: DamagedError) -> None:
@@ -108,14 +113,32 @@ def _set_aside(path: Path, error: DamagedError) -> None:
 
 
 def _save(path: Path, state: Mapping[str, Any]) -> None:
-    content = io.BytesIO()
-    torch.save(state, content)
-    write_sealed(path, content.getvalue())
+    optimizer = state["optimizer"]
+    tensors = {f"{_MODULE}{name}": tensor for name, tensor in state["module"].items()}
+    for parameter, moments in optimizer["state"].items():
+        # SGD without momentum has None for one.
+        kept = {name: moment for name, moment in moments.items() if moment is not None}
+        tensors |= {f"{_OPTIMIZER}{parameter}.{name}": moment for name, moment in kept.items()}
+    # torch.save and torch.load take four and fifteen times as long.
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+    facts = json.dumps({"groups": optimizer["param_groups"], "history": state["history"]})
+    arrays[_FACTS] = np.frombuffer(facts.encode(), np.uint8)
+    write_sealed(path, safetensors.numpy.save(arrays))
 
 
 def _load(path: Path) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(io.BytesIO(read_sealed(path)), map_location="cpu", weights_only=True)
-    return state
+    arrays = safetensors.numpy.load(read_sealed(path))
+    facts = json.loads(arrays.pop(_FACTS).tobytes())
+    module: dict[str, Tensor] = {}
+    moments: dict[int, dict[str, Tensor]] = defaultdict(dict)
+    for name, array in arrays.items():
+        if name.startswith(_MODULE):
+            module[name.removeprefix(_MODULE)] = torch.from_numpy(array)
+        else:
+            parameter, _, moment = name.removeprefix(_OPTIMIZER).partition(".")
+            moments[int(parameter)][moment] = torch.from_numpy(array)
+    optimizer = {"state": dict(moments), "param_groups": facts["groups"]}
+    return {"module": module, "optimizer": optimizer, "history": facts["history"]}
 
 
 def _copy(path: Path, copy: Path) -> None:

@@ -140,7 +140,8 @@ class Trainer:
             self._checkpoints.keep_last(len(self.history))
         self.module.to(self.context.device)
         best = self._best_epoch() if validate is not None else last
-        self.restore(best)
+        if best != len(self.history):  # else its weights are those in the module
+            self.restore(best)
         return FitReport(chosen={"epoch": best, "of": total}, history=self.history, snapshot=best)
 
     def snapshots(self) -> list[int]:

@@ -31,7 +31,7 @@ def test_start_of_the_command_line(benchmark: BenchmarkFixture, code: str) -> No
 @pytest.mark.parametrize("blocks", ["tiny", "paper"])
 def test_training_step(benchmark: BenchmarkFixture, blocks: str) -> None:
     network = (TinyCTRGCN if blocks == "tiny" else CTRGCN)(KINECT_V2, 60, n_bodies=1)
-    clips = torch.randn(32, 3, 24, 25, 1)
+    clips = torch.randn(32 if benchmark.enabled else 2, 3, 24, 25, 1)
 
     def step() -> None:
         network.zero_grad()
@@ -54,10 +54,11 @@ def test_the_loader_feeds_the_network(benchmark: BenchmarkFixture, part: str) ->
     vary = Compose((CropResize(64), RandomRotation(0.3)))
     network = CTRGCN(KINECT_V2, 60, n_bodies=2)
     generator = torch.Generator().manual_seed(0)
+    batch = 16 if benchmark.enabled else 2
 
     def load() -> torch.Tensor:
-        tracks, place = prepared.batch(torch.randint(200, (16,), generator=generator))
-        return bodies_last(vary(tracks, place, generator), place, 16)
+        tracks, place = prepared.batch(torch.randint(200, (batch,), generator=generator))
+        return bodies_last(vary(tracks, place, generator), place, batch)
 
     clips = load()
 

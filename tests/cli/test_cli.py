@@ -297,7 +297,7 @@ def test_ctrl_c_is_one_line_and_leaves_a_checkpoint_but_no_result(toy_data_root:
         # A background job of a shell ignores Ctrl-C, and its children would too.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
-        while process.poll() is None and not list(tmp_path.glob("results/jobs/*/work/final/state.pt")):
+        while process.poll() is None and not list(tmp_path.glob("results/jobs/*/work/final/state.checkpoint")):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.05)
         process.send_signal(signal.SIGINT)
@@ -309,4 +309,4 @@ def test_ctrl_c_is_one_line_and_leaves_a_checkpoint_but_no_result(toy_data_root:
     assert "Traceback" not in message
     assert not list(tmp_path.glob("results/jobs/*/result.json"))
     # That the same command then ends with the same numbers is shown in test_runner.
-    assert list(tmp_path.glob("results/jobs/*/work/final/state.pt"))
+    assert list(tmp_path.glob("results/jobs/*/work/final/state.checkpoint"))

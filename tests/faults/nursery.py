@@ -89,7 +89,7 @@ def main(seed: int, kills: int, data: Path, place: Path) -> None:
     while seen["kills"] < kills:
         if kill_at(forked(wanted, where), chance.uniform(0, usual)):
             seen["kills"] += 1
-            seen["with checkpoints"] += any(folder.rglob("*.pt"))
+            seen["with checkpoints"] += any(folder.rglob("*.checkpoint"))
             Stored.open(folder)  # a damaged result would raise
             if seen["kills"] < kills:
                 continue

@@ -66,11 +66,11 @@ def stopped(wanted: Job, where: RunSite) -> Path:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", ["final/state.pt", "final/epoch-0002.pt", "selection/epoch-0005.pt"])
+@pytest.mark.parametrize("name", ["final/state", "final/epoch-0002", "selection/epoch-0005"])
 def test_a_damaged_checkpoint_is_named_and_redone(
     wanted: Job, whole: Stored, where: RunSite, caplog: pytest.LogCaptureFixture, name: str, damage: object
 ) -> None:
-    path = stopped(wanted, where) / name
+    path = stopped(wanted, where) / f"{name}.checkpoint"
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
     with caplog.at_level(logging.WARNING):
         stored, _ = run_job(wanted, where)
@@ -149,7 +149,7 @@ def test_checkpoints_that_go_while_a_job_runs_are_made_again(wanted: Job, whole:
     def remove(phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         if phase == "oracle" and not gone:
             gone.append(True)
-            (where.results_root / "jobs" / wanted.folder / "work" / "final" / "epoch-0003.pt").unlink()
+            (where.results_root / "jobs" / wanted.folder / "work" / "final" / "epoch-0003.checkpoint").unlink()
 
     assert same(run_job(wanted, replace(where, progress=remove))[0], whole)
     assert gone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -162,8 +162,6 @@ BUT_CHANCE = [each for each in EVERY if each[0] != "chance"]
 
 @dataclass(frozen=True)
 class FirstFit:
-    """A method that is fitted once for all tests that only ask it for scores."""
-
     method: Method
     problem: Problem
     context: Context
@@ -171,16 +169,17 @@ class FirstFit:
     scores: np.ndarray
     """The first that it gave, of seven clips."""
 
+    @classmethod
+    def of(cls, name: str, family: str, folder: Path, shared: Path) -> FirstFit:
+        context = Context(seed=5, folder=folder, shared=shared, shared_seed=1)
+        given = problem(family, dict.fromkeys(METHODS.get(name).scores_with, 12), METHODS.get(name).setting)
+        method, report = fitted(METHODS.get(name), given, context)
+        return cls(method, given, context, report, method.score(clips(7, 3)))
 
-@pytest.fixture(scope="module", params=EVERY, ids="-".join)
-def first(
-    request: pytest.FixtureRequest, small_backbone: str, shared: Path, tmp_path_factory: pytest.TempPathFactory
-) -> FirstFit:
-    name, family = request.param
-    context = Context(seed=5, folder=tmp_path_factory.mktemp("first"), shared=shared, shared_seed=1)
-    given = problem(family, dict.fromkeys(METHODS.get(name).scores_with, 12), METHODS.get(name).setting)
-    method, report = fitted(METHODS.get(name), given, context)
-    return FirstFit(method, given, context, report, method.score(clips(7, 3)))
+
+@pytest.fixture(params=EVERY, ids="-".join)
+def first(request: pytest.FixtureRequest, first_fit: Callable[[str, str], FirstFit]) -> FirstFit:
+    return first_fit(*request.param)
 
 
 def test_every_method_fits_scores_and_repeats_itself(first: FirstFit, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from methods.test_methods import clips, families, problem
+from methods.test_methods import FirstFit, clips, families, problem
 from methods.test_methods import fitted as fit
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.methods import METHODS
@@ -25,11 +26,9 @@ from mmcl_bench.skeleton.clips import Modality
 TEACHERS = {Modality.RGB: 12, Modality.INSTRUCT: 6}
 
 
-def fitted(
-    name: str, family: str, folder: Path, features: dict[Modality, int] | None = None, shared: Path | None = None
-) -> Method:
+def fitted(name: str, family: str, folder: Path, features: dict[Modality, int] | None = None) -> Method:
     method = METHODS.get(name)
-    context = Context(seed=5, folder=folder / "work", shared=shared, shared_seed=1)
+    context = Context(seed=5, folder=folder / "work")
     return fit(method, problem(family, features, method.setting), context)[0]
 
 
@@ -40,8 +39,10 @@ def again(method: Method, folder: Path) -> Method:
 
 
 @pytest.mark.parametrize(("name", "family"), families())
-def test_scores_of_a_loaded_model_are_the_same_bits(name: str, family: str, tmp_path: Path, shared: Path) -> None:
-    method = fitted(name, family, tmp_path, dict.fromkeys(METHODS.get(name).scores_with, 12), shared=shared)
+def test_scores_of_a_loaded_model_are_the_same_bits(
+    name: str, family: str, tmp_path: Path, first_fit: Callable[[str, str], FirstFit]
+) -> None:
+    method = first_fit(name, family).method
     files = method.save(tmp_path / "model")
     if not files:
         with pytest.raises(UserError, match=f"{name} keeps no model"):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from methods.test_methods import clips, problem, settings
+from methods.test_methods import FirstFit, clips, problem, settings
 from mmcl_bench.datasets.classes import TEXT_FIELDS
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.shared import feature_method
@@ -32,8 +32,10 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("name", ZOO)
-def test_a_killed_fit_that_is_run_again_has_the_same_scores(name: str, tmp_path: Path, shared: Path) -> None:
-    def fitted(folder: Path, most: float) -> FeatureMethod:
+def test_a_killed_fit_that_is_run_again_has_the_same_scores(
+    name: str, tmp_path: Path, shared: Path, first_fit: Callable[[str, str], FirstFit]
+) -> None:
+    def fitted(most: float) -> FeatureMethod:
         """A fit that is killed when it has reported ``most`` times."""
         reports = 0
 
@@ -45,14 +47,13 @@ def test_a_killed_fit_that_is_run_again_has_the_same_scores(name: str, tmp_path:
 
         method = METHODS.get(name)(**settings(METHODS.get(name)))
         assert isinstance(method, FeatureMethod)
-        context = Context(seed=5, folder=folder / "job", progress=progress, shared=shared, shared_seed=1)
+        context = Context(seed=5, folder=tmp_path, progress=progress, shared=shared, shared_seed=1)
         method.fit(problem("zero-shot"), context)
         return method
 
-    expected = fitted(tmp_path / "undisturbed", np.inf).score(clips(5, 3))
     with contextlib.suppress(Killed):
-        fitted(tmp_path / "killed", 3)
-    np.testing.assert_array_equal(fitted(tmp_path / "killed", np.inf).score(clips(5, 3)), expected)
+        fitted(3)
+    np.testing.assert_array_equal(fitted(np.inf).score(clips(7, 3)), first_fit(name, "zero-shot").scores)
 
 
 class OfSeparableClips:
