@@ -307,7 +307,7 @@ def _rgb(color: str) -> tuple[float, float, float]:
 def accuracy_against_cost(metric: str, methods: Sequence[MethodCost], looks: Looks, note: str) -> Figure:
     """A point a method; a line joins those that no other beats in both time and accuracy."""
     figure, (axes,) = _panels(1, 430, max(300, 14 * len(methods)))
-    for method in methods:
+    for method in sorted(methods, key=lambda method: -method.accuracy):
         color, marker = looks[method.label]
         name = shortened(method.label, _MOST_LETTERS)
         place = (max(method.seconds, 1e-3), 100 * method.accuracy)
