@@ -30,7 +30,7 @@ def tips(figure: Figure) -> list[str]:
 
 def opacities(figure: Figure) -> np.ndarray:
     """Of the cells of a heat map, as shares of the darkest."""
-    shades = figure.axes[0].images[0].get_array()[..., 3]
+    shades = figure.axes[0].images[0].get_alpha()
     return np.asarray(shades / shades.max())
 
 
