@@ -298,11 +298,11 @@ def _draw_cell(axes: Axes, row: int, column: int, cell: Cell) -> None:
 
 
 def _shade(axes: Axes, opacities: np.ndarray) -> None:
-    """Cells of one colour, so that any page's own shows through."""
-    from matplotlib.colors import ListedColormap
+    """Cells of one colour through which any page's own shows; as colours, since an SVG has no opacities beside them."""
+    from matplotlib.colors import to_rgba_array
 
-    look: dict[str, Any] = {"cmap": ListedColormap([LIGHT["c0"]]), "aspect": "auto", "interpolation": "none"}
-    axes.imshow(np.zeros(opacities.shape), alpha=opacities, **look)
+    shades = to_rgba_array([LIGHT["c0"]] * opacities.size, opacities.ravel()).reshape(*opacities.shape, 4)
+    axes.imshow(shades, aspect="auto", interpolation="none")
 
 
 def accuracy_against_cost(metric: str, methods: Sequence[MethodCost], looks: Looks, note: str) -> Figure:
