@@ -42,7 +42,8 @@ _OTHERWISE = "logistic"
 _MOST_LETTERS = 34
 """Of a name in a heat map."""
 _NOTE = (
-    "below a figure: its gain over source only; bold where the 95% interval of the gain excludes 0; darker is better"
+    "below a figure: its gain over source only; bold where the 95% interval of the gain excludes 0; "
+    "stronger colour is better"
 )
 
 
