@@ -353,10 +353,7 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str], seen: np.ndarra
         axes.axhline(n_seen - 0.5, color=_UNSEEN, linewidth=1.5)
         axes.axvline(n_seen - 0.5, color=_UNSEEN, linewidth=1.5)
     counted = "numbers count clips; " if few else ""
-    _note(
-        figure,
-        f"rows: true class; columns: predicted class; {counted}the stronger the colour, the larger the share of its row",
-    )
+    _note(figure, f"rows: true class; columns: predicted class; {counted}stronger colour: a larger share of its row")
     return figure
 
 
