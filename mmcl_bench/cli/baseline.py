@@ -92,6 +92,7 @@ def _table(baseline: Baseline, rows: list[Row]) -> Table:
     from rich.table import Table
 
     from mmcl_bench.comparing.gate import FALSE_ALARMS, basis_of, noises, standard_error, tolerance
+    from mmcl_bench.results.groups import metric_title
 
     noise_of = noises(baseline.rows)
     level = FALSE_ALARMS / max(1, sum(not row.repeatable for row in baseline.rows))
@@ -104,5 +105,5 @@ def _table(baseline: Baseline, rows: list[Row]) -> Table:
         shares = (row.figure, row.deviation, tolerance(error, freedom, row.n, level, basis))
         figure, spread, allowed = (f"{100 * share:.1f}" for share in shares)
         cells = (str(len(row.seeds)), str(row.n), figure, spread, allowed, basis)
-        table.add_row(row.task, row.label, row.metric, *cells)
+        table.add_row(row.task, row.label, metric_title(row.metric), *cells)
     return table

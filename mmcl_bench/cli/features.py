@@ -276,8 +276,13 @@ def _show_list(dataset: SkeletonDataset, root: Path, as_json: bool) -> None:
         show_json(lines)
         return
     table = Table()
+    if {line["kind"] for line in lines} == {"strips"}:
+        table.caption = Text(
+            "strips are pictures; make features of them with "
+            f"mmcl-bench features build {dataset.card.name} --encode efficientnet-lite0"
+        )
     for column in ("kind", "name", "modality", "clips", "lacking", "numbers", "train with --set"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=column in ("name", "train with --set"))
     for line in lines:
         table.add_row(
             line["kind"],
@@ -289,6 +294,6 @@ def _show_list(dataset: SkeletonDataset, root: Path, as_json: bool) -> None:
             Text(line["use"]),
         )
     if lines:
-        show(table)
+        show(table, spare=["modality", *([] if any(line["lacking"] for line in lines) else ["lacking"])])
     else:
         typer.echo(f"{dataset.card.name} has skeletons alone; see mmcl-bench features build --help")

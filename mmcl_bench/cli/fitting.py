@@ -16,8 +16,8 @@ _LONGEST, _SHORTEST = 40, 20
 second."""
 _GAP = "  "
 _INTERVAL = re.compile(r"\[[^\[\]A-Za-z]*\]")
-_BREAK = re.compile(r"[ \t]+|(?<=[A-Za-z)\]][-/_,:])(?=[A-Za-z\[])|(?<=\w)(?=\[)")
-"""Where a line may end: at spaces, after a hyphen, slash or the like that follows a letter, before a bracket."""
+_BREAK = re.compile(r"[ \t]+|(?<=[A-Za-z)\]]{2}[-/_,:])(?=[A-Za-z\[])|(?<=\w)(?=\[)")
+"""Where a line may end: at spaces, after a hyphen, slash or the like that follows two letters, before a bracket."""
 
 
 def plain(table: Table) -> Iterator[str]:

@@ -22,6 +22,7 @@ def fuse(
     task: Annotated[
         str,
         typer.Argument(
+            metavar="TASK",
             autocompletion=completion.tasks,
             help="A family (supervised, zero-shot, transfer), a task such as 'zero-shot/synth60\\[split=55/5]', "
             "or the path of a task card.",

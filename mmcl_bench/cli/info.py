@@ -28,7 +28,7 @@ DEFAULT_LAYOUT, DEFAULT_CLASSES = "kinect-v2", 60
 
 
 def info(
-    method: Annotated[str, typer.Argument(help="Method, such as mmcl or skeleton-only.")],
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="Method, such as mmcl or skeleton-only.")],
     dataset: Annotated[
         str | None, typer.Option(help="Data set that gives layout, classes and modalities; prepared, or known by name.")
     ] = None,

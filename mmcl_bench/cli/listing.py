@@ -29,7 +29,7 @@ app = typer.Typer(help="List tasks, methods, data sets, layouts, encoders or spl
 
 _LONG = 20
 """Letters from which on the splits of a task are counted instead of named: a task is one line of a narrow terminal."""
-Pattern = Annotated[str, typer.Argument(help="A shell glob over names, such as 'zero-shot/*'.")]
+Pattern = Annotated[str, typer.Argument(metavar="PATTERN", help="A shell glob over names, such as 'zero-shot/*'.")]
 
 
 @app.command()
@@ -73,6 +73,7 @@ def methods(
     pattern: Annotated[
         str,
         typer.Argument(
+            metavar="PATTERN",
             help="The name of a method, for all that is known of it, or a shell glob over names or over kind/name.",
             autocompletion=completion.methods,
         ),
@@ -216,7 +217,8 @@ def _own_sets(pattern: str, data_root: Path) -> list[dict[str, str]]:
 @app.command()
 def layouts(
     pattern: Annotated[
-        str, typer.Argument(help="The name of a layout, for its joints, or a shell glob over names.")
+        str,
+        typer.Argument(metavar="PATTERN", help="The name of a layout, for its joints, or a shell glob over names."),
     ] = "*",
     as_json: AsJson = False,
 ) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from mmcl_bench.cli import completion
 from mmcl_bench.cli.jobs import by_stream
-from mmcl_bench.cli.options import SETTING_NAMES, Limit, Settings, TaskOptions, key_values, names
+from mmcl_bench.cli.options import SETTING_NAMES, Limit, TaskOptions, key_values, names
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.grants import Setting
@@ -81,7 +81,22 @@ class JobOptions(TaskOptions):
         str | None,
         typer.Option(help="One job for each of these skeleton streams, such as joint,bone,joint-motion,bone-motion."),
     ] = None
-    settings: Settings = None
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--parameter",
+            help="Set a task's parameter, as key=value, or to several values, a task each: text=minilm,smollm2. "
+            "Repeatable.",
+        ),
+    ] = None
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Override a setting of the methods that have it, as key=value, or with several values, a method each: "
+            "epochs=2,5. Repeatable.",
+        ),
+    ] = None
     limit: Limit = None
 
     def jobs(self, data_root: Path | None) -> list[Job]:

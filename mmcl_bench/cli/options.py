@@ -29,8 +29,7 @@ Settings = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="Override a setting of the methods that have it, as key=value. Repeatable. plan and run take several "
-        "values with commas between.",
+        help="Override a setting of the methods that have it, as key=value. Repeatable.",
     ),
 ]
 Limit = Annotated[int | None, typer.Option(help="Keep that many clips a side: a smoke run, never ranked.")]
@@ -140,8 +139,7 @@ class TaskOptions:
         list[str] | None,
         typer.Option(
             "--parameter",
-            help="Set a task's parameter, as key=value, such as text=clip:ViT-B-32. plan and run take several values "
-            "with commas between: text=minilm,smollm2.",
+            help="Set a task's parameter, as key=value, such as text=clip:ViT-B-32. Repeatable.",
         ),
     ] = None
 

@@ -70,8 +70,9 @@ def report(
     for path in (summary.page, *summary.leaderboards):
         typer.echo(path)
     typer.echo(f"{reports / 'tables'}: {counted(len(summary.tables), 'file')}")
-    of_page = f"of {counted(summary.n_page_figures, 'figure')} on the page"
-    typer.echo(f"{reports / 'figures'}: {counted(len(summary.figures), 'file')} {of_page}")
+    of_page = f"{counted(summary.n_page_figures, 'figure')} on the page"
+    files = f"{counted(len(summary.figures), 'file')} of the " if summary.figures else "no files, "
+    typer.echo(f"{reports / 'figures'}: {files}{of_page}")
     left_out = f", {counted(summary.n_limited, 'smoke run')} with --limit left out" if summary.n_limited else ""
     left_out += f", {summary.n_older} of older versions left out" if summary.n_older else ""
     typer.echo(f"from {counted(summary.n_jobs, 'job')}{left_out}")

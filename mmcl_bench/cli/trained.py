@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 Job = Annotated[
     str,
     typer.Argument(
+        metavar="JOB",
         help="A finished job: its folder, the start of its hash, or its task, such as 'zero-shot/synth60', where no "
-        "other job is of that task, --method and --seed."
+        "other job is of that task, --method and --seed.",
     ),
 ]
 OfMethod = Annotated[str | None, typer.Option("--method", help="Of the jobs of a task, those of this method.")]

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 from mmcl_bench.comparing.gate import FAILING, Judgement, Verdict, environment_changes
 from mmcl_bench.core.files import write_atomically
 from mmcl_bench.core.text import counted
+from mmcl_bench.results.groups import metric_title
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,7 +41,7 @@ def sentence(judgement: Judgement) -> str:
         return f"{row.name}: {judgement.verdict}: {judgement.reason}"
     before, now = _percent(judgement.before), _percent(judgement.now.figure)
     return (
-        f"{row.name}: {row.metric} {judgement.verdict}: {before} -> {now}, "
+        f"{row.name}: {metric_title(row.metric)} {judgement.verdict}: {before} -> {now}, "
         f"{_signed(judgement.difference)} points where {_points(judgement.tolerance)} are within chance"
     )
 
@@ -126,7 +127,7 @@ def _cells(judgement: Judgement) -> list[str]:
         row.task,
         row.label,
         f"{len(row.seeds)}, {len(now.seeds)}" if now is not None else str(len(row.seeds)),
-        f"{row.metric} {_percent(judgement.before)}",
+        f"{metric_title(row.metric)} {_percent(judgement.before)}",
         _percent(now.figure) if now is not None and compared else "",
         _signed(judgement.difference) if compared else "",
         _points(judgement.tolerance) if compared else "",

@@ -42,7 +42,7 @@ _TITLE, _KEY = 0.55, 0.40
 _WIDEST = 16.0
 """Inches of a strip."""
 _LONGEST_LINE = 46
-_SHEET_COLUMNS, _SHEET_POSES, _SHEET_CELL = 4, 3, (3.4, 1.4)
+_SHEET_COLUMNS, _SHEET_POSES, _SHEET_CELL, _SHEET_GAP = 4, 3, (3.4, 1.4), 0.4
 """Of a contact sheet: clips side by side, poses of each, and the width and height of a clip in inches."""
 _SYNTHETIC = " (synthetic)"
 
@@ -135,7 +135,7 @@ def write_sheet(title: str, clips: Sequence[Preview], path: Path) -> None:
         left, top = (place % across) * wide, size[1] - _TITLE - (place // across) * (high + _KEY)
         _write(figure, (left + 0.12) / size[0], (top - 0.06) / size[1], clip.title[0], va="top")
         frames = _spread([frame for frame, pose in enumerate(clip.poses) if pose], _SHEET_POSES)
-        each = wide / _SHEET_POSES
+        each = (wide - _SHEET_GAP) / _SHEET_POSES
         for at, frame in enumerate(frames):
             box = (left + at * each) / size[0], (top - 0.24 - high) / size[1], each / size[0], high / size[1]
             axes = figure.add_axes(box)

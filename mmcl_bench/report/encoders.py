@@ -98,7 +98,7 @@ def heat_maps(table: EncoderTable) -> Draw:
             value, _, bounds = percent(figure).partition(" ")
             cells[row, column] = Cell(figure.value, value, bounds)
         maps.append(HeatMap(f"{metric_title(metric)}, %", cells))
-    note = "95% intervals; darker is better"
+    note = "95% intervals; stronger colour is better"
     return partial(figures.heat_maps, maps, list(table.methods), table.encoders, note, (86, 30))
 
 

@@ -267,14 +267,13 @@ def heat_maps(
     figure, panels = _panels(len(maps), panel, height * len(rows), most, (20, 6.4 * longest + 44))
     every = [cell.value for each in maps for cell in each.cells.values()]
     for number, (each, axes) in enumerate(zip(maps, panels, strict=True)):
-        shades = np.zeros((len(rows), len(columns), 4))
-        shades[..., :3] = _rgb(LIGHT["c0"])
+        shades = np.zeros((len(rows), len(columns)))
         for (row, column), found in each.cells.items():
             among = [x.value for (_, at), x in each.cells.items() if at == column] if by_column else every
             low, high = min(among), max(among)
-            shades[row, column, 3] = 0.06 + (_DARKEST - 0.06) * ((found.value - low) / (high - low or 1))
+            shades[row, column] = 0.06 + (_DARKEST - 0.06) * ((found.value - low) / (high - low or 1))
             _draw_cell(axes, row, column, found)
-        axes.imshow(shades, aspect="auto", interpolation="none")
+        _shade(axes, shades)
         axes.set_xlim(-0.5, len(columns) * stretch - 0.5)
         axes.spines[:].set_visible(False)
         axes.set_yticks([])
@@ -298,16 +297,18 @@ def _draw_cell(axes: Axes, row: int, column: int, cell: Cell) -> None:
         axes.text(column, row + 0.24, cell.below, fontsize=8, color=LIGHT["dim"], **look)
 
 
-def _rgb(color: str) -> tuple[float, float, float]:
-    from matplotlib.colors import to_rgb
+def _shade(axes: Axes, opacities: np.ndarray) -> None:
+    """Cells of one colour through which any page's own shows; as colours, since an SVG has no opacities beside them."""
+    from matplotlib.colors import to_rgba_array
 
-    return to_rgb(color)
+    shades = to_rgba_array([LIGHT["c0"]] * opacities.size, opacities.ravel()).reshape(*opacities.shape, 4)
+    axes.imshow(shades, aspect="auto", interpolation="none")
 
 
 def accuracy_against_cost(metric: str, methods: Sequence[MethodCost], looks: Looks, note: str) -> Figure:
     """A point a method; a line joins those that no other beats in both time and accuracy."""
     figure, (axes,) = _panels(1, 430, max(300, 14 * len(methods)))
-    for method in methods:
+    for method in sorted(methods, key=lambda method: -method.accuracy):
         color, marker = looks[method.label]
         name = shortened(method.label, _MOST_LETTERS)
         place = (max(method.seconds, 1e-3), 100 * method.accuracy)
@@ -317,7 +318,8 @@ def accuracy_against_cost(metric: str, methods: Sequence[MethodCost], looks: Loo
     front = [each for at, each in enumerate(cheapest) if at == 0 or each.accuracy > best[at - 1]]
     ends = [[max(each.seconds, 1e-3) for each in front], [100 * each.accuracy for each in front]]
     axes.step(*ends, where="post", color=LIGHT["dim"], linewidth=1, linestyle=(0, (3, 3)), zorder=0)
-    _logarithmic(axes, axes.xaxis)
+    axes.set_xscale("log")
+    _plain_numbers(axes.xaxis)
     axes.set(xlabel="time to fit and to score the test clips, seconds", ylabel=metric)
     axes.grid()
     _legend(figure, axes, beside=True)
@@ -338,9 +340,7 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str], seen: np.ndarra
     figure, (axes,) = _panels(1, side, side)
     total = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
-    shades = np.empty((*shares.shape, 4))
-    shades[..., :3], shades[..., 3] = _rgb(LIGHT["c0"]), (_DARKEST if few else 1) * shares
-    axes.imshow(shades, aspect="auto", interpolation="none")
+    _shade(axes, (_DARKEST if few else 1) * shares)
     axes.spines[:].set_visible(True)
     if few:
         for row, column in np.argwhere(counts > 0):
@@ -353,7 +353,7 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str], seen: np.ndarra
         axes.axhline(n_seen - 0.5, color=_UNSEEN, linewidth=1.5)
         axes.axvline(n_seen - 0.5, color=_UNSEEN, linewidth=1.5)
     counted = "numbers count clips; " if few else ""
-    _note(figure, f"rows: true class; columns: predicted class; {counted}the darker, the larger the share of its row")
+    _note(figure, f"rows: true class; columns: predicted class; {counted}stronger colour: a larger share of its row")
     return figure
 
 
@@ -431,8 +431,8 @@ def _draw_curves(axes: Axes, runs: Sequence[Training], phase: str, names: Sequen
         for epoch in sorted({run.chosen_epoch for run in runs if run.chosen_epoch is not None}):
             axes.axvline(epoch, color=LIGHT["dim"], linewidth=1, linestyle=(0, (3, 3)))
     if label == "loss" and min(values) > 0 and max(values) > _LOG_RATIO * min(values):
-        _logarithmic(axes, axes.yaxis)
-        axes.set_ylabel("loss, logarithmic")
+        axes.set(yscale="log", ylabel="loss, logarithmic")
+        _plain_numbers(axes.yaxis)
     else:
         axes.set_ylabel(label)
         axes.set_ylim((0, 1) if label == "accuracy" else (min(0.0, *values), max(values) * 1.05 or 1.0))
@@ -441,12 +441,10 @@ def _draw_curves(axes: Axes, runs: Sequence[Training], phase: str, names: Sequen
     axes.grid(axis="y")
 
 
-def _logarithmic(axes: Axes, axis: Axis) -> None:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log")
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
+def _plain_numbers(axis: Axis) -> None:
+    """Of a logarithmic axis: 0.01 instead of a power of ten, and none between."""
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")
 
 
 def _curve(run: Training, phase: str, name: str) -> np.ndarray:

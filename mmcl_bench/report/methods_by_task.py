@@ -122,7 +122,7 @@ def mean_cost(method: MethodOverTasks, name: str) -> str:
 
 
 def _cells(table: MethodsByTask, method: MethodOverTasks) -> dict[str, str]:
-    cells = {"Method": method.group.label, "Setting": method.group.setting}
+    cells = {"Setting": method.group.setting, "Method": method.group.label}
     for task in table.tasks:
         row = method.on(task)
         for metric in shown_metrics(task):

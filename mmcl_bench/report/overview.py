@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 MANIFEST = ".mmcl-bench-report.json"
 """Beside the page: the rows that it shows and those of the report before it."""
 _NOTE = (
-    "percent, by the main metric; darker is better in a column\n"
+    "percent, by the main metric; stronger colour is better in a column\n"
     f"bold: the best of its setting on a task, settings are parted by lines; {TIE_MARK}: the 95% interval of its "
     "paired difference to the best includes 0"
 )

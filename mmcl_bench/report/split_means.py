@@ -77,10 +77,6 @@ class SplitMean:
         return self.group.task.is_class_fold
 
     @property
-    def job_hashes(self) -> set[str]:
-        return {job.result.job_hash for row in self.rows for job in row.group.jobs}
-
-    @property
     def classes(self) -> str:
         """``each of 27 classes unseen 5 times``, ``21 of 27 classes unseen 1 to 2 times``"""
         unseen = Counter(at for row in self.rows for at, seen in enumerate(row.group.first.seen) if not seen)

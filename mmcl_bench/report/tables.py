@@ -397,12 +397,12 @@ def percent(figure: Interval | None) -> str:
     """``63.2 [60.1, 66.0]``; a dash where undefined."""
     if figure is None or math.isnan(figure.value):
         return "–"
-    return f"{100 * figure.value:.1f} [{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
+    return f"{100 * figure.value:z.1f} [{100 * figure.low:z.1f}, {100 * figure.high:z.1f}]"
 
 
 def percent_value(value: float) -> str:
     """``63.2``; a dash for nan."""
-    return "–" if math.isnan(value) else f"{100 * value:.1f}"
+    return "–" if math.isnan(value) else f"{100 * value:z.1f}"
 
 
 def signed_percent(value: float, low: float, high: float) -> str:

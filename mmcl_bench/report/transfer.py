@@ -42,7 +42,8 @@ _OTHERWISE = "logistic"
 _MOST_LETTERS = 34
 """Of a name in a heat map."""
 _NOTE = (
-    "below a figure: its gain over source only; bold where the 95% interval of the gain excludes 0; darker is better"
+    "below a figure: its gain over source only; bold where the 95% interval of the gain excludes 0; "
+    "stronger colour is better"
 )
 
 
@@ -143,7 +144,7 @@ def transfer_tables(rows: Iterable[LeaderboardRow]) -> list[TransferTable]:
 
 def frame_of(tables: Sequence[TransferTable]) -> pd.DataFrame:
     """The tables as texts: a row a source, target and method; percent."""
-    heads = ["Source", "Target", "Task", "Setting", "Method", "Seeds", "Metric", "Figure", "Gain", "p", "Gain over"]
+    heads = ["Source", "Target", "Task", "Setting", "Method", "Metric", "Seeds", "Figure", "Gain", "p", "Gain over"]
     cells = []
     for table in tables:
         for method in table.methods:
@@ -152,8 +153,8 @@ def frame_of(tables: Sequence[TransferTable]) -> pd.DataFrame:
                 paired = gain.comparison.paired if gain and gain.comparison else None
                 cells.append(
                     [
-                        *(*_pair(group), group.task.identity, group.setting, group.label, len(group.seeds)),
-                        *(metric_title(group.task.main_metric), percent(row.main)),
+                        *(*_pair(group), group.task.identity, group.setting, group.label),
+                        *(metric_title(group.task.main_metric), len(group.seeds), percent(row.main)),
                         *("–" if gain is None else str(gain), "–" if paired is None else p_text(paired.p_value)),
                         "–" if gain is None else gain.over.group.label,
                     ]

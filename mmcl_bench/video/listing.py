@@ -58,18 +58,20 @@ def _encoded(dataset: SkeletonDataset, cache_dir: Path) -> list[Listed]:
             continue
         under = cache_dir / dataset.modality_identity(modality)[:16] / modality
         for folder in sorted(under.glob("*/*/")):
-            clips, numbers, name = 0, 0, ""
+            clips, numbers, name, encoder = 0, 0, "", ""
             for path in folder.glob("*.safetensors"):
                 try:
                     with safe_open(path, framework="np") as file:
                         n_clips, numbers = file.get_slice("features").get_shape()
-                        name = _name(file.metadata() or {})
+                        header = file.metadata() or {}
+                        name, encoder = _name(header), header.get("encoder", "")
                 except (SafetensorError, OSError, ValueError):
                     continue
                 clips += n_clips
             if name:
                 line = _line("encoded", name, modality, clips)
                 line["numbers"] = numbers
+                line["use"] = f"{modality}_encoder={encoder}"
                 found.append(line)
     return found
 

@@ -71,7 +71,7 @@ def test_a_fall_fails_and_is_in_every_report(accepted: None, capsys: pytest.Capt
     message = capsys.readouterr()
     assert "2 rows: 1 same, 1 fell" in message.out
     (line,) = (line for line in message.err.splitlines() if "fell" in line)
-    assert re.match(r"supervised/toy@1 mmcl \(quick\): top1 fell: [\d.]+ % -> [\d.]+ %, -[\d.]+ points where", line)
+    assert re.match(r"supervised/toy@1 mmcl \(quick\): Top-1 fell: [\d.]+ % -> [\d.]+ %, -[\d.]+ points where", line)
     (suite,) = ElementTree.parse("out/junit.xml").getroot()  # noqa: S314 - our own
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
     assert "**fell**" in Path("out/check.md").read_text()
@@ -81,7 +81,7 @@ def test_a_rise_is_a_warning(accepted: None, capsys: pytest.CaptureFixture[str])
     store("now", skill=0.9)
     store("now", method="linear", skill=0.4)
     assert call("check", "--results", "now") == 0
-    assert "warning: supervised/toy@1 mmcl (quick): top1 rose" in capsys.readouterr().err
+    assert "warning: supervised/toy@1 mmcl (quick): Top-1 rose" in capsys.readouterr().err
 
 
 def test_another_task_or_other_data_are_refused_in_one_line_each(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import io
 import re
 from collections.abc import Iterator
@@ -45,6 +46,13 @@ def test_a_confusion_matrix_shows_shares_of_the_true_class_and_counts():
     assert opacities(figure).tolist() == [[0.75, 0.25], [0, 1]]
     assert [text for text in texts(figure) if text.isdigit()] == ["3", "1", "2"]
     assert "wave taken for clap: 25 %" in tips(figure)
+
+
+def test_the_shades_of_cells_are_those_of_the_picture_on_the_page():
+    svg = to_svg(figures.confusion_matrix(np.array([[3, 1], [0, 2]]), ["wave", "clap"]), "x", "Confusion")
+    picture = Image.open(io.BytesIO(base64.b64decode(re.search(r"base64,([^\"]+)", svg)[1])))
+    cells = np.unique(np.asarray(picture.convert("RGBA"))[..., 3])
+    assert cells / cells.max() == pytest.approx([0, 0.25, 0.75, 1], abs=0.01)
 
 
 def test_a_class_without_test_clips_has_no_shares():

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -403,3 +404,34 @@ def test_a_damaged_note_of_the_last_report_is_as_none(store_job, report, tmp_pat
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports" / overview.MANIFEST).write_text(content)
     assert "This is the first report" in report().page.read_text(encoding="utf-8")
+
+
+def test_a_method_has_one_colour_over_the_whole_page(store_job, tmp_path):
+    for name in ("one", "two"):
+        for at, method in enumerate(("good", "fair", "poor")):
+            facts = {"skill": 0.9 - 0.4 * at, "fit_seconds": 3.0 + at, "oracle": 0.99}
+            store_job(family="zero-shot", name=name, method=method, **facts)
+    store_job(family="zero-shot", name="two", method="another", oracle=0.99)
+    html = build_report(tmp_path, tmp_path / "out", "none").page.read_text(encoding="utf-8")
+    found = re.findall(r'<svg role="img".*?</svg>', html, re.S)
+    drawings = [ElementTree.fromstring(svg) for svg in found]  # noqa: S314 - our own
+    for method in ("good", "fair", "poor"):
+        colours = [
+            set(re.findall(r"var\(--c\d\)", ElementTree.tostring(part, encoding="unicode")))
+            for drawing in drawings
+            for part in drawing.iter()
+            if (part.findtext("title") or "").startswith(f"{method} (quick)") and part.tag != "text"
+        ]
+        assert len(colours) > 5
+        assert len(set.union(*colours)) == 1, (method, colours)
+
+
+def test_methods_are_compared_on_the_page_by_the_seeds_that_both_have(store_job, tmp_path):
+    labels = np.arange(40) % 4
+    for method, shares in (("good", {0: 0.5, 1: 1.0}), ("fair", {1: 0.75, 2: 0.9})):
+        for seed, share in shares.items():
+            scores = np.eye(4, dtype=np.float32)[np.where(np.arange(40) < 40 * share, labels, labels ^ 1)]
+            store_job(method=method, seed=seed, scores=scores, labels=labels)
+    html = build_report(tmp_path, tmp_path / "out", "none").page.read_text(encoding="utf-8")
+    # "fair" is first, with 82.5 against 75.0 over its own seeds; on seed 1 alone "good" has 25 points more.
+    assert re.search(r'class="figure lead" title="\+25\.0 \[.*over seed 1', html, re.S)

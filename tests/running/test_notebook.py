@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from rich.console import Console
 from sklearn.naive_bayes import GaussianNB
 
 import mmcl_bench as mb
+from mmcl_bench.cli.options import SiteOptions
+from mmcl_bench.core.compute import find_device
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.methods import METHODS
 
@@ -150,3 +153,11 @@ def test_the_public_names_are_listed_and_load_nothing_heavy() -> None:
     code = "import sys, mmcl_bench as mb; dir(mb); print({'torch', 'pandas', 'scipy'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_device_is_named_and_chosen_as_on_the_command_line(places: dict[str, Any]) -> None:
+    assert inspect.signature(mb.run).parameters["device"].default == SiteOptions().device == "auto"
+    (stored,) = mb.run(TASK, "chance", **places | {"device": "auto"}).stored
+    assert stored.result.provenance.device_type == find_device("auto")
+    with pytest.raises(UserError, match="--device abacus: this machine has no such device"):
+        mb.run(TASK, "chance", **places | {"device": "abacus"})

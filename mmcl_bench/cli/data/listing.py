@@ -45,7 +45,9 @@ def list_datasets(data_root: DataRoot = None, as_json: AsJson = False) -> None:
 
 def samples(
     name: Name,
-    pattern: Annotated[str, typer.Argument(help="A shell glob over sample ids, such as 'a03_*'.")] = "*",
+    pattern: Annotated[
+        str, typer.Argument(metavar="PATTERN", help="A shell glob over sample ids, such as 'a03_*'.")
+    ] = "*",
     of_class: Annotated[str | None, typer.Option("--class", help="Only clips of this class.")] = None,
     data_root: DataRoot = None,
     as_json: AsJson = False,
@@ -83,12 +85,11 @@ def _sample_table(rows: list[dict[str, Any]]) -> Table:
     from rich.text import Text
 
     table = Table()
-    for column, value in rows[0].items():
-        table.add_column(column, justify="right" if isinstance(value, int) else "left", no_wrap=column == "sample")
+    shown = [name for name in rows[0] if name not in ("subject", "camera") or any(row[name] for row in rows)]
+    for name in shown:
+        table.add_column(name, justify="left" if name in ("sample", "class") else "right", no_wrap=name == "sample")
     for row in rows:
-        table.add_row(
-            *(Text(str(value or "" if name in ("subject", "camera") else value)) for name, value in row.items())
-        )
+        table.add_row(*(Text(str(row[name] or ("" if name in ("subject", "camera") else 0))) for name in shown))
     return table
 
 

@@ -38,8 +38,7 @@ def prepare(
 ) -> None:
     """Read a published data set, check every clip, and write it in the form that all tasks use.
 
-    Stopped or killed, the same command goes on where it was. A set that is prepared already is replaced once the new
-    one is whole.
+    Stopped or killed, the same command goes on where it was. A prepared set is replaced once the new one is whole.
     """
     from mmcl_bench.datasets import prepare as preparing
 

@@ -27,7 +27,7 @@ def show_sample(
     sample: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SAMPLE]",
+            metavar="SAMPLE",
             help="Sample id of the clip, as in mmcl-bench data samples; without it, one clip of each class is drawn.",
         ),
     ] = None,
@@ -117,10 +117,10 @@ def _facts(dataset: SkeletonDataset, row: int) -> Table:
         **{name: "train" if trains else "test" if tests else "neither side" for name, (trains, tests) in sides.items()},
         "frames": f"{clip.n_frames}, {rate}",
         "bodies": ", ".join(
-            f"frames {start} to {start + length - 1}"
-            for start, length in zip(clip.track_start, clip.track_length, strict=True)
+            f"{number} in frames {start} to {start + length - 1}"
+            for number, (start, length) in enumerate(zip(clip.track_start, clip.track_length, strict=True), 1)
         ),
-        "content": clip.content.hex()[:16],
+        "hash of its poses": clip.content.hex()[:16],
     }
     table = Table(title=Text(clip.sample_id), show_header=False)
     table.add_column(no_wrap=True)
