@@ -139,13 +139,21 @@ def placed_by_setting(rows: Sequence[LeaderboardRow]) -> dict[str, list[PlacedRo
     In the order of :data:`.groups.SETTINGS`.
     """
     placed = {}
-    for setting in SETTINGS:
-        of_setting = [row for row in rows if row.group.setting == setting]
-        if of_setting:
-            best, *others = of_setting
-            beside = [PlacedRow(row, False, compare(row.group, best.group)) for row in others]
-            placed[setting] = [PlacedRow(best, True), *beside]
+    for setting, of_setting in by_setting(rows).items():
+        with of_setting[0].group.runs_in_memory():
+            placed[setting] = [place_beside(of_setting[0], row) for row in of_setting]
     return placed
+
+
+def by_setting(rows: Sequence[LeaderboardRow]) -> dict[str, list[LeaderboardRow]]:
+    """Rows by their setting, in the order of :data:`.groups.SETTINGS`."""
+    found = {setting: [row for row in rows if row.group.setting == setting] for setting in SETTINGS}
+    return {setting: members for setting, members in found.items() if members}
+
+
+def place_beside(best: LeaderboardRow, row: LeaderboardRow) -> PlacedRow:
+    """A row beside the best of its setting, which it may be itself."""
+    return PlacedRow(row, True) if row is best else PlacedRow(row, False, compare(row.group, best.group))
 
 
 def leaderboard_rows(stored: Iterable[Stored]) -> list[LeaderboardRow]:
