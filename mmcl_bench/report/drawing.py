@@ -258,7 +258,8 @@ def _write_png(figure: Figure, path: Any) -> None:
     from PIL import Image
 
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=160, bbox_inches=_shown(figure), pil_kwargs={"compress_level": 0})
+    # Pixels as they are: an uncompressed PNG takes several times as long.
+    figure.savefig(drawn, format="tif", dpi=160, bbox_inches=_shown(figure))
     colors = Image.open(drawn).convert("RGB")
     # The octree keeps colours that few pixels have.
     picture = colors.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)

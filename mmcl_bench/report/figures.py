@@ -329,6 +329,8 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str], seen: np.ndarra
 
     With ``seen``, bool (K,), of both kinds: seen classes first, a line between the two.
     """
+    from matplotlib.cm import ScalarMappable
+
     order = np.arange(len(classes)) if seen is None else np.argsort(~seen, kind="stable")
     counts, names = counts[np.ix_(order, order)], [shortened(classes[int(k)], 28) for k in order]
     n_seen = len(names) if seen is None else int(seen.sum())
@@ -339,7 +341,8 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str], seen: np.ndarra
     shares = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
     shades = np.empty((*shares.shape, 4))
     shades[..., :3], shades[..., 3] = _rgb(LIGHT["c0"]), (_DARKEST if few else 1) * shares
-    axes.imshow(shades, aspect="auto", interpolation="none")
+    # Bytes here, as matplotlib would otherwise enlarge float64: a quarter of a GB for 120 classes.
+    axes.imshow(ScalarMappable().to_rgba(shades, bytes=True), aspect="auto", interpolation="none")
     axes.spines[:].set_visible(True)
     if few:
         for row, column in np.argwhere(counts > 0):
