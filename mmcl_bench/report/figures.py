@@ -341,8 +341,9 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str], seen: np.ndarra
     shares = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
     shades = np.empty((*shares.shape, 4))
     shades[..., :3], shades[..., 3] = _rgb(LIGHT["c0"]), (_DARKEST if few else 1) * shares
-    # Bytes here, as matplotlib would otherwise enlarge float64: a quarter of a GB for 120 classes.
-    axes.imshow(ScalarMappable().to_rgba(shades, bytes=True), aspect="auto", interpolation="none")
+    # Of many classes bytes, as matplotlib enlarges what it is given: float64 takes a quarter of a GB for 120.
+    drawn = shades if few else ScalarMappable().to_rgba(shades, bytes=True)
+    axes.imshow(drawn, aspect="auto", interpolation="none")
     axes.spines[:].set_visible(True)
     if few:
         for row, column in np.argwhere(counts > 0):

@@ -93,10 +93,38 @@ def rehearse(clips: int, folder: Path) -> None:
         pd.concat([rows, pd.DataFrame([row])]).to_csv(MEASURED, index=False)
 
 
+def plot() -> None:
+    """A line a step, of time and of memory over the number of clips, both axes logarithmic."""
+    from matplotlib.figure import Figure
+
+    from mmcl_bench.report.drawing import chart_style, look
+
+    rows = pd.read_csv(MEASURED)
+    with chart_style():
+        import matplotlib
+
+        matplotlib.rcParams["svg.hashsalt"] = "scale"
+        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        panels = figure.subplots(1, 2)
+        for axes, column, label in zip(panels, ("cpu_s", "peak_mib"), ("CPU seconds", "peak memory, MiB"), strict=True):
+            for place, (step, of_step) in enumerate(rows.groupby("step", sort=False)):
+                color, marker = look(place)
+                axes.plot(of_step["clips"], of_step[column], marker=marker, color=color, label=step)
+            axes.set(xscale="log", yscale="log", xlabel="synthetic clips", ylabel=label)
+            axes.grid()
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
+        figure.savefig(PLOT, metadata={"Date": None}, facecolor="white")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["run", "plot"])
     parser.add_argument("--clips", type=int, default=10_000)
     parser.add_argument("--folder", type=Path)
     given = parser.parse_args()
-    rehearse(given.clips, given.folder)
+    if given.what == "plot":
+        plot()
+    elif given.folder is None:
+        parser.error("run needs --folder")
+    else:
+        rehearse(given.clips, given.folder)
