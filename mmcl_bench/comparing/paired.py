@@ -240,11 +240,11 @@ def _changes(
         right_a, right_b = of_a == truth, of_b == truth
         tallied = (np.ones_like(right_a), right_a, right_b, right_a & ~right_b, right_b & ~right_a)
         counts += np.stack([np.bincount(truth[hit], minlength=n_classes) for hit in tallied])
-        for row, true, ours, theirs in zip(rows, truth, of_a, of_b, strict=True):
-            if ours != theirs:
-                outcome = "won" if ours == true else "lost" if theirs == true else "wrong"
-                clip = str(pair.sample_ids[row])
-                changes.append(Change(pair.seed, clip, classes[true], classes[ours], classes[theirs], outcome))
+        changed = of_a != of_b
+        for row, true, ours, theirs in zip(*(each[changed] for each in (rows, truth, of_a, of_b)), strict=True):
+            outcome = "won" if ours == true else "lost" if theirs == true else "wrong"
+            clip = str(pair.sample_ids[row])
+            changes.append(Change(pair.seed, clip, classes[true], classes[ours], classes[theirs], outcome))
     seen = pairs[0].a.seen
     found = tuple(
         ClassDifference(
