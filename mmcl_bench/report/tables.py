@@ -32,8 +32,8 @@ LEADERBOARDS = {False: "leaderboard.csv", True: "leaderboard-synthetic.csv"}
 """File name by whether the data is synthetic: the two never share a table."""
 _MOST_SIDE_BY_SIDE = 4
 """Up to so many methods stand side by side in the table after a run."""
-_MANY_GROUPS = 40
-"""More rows than these are worth starting processes for their intervals."""
+_MANY_GROUPS, _MANY_SCORES = 40, 2**27
+"""More rows, or numbers in score matrices, than these are worth starting processes for their intervals."""
 _BEFORE_METRICS = [
     *("task", "version", "task_hash", "data", "family", "dataset", "split", "synthetic", "incomplete"),
     *("method", "method_version", "setting", "flags", "preset", "settings", "selection", "seeds", "n_test"),
@@ -159,7 +159,9 @@ def place_beside(best: LeaderboardRow, row: LeaderboardRow) -> PlacedRow:
 def leaderboard_rows(stored: Iterable[Stored]) -> list[LeaderboardRow]:
     """One row a group; rows of a task stand together, by falling main metric."""
     groups = group_jobs(stored)
-    figures = in_order(_figures, groups, workers=None if len(groups) > _MANY_GROUPS else 1)
+    n_scores = sum(job.result.n_test * len(job.result.classes) for group in groups for job in group.jobs)
+    are_many = len(groups) > _MANY_GROUPS or n_scores > _MANY_SCORES
+    figures = in_order(_figures, groups, workers=None if are_many else 1, items_a_call=2)
     rows = [LeaderboardRow(group, found, _oracle(group)) for group, found in zip(groups, figures, strict=True)]
     first_place = {row.group.task_key: place for place, row in reversed(list(enumerate(rows)))}
     return sorted(rows, key=lambda row: (first_place[row.group.task_key], _falling(row.main.value)))
