@@ -1,6 +1,6 @@
 """Rehearses an experiment of NTU RGB+D 120's size on synthetic clips, step by step, and draws what it cost.
 
-``python tests/bench/scale.py run --clips 10000 --folder /tmp/scale`` adds a line a step to ``docs/scale.csv``;
+``python tests/bench/scale.py run --clips 10000 --folder rehearsal`` adds a line a step to ``docs/scale.csv``;
 ``python tests/bench/scale.py plot`` draws ``docs/scale.svg`` from it.
 """
 
