@@ -96,6 +96,7 @@ def rehearse(clips: int, folder: Path) -> None:
 def plot() -> None:
     """A line a step, of time and of memory over the number of clips, both axes logarithmic."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     from mmcl_bench.report.drawing import chart_style, look
 
@@ -111,6 +112,11 @@ def plot() -> None:
                 color, marker = look(place)
                 axes.plot(of_step["clips"], of_step[column], marker=marker, color=color, label=step)
             axes.set(xscale="log", yscale="log", xlabel="synthetic clips", ylabel=label)
+            axes.set_xticks(sorted(set(rows["clips"])))
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_formatter("{x:,.0f}")
+                axis.set_minor_formatter(NullFormatter())
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.grid()
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
         figure.savefig(PLOT, metadata={"Date": None}, facecolor="white")
