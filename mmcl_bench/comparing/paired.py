@@ -28,7 +28,7 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.core.text import counted, fold_number, numbered
 from mmcl_bench.evaluation.class_folds import pooled, pooled_difference
-from mmcl_bench.evaluation.metrics import METRICS, Metric, Scored, ShareRight, require_metric
+from mmcl_bench.evaluation.metrics import METRICS, Metric, ShareRight, require_metric
 from mmcl_bench.evaluation.statistics import McNemar, combined_p, holm, mcnemar, paired_difference, split_difference
 from mmcl_bench.results.records import TaskRecord
 
@@ -174,15 +174,11 @@ def _joined(x: Sheet, y: Sheet, a: Entry, b: Entry) -> Pair:
     shared, of_x, of_y = np.intersect1d(x.sample_ids, y.sample_ids, assume_unique=True, return_indices=True)
     if not len(shared):
         raise UserError(f"{a.task.identity}: {a.label} and {b.label} share no sample id; run both on the same data")
-    ours, theirs = _taken(x.scored, of_x), _taken(y.scored, of_y)
+    ours, theirs = x.scored.rows(of_x), y.scored.rows(of_y)
     if not np.array_equal(ours.labels, theirs.labels):
         clip = shared[np.flatnonzero(ours.labels != theirs.labels)[0]]
         raise UserError(f"{a.task.identity}: clip {clip} is of another class in {a.label} than in {b.label}")
     return Pair(x.seed if x.seed is not None else y.seed, shared, ours, theirs)
-
-
-def _taken(scored: Scored, rows: np.ndarray) -> Scored:
-    return Scored(scored.scores[rows], scored.labels[rows], scored.seen, scored.calibration)
 
 
 def _headline(task: TaskRecord, metric: str | None) -> str:
@@ -244,11 +240,11 @@ def _changes(
         right_a, right_b = of_a == truth, of_b == truth
         tallied = (np.ones_like(right_a), right_a, right_b, right_a & ~right_b, right_b & ~right_a)
         counts += np.stack([np.bincount(truth[hit], minlength=n_classes) for hit in tallied])
-        for row, true, ours, theirs in zip(rows, truth, of_a, of_b, strict=True):
-            if ours != theirs:
-                outcome = "won" if ours == true else "lost" if theirs == true else "wrong"
-                clip = str(pair.sample_ids[row])
-                changes.append(Change(pair.seed, clip, classes[true], classes[ours], classes[theirs], outcome))
+        changed = of_a != of_b
+        for row, true, ours, theirs in zip(*(each[changed] for each in (rows, truth, of_a, of_b)), strict=True):
+            outcome = "won" if ours == true else "lost" if theirs == true else "wrong"
+            clip = str(pair.sample_ids[row])
+            changes.append(Change(pair.seed, clip, classes[true], classes[ours], classes[theirs], outcome))
     seen = pairs[0].a.seen
     found = tuple(
         ClassDifference(

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -62,6 +64,29 @@ class Scored:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def rows(self, rows: np.ndarray) -> Scored:
+        """The sheet of some samples, int64 (M,)."""
+        known: _Competition | None = vars(self).get("competition")
+        kept = {} if known is None else {"competition": _Competition(*(values[rows] for values in known))}
+        return self._with(scores=self.scores[rows], labels=self.labels[rows], **kept)
+
+    def calibrated(self, calibration: float) -> Scored:
+        """The same sheet with another calibration, which is a number."""
+        return self._with(calibration=calibration)
+
+    def _with(self, **changed: object) -> Scored:
+        """A copy with other attributes, which are such as a sheet may have."""
+        other = copy(self)
+        vars(other).update(changed)
+        return other
+
+    @cached_property
+    def competition(self) -> _Competition:
+        """Which seen and which unseen class wins each sample; it does not depend on the calibration."""
+        seen_column, seen_score = _best_among(self.scores, self.seen)
+        unseen_column, unseen_score = _best_among(self.scores, ~self.seen)
+        return _Competition(seen_column, unseen_column, seen_score - unseen_score)
 
     @property
     def of_unseen_class(self) -> np.ndarray:
@@ -114,7 +139,7 @@ def real_scores(scores: np.ndarray) -> np.ndarray:
 
 def predictions(scored: Scored) -> np.ndarray:
     """int64 (N,) predicted columns among all classes, after calibration. Where all classes are seen, plain argmax."""
-    competition = _compete(scored)
+    competition = scored.competition
     margin, calibration = competition.margin, scored.calibration
     ahead = (margin > calibration) | ((margin == calibration) & (competition.seen_column < competition.unseen_column))
     return np.where(ahead, competition.seen_column, competition.unseen_column)
@@ -130,17 +155,11 @@ class _Competition(NamedTuple):
         unseen."""
 
 
-def _compete(scored: Scored) -> _Competition:
-    seen_column, seen_score = _best_among(scored.scores, scored.seen)
-    unseen_column, unseen_score = _best_among(scored.scores, ~scored.seen)
-    return _Competition(seen_column, unseen_column, seen_score - unseen_score)
-
-
 def _best_among(scores: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     columns = np.flatnonzero(allowed)
     if not columns.size:
         return np.full(len(scores), scores.shape[1]), np.full(len(scores), -np.inf)
-    best = columns[scores[:, columns].argmax(axis=1)]
+    best = columns[np.compress(allowed, scores, axis=1).argmax(axis=1)]
     return best, scores[np.arange(len(scores)), best].astype(np.float64)
 
 
@@ -201,7 +220,7 @@ class _Side(NamedTuple):
 
 
 def _sides(scored: Scored) -> tuple[_Side, _Side]:
-    competition = _compete(scored)
+    competition = scored.competition
     of_unseen = scored.of_unseen_class
 
     def side(counted: np.ndarray, column: np.ndarray) -> _Side:
@@ -262,7 +281,7 @@ class Metric(ABC):
 
     def predicted(self, scored: Scored) -> np.ndarray:
         """int64 (N,), the predicted class of each sample among the metric's candidate classes, as a column."""
-        return _compete(scored).unseen_column if self.contest == "unseen" else predictions(scored)
+        return scored.competition.unseen_column if self.contest == "unseen" else predictions(scored)
 
     def cells(self, scored: Scored) -> np.ndarray:
         """int64 (N,), the cell of each sample. The metric depends only on the total weight of each cell, not on how it
@@ -394,10 +413,22 @@ class HarmonicMean(Metric):
 
 def joint_cells(partitions: Iterable[np.ndarray]) -> np.ndarray:
     """int64 (N,), numbers from 0 on of the cells that several partitions (N,) of the same samples have in common."""
-    joint, *others = (np.unique(cells, return_inverse=True)[1].astype(np.int64) for cells in partitions)
+    joint, *others = map(_renumbered, partitions)
     for cells in others:
-        joint = np.unique(joint * (cells.max(initial=0) + 1) + cells, return_inverse=True)[1].astype(np.int64)
+        joint = _renumbered(joint * (cells.max(initial=0) + 1) + cells)
     return joint
+
+
+def _renumbered(cells: np.ndarray) -> np.ndarray:
+    """int64 (N,), the numbers of cells without gaps, from 0 on, in the same order."""
+    low = cells.min(initial=0)
+    width = int(cells.max(initial=0) - low) + 1
+    if width > 4 * len(cells):
+        return np.unique(cells, return_inverse=True)[1].astype(np.int64)
+    occurs = np.zeros(width, dtype=np.int64)
+    occurs[cells - low] = 1
+    renumbered: np.ndarray = (occurs.cumsum() - 1)[cells - low]
+    return renumbered
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -328,7 +328,7 @@ def _resampled(metric: Metric, units: Sequence[_Unit], resamples: int, generator
     """
     cells = joint_cells([metric.cells(sheet) for unit in units for sheet in unit.sheets])
     _, carriers, sizes = np.unique(cells, return_index=True, return_counts=True)
-    terms = [(share, metric.prepare(_rows(sheet, carriers))) for unit in units for share, sheet in unit.terms]
+    terms = [(share, metric.prepare(sheet.rows(carriers))) for unit in units for share, sheet in unit.terms]
     weights = _CellWeights(sizes, generator)
     rows = max(1, _CHUNK_CELLS // len(sizes))
     draws = np.empty(resamples)
@@ -341,10 +341,6 @@ def _resampled(metric: Metric, units: Sequence[_Unit], resamples: int, generator
 def _weighted_sum(terms: Sequence[tuple[float, WeightedStatistic]], weights: np.ndarray) -> np.ndarray:
     total: np.ndarray = sum((share * statistic(weights) for share, statistic in terms), np.zeros(len(weights)))
     return total
-
-
-def _rows(sheet: Scored, rows: np.ndarray) -> Scored:
-    return Scored(sheet.scores[rows], sheet.labels[rows], sheet.seen, sheet.calibration)
 
 
 class _CellWeights:

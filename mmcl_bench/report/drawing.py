@@ -13,12 +13,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 from xml.etree import ElementTree
 
-from mmcl_bench.core.plotting import drawable, own_style
+from mmcl_bench.core.plotting import FONT, drawable, own_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 Draw = Callable[[], "Figure"]
 """How to draw a figure, which is asked for where it is needed."""
@@ -126,7 +128,7 @@ def to_svg(figure: Figure, name: str, title: str) -> str:
 
     drawn = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(drawn, format="svg", facecolor="none", bbox_inches=_extent(figure), metadata={"Date": None})
+        figure.savefig(drawn, format="svg", facecolor="none", bbox_inches=_shown(figure), metadata={"Date": None})
     source = ElementTree.fromstring(drawn.getvalue())  # noqa: S314 - written by matplotlib
     width, height = source.attrib["viewBox"].split()[2:]
     size = {"width": f"{float(width):.0f}", "viewBox": f"0 0 {float(width):.1f} {float(height):.1f}"}
@@ -135,9 +137,30 @@ def to_svg(figure: Figure, name: str, title: str) -> str:
     return ElementTree.tostring(element, encoding="unicode")
 
 
-def _extent(figure: Figure) -> Any:
-    """What is drawn, in inches. ``bbox_inches="tight"`` is the same and draws everything once more."""
-    return figure.get_tightbbox().padded(0.06)
+_MEASURED: WeakKeyDictionary[Figure, Bbox] = WeakKeyDictionary()
+"""Measuring lays out every text, which takes as long as drawing."""
+
+
+def extent_of(figure: Figure) -> Bbox:
+    """What is drawn, in inches; measured once, so what is drawn later has to come by :func:`add_text`."""
+    if figure not in _MEASURED:
+        _MEASURED[figure] = figure.get_tightbbox().frozen()
+    return _MEASURED[figure]
+
+
+def add_text(figure: Figure, left: float, top: float, text: str, **look: Any) -> None:
+    """Adds a text to a figure and to its extent, at a place in inches."""
+    from matplotlib.transforms import Bbox
+
+    before = extent_of(figure)
+    added = figure.text(left / figure.get_figwidth(), top / figure.get_figheight(), text, **look)
+    inches = added.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
+    _MEASURED[figure] = Bbox.union([before, inches])
+
+
+def _shown(figure: Figure) -> Any:
+    """The extent with a margin. ``bbox_inches="tight"`` is the same and draws everything once more."""
+    return extent_of(figure).padded(0.06)
 
 
 def _plain(source: ElementTree.Element, within_definitions: bool = False) -> Iterator[ElementTree.Element]:
@@ -210,22 +233,24 @@ def write_file(figure: Figure, title: str, path: Any, suffix: str) -> None:
     from matplotlib.text import Text
 
     if not figure.texts or figure.texts[-1].get_gid() != "title":
-        inches = figure.get_tightbbox()
+        inches = extent_of(figure)
         letters = max(20, int(inches.width * 72 / 6.6))
         lines = [part for line in title.splitlines() for part in textwrap.wrap(shortened(line, 400), letters)]
-        middle = (inches.x0 + inches.width / 2) / figure.get_figwidth()
-        top = (inches.y1 + 0.12) / figure.get_figheight()
-        figure.text(middle, top, "\n".join(lines), ha="center", va="bottom", fontsize=11, gid="title")
+        look: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 11, "gid": "title"}
+        add_text(figure, inches.x0 + inches.width / 2, inches.y1 + 0.12, "\n".join(lines), **look)
         for text in figure.findobj(Text):
             parts = [drawable(line) for line in text.get_text().split("\n")]
             families = list(dict.fromkeys(name for _, names in parts for name in names))
-            text.set(text="\n".join(shown for shown, _ in parts), fontfamily=families)
+            shown = "\n".join(line for line, _ in parts)
+            if shown != text.get_text() or families != [FONT]:
+                text.set(text=shown, fontfamily=families)
+                _MEASURED.pop(figure, None)
     if suffix == "png":
         _write_png(figure, path)
     else:
         # What would make equal figures differ between days or versions.
         metadata: Any = {"CreationDate": None, "Creator": None, "Producer": None}
-        figure.savefig(path, format=suffix, bbox_inches=_extent(figure), metadata=metadata)
+        figure.savefig(path, format=suffix, bbox_inches=_shown(figure), metadata=metadata)
 
 
 def _write_png(figure: Figure, path: Any) -> None:
@@ -233,7 +258,8 @@ def _write_png(figure: Figure, path: Any) -> None:
     from PIL import Image
 
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=160, bbox_inches=_extent(figure), pil_kwargs={"compress_level": 0})
+    # Pixels as they are: an uncompressed PNG takes several times as long.
+    figure.savefig(drawn, format="tif", dpi=160, bbox_inches=_shown(figure))
     colors = Image.open(drawn).convert("RGB")
     # The octree keeps colours that few pixels have.
     picture = colors.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)

@@ -17,7 +17,7 @@ from mmcl_bench.evaluation.choosing import TITLES, column_of
 from mmcl_bench.evaluation.metrics import GZSL_SEEN, GZSL_UNSEEN, Scored, seen_unseen_curve
 from mmcl_bench.evaluation.ranks import Ranks
 from mmcl_bench.evaluation.statistics import Interval
-from mmcl_bench.report.drawing import LIGHT, MARKERS, TIP, look, shortened
+from mmcl_bench.report.drawing import LIGHT, MARKERS, TIP, add_text, extent_of, look, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +31,7 @@ _MOST_COUNTED_CLASSES = 15
 """Up to so many classes a confusion matrix has room for its counts."""
 _DARKEST = 0.55
 """Opacity of a cell with text in it: it can still be read."""
+_MANY_CELLS = 1000
 _MOST_LETTERS = 56
 _MOST_POINTS = 120
 """Of a curve: beyond it, its points are closer than a pixel or two."""
@@ -134,7 +135,7 @@ def scored_method(label: str, runs: Sequence[Scored], ausuc: float) -> ScoredMet
     for run in runs:
         curve = seen_unseen_curve(run)
         curves.append(_thinned(np.column_stack([curve.seen_accuracy, curve.unseen_accuracy])))
-        plain, calibrated = ((GZSL_SEEN(x), GZSL_UNSEEN(x)) for x in (Scored(run.scores, run.labels, run.seen), run))
+        plain, calibrated = ((GZSL_SEEN(x), GZSL_UNSEEN(x)) for x in (run.calibrated(0.0), run))
         points.append((plain, calibrated))
     return ScoredMethod(label, curves, points, ausuc)
 
@@ -189,11 +190,10 @@ def _write_heads(axes: Axes, names: Sequence[str], above: bool = True, colors: S
 
 def _note(figure: Figure, text: str) -> None:
     """Lines below the figure, as wide as that or so."""
-    box = figure.get_tightbbox()
+    box = extent_of(figure)
     letters = max(60, int(box.width * 72 / 5))
     lines = "\n".join(part for line in text.splitlines() for part in textwrap.wrap(line, letters))
-    place = (box.x0 / figure.get_figwidth(), (box.y0 - 0.1) / figure.get_figheight())
-    figure.text(*place, lines, va="top", fontsize=9, color=LIGHT["dim"])
+    add_text(figure, box.x0, box.y0 - 0.1, lines, va="top", fontsize=9, color=LIGHT["dim"])
 
 
 def _legend(figure: Figure, axes: Axes, n_columns: int = 1, beside: bool = False) -> None:
@@ -302,6 +302,9 @@ def _shade(axes: Axes, opacities: np.ndarray) -> None:
     from matplotlib.colors import to_rgba_array
 
     shades = to_rgba_array([LIGHT["c0"]] * opacities.size, opacities.ravel()).reshape(*opacities.shape, 4)
+    if opacities.size > _MANY_CELLS:
+        # matplotlib enlarges what it is given: float64 takes a quarter of a GB for 120 classes.
+        shades = (255 * shades).round().astype(np.uint8)
     axes.imshow(shades, aspect="auto", interpolation="none")
 
 

@@ -33,6 +33,8 @@ Which = Literal["auto", "all", "tasks", "none"]
 """The figures that are written as files: ``tasks`` are those that compare methods."""
 MOST_GROUPS = 60
 """Up to so many rows of leaderboards, ``auto`` is ``all``; beyond it is ``tasks``."""
+GroupFigure = tuple[str, str, Draw]
+"""Kind, heading, and how it is drawn."""
 _SUFFIXES = ("png", "pdf")
 _FIGURE_FORM = 4
 """Raised when a figure of the same SVG gives another file."""
@@ -78,8 +80,8 @@ class Gallery:
         """The files that the folder has after :meth:`draw`, of this report."""
         return [self.folder / name for picture in self.pictures for name in picture.files]
 
-    def of_task(self, rows: Sequence[LeaderboardRow]) -> list[Picture]:
-        """Figures that compare the methods of one task."""
+    def of_task(self, rows: Sequence[LeaderboardRow], scored: Sequence[figures.ScoredMethod]) -> list[Picture]:
+        """Figures that compare the methods of one task; ``scored`` are those of :func:`scored_method`."""
         group, where = rows[0].group, where_of(rows[0].group)
         stem = f"{slug(group.task.identity)}-{{}}-{group.task_key[:8]}"
         metrics = group.task.metrics
@@ -92,10 +94,7 @@ class Gallery:
         titles = [f"{metric_title(name)}, %" for name in metrics]
         draw = partial(figures.intervals, titles, methods, self.looks, (0, 100))
         drawn = [self.add(stem.format("accuracy"), f"Accuracy with 95% intervals\n{where}", draw)]
-        if _has_both_sides(group):
-            scored = [
-                figures.scored_method(row.group.label, row.group.runs(), row.figures["ausuc"].value) for row in rows
-            ]
+        if scored:
             title = f"Seen against unseen classes over all calibrations\n{where}"
             draw = partial(figures.seen_unseen, scored, self.looks)
             drawn.append(self.add(stem.format("seen-unseen"), title, draw))
@@ -105,12 +104,12 @@ class Gallery:
             drawn.append(self.add(stem.format("domains"), title, draw))
         return drawn
 
-    def of_group(self, group: Group) -> list[Picture]:
-        """Figures of one method on a task, over all its seeds."""
+    def of_group(self, group: Group, drawn: Sequence[GroupFigure]) -> list[Picture]:
+        """Figures of one method on a task, over all its seeds: those of :func:`group_figures`."""
         stem = f"{slug(group.task.identity)}-{slug(f'{group.method.name}-{group.method.preset}')}-{{}}-{group.key[:8]}"
         return [
             self.add(stem.format(kind), f"{heading}\n{where_of(group)}", draw, compares=False)
-            for kind, heading, draw in _group_figures(group)
+            for kind, heading, draw in drawn
         ]
 
     def add(self, name: str, title: str, draw: Draw, compares: bool = True) -> Picture:
@@ -170,9 +169,16 @@ def _mapped_domains(rows: Sequence[LeaderboardRow]) -> list[figures.MappedDomain
     return [figures.MappedDomains(group.label, **vars(kept)) for group, kept in found if kept is not None]
 
 
-def _group_figures(group: Group) -> Iterator[tuple[str, str, Draw]]:
-    """Kind, heading and how it is drawn: those of unseen classes and of training first; those with a line a class,
-    which may be tall, last."""
+def scored_method(row: LeaderboardRow) -> figures.ScoredMethod | None:
+    """A method on seen and unseen classes; None where its task has no curve between the two."""
+    runs = row.group.runs()
+    if not _has_both_sides(row.group, runs[0]):
+        return None
+    return figures.scored_method(row.group.label, runs, row.figures["ausuc"].value)
+
+
+def group_figures(group: Group) -> Iterator[GroupFigure]:
+    """Those of unseen classes and of training first; those with a line a class, which may be tall, last."""
     runs, classes, label = group.runs(), group.first.classes, group.label
     seen = np.array(group.first.seen, dtype=bool)
     pooled = f"{label}, {len(runs)} seeds pooled" if len(runs) > 1 else label
@@ -193,7 +199,7 @@ def _group_figures(group: Group) -> Iterator[tuple[str, str, Draw]]:
     yield "per-class", f"Accuracy by class: {label}", draw
     if seen.all():
         yield "confusion", f"Confusion: {pooled}", partial(figures.confusion_matrix, _counts(runs), classes)
-    elif _has_both_sides(group):
+    elif _has_both_sides(group, runs[0]):
         draw = partial(figures.confusion_matrix, _counts(runs), classes, seen)
         yield "confusion-all", f"Confusion among all classes, calibrated: {pooled}", draw
 
@@ -208,9 +214,7 @@ def _epoch(chosen: dict[str, object]) -> int | None:
     return epoch if isinstance(epoch, int) else None
 
 
-def _has_both_sides(group: Group) -> bool:
+def _has_both_sides(group: Group, run: Scored) -> bool:
     """Whether test clips are of seen and of unseen classes, so that there is a curve between the two."""
-    if "ausuc" not in group.task.metrics:
-        return False
-    of_unseen = group.runs()[0].of_unseen_class
-    return bool(of_unseen.any() and not of_unseen.all())
+    of_unseen = run.of_unseen_class
+    return "ausuc" in group.task.metrics and bool(of_unseen.any() and not of_unseen.all())

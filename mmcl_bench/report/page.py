@@ -26,7 +26,17 @@ from mmcl_bench.report.drawing import DARK, LIGHT, Draw, look
 from mmcl_bench.report.encoders import EncoderTable, encoder_tables
 from mmcl_bench.report.encoders import frame_of as frame_of_encoders
 from mmcl_bench.report.encoders import heat_maps as encoder_heat_maps
-from mmcl_bench.report.gallery import MOST_GROUPS, Gallery, Picture, Which, where_of
+from mmcl_bench.report.figures import ScoredMethod
+from mmcl_bench.report.gallery import (
+    MOST_GROUPS,
+    Gallery,
+    GroupFigure,
+    Picture,
+    Which,
+    group_figures,
+    scored_method,
+    where_of,
+)
 from mmcl_bench.report.lineage import origin_of
 from mmcl_bench.report.methods_by_task import (
     MethodsByTask,
@@ -424,17 +434,27 @@ class _Builder:
     def _task(self, rows: Sequence[LeaderboardRow]) -> _Task:
         group = rows[0].group
         anchor = f"{slug(group.task.identity)}-{group.task_key[:8]}"
-        placed = tables.placed_by_setting(rows)
+        placed: dict[str, list[PlacedRow]] = {}
+        curves: dict[str, ScoredMethod | None] = {}
+        drawn: dict[str, list[GroupFigure]] = {}
+        for setting, members in tables.by_setting(rows).items():
+            with members[0].group.runs_in_memory():
+                for row in members:
+                    with row.group.runs_in_memory():
+                        placed.setdefault(setting, []).append(tables.place_beside(members[0], row))
+                        curves[row.group.key] = scored_method(row)
+                        drawn[row.group.key] = list(group_figures(row.group))
+        scored = [curve for row in rows if (curve := curves[row.group.key])]
         found = beside(self._published, rows)
         return _Task(
             group,
             anchor,
             [(setting, [_row(each) for each in members]) for setting, members in placed.items()],
             _ranges(rows),
-            self.gallery.of_task(rows),
+            self.gallery.of_task(rows, scored),
             found,
             [] if found is None else self._published_table(anchor, group, found),
-            [(row.group, self.gallery.of_group(row.group)) for row in rows],
+            [(row.group, self.gallery.of_group(row.group, drawn[row.group.key])) for row in rows],
         )
 
     def _published_table(self, anchor: str, group: Group, found: Beside) -> list[str]:

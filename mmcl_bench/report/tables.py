@@ -32,8 +32,8 @@ LEADERBOARDS = {False: "leaderboard.csv", True: "leaderboard-synthetic.csv"}
 """File name by whether the data is synthetic: the two never share a table."""
 _MOST_SIDE_BY_SIDE = 4
 """Up to so many methods stand side by side in the table after a run."""
-_MANY_GROUPS = 40
-"""More rows than these are worth starting processes for their intervals."""
+_MANY_GROUPS, _MANY_SCORES = 40, 2**27
+"""More rows, or numbers in score matrices, than these are worth starting processes for their intervals."""
 _BEFORE_METRICS = [
     *("task", "version", "task_hash", "data", "family", "dataset", "split", "synthetic", "incomplete"),
     *("method", "method_version", "setting", "flags", "preset", "settings", "selection", "seeds", "n_test"),
@@ -139,19 +139,29 @@ def placed_by_setting(rows: Sequence[LeaderboardRow]) -> dict[str, list[PlacedRo
     In the order of :data:`.groups.SETTINGS`.
     """
     placed = {}
-    for setting in SETTINGS:
-        of_setting = [row for row in rows if row.group.setting == setting]
-        if of_setting:
-            best, *others = of_setting
-            beside = [PlacedRow(row, False, compare(row.group, best.group)) for row in others]
-            placed[setting] = [PlacedRow(best, True), *beside]
+    for setting, of_setting in by_setting(rows).items():
+        with of_setting[0].group.runs_in_memory():
+            placed[setting] = [place_beside(of_setting[0], row) for row in of_setting]
     return placed
+
+
+def by_setting(rows: Sequence[LeaderboardRow]) -> dict[str, list[LeaderboardRow]]:
+    """Rows by their setting, in the order of :data:`.groups.SETTINGS`."""
+    found = {setting: [row for row in rows if row.group.setting == setting] for setting in SETTINGS}
+    return {setting: members for setting, members in found.items() if members}
+
+
+def place_beside(best: LeaderboardRow, row: LeaderboardRow) -> PlacedRow:
+    """A row beside the best of its setting, which it may be itself."""
+    return PlacedRow(row, True) if row is best else PlacedRow(row, False, compare(row.group, best.group))
 
 
 def leaderboard_rows(stored: Iterable[Stored]) -> list[LeaderboardRow]:
     """One row a group; rows of a task stand together, by falling main metric."""
     groups = group_jobs(stored)
-    figures = in_order(_figures, groups, workers=None if len(groups) > _MANY_GROUPS else 1)
+    n_scores = sum(job.result.n_test * len(job.result.classes) for group in groups for job in group.jobs)
+    are_many = len(groups) > _MANY_GROUPS or n_scores > _MANY_SCORES
+    figures = in_order(_figures, groups, workers=None if are_many else 1, items_a_call=2)
     rows = [LeaderboardRow(group, found, _oracle(group)) for group, found in zip(groups, figures, strict=True)]
     first_place = {row.group.task_key: place for place, row in reversed(list(enumerate(rows)))}
     return sorted(rows, key=lambda row: (first_place[row.group.task_key], _falling(row.main.value)))

@@ -9,6 +9,7 @@ import re
 import shlex
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -157,7 +158,19 @@ class Group:
     def runs(self) -> list[Scored]:
         """The score sheet of each seed; small ones are read once."""
         n_scores = sum(job.result.n_test * len(job.result.classes) for job in self.jobs)
-        return self._kept_runs if 4 * n_scores <= _KEPT_BYTES else [job.scored() for job in self.jobs]
+        is_kept = 4 * n_scores <= _KEPT_BYTES or "_kept_runs" in vars(self)
+        return self._kept_runs if is_kept else [job.scored() for job in self.jobs]
+
+    @contextmanager
+    def runs_in_memory(self) -> Iterator[None]:
+        """Inside, large score sheets are read once too."""
+        was_kept = "_kept_runs" in vars(self)
+        _ = self._kept_runs
+        try:
+            yield
+        finally:
+            if not was_kept:
+                del vars(self)["_kept_runs"]
 
     @cached_property
     def _kept_runs(self) -> list[Scored]:

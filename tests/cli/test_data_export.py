@@ -18,7 +18,7 @@ from mmcl_bench.datasets.readers.ntu import Ntu60, missing_samples
 from mmcl_bench.datasets.readers.ntu_npz import Ntu60CrossSubject
 from mmcl_bench.datasets.store import Clip, Side, SkeletonDataset
 from mmcl_bench.datasets.synth.scene import camera_of, make_clip, make_skeleton
-from mmcl_bench.datasets.writers.synthetic import clip_names, wanted_clips
+from mmcl_bench.datasets.writers.synthetic import LIKE, clip_names, wanted_clips
 from mmcl_bench.skeleton.clips import BodyTrack
 from mmcl_bench.skeleton.joint_maps import joint_matrix
 from mmcl_bench.skeleton.layouts import KINECT_V1, KINECT_V2
@@ -120,6 +120,27 @@ def test_clips_are_spread_evenly() -> None:
     assert set(Counter(camera_of(*clip) for clip in wanted).values()) == {2400}
 
 
+def test_a_set_like_ntu120_has_its_classes_and_both_its_sides(tmp_path: Path) -> None:
+    run("synth", "--like", "ntu120", "--clips", 240, "--output", tmp_path / "set.zip")
+    dataset = prepare("ntu120", tmp_path / "set.zip", tmp_path / "root", workers=1)
+    index = dataset.index
+    assert dataset.card.synthetic
+    assert set(Counter(index["label"]).values()) == {2}
+    assert len(set(index["label"])) == len(dataset.card.classes) == 120
+    assert (index["setup"].between(1, 17) == (index["label"] < 60)).all()
+    for side in dataset.card.sides.values():
+        assert all(mask.sum() > 60 for mask in side.masks(index))
+
+
+def test_a_set_like_ntu120_is_spread_over_cameras_and_setups_of_each_side() -> None:
+    like = LIKE["ntu120"]
+    wanted = wanted_clips(120 * 106 * 2, like=like)
+    assert set(Counter(clip.subject for clip in wanted).values()) == {240}
+    setups = Counter((like.setup_of(clip), camera_of(*clip)) for clip in wanted)
+    assert len(setups) == 32 * 3
+    assert min(setups.values()) > 0.5 * len(wanted) / len(setups)
+
+
 def test_another_seed_shares_no_clip_and_fewer_subjects_are_the_first() -> None:
     assert not {*wanted_clips(3000)} & {*wanted_clips(3000, seed=1)}
     assert {clip.subject for clip in wanted_clips(600, n_subjects=5)} == {1, 2, 3, 4, 5}
@@ -147,7 +168,8 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--clips", 9, "--like", "ntu120"], "--like ntu120: the generator knows the 60 classes of ntu60 alone"),
+        (["--clips", 9, "--like", "nw-ucla"], "--like nw-ucla: the generator knows the classes of ntu60 and ntu120"),
+        (["--clips", 9, "--like", "ntu120", "--subjects", 107], "--subjects 107: the generator has 1 to 106 subjects"),
         (["--clips", 9, "--subjects", 41], "--subjects 41: the generator has 1 to 40 subjects"),
         (["--clips", 10**9], "--clips 1000000000: with 40 subjects there are names for 1 to"),
         (["--clips", 9, "--side", "x-sub"], "--side is for --format npz"),

@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import binomtest
 
 from mmcl_bench.comparing import sides
-from mmcl_bench.comparing.paired import _taken, compare
+from mmcl_bench.comparing.paired import compare
 from mmcl_bench.comparing.records import Comparison, Entry, Leaderboard, Sheet, Side
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.evaluation.statistics import holm
@@ -213,7 +213,7 @@ class TestOtherSides:
                     Sheet(
                         s.seed,
                         s.sample_ids[::-1][:keep],
-                        _taken(s.scored, np.arange(len(s.scored))[::-1][:keep]),
+                        s.scored.rows(np.arange(len(s.scored))[::-1][:keep]),
                     )
                     for s in entry.sheets()
                 ]

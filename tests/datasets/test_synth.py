@@ -11,16 +11,20 @@ from itertools import product
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from mmcl_bench.core.paths import packaged
+from mmcl_bench.datasets.readers.ntu import TRAIN_SUBJECTS_120
 from mmcl_bench.datasets.readers.synth60 import TEST_TAKES, TRAIN_TAKES, Synth60, all_takes
 from mmcl_bench.datasets.store import Clip
 from mmcl_bench.datasets.synth.actions import ACTIONS, Prop
 from mmcl_bench.datasets.synth.answers import INSTRUCTIONS
+from mmcl_bench.datasets.synth.more_actions import ALL_ACTIONS
 from mmcl_bench.datasets.synth.motions import minimum_jerk
 from mmcl_bench.datasets.synth.pose import two_bones
 from mmcl_bench.datasets.synth.render import SHAPES
 from mmcl_bench.datasets.synth.scene import (
+    MORE_SUBJECTS,
     SUBJECTS,
     TEST_SUBJECTS,
     TRAIN_SUBJECTS,
@@ -61,6 +65,33 @@ def same(one: Clip, other: Clip) -> bool:
 def test_classes_stand_in_the_order_of_the_class_table() -> None:
     table = tomllib.loads((packaged("protocols") / "classes" / "ntu60.toml").read_text(encoding="utf-8"))
     assert [action.name for action in ACTIONS] == [row["name"] for row in table["class"]]
+
+
+def test_more_classes_stand_in_the_order_of_the_class_table() -> None:
+    table = tomllib.loads((packaged("protocols") / "classes" / "ntu120.toml").read_text(encoding="utf-8"))
+    assert [action.name for action in ALL_ACTIONS[60:]] == [row["name"] for row in table["class"]]
+
+
+def test_more_classes_move_plausibly_and_are_told_apart_across_subjects() -> None:
+    def summary(label: int, subject: int) -> np.ndarray:
+        poses = perform(np.random.default_rng([3, label, subject]), label, subject, 1 + (-(label + subject)) % 3).poses
+        main = poses[0] - poses[0, :1, :1]
+        evenly = main[np.linspace(0, len(main) - 1, 8).round().astype(int)]
+        return np.concatenate([evenly.ravel(), np.ptp(main, axis=0).ravel(), [3.0 * (len(poses) - 1)]])
+
+    found = np.stack([[summary(label, subject) for subject in range(41, 61)] for label in range(60, 120)])
+    assert np.isfinite(found).all()
+    assert np.abs(found).max() < 5.0
+    train, test = found[:, :14].reshape(60 * 14, -1), found[:, 14:].reshape(60 * 6, -1)
+    known = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(train, np.repeat(range(60), 14))
+    assert known.score(test, np.repeat(range(60), 6)) > 0.5  # chance is 0.017
+
+
+def test_a_partner_of_a_later_subject_is_of_the_same_side() -> None:
+    train = {Performer.of(subject).wardrobe for subject in MORE_SUBJECTS if subject in TRAIN_SUBJECTS_120}
+    for subject in (45, 48, 103, 106):
+        wardrobes = take_of("handshaking", subject).wardrobes
+        assert {wardrobe in train for wardrobe in wardrobes} == {subject in TRAIN_SUBJECTS_120}
 
 
 def test_sides_use_the_official_subjects_and_cameras() -> None:

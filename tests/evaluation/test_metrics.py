@@ -18,6 +18,7 @@ from mmcl_bench.evaluation.metrics import (
     ShareRight,
     confusion,
     fit_calibration,
+    joint_cells,
     per_class_accuracy,
     predictions,
     real_scores,
@@ -344,6 +345,34 @@ def test_fitted_calibration_beats_every_calibration_that_is_no_tie(sheet: Scored
     fitted = fit_calibration(sheet.scores, sheet.labels, sheet.seen)
     others = [value("gzsl_h", calibrated(sheet, half)) for half in np.arange(-8.5, 9)]
     assert value("gzsl_h", calibrated(sheet, fitted)) >= max(others) - 1e-12
+
+
+@given(sheets())
+@settings(max_examples=30)
+def test_some_rows_of_a_sheet_are_a_sheet_of_their_own(sheet: Scored) -> None:
+    rows = np.arange(0, len(sheet), 2)
+    fresh = Scored(sheet.scores[rows], sheet.labels[rows], sheet.seen, sheet.calibration)
+    for before in (lambda: None, lambda: sheet.competition):
+        before()
+        np.testing.assert_array_equal(predictions(sheet.rows(rows)), predictions(fresh))
+        assert value("ausuc", sheet.rows(rows)) == pytest.approx(value("ausuc", fresh), nan_ok=True)
+
+
+@given(sheets())
+@settings(max_examples=30)
+def test_another_calibration_leaves_the_sheet_as_it_was(sheet: Scored) -> None:
+    before = predictions(sheet)
+    np.testing.assert_array_equal(predictions(sheet.calibrated(0.25)), predictions(calibrated(sheet, 0.25)))
+    np.testing.assert_array_equal(predictions(sheet), before)
+
+
+def test_joint_cells_are_numbered_in_order_whatever_their_numbers() -> None:
+    generator = np.random.default_rng(5)
+    for spread in (3, 10**9):
+        a, b = generator.integers(-spread, spread, (2, 200))
+        pairs = np.stack([a, b], axis=1)
+        expected = np.unique(pairs, axis=0, return_inverse=True)[1].ravel()
+        np.testing.assert_array_equal(joint_cells([a, b]), expected)
 
 
 def test_all_seen_sheets_ignore_calibration() -> None:

@@ -75,28 +75,35 @@ def export(
 def synth(
     output: Output,
     clips: Annotated[int, typer.Option(help="Clips to make, spread evenly over classes, subjects and cameras.", min=1)],
-    like: Annotated[str, typer.Option(help="The data set whose classes and file names they have.")] = "ntu60",
+    like: Annotated[
+        str, typer.Option(help="The data set whose classes and file names they have: ntu60 or ntu120.")
+    ] = "ntu60",
     form: Annotated[
         SynthFormat,
         typer.Option("--format", help="A .skeleton text file a clip, or one .npz with train and test arrays."),
     ] = SynthFormat.SKELETON,
     seed: Annotated[int, typer.Option(help="Another number gives other clips.", min=0)] = 0,
-    subjects: Annotated[int, typer.Option(help="Number of people, up to 40.", min=1)] = 40,
-    side: Annotated[str | None, typer.Option(help="For an .npz: x-sub (the default) or x-view.")] = None,
+    subjects: Annotated[
+        int | None, typer.Option(help="Number of people, by default as many as the data set has: 40 or 106.", min=1)
+    ] = None,
+    side: Annotated[
+        str | None, typer.Option(help="For an .npz: x-sub (the default), or x-view of ntu60 or x-set of ntu120.")
+    ] = None,
     workers: Workers = None,
 ) -> None:
     """Make a synthetic data set of any size in the files of a published one. The same command gives the same bytes."""
     from mmcl_bench.core.errors import UserError
     from mmcl_bench.datasets.writers.synthetic import LIKE, synth_npz, synth_skeletons, wanted_clips
 
-    if like != LIKE:
-        raise UserError(f"--like {like}: the generator knows the 60 classes of {LIKE} alone")
-    wanted = wanted_clips(clips, seed, subjects)
+    if like not in LIKE:
+        raise UserError(f"--like {like}: the generator knows the classes of {' and '.join(LIKE)}")
+    published = LIKE[like]
+    wanted = wanted_clips(clips, seed, subjects, published)
     with progress("making synthetic clips", "clips") as advance:
         if form == SynthFormat.NPZ:
-            synth_npz(wanted, output, advance, side, workers)
+            synth_npz(wanted, output, advance, side, workers, published)
         elif side:
             raise UserError(f"--side is for --format {SynthFormat.NPZ}; text files are not parted")
         else:
-            synth_skeletons(wanted, output, advance, workers)
+            synth_skeletons(wanted, output, advance, workers, published)
     typer.echo(output)

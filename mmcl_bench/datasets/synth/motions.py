@@ -291,13 +291,30 @@ def kick(forward: float, up: float, start: float = 0.2, end: float = 0.85) -> Mo
     return move
 
 
-def raise_foot(forward: float, up: float, start: float, end: float, ramp: float = 0.2) -> Move:
-    """Lifts the main foot to ``forward`` and ``up`` of its place and holds it there."""
+def raise_foot(forward: float, up: float, start: float, end: float, ramp: float = 0.2, outward: float = 0.0) -> Move:
+    """Lifts the main foot to ``forward``, ``up`` and ``outward`` of its place and holds it there."""
 
     def move(m: Motion) -> None:
         weight = m.window(start, end, ramp)[:, None]
-        m.foot_offset[m.manner.main] += weight * np.array([0.0, up, forward]) * m.body.scale
+        place = np.array([outward * OUTWARD[m.manner.main], up, forward])
+        m.foot_offset[m.manner.main] += weight * place * m.body.scale
         m.shift[:, 0] -= 0.07 * OUTWARD[m.manner.main] * weight[:, 0]
+
+    return move
+
+
+def run_in_place(up: float, forward: float, start: float = 0.06, end: float = 0.95, hertz: float = 1.5) -> Move:
+    """Lifts the feet in turn to ``up`` and ``forward`` of their places, the bent arms swinging against them."""
+
+    def move(m: Motion) -> None:
+        weight = m.manner.amplitude * m.window(start, end, 0.12)
+        phase = m.cycle(hertz)
+        m.drop += 0.03 * weight * (1 + np.cos(2 * phase))
+        for side, wave in ((m.manner.main, np.sin(phase)), (1 - m.manner.main, -np.sin(phase))):
+            raised = m.body.scale * weight * np.maximum(wave, 0.0)
+            m.foot_offset[side] += raised[:, None] * np.array([0.0, up, forward])
+            swing = np.stack([np.zeros_like(wave), 0.05 * wave, -0.16 * wave], axis=1)
+            m.reaches[side].append(Reach(Place("pelvis", 0.16, 0.16, 0.16), np.minimum(weight, 1.0), swing))
 
     return move
 

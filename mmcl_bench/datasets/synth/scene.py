@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mmcl_bench.datasets.readers.ntu import TRAIN_SUBJECTS_60, TRAIN_SUBJECTS_120
 from mmcl_bench.datasets.store import Clip
-from mmcl_bench.datasets.synth.actions import ACTIONS, Action
+from mmcl_bench.datasets.synth.actions import Action
 from mmcl_bench.datasets.synth.answers import describe
 from mmcl_bench.datasets.synth.body import Array, Body, rotation
+from mmcl_bench.datasets.synth.more_actions import ALL_ACTIONS
 from mmcl_bench.datasets.synth.motion import Manner, Motion, hand_targets, plant, station
 from mmcl_bench.datasets.synth.motions import performed
 from mmcl_bench.datasets.synth.pose import solve_arms, solve_trunk
@@ -22,9 +24,11 @@ VERSION = 1
 """Enters every seed; raised when a change of the generator changes the clips."""
 
 SUBJECTS = tuple(range(1, 41))
-TRAIN_SUBJECTS = (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38)
+TRAIN_SUBJECTS = TRAIN_SUBJECTS_60
 """NTU RGB+D cross-subject training performers (Shahroudy et al., CVPR 2016)."""
 TEST_SUBJECTS = tuple(subject for subject in SUBJECTS if subject not in TRAIN_SUBJECTS)
+MORE_SUBJECTS = tuple(range(41, 107))
+"""Those that NTU RGB+D 120 adds."""
 
 CAMERA_YAW = {1: 0.0, 2: -45.0, 3: 45.0}
 """Degrees by camera number; as in NTU RGB+D, camera 1 stands in the middle."""
@@ -61,7 +65,7 @@ def clip_name(label: int, subject: int, take: int) -> str:
 
 
 def make_clip(label: int, subject: int, take: int) -> Clip:
-    """The synthetic clip of class ``label`` (zero-based) by ``subject`` (1 to 40), take 1, 2, ...
+    """The synthetic clip of class ``label`` (0 to 59) by ``subject`` (1 to 40), take 1, 2, ...
 
     Depends on its arguments and :data:`VERSION` alone.
     """
@@ -70,7 +74,10 @@ def make_clip(label: int, subject: int, take: int) -> Clip:
 
 
 def make_skeleton(label: int, subject: int, take: int) -> Clip:
-    """The clip of :func:`make_clip` without its image and answers, in less than half the time."""
+    """The clip of :func:`make_clip` without its image and answers, in less than half the time.
+
+    ``label`` may be up to 119 here, and ``subject`` up to 106.
+    """
     return _recorded(label, subject, take)[2]
 
 
@@ -92,7 +99,7 @@ def _recorded(label: int, subject: int, take: int) -> tuple[np.random.Generator,
 
 def perform(rng: np.random.Generator, label: int, subject: int, take: int) -> Take:
     """The noise-free poses of a take and all else that happens in it."""
-    action = ACTIONS[label]
+    action = ALL_ACTIONS[label]
     cast = [Performer.of(subject)]
     if action.gap:
         cast.append(Performer.of(_partner(rng, subject)))
@@ -116,9 +123,10 @@ def perform(rng: np.random.Generator, label: int, subject: int, take: int) -> Ta
 
 
 def _partner(rng: np.random.Generator, subject: int) -> int:
-    """Another subject of the same side of the cross-subject split."""
-    side = TRAIN_SUBJECTS if subject in TRAIN_SUBJECTS else TEST_SUBJECTS
-    return int(rng.choice([other for other in side if other != subject]))
+    """Another subject of the same side of the cross-subject split: of the first 40, or of those added later."""
+    pool = SUBJECTS if subject in SUBJECTS else MORE_SUBJECTS
+    trains = subject in TRAIN_SUBJECTS_120
+    return int(rng.choice([other for other in pool if other != subject and (other in TRAIN_SUBJECTS_120) == trains]))
 
 
 def _timing(rng: np.random.Generator, action: Action, manner: Manner) -> tuple[Array, Array]:
