@@ -188,7 +188,7 @@ def test_a_stopped_base_goes_on_with_the_same_bits(tmp_path: Path) -> None:
     asked = {"base": "skeleton-only", "base_preset": "quick", "base_settings": short}
 
     def stopped(phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-        if list((tmp_path / "stopped" / "base").rglob("*.pt")):
+        if list((tmp_path / "stopped" / "base").rglob("*.checkpoint")):
             raise KeyboardInterrupt
 
     def scores(folder: str, progress: Progress = silent) -> np.ndarray:
