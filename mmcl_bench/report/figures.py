@@ -32,6 +32,7 @@ _MOST_COUNTED_CLASSES = 15
 _DARKEST = 0.55
 """Opacity of a cell with text in it: it can still be read."""
 _MANY_CELLS = 1000
+"""More cells than these are shaded by bytes in the place of floating-point numbers."""
 _MOST_LETTERS = 56
 _MOST_POINTS = 120
 """Of a curve: beyond it, its points are closer than a pixel or two."""
