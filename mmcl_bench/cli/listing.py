@@ -36,6 +36,7 @@ Pattern = Annotated[str, typer.Argument(metavar="PATTERN", help="A shell glob ov
 def tasks(pattern: Pattern = "*", data_root: DataRoot = None, as_json: AsJson = False) -> None:
     """List the tasks, at the default of their parameters, those of your own prepared sets included."""
     from mmcl_bench.protocols.catalogue import list_tasks
+    from mmcl_bench.results.groups import metric_title
 
     rows = [
         {
@@ -52,7 +53,7 @@ def tasks(pattern: Pattern = "*", data_root: DataRoot = None, as_json: AsJson = 
             {
                 "task": row["task"],
                 "splits": _counted_splits(row["splits"]),
-                "metric": row["main metric"],
+                "metric": metric_title(row["main metric"]),
                 "title": row["title"],
             }
             for row in rows
@@ -157,13 +158,13 @@ def _text_slots(method: type[Method]) -> list[dict[str, str]]:
 
 
 def _print_by_kind(rows: Sequence[dict[str, str]]) -> None:
-    """A table of methods with a line above each kind; text slots are counted, and left out where space is short."""
+    """A table of methods, a line above each kind; texts beside the main one are counted, and left out at 80 columns."""
     from rich.table import Table
     from rich.text import Text
 
     from mmcl_bench.protocols.cards import FAMILIES
 
-    columns = ("method", "families", "setting", "published", "texts", "cost")
+    columns = ("method", "families", "setting", "published", "more texts", "cost")
     table = Table(title="methods by kind")
     for column in columns:
         table.add_column(column, no_wrap=column in ("method", "setting", "cost"))
@@ -171,11 +172,12 @@ def _print_by_kind(rows: Sequence[dict[str, str]]) -> None:
         table.add_row(Text(kind, style="bold"))
         for row in members:
             n_texts = row["texts"].count(",") + 1
-            shown = row | {"method": f"  {row['method']}"} | ({"texts": f"{n_texts} slots"} if n_texts > 2 else {})
+            texts = f"{n_texts} slots" if n_texts > 2 else row["texts"]
+            shown = row | {"method": f"  {row['method']}", "more texts": texts}
             if row["families"].count(",") == len(FAMILIES) - 1:
                 shown["families"] = "all"
             table.add_row(*(Text(shown[column]) for column in columns))
-    show(table if rows else "no methods match; leave the pattern out to see all", spare=["texts"])
+    show(table if rows else "no methods match; leave the pattern out to see all", spare=["more texts"])
 
 
 @app.command()
