@@ -15,6 +15,8 @@ from mmcl_bench.core.text import as_utf8
 
 _DRAFT = re.compile(r"\.(.+-[a-z0-9_]{8}|tmp[A-Za-z0-9]{6})")
 """Names that :func:`write_atomically` gives, and those of drafts that safetensors makes beside them."""
+CHECKPOINT = ".checkpoint"
+"""How files end that hold the state of a training."""
 _SEAL = b"mmcl-bench sha256:"
 _ROOM = 2**16
 """Bytes of free space below which a failed write is one of a full disk."""

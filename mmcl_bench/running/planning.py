@@ -27,7 +27,7 @@ from mmcl_bench.results.records import SCHEMA
 from mmcl_bench.results.store import LONGEST_NAME, OF_FIGURES, RESULT
 from mmcl_bench.running.runner import RunSite, why_checkpoints_stale
 from mmcl_bench.running.validity import checkpoint_environment, what_differs, why_stale
-from mmcl_bench.running.work_folder import FAILURE, read_failure, time_spent
+from mmcl_bench.running.work_folder import FAILURE, has_checkpoints, read_failure, time_spent
 
 if TYPE_CHECKING:
     from mmcl_bench.running.jobs import Job
@@ -177,7 +177,7 @@ class _Here:
         failure = read_failure(folder) if (folder / FAILURE).exists() else None
         if failure is not None and what_differs(failure.environment, environment) is None:
             return State.FAILED, failure.error
-        if result is None and any((folder / "work").rglob("*.checkpoint")):
+        if result is None and has_checkpoints(folder / "work"):
             stale = why_checkpoints_stale(folder / "work", environment)
             return (State.PARTIAL, "") if stale is None else (State.STALE, f"checkpoints of a stopped run: {stale}")
         return state, why

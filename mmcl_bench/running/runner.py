@@ -35,7 +35,7 @@ from mmcl_bench.running.identity import locked_folder, result_folder
 from mmcl_bench.running.jobs import Job
 from mmcl_bench.running.recording import History, JobOutput, selection_record, write_sheets
 from mmcl_bench.running.validity import WeightHashes, checkpoint_environment, what_differs, why_stale
-from mmcl_bench.running.work_folder import FAILURE, WorkTime, forget_failure, record_failure
+from mmcl_bench.running.work_folder import FAILURE, WorkTime, forget_failure, has_checkpoints, record_failure
 
 ORACLE_EPOCHS = 10
 """Maximum number of kept epochs for the oracle: with a large test, scoring every one takes as long as training."""
@@ -226,7 +226,7 @@ class _Run:
             former = json.loads((self.work / ENVIRONMENT).read_bytes())[THREADS]
         except (OSError, ValueError, KeyError):
             former = []
-        former = [threads for threads in former if threads != now] if any(self.work.rglob("*.checkpoint")) else []
+        former = [threads for threads in former if threads != now] if has_checkpoints(self.work) else []
         if former:
             _LOG.warning(
                 "%s: begun with %s threads, goes on with %d; its last digits are those of neither, as its notes list",
@@ -431,7 +431,7 @@ def _work_is_stale(folder: Path, environment: dict[str, str]) -> bool:
     if not work.is_dir():
         return False
     why = why_checkpoints_stale(work, environment)
-    if why is not None and any(work.rglob("*.checkpoint")):
+    if why is not None and has_checkpoints(work):
         _LOG.warning("%s: checkpoints of a stopped run are left aside (%s); it starts anew", folder, why)
     return why is not None
 

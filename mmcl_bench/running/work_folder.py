@@ -1,4 +1,4 @@
-"""What a job that failed leaves: ``failure.json`` in its folder, until it succeeds."""
+"""What a job leaves that has not ended, or failed: checkpoints, a clock, and ``failure.json`` until it succeeds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.files import CHECKPOINT, write_atomically
 
 FAILURE = "failure.json"
 
@@ -64,6 +64,11 @@ def one_line(error: BaseException) -> str:
     """An exception's message in one line, with its class unless it is a :class:`UserError`."""
     message = " ".join(str(error).split())
     return message if isinstance(error, UserError) else f"{type(error).__name__}: {message}".removesuffix(": ")
+
+
+def has_checkpoints(work: Path) -> bool:
+    """Whether a run that was stopped left something to go on from in its work folder."""
+    return any(work.rglob(f"*{CHECKPOINT}"))
 
 
 CLOCK = "clock.json"

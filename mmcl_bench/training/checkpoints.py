@@ -17,7 +17,7 @@ import safetensors.numpy
 import torch
 from torch import Tensor
 
-from mmcl_bench.core.files import DamagedError, read_sealed, set_aside, write_sealed
+from mmcl_bench.core.files import CHECKPOINT, DamagedError, read_sealed, set_aside, write_sealed
 
 _LOG = logging.getLogger(__name__)
 _MODULE, _OPTIMIZER, _FACTS = "module.", "optimizer.", "facts"
@@ -51,7 +51,7 @@ class Checkpoints:
 
     def epochs(self) -> list[int]:
         """The epochs that are kept, in order."""
-        return sorted(int(path.stem.rpartition("-")[2]) for path in self.folder.glob("epoch-*.checkpoint"))
+        return sorted(int(path.stem.rpartition("-")[2]) for path in self.folder.glob(f"epoch-*{CHECKPOINT}"))
 
     def mend(self) -> None:
         """Goes back to the latest epoch after which all checkpoints are as an uninterrupted run would have left them.
@@ -101,10 +101,10 @@ class Checkpoints:
 
     @property
     def _state(self) -> Path:
-        return self.folder / "state.checkpoint"
+        return self.folder / f"state{CHECKPOINT}"
 
     def _snapshot(self, epoch: int) -> Path:
-        return self.folder / f"epoch-{epoch:04d}.checkpoint"
+        return self.folder / f"epoch-{epoch:04d}{CHECKPOINT}"
 
 
 def _set_aside(path: Path, error: DamagedError) -> None:
