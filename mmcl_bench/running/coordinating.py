@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -81,6 +82,7 @@ def run_plan(
     if not found and not to_run and all(each.unready for each in planned):
         raise UserError(planned[0].unready)
     if to_run:
+        to_run = _without_waiting(to_run, engine.at_once(len(to_run), where.device))
         watcher.on_start(to_run)
         _make_embedded(to_run, where)
         assignments = [Assignment(job, where, fresh, wait=False, threads=threads) for job in to_run]
@@ -90,6 +92,25 @@ def run_plan(
         [found[each.job.hash] for each in planned if each.job.hash in found],
         [(each.job, failed[each.job.hash]) for each in planned if each.job.hash in failed],
     )
+
+
+def _without_waiting(jobs: Sequence[Job], at_once: int | None) -> list[Job]:
+    """The jobs in an order in which few wait for what another one makes.
+
+    Jobs of one task and seed share an extractor, which the first of them trains while the others wait. So as many tasks
+    as jobs run at once take turns; all of them, where that number is not known.
+    """
+    if at_once == 1:
+        return list(jobs)
+    places: dict[tuple[str, int], int] = {}
+    turns: Counter[tuple[str, int]] = Counter()
+    keys = []
+    for job in jobs:
+        sharing = job.task.hash, job.seed
+        place = places.setdefault(sharing, len(places))
+        keys.append((place // (at_once or len(jobs)), turns[sharing], place))
+        turns[sharing] += 1
+    return [job for _, job in sorted(zip(keys, jobs, strict=True), key=lambda pair: pair[0])]
 
 
 def _whole(planned: Planned) -> Stored | None:

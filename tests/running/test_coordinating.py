@@ -174,6 +174,28 @@ def test_a_result_that_is_gone_when_it_is_read_is_named(where: RunSite) -> None:
     assert "run the same command once more" in ran.failures[0][1]
 
 
+@pytest.mark.parametrize(
+    ("at_once", "order"),
+    [(1, ["a0", "a1", "b0", "b1", "c0", "c1"]), (2, ["a0", "b0", "a1", "b1", "c0", "c1"])]
+    + [(some, ["a0", "b0", "c0", "a1", "b1", "c1"]) for some in (3, None)],
+)
+def test_jobs_that_share_an_extractor_do_not_start_together_where_others_can(
+    at_once: int | None, order: list[str], where: RunSite
+) -> None:
+    seeds = {name: seed for seed, name in enumerate("abc")}
+    task, methods = load_task("supervised/nw-ucla[split=x-sub]"), (METHODS.get("chance"), METHODS.get("logistic"))
+    wanted = {
+        f"{name}{turn}": make_job(task, method, seed)
+        for name, seed in seeds.items()
+        for turn, method in enumerate(methods)
+    }
+    engine, witness = Scripted(*["lost"] * len(wanted)), Witness()
+    engine.workers = at_once
+    run_plan(plan(list(wanted.values()), where), where, engine, witness)
+    names = {job.hash: name for name, job in wanted.items()}
+    assert [names[job.hash] for job in witness.begun] == order
+
+
 def test_a_job_that_another_runner_has_is_waited_for_at_the_end(where: RunSite) -> None:
     wanted = jobs()
     folder = where.results_root / "jobs"

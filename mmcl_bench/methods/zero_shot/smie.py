@@ -14,6 +14,7 @@ release, the next clip of the batch may be of the same class.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
@@ -120,7 +121,8 @@ def with_frames_hidden(clips: ClipView, generator: np.random.Generator) -> ClipV
 
 def calm_frames(positions: np.ndarray, n: int) -> np.ndarray:
     """(n,), in order, the frames of ``positions`` (T, ...) with the least motion: squared steps to both neighbours."""
-    steps = np.square(np.diff(positions, axis=0)).reshape(len(positions) - 1, -1).sum(1)
+    moves = np.diff(positions, axis=0)
+    steps = np.square(moves).reshape(len(moves), math.prod(moves.shape[1:])).sum(1)
     motion = np.append(steps, 0) + np.append(0, steps)
     return np.sort(np.argsort(motion, kind="stable")[:n])
 

@@ -82,3 +82,8 @@ def test_a_clip_keeps_its_frames_where_none_would_show_a_body() -> None:
     hidden = with_frames_hidden(clips, np.random.default_rng(0))
     assert hidden.n_frames.tolist() == [10]
     assert hidden.bodies(0)[0].start == 3
+
+
+def test_a_clip_of_one_frame_keeps_it() -> None:
+    clips = ClipView([[BodyTrack(0, np.ones((1, 20, 3), dtype=np.float32))]], [1], "kinect-v1")
+    assert with_frames_hidden(clips, np.random.default_rng(0)).n_frames.tolist() == [1]
