@@ -33,9 +33,14 @@ def count(benchmark: BenchmarkFixture) -> int:
     return 20 if benchmark.enabled else 2
 
 
-def clips(share_of_one_body: float, count: int, device: str = "cpu") -> Tensor:
-    """(N, 3, 64, 25, 2): like NTU RGB+D, where four of five clips show one body."""
-    x = torch.randn(count, 3, 64, 25, 2, generator=torch.Generator().manual_seed(0))
+@pytest.fixture
+def frames(benchmark: BenchmarkFixture) -> int:
+    return 64 if benchmark.enabled else 8
+
+
+def clips(share_of_one_body: float, count: int, device: str = "cpu", frames: int = 64) -> Tensor:
+    """(N, 3, frames, 25, 2): like NTU RGB+D, where four of five clips show one body."""
+    x = torch.randn(count, 3, frames, 25, 2, generator=torch.Generator().manual_seed(0))
     x[: round(share_of_one_body * count), ..., 1] = 0
     return x.to(device)
 
@@ -88,14 +93,14 @@ def side_by_side(benchmark: BenchmarkFixture, run: Callable[[nn.Module], None], 
 
 
 @pytest.mark.parametrize("share_of_one_body", [0.8, 0.0], ids=["ntu-like-mix", "two-bodies"])
-def test_evaluation(benchmark: BenchmarkFixture, count: int, share_of_one_body: float) -> None:
-    x = clips(share_of_one_body, count)
+def test_evaluation(benchmark: BenchmarkFixture, count: int, frames: int, share_of_one_body: float) -> None:
+    x = clips(share_of_one_body, count, frames=frames)
     side_by_side(benchmark, lambda network: evaluate(network, x), networks())
 
 
 @pytest.mark.parametrize("share_of_one_body", [0.8, 0.0], ids=["ntu-like-mix", "two-bodies"])
-def test_training(benchmark: BenchmarkFixture, count: int, share_of_one_body: float) -> None:
-    x = clips(share_of_one_body, max(2, count // 2))
+def test_training(benchmark: BenchmarkFixture, count: int, frames: int, share_of_one_body: float) -> None:
+    x = clips(share_of_one_body, max(2, count // 2), frames=frames)
     side_by_side(benchmark, lambda network: train(network, x), networks())
 
 

@@ -33,9 +33,8 @@ app(["--help"])
 
 
 @pytest.fixture(scope="module")
-def n_jobs(request: pytest.FixtureRequest) -> int:
-    option = request.config.getoption
-    return 20 if option("benchmark_disable") and not option("benchmark_enable") else 10_000
+def n_jobs(measuring: bool) -> int:
+    return 10_000 if measuring else 20
 
 
 def jobs(count: int) -> list[Job]:

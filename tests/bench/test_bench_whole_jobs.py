@@ -68,7 +68,17 @@ def cost(command: list[str], folder: Path, log: Path) -> Cost:
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkout() -> Path:
+    """The authors' CTR-GCN."""
+    pytest.importorskip("tensorboardX")
+    given = os.environ.get("MMCL_BENCH_AUTHORS")
+    if given is None or not (found := Path(given) / "CTR-GCN").is_dir():
+        pytest.skip("MMCL_BENCH_AUTHORS names no folder with a checkout of CTR-GCN")
+    return found
+
+
+@pytest.fixture(scope="module")
+def root(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with an NTU-like set, and the same clips as their feeder reads them."""
     root = tmp_path_factory.mktemp("whole-jobs")
     ours, source = [sys.executable, "-m", "mmcl_bench", "data"], str(root / "source.zip")
@@ -83,11 +93,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(3600)
-def test_one_epoch_of_ctr_gcn(benchmark: BenchmarkFixture, root: Path, tmp_path: Path) -> None:
-    pytest.importorskip("tensorboardX")
-    given = os.environ.get("MMCL_BENCH_AUTHORS")
-    if given is None or not (checkout := Path(given) / "CTR-GCN").is_dir():
-        pytest.skip("MMCL_BENCH_AUTHORS names no folder with a checkout of CTR-GCN")
+def test_one_epoch_of_ctr_gcn(benchmark: BenchmarkFixture, checkout: Path, root: Path, tmp_path: Path) -> None:
     config = yaml.safe_load((checkout / "config/nturgbd-cross-view/default.yaml").read_text())
     config |= {"work_dir": str(tmp_path / "theirs"), "num_epoch": 1, "save_epoch": 0, "num_worker": 0}
     config["train_feeder_args"]["data_path"] = config["test_feeder_args"]["data_path"] = str(root / "ntu60.npz")

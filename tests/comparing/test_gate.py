@@ -36,7 +36,7 @@ from stored_jobs import stored_job
 SIMULATIONS = int(os.environ.get("MMCL_BENCH_SIMULATE", "200"))
 MEASURED = json.loads((Path(__file__).parent / "gate_measured.json").read_text())["rows"]
 """What seeds of the gate's short jobs had right, each trained twice with different rounding."""
-N_NOW = 2
+N_NOW = 1
 """Seeds of a simulated check, as many as ``nox -s gate`` runs."""
 LOSS = 0.03
 
@@ -422,11 +422,13 @@ def measured_rows(
     return with_reruns(row(first, name, **kind), row(again, name, **kind)), current
 
 
-def simulated(generator: np.random.Generator, loss: str = "", known_seeds: bool = True) -> list[Row]:
+def simulated(
+    generator: np.random.Generator, loss: str = "", known_seeds: bool = True, n_now: int = N_NOW
+) -> list[Row]:
     """The rows that are said to have fallen, in one simulated check of all of them.
 
-    Two seeds are held out, so that their reruns are none that the noise was measured with. Which of the two roundings
-    came first is drawn for each seed.
+    The ``n_now`` seeds of the check are held out, so that their reruns are none that the noise was measured with. Which
+    of the two roundings came first is drawn for each seed.
     """
     pairs = []
     for record in MEASURED:
@@ -434,10 +436,10 @@ def simulated(generator: np.random.Generator, loss: str = "", known_seeds: bool 
         swapped = generator.random(len(first)) < 0.5
         first[swapped], again[swapped] = again[swapped], first[swapped]
         order = generator.permutation(len(first))
-        rest, held = order[:-N_NOW], order[-N_NOW:]
+        rest, held = order[:-n_now], order[-n_now:]
         now = again[held]
         if loss and record["synthetic"]:
-            drawn = generator.random((1 if loss == "alike" else N_NOW, record["n"]))
+            drawn = generator.random((1 if loss == "alike" else n_now, record["n"]))
             now = now & (drawn > LOSS / first.mean())
         pairs.append(measured_rows(record, first[order], again[rest], now, known_seeds))
     before, now_rows = zip(*pairs, strict=True)
@@ -462,14 +464,19 @@ def shares_of(told: Sequence[Sequence[Row]]) -> dict[str, float]:
 class TestSimulated:
     """On measured seeds and reruns; ``nox -s simulate`` shows the shares."""
 
-    @pytest.mark.parametrize("known_seeds", [True, False], ids=["reruns", "seeds"])
-    def test_a_rerun_without_a_change_rarely_fails(self, known_seeds: bool) -> None:
+    @pytest.mark.parametrize(
+        ("known_seeds", "n_now", "at_most"),
+        # One seed that is none of the baseline's fails more often than it should: docs/gate.md says so.
+        [(True, N_NOW, 0.05), (False, 2, 0.05), (False, 1, 0.15)],
+        ids=["reruns", "two other seeds", "one other seed"],
+    )
+    def test_a_rerun_without_a_change_rarely_fails(self, known_seeds: bool, n_now: int, at_most: float) -> None:
         generator = np.random.default_rng(0)
-        told = [simulated(generator, known_seeds=known_seeds) for _ in range(SIMULATIONS)]
-        assert shares_of(told)["any"] < 0.05
+        told = [simulated(generator, known_seeds=known_seeds, n_now=n_now) for _ in range(SIMULATIONS)]
+        assert shares_of(told)["any"] < at_most
 
-    @pytest.mark.parametrize("loss", ["alike", "by seed"])
-    def test_a_loss_of_three_points_on_the_embedded_set_is_caught(self, loss: str) -> None:
+    @pytest.mark.parametrize(("loss", "n_now"), [("alike", N_NOW), ("alike", 2), ("by seed", 2)])
+    def test_a_loss_of_three_points_on_the_embedded_set_is_caught(self, loss: str, n_now: int) -> None:
         generator = np.random.default_rng(1)
-        told = [simulated(generator, loss=loss) for _ in range(SIMULATIONS)]
+        told = [simulated(generator, loss=loss, n_now=n_now) for _ in range(SIMULATIONS)]
         assert shares_of(told)["embedded"] > 0.8

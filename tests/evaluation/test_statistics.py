@@ -390,14 +390,14 @@ class TestRanks:
 
     def test_of_methods_that_always_stand_alike(self) -> None:
         table = pd.DataFrame(
-            {"c": np.linspace(0, 1, 12), "a": np.linspace(2, 3, 12), "b": np.linspace(1, 2, 12) + 0.01}
+            {"c": np.linspace(0, 1, 12), "a": np.linspace(2, 4, 12), "b": np.linspace(1, 2.5, 12) + 0.01}
         )
-        for posthoc in ("nemenyi", "wilcoxon-holm"):
-            found = ranks(table, posthoc)  # type: ignore[arg-type]
+        nemenyi, wilcoxon = ranks(table), ranks(table, "wilcoxon-holm")
+        for found in (nemenyi, wilcoxon):
             assert (found.methods, found.average) == (("a", "b", "c"), (1, 2, 3))
-            assert all(len(clique) == 2 for clique in found.cliques)
-        assert ranks(table, "wilcoxon-holm").cliques == ()
-        assert math.isnan(ranks(table, "wilcoxon-holm").critical_difference)
+        assert all(len(clique) == 2 for clique in nemenyi.cliques)
+        assert wilcoxon.cliques == ()
+        assert math.isnan(wilcoxon.critical_difference)
 
     def test_of_noise_or_of_equal_figures_differ_in_nothing(self) -> None:
         noise = pd.DataFrame(seeded().normal(size=(10, 4)), columns=list("abcd"))
