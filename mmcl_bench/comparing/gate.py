@@ -262,7 +262,8 @@ def _with_history(row: Row, former: Row | None, drop: Drop | None) -> Row:
     if former is None:
         return row
     drops = (*former.drops, *([drop] if drop is not None else []))
-    keeps_reruns = row.reruns is None and row.task_hash == former.task_hash
+    same = (row.task_hash, row.method_version) == (former.task_hash, former.method_version)
+    keeps_reruns = row.reruns is None and same
     return row.model_copy(update={"drops": drops, "reruns": former.reruns if keeps_reruns else row.reruns})
 
 

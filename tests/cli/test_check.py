@@ -150,12 +150,18 @@ def test_accepting_again_changes_no_byte(accepted: None) -> None:
     assert Path("results/baseline.json").read_bytes() == before
 
 
-def test_measured_reruns_are_kept_until_they_are_measured_again(accepted: None) -> None:
+def test_measured_reruns_are_kept_until_they_are_measured_again_or_the_method_has_a_new_version(accepted: None) -> None:
     store("elsewhere", skill=0.501)
     call("baseline", "accept", "--reruns", "elsewhere")
     call("baseline", "accept")
-    rows = json.loads(Path("results/baseline.json").read_text())["rows"]
-    assert [row["reruns"] and row["reruns"]["pairs"] for row in rows] == [None, 4]
+    baseline = Path("results/baseline.json")
+    content = json.loads(baseline.read_text())
+    assert [row["reruns"] and row["reruns"]["pairs"] for row in content["rows"]] == [None, 4]
+    content["rows"][1]["method_version"] -= 1
+    baseline.write_text(json.dumps(content))
+    call("baseline", "accept")
+    rows = json.loads(baseline.read_text())["rows"]
+    assert [row["reruns"] for row in rows] == [None, None], "the noise of reruns is another one"
 
 
 def test_a_rerun_runs_what_is_missing_and_only_that(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
