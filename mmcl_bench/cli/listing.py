@@ -18,7 +18,7 @@ from mmcl_bench.cli.options import DataRoot
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.grants import RGB_AT_TEST
-from mmcl_bench.core.text import counted, fold_number, with_folds_together
+from mmcl_bench.core.text import counted, fold_number, joined_datasets, with_folds_together
 
 if TYPE_CHECKING:
     from mmcl_bench.methods.base import Method
@@ -42,7 +42,7 @@ def tasks(pattern: Pattern = "*", data_root: DataRoot = None, as_json: AsJson = 
         {
             "task": task.identity,
             "title": task.card.title,
-            "data": " to ".join(task.datasets),
+            "data": joined_datasets(task.datasets),
             "splits": ", ".join(task.card.split_names()) or "-",
             "main metric": task.card.main_metric,
         }

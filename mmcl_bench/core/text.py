@@ -34,6 +34,12 @@ def as_utf8(content: bytes, errors: str = "strict") -> bytes:
     return content.removeprefix(codecs.BOM_UTF8)
 
 
+def joined_datasets(names: Sequence[str]) -> str:
+    """The data sets of a task in few words; the last one is tested: ``hdm05 + nw-ucla to utd-mhad``."""
+    *sources, target = names
+    return f"{' + '.join(sources)} to {target}" if sources else target
+
+
 def slug(text: str, longest: int = 72) -> str:
     """Lower-case ASCII letters, digits and single hyphens, for names of files and anchors."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:longest].strip("-") or "unnamed"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from mmcl_bench.core import paths
+from mmcl_bench.core.text import joined_datasets
 from mmcl_bench.report.tables import LeaderboardRow, percent
 from mmcl_bench.results.records import TaskRecord
 
@@ -109,7 +110,7 @@ def matching(published: pd.DataFrame, task: TaskRecord) -> pd.DataFrame:
     fewer = task.parameters.get("duplicates") == "removed" or task.parameters.get("labels", "100%") != "100%"
     if task.synthetic or fewer:
         return published.iloc[:0]
-    dataset = " to ".join(_SAME_CLIPS.get(name, name) for name in task.datasets)
+    dataset = joined_datasets([_SAME_CLIPS.get(name, name) for name in task.datasets])
     side = task.parameters.get("side", task.split or "")
     sides = [""] if task.parameters.get("unseen_clips") == "all" else ["", side]
     same = published["family"].eq(task.family) & published["dataset"].eq(dataset) & published["split"].eq(task.split)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from mmcl_bench.core.files import write_text
 from mmcl_bench.core.parallel import in_order
+from mmcl_bench.core.text import joined_datasets
 from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.evaluation.statistics import (
     FEWEST_RUNS,
@@ -482,7 +483,7 @@ def _frame_row(row: LeaderboardRow) -> dict[str, Any]:
         "task_hash": task.hash[:12],
         "data": " ".join(f"{name}:{value[:12]}" for name, value in sorted(data.items())),
         "family": task.family,
-        "dataset": " to ".join(task.datasets),
+        "dataset": joined_datasets(task.datasets),
         "split": task.split,
         "synthetic": task.synthetic,
         "incomplete": group.incomplete or None,

@@ -30,7 +30,7 @@ from mmcl_bench.core.files import DamagedError, file_sha256, write_atomically
 from mmcl_bench.core.paths import results_root
 from mmcl_bench.core.records import first_fault
 from mmcl_bench.core.settings import setting_text
-from mmcl_bench.core.text import as_utf8, slug, some_of
+from mmcl_bench.core.text import as_utf8, joined_datasets, slug, some_of
 from mmcl_bench.results.records import SCHEMA, Result
 
 if TYPE_CHECKING:
@@ -447,7 +447,7 @@ def _rows_of(stored: Stored) -> list[dict[str, Any]]:
     shared = {
         "task": result.task.identity,
         "family": result.task.family,
-        "dataset": " to ".join(result.task.datasets),
+        "dataset": joined_datasets(result.task.datasets),
         "split": result.task.split,
         "synthetic": result.task.synthetic,
         "incomplete": result.task.incomplete_data,

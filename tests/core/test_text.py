@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmcl_bench.core.files import read_text
-from mmcl_bench.core.text import as_utf8, match_name, match_names, sorted_names
+from mmcl_bench.core.text import as_utf8, joined_datasets, match_name, match_names, sorted_names
 
 CIRCLES = ("वृत्त", "वृत्ति", "वृत्तों")
 """Hindi words that differ in vowel signs alone."""
@@ -127,3 +127,8 @@ def test_what_is_no_text_of_its_encoding_is_refused(content: bytes, tmp_path: Pa
     (tmp_path / "names.txt").write_bytes(content)
     with pytest.raises(UnicodeDecodeError):
         read_text(tmp_path / "names.txt")
+
+
+def test_the_last_data_set_is_the_one_that_is_tested() -> None:
+    assert joined_datasets(["nw-ucla"]) == "nw-ucla"
+    assert joined_datasets(["hdm05", "nw-ucla", "utd-mhad"]) == "hdm05 + nw-ucla to utd-mhad"
