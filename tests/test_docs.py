@@ -152,8 +152,6 @@ class Reader:
         if words[0] in ("run", "fuse"):
             words = self._shortened(words)
         if words[0] == "report":
-            if "--figures" not in words:  # files of figures take most of the time
-                words = [*words, "--figures", "none"]
             app(["run", "zero-shot", "--dataset", "nw-ucla", "--method", "chance"], standalone_mode=False)
         if words[:2] == ["baseline", "accept"]:
             words = [*words, "--allow-dirty"]  # the tests may run in a checkout with changes

@@ -233,9 +233,9 @@ def same_scores(row: Row, now: Row) -> bool:
 def accepted(before: Baseline, rows: Sequence[Row], reason: str | None = None) -> Baseline:
     """The baseline with rows put in the place of their former selves, and the others as they were.
 
-    A row without measured reruns keeps those of its former self, if that was of the same task. A fall that a check
-    would fail on, were other random numbers drawn, is written down with its reason. Raises :class:`UserError` for one
-    without.
+    A row without measured reruns keeps those of its former self, if that was of the same task and the same version of
+    the method. A fall that a check would fail on, were other random numbers drawn, is written down with its reason.
+    Raises :class:`UserError` for one without.
     """
     former = {row.key: row for row in before.rows}
     again = [former[row.key] for row in rows if row.key in former]

@@ -465,15 +465,22 @@ class TestSimulated:
     """On measured seeds and reruns; ``nox -s simulate`` shows the shares."""
 
     @pytest.mark.parametrize(
-        ("known_seeds", "n_now", "at_most"),
-        # One seed that is none of the baseline's fails more often than it should: docs/gate.md says so.
-        [(True, N_NOW, 0.05), (False, 2, 0.05), (False, 1, 0.15)],
-        ids=["reruns", "two other seeds", "one other seed"],
+        ("known_seeds", "n_now"),
+        [
+            pytest.param(True, N_NOW, id="reruns"),
+            pytest.param(False, 2, id="two other seeds"),
+            pytest.param(
+                False,
+                1,
+                id="one other seed",
+                marks=pytest.mark.xfail(strict=True, reason="7.5 %, as docs/gate.md says"),
+            ),
+        ],
     )
-    def test_a_rerun_without_a_change_rarely_fails(self, known_seeds: bool, n_now: int, at_most: float) -> None:
+    def test_a_rerun_without_a_change_rarely_fails(self, known_seeds: bool, n_now: int) -> None:
         generator = np.random.default_rng(0)
         told = [simulated(generator, known_seeds=known_seeds, n_now=n_now) for _ in range(SIMULATIONS)]
-        assert shares_of(told)["any"] < at_most
+        assert shares_of(told)["any"] < 0.05
 
     @pytest.mark.parametrize(("loss", "n_now"), [("alike", N_NOW), ("alike", 2), ("by seed", 2)])
     def test_a_loss_of_three_points_on_the_embedded_set_is_caught(self, loss: str, n_now: int) -> None:
