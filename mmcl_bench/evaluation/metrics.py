@@ -172,13 +172,9 @@ def per_class_accuracy(scored: Scored) -> np.ndarray:
 
 def confusion(scored: Scored) -> np.ndarray:
     """int64 (K, K) counts: rows are true classes, columns are :func:`predictions`."""
-    from sklearn.metrics import confusion_matrix
-
     n_classes = scored.scores.shape[1]
-    if not len(scored):
-        return np.zeros((n_classes, n_classes), dtype=np.int64)
-    counts: np.ndarray = confusion_matrix(scored.labels, predictions(scored), labels=np.arange(n_classes))
-    return counts
+    cells = scored.labels * n_classes + predictions(scored)
+    return np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
 class SeenUnseenCurve(NamedTuple):
@@ -441,14 +437,16 @@ class SeenUnseenArea(Metric):
         seen, unseen = _sides(scored)
         below = np.searchsorted(seen.margin, unseen.margin, side="left")
         up_to = np.searchsorted(seen.margin, unseen.margin, side="right")
-        totals = np.stack([seen.counted, unseen.counted], axis=1).astype(np.float64)
+        of_seen, of_unseen = (side.counted.astype(np.float64) for side in (seen, unseen))
 
         def weighted(weights: np.ndarray) -> np.ndarray:
             mass = np.zeros((len(weights), len(seen.right) + 1))
-            np.cumsum(weights[:, seen.right], axis=1, out=mass[:, 1:])
-            above = mass[:, -1:] - (mass[:, below] + mass[:, up_to]) / 2
-            pairs = np.einsum("bu,bu->b", weights[:, unseen.right], above)
-            return _ratio(pairs, (weights @ totals).prod(axis=1))
+            # All places are in range; "clip" spares looking whether they are.
+            weights.take(seen.right, axis=1, mode="clip").cumsum(axis=1, out=mass[:, 1:])
+            passed = mass.take(below, axis=1, mode="clip") + mass.take(up_to, axis=1, mode="clip")
+            won = weights.take(unseen.right, axis=1, mode="clip")
+            pairs = np.einsum("bu,bu->b", won, mass[:, -1:] - passed / 2)
+            return _ratio(pairs, (weights @ of_seen) * (weights @ of_unseen))
 
         return weighted
 

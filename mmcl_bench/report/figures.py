@@ -291,7 +291,9 @@ def heat_maps(
 
 
 def _draw_cell(axes: Axes, row: int, column: int, cell: Cell) -> None:
-    look: dict[str, Any] = {"ha": "center", "va": "center", "gid": TIP + cell.tip if cell.tip else None}
+    # A cell's texts lie inside the axes, so the figure is measured without them.
+    look: dict[str, Any] = {"ha": "center", "va": "center", "in_layout": False}
+    look["gid"] = TIP + cell.tip if cell.tip else None
     weight = "bold" if cell.bold else "normal"
     axes.text(column, row - (0.16 if cell.below else 0), cell.text, fontweight=weight, **look)
     if cell.below:
