@@ -95,7 +95,7 @@ def costs(rows: Sequence[LeaderboardRow]) -> Costs | None:
     tasks = counted(len(shared), "task")
     left_out = sorted(set(figure_of.columns) - set(shared.columns))
     note = "means over tasks and seeds, on the machine that ran the jobs; the extractor, which methods share, is apart"
-    note += f"\nleft out, for want of tasks: {some_of(left_out)}" if left_out else ""
+    note += f"\nleft out, as some task lacks them or their time: {some_of(left_out)}" if left_out else ""
     return Costs(f"{' or '.join(sorted(metrics))}, %: mean over {tasks}", methods, note)
 
 
