@@ -53,9 +53,9 @@ def reference_dir() -> Path:
 def small_backbone() -> Iterator[str]:
     """The name of a network for tests of what is built upon one."""
     from mmcl_bench.nn import BACKBONES
-    from small_backbone import SMALL, SmallCTRGCN
+    from small_backbone import SMALL, SmallSTGCN
 
-    BACKBONES.register(SMALL)(SmallCTRGCN)
+    BACKBONES.register(SMALL)(SmallSTGCN)
     yield SMALL
     BACKBONES.unregister(SMALL)
 

@@ -46,6 +46,7 @@ from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.protocols.base import Needs
 from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.protocols.problem import ClassTable, ClipView, Context, LabelledClips, Problem
+from mmcl_bench.report import page as report_page
 from mmcl_bench.results.records import Result
 from mmcl_bench.running.jobs import make_job
 from mmcl_bench.running.runner import RunSite, run_job
@@ -58,7 +59,9 @@ from transfer_toys import ONE
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHORT = ["--set", "epochs=1", "--set", "min_steps=0", "--set", "n_frames=8", "--limit", "60"]
-SHORT_EXTRACTOR = ["--set", "extractor_epochs=1", "--set", "extractor_min_steps=0", "--set", "draws=1"]
+SHORT_EXTRACTOR = {"extractor_epochs": 1, "extractor_min_steps": 0, "draws": 1, "backbone": SMALL}
+
+pytestmark = pytest.mark.usefixtures("small_backbone")
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -176,11 +179,9 @@ class Reader:
         ]
         if on_features:
             words = [on_features[0] if word == chosen else word for word in words]
-            return [*words, *SHORT_EXTRACTOR]
+            return [*words, *(word for key, value in SHORT_EXTRACTOR.items() for word in ("--set", f"{key}={value}"))]
         if chosen in METHODS and issubclass(METHODS.get(chosen), TransductiveMethod):
-            pairs = (text.partition("=") for text in SHORT_EXTRACTOR[1::2])
-            short = {key: int(value) for key, _, value in pairs}
-            return [*words, "--set", f"base_settings={json.dumps(short)}"]
+            return [*words, "--set", f"base_settings={json.dumps(SHORT_EXTRACTOR)}"]
         if not {"paper", "skeleton-only", "rgb-fusion"}.intersection(chosen.split(",")) and "mmcl" not in chosen:
             return words
         if "paper" in words:  # members with backbones of their own
@@ -211,7 +212,6 @@ class Reader:
         return str(SkeletonDataset.open(folder).index["sample_id"][0])
 
 
-@pytest.mark.usefixtures("small_backbone")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_command_and_snippet_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -219,6 +219,7 @@ def test_every_command_and_snippet_of_a_page_runs(page: Path, tmp_path: Path, mo
     monkeypatch.setenv("MMCL_BENCH_DATA", str(tmp_path / "toys"))
     some = synth60.all_takes()[::40]
     monkeypatch.setattr(synth60, "all_takes", lambda: some)
+    monkeypatch.setattr(report_page, "MOST_GROUPS", 0)  # a figure of one method takes seconds to write as files
     shutil.copytree(ROOT / "results", tmp_path / "results", ignore=shutil.ignore_patterns("jobs"))
     for card in re.findall(r"```toml\n(family = .*?)```", page.read_text(), flags=re.DOTALL):
         (tmp_path / "my-card.toml").write_text(card)
@@ -257,7 +258,7 @@ def registered(registry: Registry[Any], name: str, thing: Any) -> Iterator[None]
         registry.unregister(name)
 
 
-SHORT_FIT = {"epochs": "2", "min_steps": "0", "streams": "joint", "n_frames": "8"}
+SHORT_FIT = {"epochs": "2", "min_steps": "0", "streams": "joint", "n_frames": "8", "backbone": SMALL}
 
 
 class _Stopped(Exception):
@@ -294,7 +295,7 @@ def test_the_methods_of_their_page_run_resume_and_predict(
 def test_the_adaptation_method_of_its_page_is_short_and_runs(transfer_data_root: Path, tmp_path: Path) -> None:
     (source,) = snippets(ROOT / "docs" / "adding" / "adaptation.md")
     assert len(source.splitlines()) < 40
-    short = {"extractor": "quick", "backbone": "ctr-gcn-tiny", "extractor_epochs": "1", "extractor_min_steps": "0"}
+    short = {"extractor": "quick", "backbone": SMALL, "extractor_epochs": "1", "extractor_min_steps": "0"}
     with registered(METHODS, "domain-confusion", example("adding/adaptation.md")["DomainConfusion"]):
         result = run_of(ONE, "domain-confusion", transfer_data_root, tmp_path, **short, steps="2", copies="1")
     assert result.method.setting == "unlabelled"
@@ -309,7 +310,7 @@ def test_the_zero_shot_methods_of_their_page_run_and_predict(
     kind: str, settings: dict[str, str], toy_data_root: Path, tmp_path: Path
 ) -> None:
     method = example("adding/method.md")[kind]
-    short = {"backbone": "ctr-gcn-tiny", "extractor_epochs": "1", "extractor_min_steps": "0", "draws": "1"}
+    short = {key: str(value) for key, value in SHORT_EXTRACTOR.items()}
     task = load_task("zero-shot/nw-ucla[split=8/2]")
     with registered(METHODS, method.name, method):
         stored = run_job(make_job(task, method, 0, overrides=settings | short), RunSite(toy_data_root, tmp_path))[0]

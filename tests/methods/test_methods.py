@@ -35,7 +35,7 @@ from transfer_toys import ONE, rules, with_noise
 
 SHORT = {"epochs": 2, "min_steps": 0, "batch_size": 8, "backbone": SMALL}
 SHORT_HEAD = {"extractor_epochs": 2, "extractor_min_steps": 0, "steps": 6, "samples": 5, "classifier_steps": 5}
-SHORT_ADAPTATION = {"copies": 1, "width": 16, "bottleneck": 8, "adaptation_steps": 3, "few_steps": 3}
+SHORT_ADAPTATION = {"steps": 3, "copies": 1, "width": 16, "bottleneck": 8, "adaptation_steps": 3, "few_steps": 3}
 """Of methods on a frozen extractor, whose ``steps`` are steps of training."""
 N_CLASSES, UNSEEN = 5, 4
 
@@ -377,16 +377,20 @@ def fitted_on(protocol: Protocol, method: type[Method], folder: Path, shared: Pa
     return final.score(protocol.test_clips())
 
 
+@pytest.fixture(scope="module")
+def noisy_data_root(transfer_data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``transfer_data_root`` with the target's labels mixed up."""
+    return with_noise(transfer_data_root, tmp_path_factory.mktemp("noisy"))
+
+
 @pytest.mark.parametrize("name", TRANSFER)
 def test_target_labels_change_no_score_but_of_few_shot_methods(
-    name: str, transfer_data_root: Path, tmp_path: Path, shared: Path
+    name: str, transfer_data_root: Path, noisy_data_root: Path, tmp_path: Path, shared: Path
 ) -> None:
     method = METHODS.get(name)
-    (tmp_path / "noisy").mkdir()
-    roots = transfer_data_root, with_noise(transfer_data_root, tmp_path / "noisy")
     true, noisy = (
         # Each side has extractors of its own.
         fitted_on(rules(root, ONE, method.setting), method, tmp_path / side, shared / side)
-        for side, root in zip(("true", "noisy"), roots, strict=True)
+        for side, root in (("true", transfer_data_root), ("noisy", noisy_data_root))
     )
     assert np.array_equal(true, noisy) is (method.setting is not Setting.FEW_SHOT)

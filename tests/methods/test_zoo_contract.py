@@ -22,7 +22,7 @@ from mmcl_bench.skeleton.clips import BodyTrack
 
 ZOO = [name for name in METHODS.names() if issubclass(METHODS.get(name), FeatureMethod)]
 SEEN, UNSEEN, WIDTH = 12, 3, 16
-SEPARABLE = {"steps": 150, "samples": 50, "classifier_steps": 100, "weights": (0.0,), "masks": 1}
+SEPARABLE = {"steps": 150, "samples": 50, "classifier_steps": 30, "weights": (0.0,), "masks": 1, "gate": "ratio"}
 ONE_CYCLE = {"steps": 400, "cycle_steps": 400, "kl_from": 300, "cross_from": 60}
 """Of VAEs, whose losses come one after the other."""
 

@@ -82,7 +82,7 @@ def test_methods_that_score_with_images_are_flagged_and_ranked_apart(store_job, 
     assert shown["Method"].tolist() == ["mmcl (quick)", "rgb-fusion (quick, RGB at test)"]
     assert shown["Setting"].tolist() == ["inductive", "RGB at test"]
     assert shown["Flags"].tolist() == ["", "RGB at test"]
-    page = build_report(tmp_path, tmp_path / "reports", "all").page.read_text()
+    page = build_report(tmp_path, tmp_path / "reports", "none").page.read_text()
     assert "RGB at test: scores with images beside the skeleton, so not comparable" in " ".join(page.split())
     rows = read_results(tmp_path)
     assert set(rows[rows.method == "rgb-fusion"].scores_with) == {"rgb"}
@@ -91,7 +91,7 @@ def test_methods_that_score_with_images_are_flagged_and_ranked_apart(store_job, 
 def test_the_page_keeps_methods_with_unseen_texts_out_of_the_inductive_rows(store_job, tmp_path):
     store_job(**ZERO_SHOT, method="mmcl", oracle=0.9)
     store_job(**ZERO_SHOT, method="star", oracle=0.95, uses_unseen_texts=True)
-    summary = build_report(tmp_path, tmp_path / "reports", "all")
+    summary = build_report(tmp_path, tmp_path / "reports", "tasks")
     page = summary.page.read_text()
     assert "unseen texts: reads texts of unseen classes in training, so not comparable" in " ".join(page.split())
     assert "What choosing the step on the test set would have given" in page
