@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import redirect_stderr
-from functools import cache, cached_property
+from functools import cached_property
 from importlib import util
 from io import StringIO
 from pathlib import Path
@@ -49,14 +49,8 @@ class GgufTextEncoder(TransformersTextEncoder):
 
     def _load(self) -> None:
         """Raises :class:`UserError` for a damaged file, or a model of an architecture that transformers lacks."""
-        from unittest.mock import patch
-
-        import gguf
-
-        # Tokenizer, settings and weights each read the file anew, which takes seconds.
-        one_reading = patch.object(gguf, "GGUFReader", cache(gguf.GGUFReader))
         try:
-            with one_reading, redirect_stderr(StringIO()):  # it draws a bar that none of its settings hides
+            with redirect_stderr(StringIO()):  # it draws a bar that none of its settings hides
                 _ = self._tokenizer, self._model
         except UserError:
             raise
