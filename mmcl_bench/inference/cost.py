@@ -256,10 +256,12 @@ def _resident_peaks(blueprint: Blueprint, batch_size: int, threads: int) -> tupl
     torch.set_num_threads(threads)
     network = blueprint.build()
     batch = _Batch.of(network, batch_size, blueprint.n_frames, blueprint.n_bodies)
+    # The first optimizer of a process loads modules of torch that take more than a small network.
+    optimizer = network.optimizer(network.module)
     before = _resident("VmRSS")
     _score(network, batch)
     scoring = _resident("VmHWM") - before
-    _descend(network, batch, network.optimizer(network.module))
+    _descend(network, batch, optimizer)
     return max(0, scoring), max(0, _resident("VmHWM") - before)
 
 
