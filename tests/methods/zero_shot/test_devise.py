@@ -30,7 +30,8 @@ def test_the_map_solves_the_normal_equations(fitted: DeViSE, tmp_path: Path) -> 
     context = Context(seed=5, folder=tmp_path / "final", chosen={"penalty": 5.0, "extractor": {"epoch": 1, "of": 1}})
     assert fitted.fit(given, context).chosen == context.chosen
     train, other = (fitted._extractor.features(view).pooled.astype(float) for view in (given.train.clips, clips(4, 3)))
-    mean, scale = train.mean(0), train.std(0)
+    mean, spread = train.mean(0), train.std(0)
+    scale = np.where(spread > 0, spread, 1)  # a feature that no training clip differs in says nothing
     x, y = (train - mean) / scale, given.classes.embeddings[given.train.labels].astype(float)
     weights = np.linalg.solve(x.T @ x + 5.0 * np.eye(x.shape[1]), x.T @ (y - y.mean(0)))
     mapped = (other - mean) / scale @ weights + y.mean(0)

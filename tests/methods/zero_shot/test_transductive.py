@@ -179,7 +179,8 @@ def test_the_final_fit_adapts_as_was_chosen_and_to_its_own_clips(name: str, tmp_
         final = adapting(name)
         final.fit(replace(whole, target_unlabelled=unlabelled), replace(context, chosen=all_taken))
         found.append(final.score(clips(4, 3)))
-    assert np.abs(found[0] - found[1]).max() > 1e-4
+    # Clips that play no part would leave the same bits.
+    assert np.abs(found[0] - found[1]).max() > 1e-6
 
 
 def test_a_stopped_base_goes_on_with_the_same_bits(tmp_path: Path) -> None:
