@@ -361,11 +361,10 @@ class _CellWeights:
     def draw(self, rows: int) -> np.ndarray:
         """float64 (rows, G)."""
         drawn = self._of_large.multinomial(self._n_samples, self._shares, size=rows)
-        weights = np.zeros((rows, self._n_cells), dtype=np.int64)
-        if len(self._cell_of):
-            weights = self._one_by_one(drawn[:, -1])
-        weights[:, self._large] = drawn[:, :-1]
-        return weights.astype(np.float64)
+        none = np.zeros((rows, self._n_cells), dtype=np.int64)
+        counts = self._one_by_one(drawn[:, -1]) if len(self._cell_of) else none
+        counts[:, self._large] = drawn[:, :-1]
+        return counts.astype(np.float64)
 
     def _one_by_one(self, n_draws: np.ndarray) -> np.ndarray:
         """int64 (rows, G), counts of ``n_draws`` (rows,) draws from the samples of small cells."""

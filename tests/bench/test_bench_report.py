@@ -78,7 +78,9 @@ def test_report(benchmark: BenchmarkFixture, results: Path, measuring: bool, sta
 
 
 @pytest.mark.benchmark(group="100 jobs of 50,000 clips and 120 classes")
-@pytest.mark.parametrize("words", [["report"], ["compare", "method-1", "method-0"]], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "words", [["report", "--figures", "none"], ["compare", "method-1", "method-0"]], ids=lambda words: words[0]
+)
 def test_large_results(
     benchmark: BenchmarkFixture,
     large_results: Path,
@@ -93,5 +95,4 @@ def test_large_results(
         command = [sys.executable, "-m", "mmcl_bench", *line]
         benchmark.pedantic(subprocess.run, [command], {"check": True, "capture_output": True}, rounds=1)
     else:
-        line += ["--figures", "none"] if words == ["report"] else []
         benchmark.pedantic(app, [line], {"standalone_mode": False}, rounds=1)
