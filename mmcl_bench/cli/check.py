@@ -16,6 +16,7 @@ from mmcl_bench.cli.console import AsJson, show, show_json, status
 from mmcl_bench.cli.live import LiveProgress
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -229,14 +230,18 @@ def _rerun(
 
 
 def _print_lines(judgements: Sequence[Judgement], allow_missing: bool) -> None:
-    """One line on standard error for each row that moved or was not judged, and for each note."""
+    """One line on standard error for each row that moved or was not judged, one for all that may be missing, and one
+    for each note."""
     from mmcl_bench.comparing.gate import Verdict
     from mmcl_bench.comparing.gate_report import sentence
 
+    if allow_missing and (absent := sum(judgement.verdict is Verdict.MISSING for judgement in judgements)):
+        typer.echo(f"warning: {counted(absent, 'row')} not judged, which --allow-missing permits", err=True)
     for judgement in judgements:
-        if judgement.verdict not in (Verdict.SAME, Verdict.HELD):
-            optional = judgement.verdict is Verdict.ROSE or (judgement.verdict is Verdict.MISSING and allow_missing)
-            typer.echo(f"{'warning: ' if optional else ''}{sentence(judgement)}", err=True)
+        told = allow_missing and judgement.verdict is Verdict.MISSING
+        if judgement.verdict not in (Verdict.SAME, Verdict.HELD) and not told:
+            warning = "warning: " if judgement.verdict is Verdict.ROSE else ""
+            typer.echo(f"{warning}{sentence(judgement)}", err=True)
         for note in judgement.notes:
             typer.echo(f"note: {judgement.row.name}: {note}", err=True)
 

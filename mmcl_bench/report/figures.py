@@ -34,6 +34,7 @@ _DARKEST = 0.55
 _MANY_CELLS = 1000
 """More cells than these are shaded by bytes in the place of floating-point numbers."""
 _MOST_LETTERS = 56
+_MOST_LETTERS_ACROSS = 36
 _MOST_POINTS = 120
 """Of a curve: beyond it, its points are closer than a pixel or two."""
 _MOST_MAPPED = 600
@@ -259,9 +260,9 @@ def heat_maps(
     Darker is higher: among all panels, or with ``by_column`` in a column of one. Lines part the rows above ``rules``.
     """
     names = [shortened(name, _MOST_LETTERS) for name in rows]
-    heads = [shortened(name, _MOST_LETTERS) for name in columns]
+    heads = [_in_lines(name) for name in columns]
     width, height = cell
-    longest = max((len(head) for head in heads), default=0)
+    longest = max((len(line) for head in heads for line in head.splitlines()), default=0)
     panel = max(width * len(columns), 6.2 * max(len(each.title) for each in maps))
     most = max(1, min(4, int(760 / panel)))
     stretch = panel / (width * len(columns))
@@ -288,6 +289,12 @@ def heat_maps(
         axes.hlines(np.array(rules) - 0.5, -0.5, len(columns) - 0.5, color=LIGHT["ink"], linewidth=1)
     _note(figure, note)
     return figure
+
+
+def _in_lines(name: str) -> str:
+    """A name of many parts in up to three lines, which is what fits across a column."""
+    name = "".join(letter if letter.isprintable() else " " for letter in name)
+    return "\n".join(textwrap.wrap(name, _MOST_LETTERS_ACROSS, max_lines=3, placeholder="…"))
 
 
 def _draw_cell(axes: Axes, row: int, column: int, cell: Cell) -> None:

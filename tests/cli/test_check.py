@@ -99,6 +99,7 @@ def test_what_is_missing_is_named_and_may_be_allowed(accepted: None, capsys: pyt
     assert call("check", "--results", "now") == 2
     assert "supervised/toy@1 linear (quick): missing: no finished job" in capsys.readouterr().err
     assert call("check", "--results", "now", "--allow-missing") == 0
+    assert capsys.readouterr().err == "warning: 1 row not judged, which --allow-missing permits\n"
     assert call("check", "--results", "nowhere", "--allow-missing") == 2, "nothing was judged"
 
 

@@ -49,6 +49,8 @@ def test_a_set_of_pairs_goes_through_every_verb(typed: Type, tmp_path: Path) -> 
     assert index["n_bodies"].tolist() == [2] * 50
     assert "5" in typed("data info pairs").out
     assert "prepared by reader custom" in typed("data list").out
+    assert [row["name"] for row in json.loads(typed("data list p*rs --json").out)] == ["pairs"]
+    assert "no data set is like q*" in typed("data list q*").out
     tasks = json.loads(typed("list tasks */pairs --json").out)
     assert [unversioned(row["task"]).partition("[")[0] for row in tasks] == ["supervised/pairs", "zero-shot/pairs"]
     assert [row["data set"] for row in json.loads(typed("list datasets p*rs --json").out)] == ["pairs"]

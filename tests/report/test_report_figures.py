@@ -170,6 +170,14 @@ def test_cells_of_a_heat_map_are_shaded_by_column_where_columns_differ():
     assert "20 =" in texts(figure)
 
 
+def test_a_long_head_of_a_column_is_whole_in_lines():
+    head = "hdm05-and-msr-action3d-and-nw-ucla-and-utd-mhad-to-utkinect@3[classes=texts]"
+    figure = figures.heat_maps([figures.HeatMap("", {(0, 0): figures.Cell(0.5, "50")})], ["x"], [head], "note")
+    (drawn,) = (text for text in texts(figure) if text.startswith("hdm05"))
+    assert drawn.replace("\n", "") == head
+    assert drawn.count("\n") == 2
+
+
 def test_the_svg_has_no_styles_and_names_colours_as_variables():
     figure = figures.confusion_matrix(np.eye(2, dtype=int), ["wave", "clap"])
     svg = to_svg(figure, "one", "Confusion\nof it")

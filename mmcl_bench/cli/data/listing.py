@@ -29,18 +29,25 @@ Name = Annotated[
 ]
 
 
-def list_datasets(data_root: DataRoot = None, as_json: AsJson = False) -> None:
+def list_datasets(
+    pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="A shell glob over names, such as 'ntu60*'.")] = "*",
+    data_root: DataRoot = None,
+    as_json: AsJson = False,
+) -> None:
     """Show every data set that can be prepared, and which are; then your own, and variants of published ones."""
     from mmcl_bench.datasets.readers import READERS
     from mmcl_bench.protocols.catalogue import own_datasets
 
     root = paths.data_root(data_root)
-    rows = [_listed(READERS.get(name), root) for name in READERS.names()]
-    rows += [_own(name, root) for name in own_datasets(root)]
+    rows = [_listed(READERS.get(name), root) for name in fnmatch.filter(READERS.names(), pattern)]
+    rows += [_own(name, root) for name in fnmatch.filter(own_datasets(root), pattern)]
     if as_json:
         show_json(rows)
     else:
-        show(_list_table(rows), spare=["title"])
+        show(
+            _list_table(rows) if rows else f"no data set is like {pattern}; leave the pattern out to see all",
+            spare=["title"],
+        )
 
 
 def samples(
