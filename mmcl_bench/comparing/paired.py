@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from mmcl_bench.comparing.records import (
     TaskComparison,
 )
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.parallel import in_order
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.core.text import counted, fold_number, numbered
 from mmcl_bench.evaluation.class_folds import pooled, pooled_difference
@@ -57,26 +59,46 @@ def compare(
     n_tasks = len(pairs) + len(of_folds)
     tasks: list[TaskComparison] = []
     folds: list[FoldsComparison] = []
-    for done in range(n_tasks):
-        advance(done, n_tasks)
-        if done < len(pairs):
-            tasks.append(compare_entries(*pairs[done], metric, resamples))
+
+    def measured(at: int) -> _Measured | FoldsComparison:
+        if at < len(pairs):
+            return _measured(*pairs[at], metric, resamples)
+        return _over_folds(*of_folds[at - len(pairs)], metric)
+
+    advance(0, n_tasks)
+    # The same task has the same seed in any process, so the figures do not depend on how many there are.
+    for at, made in enumerate(in_order(measured, range(n_tasks), None if n_tasks > 1 else 1, items_a_call=1)):
+        if isinstance(made, FoldsComparison):
+            folds.append(made)
         else:
-            folds.append(_over_folds(*of_folds[done - len(pairs)], metric))
-    advance(n_tasks, n_tasks)
+            tasks.append(TaskComparison(pairs[at][0], pairs[at][1], *made))
+        advance(at + 1, n_tasks)
     of_splits = tuple(_over_splits(pairs, metric, resamples))
     return Comparison(*_holm_over_tasks(tasks, folds), splits=of_splits, notes=tuple(notes))
 
 
 def compare_entries(a: Entry, b: Entry, metric: str | None = None, resamples: int = RESAMPLES) -> TaskComparison:
     """Two entries of one task, version and data. Raises :class:`UserError` where they share no samples."""
+    return TaskComparison(a, b, *_measured(a, b, metric, resamples))
+
+
+class _Measured(NamedTuple):
+    """What a :class:`TaskComparison` has beside its entries, whose scores are not to go from process to process."""
+
+    headline: str
+    metrics: tuple[MetricDifference, ...]
+    classes: tuple[ClassDifference, ...]
+    changes: tuple[Change, ...]
+    n_samples: int
+    notes: tuple[str, ...]
+
+
+def _measured(a: Entry, b: Entry, metric: str | None, resamples: int) -> _Measured:
     headline = _headline(a.task, metric)
     pairs, notes = _pair_sheets(a, b)
     names = list(dict.fromkeys([headline, *(name for name in a.task.metrics if name in METRICS)]))
     changes, classes = _changes(METRICS.get(headline), pairs, a.classes)
-    return TaskComparison(
-        a,
-        b,
+    return _Measured(
         headline,
         tuple(_metric_difference(METRICS.get(name), pairs, f"{a.key}:{b.key}", resamples) for name in names),
         classes,
