@@ -57,7 +57,8 @@ from toys import write_toy_for_every_side
 from transfer_toys import ONE
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OUTSIDE_DOCS = ("README.md", "CONTRIBUTING.md", "results/README.md")
+PAGES = [*(ROOT / name for name in OUTSIDE_DOCS), *sorted((ROOT / "docs").rglob("*.md"))]
 SHORT = ["--set", "epochs=1", "--set", "min_steps=0", "--set", "n_frames=8", "--limit", "60"]
 SHORT_EXTRACTOR = {"extractor_epochs": 1, "extractor_min_steps": 0, "draws": 1, "backbone": SMALL}
 

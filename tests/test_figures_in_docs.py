@@ -27,7 +27,7 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "results/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCE = r"<!-- (?P<file>results/[\w-]+\.csv) (?P<what>[^\n]*?) -->"
 INLINE = re.compile(rf"(?P<figure>\d+(?:\.\d+)?)(?: ?%)?{SOURCE}")
 OF_TABLE = 0.005
