@@ -17,6 +17,7 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.encoders import canonical_spec, gguf, hf, smollm2, text_encoder
 from mmcl_bench.encoders.cache import cached_text
+from mmcl_bench.encoders.options import centred
 from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.protocols.base import Needs
 from mmcl_bench.protocols.catalogue import load_task
@@ -277,15 +278,17 @@ def test_smollm2_s_labels_of_ntu60_are_all_alike_until_they_are_centred(tmp_path
         pytest.skip(f"needs the model: {smollm2.INSTALL}")
     labels = load_task("zero-shot/ntu60", fields="label").class_texts()[:30]
 
-    def cosines(spec: str) -> np.ndarray:
-        rows, weights = cached_text(spec, labels, tmp_path)
-        assert (rows.shape, weights) == ((30, 576), smollm2.SHA256)
+    rows, weights = cached_text("smollm2[centre=false]", labels, tmp_path)
+    assert (rows.shape, weights) == ((30, 576), smollm2.SHA256)
+    assert text_encoder("smollm2").centre
+
+    def cosines(rows: np.ndarray) -> np.ndarray:
         unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         return unit @ unit.T
 
     pairs = np.triu_indices(30, 1)
-    raw, centred = cosines("smollm2[centre=false]"), cosines("smollm2")
+    raw, apart = cosines(rows), cosines(centred(rows, "smollm2"))
     assert raw[pairs].mean() > 0.85
-    assert abs(centred[pairs].mean()) < 0.05
+    assert abs(apart[pairs].mean()) < 0.05
     sitting, standing, drinking = (labels.index(next(x for x in labels if w in x)) for w in ("sit", "stand", "drink"))
-    assert centred[sitting, standing] > centred[sitting, drinking]
+    assert apart[sitting, standing] > apart[sitting, drinking]
