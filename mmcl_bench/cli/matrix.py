@@ -18,7 +18,9 @@ from mmcl_bench.core.grants import Setting
 if TYPE_CHECKING:
     from mmcl_bench.protocols.cards import Task
     from mmcl_bench.protocols.catalogue import Splits
+    from mmcl_bench.running.fusion import FusionJob
     from mmcl_bench.running.jobs import Job
+    from mmcl_bench.running.suites import Suite
 
 _METHOD, _PRESET, _SEEDS = "mmcl", "quick", 1
 
@@ -112,6 +114,10 @@ class JobOptions(TaskOptions):
             raise UserError(f"--setting {self.setting}: no such method is among those that were asked for: {told}")
         return [job for job in jobs if setting_of[job.method] is self.setting]
 
+    def fusions(self, data_root: Path | None) -> list[FusionJob]:
+        """The fusions of a suite, whose members are among the jobs."""
+        return [] if self.suite is None else self._suite(data_root).fusions(data_root)
+
     def _jobs(self, data_root: Path | None) -> list[Job]:
         if self.suite is not None:
             return self._of_suite(data_root)
@@ -156,8 +162,6 @@ class JobOptions(TaskOptions):
         return "all" if self.splits == "all" else tuple(names(self.splits or ""))
 
     def _of_suite(self, data_root: Path | None) -> list[Job]:
-        from mmcl_bench.running.suites import load_suite, methods_in
-
         foreign = {
             "a task": self.tasks,
             "--split": self.split,
@@ -174,19 +178,28 @@ class JobOptions(TaskOptions):
         }
         if given := [name for name, value in foreign.items() if value]:
             raise UserError(f"--suite names its tasks and settings itself; leave out {given[0]}")
-        suite = load_suite(str(self.suite))
+        suite = self._suite(data_root)
         for line in suite.remarks(data_root):
             typer.echo(f"suite {self.suite}: {line}", err=True)
-        changes = {
+        return suite.jobs(data_root, every_task=self.methods is None)
+
+    def _suite(self, data_root: Path | None) -> Suite:
+        """The suite with the seeds, clips, presets and methods that are given in the place of its own."""
+        from mmcl_bench.running.suites import load_suite, methods_in
+
+        suite = load_suite(str(self.suite))
+        given = {
             "seeds": self.seeds,
             "limit": self.limit,
             "presets": tuple(names(self.preset)) if self.preset else None,
         }
-        kept = [
-            matrix.model_copy(update={k: v for k, v in changes.items() if v is not None}) for matrix in suite.matrix
-        ]
-        changed = suite.model_copy(update={"matrix": tuple(kept)})
+        update = {key: value for key, value in given.items() if value is not None}
+        changed = suite.model_copy(
+            update={
+                "matrix": tuple(matrix.model_copy(update=update) for matrix in suite.matrix),
+                "fusion": tuple(fusion.model_copy(update=update) for fusion in suite.fusion),
+            }
+        )
         if self.methods is None:
-            return changed.jobs(data_root)
-        narrowed = changed.with_methods(methods_in(self.methods), str(self.suite), data_root)
-        return narrowed.jobs(data_root, every_task=False)
+            return changed
+        return changed.with_methods(methods_in(self.methods), str(self.suite), data_root)

@@ -19,8 +19,10 @@ from mmcl_bench.core import paths
 from mmcl_bench.core.text import counted, duration
 
 if TYPE_CHECKING:
+    from mmcl_bench.results.store import Stored
     from mmcl_bench.running.coordinating import PlanResult
     from mmcl_bench.running.engines import Engine
+    from mmcl_bench.running.fusion import FusionJob
     from mmcl_bench.running.jobs import Job
     from mmcl_bench.running.planning import Planned
     from mmcl_bench.running.runner import RunSite
@@ -83,16 +85,17 @@ def run(
     else:
         ran = _run_all(planned, where, chosen, describe, announce, fresh, retry_failed, threads)
         stored, failures = ran.stored, ran.failures
+    fused = _fused(wanted.fusions(site.data_root), stored, where)
 
     from mmcl_bench.report import run_summary, split_means, tables
 
     if as_json:
-        show_json([*tables.run_records(stored), *(mean.as_json() for mean in split_means.means_of(stored))])
+        show_json([*tables.run_records([*stored, *fused]), *(mean.as_json() for mean in split_means.means_of(stored))])
     else:
         alone = stored if details else split_means.without_class_folds(stored)
         several_tasks = len({job.result.task.identity for job in alone}) > 1
         of_tasks = run_summary.summary_tables if several_tasks and not details else tables.run_tables
-        for table in [*of_tasks(alone), *split_means.tables_of(stored)]:
+        for table in [*of_tasks([*alone, *fused]), *split_means.tables_of(stored)]:
             show(table)
         typer.echo(f"stored in {paths.results_root(site.results) / 'jobs'}; mmcl-bench report makes the page", err=True)
     if failures:
@@ -124,6 +127,20 @@ def _run_all(
             retry_failed=retry_failed,
             threads=threads,
         )
+
+
+def _fused(fusions: Sequence[FusionJob], stored: Sequence[Stored], where: RunSite) -> list[Stored]:
+    """The fusions of a suite whose members all have a result."""
+    if not fusions:
+        return []
+    from mmcl_bench.running.fusion import run_fusion
+
+    by_hash = {each.result.job_hash: each for each in stored}
+    return [
+        run_fusion(fusion, [by_hash[job.hash] for job in fusion.to_run], where.results_root)[0]
+        for fusion in fusions
+        if all(job.hash in by_hash for job in fusion.to_run)
+    ]
 
 
 def _announcement(

@@ -10,6 +10,10 @@ A suite is one TOML file with one or more matrices::
     splits = "all"
     seeds = 5
 
+    [[fusion]]
+    tasks = ["supervised/nw-ucla"]
+    members = ["mmcl[streams=joint]", "mmcl[streams=bone]"]
+
 Suites in ``tasks/suites`` come with the package and are known by name.
 """
 
@@ -44,6 +48,7 @@ from mmcl_bench.running.jobs import Job, make_job
 
 if TYPE_CHECKING:
     from mmcl_bench.methods.base import Method
+    from mmcl_bench.running.fusion import FusionJob
 
 Variants = Callable[["type[Method]", str, Mapping[str, str]], Sequence[Mapping[str, str]]]
 """From a method, a preset and overrides to the overrides of one job or several."""
@@ -133,6 +138,42 @@ class Matrix(BaseModel):
         return self.own_set is not None and self.own_set not in own_datasets(data_root or paths.data_root())
 
 
+class Fusion(BaseModel):
+    """The weighted sum of several jobs' scores on every task and split, over seeds; its members are run as well."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tasks: tuple[_Name, ...] = Field(min_length=1)
+    """As those of a :class:`Matrix`."""
+    members: tuple[_Name, ...] = Field(min_length=2)
+    """Methods with settings in brackets, one job each."""
+    splits: Splits = ()
+    presets: tuple[_Name, ...] = Field(default=("quick",), min_length=1)
+    seeds: int | None = Field(default=None, ge=1)
+    """How many, from 0 on; None: as many as the task's card asks for."""
+    weights: str = "equal"
+    """As of ``mmcl-bench fuse``."""
+    scale: str = "logits"
+    limit: int | None = Field(default=None, ge=1)
+
+    def fusions(self, data_root: Path | None = None) -> list[FusionJob]:
+        """Raises :class:`UserError` for names and values that do not exist, and members that do not go together."""
+        from mmcl_bench.running.fusion import FusionJob, member_jobs, parse_scale, parse_weights
+
+        tasks = [task for name in self.tasks for task in find_tasks(name, self.splits, {}, data_root)]
+        require_splits(tasks, self.splits)
+        weights, scale = parse_weights(self.weights), parse_scale(self.scale)
+        found = [
+            FusionJob(member_jobs(task, self.members, seed, preset=preset, limit=self.limit), weights, scale)
+            for task in tasks
+            for preset in self.presets
+            for seed in range(self.seeds or task.card.seeds)
+        ]
+        for each in found:
+            each.check()
+        return [each for each in found if not each.deterministic or each.first.seed == 0]
+
+
 class Suite(BaseModel):
     """The content of a suite file."""
 
@@ -142,10 +183,17 @@ class Suite(BaseModel):
     cost: str | None = None
     """About how long all of it takes, in words, for those who have no timed jobs yet."""
     matrix: tuple[Matrix, ...] = Field(min_length=1)
+    fusion: tuple[Fusion, ...] = ()
 
     def jobs(self, data_root: Path | None = None, every_task: bool = True) -> list[Job]:
-        """The jobs of all its matrices, without repetition, in their order; ``every_task`` as in :class:`Matrix`."""
-        return _distinct(job for matrix in self.matrix for job in matrix.jobs(data_root, every_task))
+        """The jobs of all its matrices, then the members of its fusions, without repetition and in their order;
+        ``every_task`` as in :class:`Matrix`."""
+        members = [job for each in self.fusions(data_root) for job in each.to_run]
+        return _distinct([*(job for matrix in self.matrix for job in matrix.jobs(data_root, every_task)), *members])
+
+    def fusions(self, data_root: Path | None = None) -> list[FusionJob]:
+        """Those of its fusions, in their order."""
+        return [each for fusion in self.fusion for each in fusion.fusions(data_root)]
 
     def remarks(self, data_root: Path | None = None) -> list[str]:
         """What to know before it runs, a line each: how long all of it takes, and which own sets it leaves out."""
@@ -159,7 +207,8 @@ class Suite(BaseModel):
         ]
 
     def with_methods(self, wanted: Sequence[str], name: str, data_root: Path | None = None) -> Suite:
-        """The suite called ``name`` with those methods alone that are wanted, as :func:`chosen_methods` takes them.
+        """The suite called ``name`` with those methods alone that are wanted, as :func:`chosen_methods` takes them, and
+        without its fusions.
 
         A method stays in the matrices that list it. One that is called by its name and that no matrix lists is put
         into those that have no settings of their own and tasks that it supports. A pattern keeps listed methods alone.
@@ -194,7 +243,7 @@ class Suite(BaseModel):
             raise UserError(unknown(f"method of suite {name}", refused[0].name, sorted(known)))
         kept = zip(self.matrix, methods, strict=True)
         matrix = [each.model_copy(update={"methods": tuple(own)}) for each, own in kept if own]
-        return self.model_copy(update={"matrix": tuple(matrix)})
+        return self.model_copy(update={"matrix": tuple(matrix), "fusion": ()})
 
 
 def load_suite(name: str) -> Suite:

@@ -151,6 +151,21 @@ def test_a_suite_file_runs(typed: Type, tmp_path: Path) -> None:
     assert message.err.count(": done") == 2
 
 
+def test_a_suite_fuses_members_that_it_runs_as_well(typed: Type, tmp_path: Path) -> None:
+    suite = tmp_path / "mine.toml"
+    suite.write_text(
+        'title = "mine"\n[[matrix]]\ntasks = ["supervised/nw-ucla"]\nmethods = ["chance"]\nseeds = 1\n'
+        '[[fusion]]\ntasks = ["supervised/nw-ucla"]\nmembers = ["logistic", "chance"]\nscale = "softmax"\nseeds = 2\n'
+    )
+    message = typed(f"run --suite {suite} --json")
+    assert message.code == 0
+    seeds = {record["method"]: record["seeds"] for record in json.loads(message.out)}
+    assert seeds == {"chance": [0, 1], "logistic": [0], "fusion": [0, 1]}
+    assert "fusion" in typed(f"run --suite {suite}").out
+    alone = json.loads(typed(f"run --suite {suite} --methods chance --json").out)
+    assert [record["method"] for record in alone] == ["chance"]
+
+
 def test_methods_on_features_say_that_their_extractor_is_trained_first(typed: Type) -> None:
     line = "run zero-shot/nw-ucla --method chance,devise-joints,devise --device cpu --threads 1 --limit 1"
     assert typed(line).err.splitlines()[0] == (
