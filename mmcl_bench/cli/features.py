@@ -54,7 +54,11 @@ def build(
         typer.Option(help="Image encoder to run over the strips now, such as torchvision:inception_v3. Repeatable."),
     ] = None,
     ask: Annotated[
-        str | None, typer.Option(help="Multimodal language model to ask: a folder, or a name in the local cache.")
+        str | None,
+        typer.Option(
+            help="Multimodal language model to ask: a folder, or a name in the local cache. Or imagenet-labels, a "
+            "classifier that names what it sees."
+        ),
     ] = None,
     instruction: Annotated[
         list[str] | None,
@@ -79,7 +83,6 @@ def build(
     """
     from mmcl_bench.core.compute import find_device
     from mmcl_bench.core.errors import UserError
-    from mmcl_bench.encoders.answers import INSTRUCTIONS
 
     if videos is None and not encode and ask is None:
         raise UserError("features build: give --videos to make strips, and --encode or --ask for what to do with them")
@@ -92,7 +95,7 @@ def build(
     for spec in encode or []:
         _encode(dataset, spec, root / "cache", device, batch)
     if ask is not None:
-        _ask(dataset, ask, tuple(instruction or INSTRUCTIONS), called, longest, batch, device, root / "cache")
+        _ask(dataset, ask, tuple(instruction or ()), called, longest, batch, device, root / "cache")
     _show_list(dataset, root, as_json)
 
 
@@ -217,12 +220,20 @@ def _ask(
     """Puts the answers with the set, where it brings none of its own, and the mean pooled states as features."""
     import numpy as np
 
+    from mmcl_bench.core.errors import UserError
     from mmcl_bench.datasets.additions import add_answers, add_features
-    from mmcl_bench.encoders.answers import ask
-    from mmcl_bench.encoders.multimodal import MultimodalModel
+    from mmcl_bench.encoders import image_labels
+    from mmcl_bench.encoders.answers import INSTRUCTIONS, ask
+    from mmcl_bench.encoders.multimodal import Asked, MultimodalModel
     from mmcl_bench.skeleton.clips import Modality
 
-    model = MultimodalModel(model_name, device, longest)
+    model: Asked
+    if model_name == image_labels.NAME:
+        if instructions:
+            raise UserError(f"--ask {model_name} names what it sees, whatever it is asked; leave out --instruction")
+        model, instructions = image_labels.ImageLabels(device), (image_labels.QUESTION,)
+    else:
+        model, instructions = MultimodalModel(model_name, device, longest), instructions or INSTRUCTIONS
     name = _stored_name(called or model.name.removeprefix("hf:"))
     strips = dataset.card.addition("strips")
     lacking = {} if strips is None else strips.lacking

@@ -19,7 +19,7 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.encoders.cache import Progress, folder_name, read_arrays, write_arrays
 from mmcl_bench.encoders.features import batched, require_all, strips_of
-from mmcl_bench.encoders.multimodal import Answer, MultimodalModel
+from mmcl_bench.encoders.multimodal import Answer, Asked
 from mmcl_bench.skeleton.clips import Modality
 
 BLOCK = 32
@@ -97,7 +97,7 @@ class AnswerCache:
 def ask(
     dataset: SkeletonDataset,
     rows: Sequence[int],
-    model: MultimodalModel,
+    model: Asked,
     instructions: Sequence[str],
     cache_dir: Path,
     batch: int = 1,
@@ -153,7 +153,7 @@ def token_features(dataset: SkeletonDataset, name: str, cache_dir: Path) -> Iter
 
 
 def _asked(
-    dataset: SkeletonDataset, rows: list[int], model: MultimodalModel, instructions: Sequence[str], batch: int
+    dataset: SkeletonDataset, rows: list[int], model: Asked, instructions: Sequence[str], batch: int
 ) -> list[AnsweredClip]:
     clips: list[AnsweredClip] = []
     for some in batched(zip(rows, strips_of(dataset, rows), strict=True), batch):

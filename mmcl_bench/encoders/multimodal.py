@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -37,6 +37,18 @@ class Answer:
     """float32 (T, D): of each token of the answer, the last hidden state from which it was chosen. T may be 0."""
     pooled: np.ndarray
     """float32 (D,): their mean; for an empty answer, the state from which its end was chosen."""
+
+
+class Asked(Protocol):
+    """Answers instructions about images."""
+
+    name: str
+
+    def identity(self) -> dict[str, str]:
+        """What an answer follows from beside image and instruction."""
+
+    def ask(self, images: Sequence[Image.Image], instruction: str) -> list[Answer]:
+        """The answer to one instruction about each of some RGB images."""
 
 
 class MultimodalModel:

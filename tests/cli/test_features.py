@@ -152,6 +152,16 @@ def test_people_are_cut_out_where_skeleton_files_say_that_they_are() -> None:
     assert strips.made["around"] == ["skeletons"]
 
 
+def test_what_a_classifier_sees_is_an_answer_that_a_text_encoder_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = ["--videos", "videos", "--crop", "none", "--size", "48x32", "--workers", "1"]
+    features("build", "nw-ucla", *whole, "--ask", "imagenet-labels")
+    lines = {(line["kind"], line["name"]): line for line in listed(capsys)}
+    assert lines["features", "imagenet-labels"]["numbers"] == 1000
+    answers = opened().answers()
+    assert set(answers["instruction"]) == {"What does the picture show?"}
+    assert all(len(answer.split(", ")) == 5 for answer in answers["answer"])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -165,6 +175,7 @@ def test_people_are_cut_out_where_skeleton_files_say_that_they_are() -> None:
         (["build", "nw-ucla", "--videos", "videos", "--skeletons", "videos"], "holds no .skeleton file"),
         (["build", "nw-ucla", "--encode", "torchvision:resnet18"], "has no rgb data"),
         (["build", "nw-ucla", "--ask", "nobody/nothing"], "nothing is downloaded"),
+        (["build", "nw-ucla", "--ask", "imagenet-labels", "--instruction", "Why?"], "leave out --instruction"),
         (["import", "nw-ucla"], "give --rgb FOLDER or --instruct FOLDER"),
         (["import", "nw-ucla", "--rgb", "nowhere"], "no such folder"),
         (["import", "nw-ucla", "--rgb", "videos"], "20 of 20 clips are without features"),
