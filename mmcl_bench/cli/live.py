@@ -71,7 +71,7 @@ class LiveProgress:
     def on_start(self, jobs: Sequence[Job]) -> None:
         self._jobs = jobs
         for line in self._announce(jobs):
-            self._print(line)
+            self._print(line, in_words=True)
         self._begun = self._last_line = self._clock()
         if len(jobs) > 1:
             self._all = self._progress.add_task("all jobs", total=len(jobs), phase="", left="", figure="")
@@ -136,8 +136,10 @@ class LiveProgress:
         if (phase := self._phases.pop(place, None)) is not None and phase.bar is not None:
             self._progress.remove_task(phase.bar)
 
-    def _print(self, line: str) -> None:
-        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+    def _print(self, line: str, in_words: bool = False) -> None:
+        """``in_words``: a terminal gets lines that end between words."""
+        whole = self._progress.disable or not in_words
+        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=whole)
 
 
 def _left(seconds: float, done: int, total: int) -> str:
@@ -165,7 +167,7 @@ def _bars() -> Progress:
     return Progress(
         text("description", ratio=1),
         text("fields[phase]", max_width=22),
-        BarColumn(bar_width=5),
+        BarColumn(bar_width=max(5, min(console.width - 80, 40) // 2 + 5)),
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
         text("fields[left]", min_width=9),
         text("fields[figure]", max_width=16),

@@ -92,9 +92,12 @@ def costs(rows: Sequence[LeaderboardRow]) -> Costs | None:
         return None
     methods = [_cost(label, [known[task, label] for task in shared.index]) for label in shared.columns]
     metrics = {metric_title(row.group.task.main_metric) for row in known.values()}
-    tasks = counted(len(shared), "task")
+    n_tasks = len({row.group.task_key for row in one_encoder(rows)})
+    some = len(shared) < n_tasks
+    tasks = f"{len(shared)} of {counted(n_tasks, 'task')}" if some else counted(n_tasks, "task")
     left_out = sorted(set(figure_of.columns) - set(shared.columns))
     note = "means over tasks and seeds, on the machine that ran the jobs; the extractor, which methods share, is apart"
+    note += "\nthe tasks are those on which all of these have a time" if some else ""
     note += f"\nleft out, as some task lacks them or their time: {some_of(left_out)}" if left_out else ""
     return Costs(f"{' or '.join(sorted(metrics))}, %: mean over {tasks}", methods, note)
 

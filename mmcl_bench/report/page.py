@@ -400,7 +400,10 @@ class _Builder:
         name = f"{stem}-sources-by-targets"
         drawn = [(table, self._transfer_pictures(name, table, title)) for table in found]
         caption = f"{title}: figures and gains over source only, percent with 95% intervals"
-        return _Part(drawn, self.table_folder.add(name, frame_of_transfer(found), title=caption))
+        frame = frame_of_transfer(found)
+        # Source and target name the task where tasks differ in nothing else.
+        paper = [head for head in frame if head not in ("Task", "Gain over")] if len(found) == 1 else []
+        return _Part(drawn, self.table_folder.add(name, frame, title=caption, paper=paper))
 
     def _transfer_pictures(self, name: str, table: TransferTable, title: str) -> list[Picture]:
         drawn = []

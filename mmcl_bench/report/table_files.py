@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 from pathlib import Path
@@ -23,6 +23,10 @@ _MOST_ON_A_PAGE = 45
 """Up to so many rows a table is one float."""
 _MOST_WITH_INTERVALS = 3
 """Up to so many columns of figures have room for their intervals on a page of a paper."""
+_INTERVALS = " with 95% intervals"
+"""What a caption ends with; not that of a LaTeX table without room for them."""
+_MOST_ACROSS, _MOST_ABOVE = 60, 14
+"""Letters of a line of a task's name: across a table, and above a column."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +100,11 @@ class TableFolder:
             write_text(self.folder / MANIFEST, json.dumps(sorted(names), indent=1) + "\n")
 
     def _chosen(self, table: _Table) -> pd.DataFrame:
-        """The columns that its LaTeX has; by default without those that say the same in every row."""
+        """The columns that its LaTeX has; by default without those, but the task, that say the same in every row."""
         chosen = [head for column in self.columns for head in table.shown.columns if _is(head, column)]
         if not chosen:
-            told = [head for head in table.paper if head in table.figures or table.shown[head].nunique() > 1]
+            kept = [*table.figures, *table.within[:1]]
+            told = [head for head in table.paper if head in kept or table.shown[head].nunique() > 1]
             chosen = told or list(table.shown.columns)
         return table.shown[list(dict.fromkeys(chosen))]
 
@@ -149,10 +154,12 @@ def to_latex(
 
     Of each column of ``figures`` the best is bold and the second underlined, among the rows that are equal in
     ``within``, but for the rows that are ``unmarked``, such as chance. A rule parts the rows where the first column of
-    ``within`` changes.
+    ``within`` changes; where that is a column of the table, its value stands across the table above its rows.
     """
     table = table.map(lambda value: " ".join(str(value).split()))
     groups = pd.DataFrame(index=table.index) if within is None else within
+    across = next((name for name in groups.columns[:1] if name in table and table.shape[1] > 1), None)
+    of_rows = [] if across is None else _escaped(table.pop(across))
     figures = [head for head in table.columns if head in figures]
     texts = [head for head in table.columns if head not in figures]
     parted = groups.iloc[:, 0].ne(groups.iloc[:, 0].shift()) if groups.shape[1] else pd.Series(False, table.index)
@@ -160,17 +167,20 @@ def to_latex(
     ranked = ~pd.Series(unmarked or False, table.index)
     for head in figures:
         shown[head] = _marked(table[head], groups, ranked, with_bounds=len(figures) <= _MOST_WITH_INTERVALS)
-    if groups.shape[1] and groups.columns[0] in texts:
-        shown.loc[~parted, groups.columns[0]] = ""
     styled = shown.style.hide(axis="index").format(escape="latex", subset=texts).format_index(escape="latex", axis=1)
     align = "".join("r" if head in figures else "l" for head in table.columns)
     head, _, rest = styled.to_latex(hrules=True, column_format=align).partition("\\midrule\n")
     rows = rest.partition("\\bottomrule")[0].splitlines()
-    body = [f"\\midrule\n{row}" if new and at else row for at, (row, new) in enumerate(zip(rows, parted, strict=True))]
+    body: list[str] = []
+    for at, (row, new) in enumerate(zip(rows, parted, strict=True)):
+        body += ["\\midrule"] if new and at else []
+        named = _lines(of_rows[at], _MOST_ACROSS) if new and of_rows else []
+        body += [f"\\multicolumn{{{table.shape[1]}}}{{l}}{{\\emph{{{line}}}}} \\\\" for line in named]
+        body.append(row)
     names = _heads(head.partition("\\toprule\n")[2].strip().removesuffix("\\\\").strip().split(" & "))
-    escaped = pd.DataFrame([[title]]).style.hide(axis="index").hide(axis="columns").format(escape="latex").to_latex()
-    line = escaped.splitlines()[1].removesuffix("\\\\").strip()
-    caption = f"\\caption{{{line}}}" if title else ""
+    if len(figures) > _MOST_WITH_INTERVALS:
+        title = title.removesuffix(_INTERVALS)
+    caption = f"\\caption{{{_escaped([title])[0]}}}" if title else ""
     caption += f"\\label{{{label}}}" if label else ""
     if len(rows) > _MOST_ON_A_PAGE:
         ends = f" {caption} \\\\\n" if caption else ""
@@ -179,17 +189,39 @@ def to_latex(
             [f"% needs booktabs and longtable\n{opened.rstrip()}", *body, "\\bottomrule", "\\end{longtable}", ""]
         )
     opened = f"\\begin{{tabular}}{{{align}}}\n\\toprule\n{names}\n\\midrule"
-    around = ["% needs booktabs", "\\begin{table}", "\\centering", *([caption] if caption else []), opened]
+    around = [
+        "% needs booktabs",
+        "\\begin{table}",
+        "\\centering\\small\\setlength{\\tabcolsep}{4pt}",
+        *([caption] if caption else []),
+        opened,
+    ]
     return "\n".join([*around, *body, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
+
+
+def _escaped(texts: Iterable[str]) -> list[str]:
+    styled = pd.DataFrame({"": list(texts)}).style.hide(axis="index").hide(axis="columns").format(escape="latex")
+    return [line.removesuffix("\\\\").strip() for line in styled.to_latex().splitlines()[1:-1]]
+
+
+def _lines(name: str, letters: int) -> list[str]:
+    """A long name in lines, which end after hyphens, commas and spaces and before brackets."""
+    return [line.strip() for line in re.findall(rf".{{1,{letters}}}(?:(?<=[-, ])|(?=\[)|$)|.[^-, \[]*[-, ]?", name)]
+
+
+def _above(task: str, columns: int) -> str:
+    # The braces keep LaTeX from reading a bracket that begins a line as an option of the line's end.
+    lines = r" \\ {}".join(_lines(task, _MOST_ABOVE * columns))
+    return f"\\scriptsize\\shortstack{{{lines}}}" if r"\\" in lines else lines
 
 
 def _heads(names: Sequence[str]) -> str:
     """The heads in LaTeX; those with a task before their metric, as ``task: metric``, in two rows."""
     spans = [(task, len(list(own))) for task, own in groupby(names, key=lambda name: name.rpartition(": ")[0])]
-    below = " & ".join(name.rpartition(": ")[2] for name in names) + r" \\"
+    below = " & ".join(_above(name.rpartition(": ")[2], 1) for name in names) + r" \\"
     if not any(task for task, _ in spans):
         return below
-    above = [f"\\multicolumn{{{n}}}{{c}}{{{task}}}" if task else " & " * (n - 1) for task, n in spans]
+    above = [f"\\multicolumn{{{n}}}{{c}}{{{_above(task, n)}}}" if task else " & " * (n - 1) for task, n in spans]
     ends = list(accumulate(n for _, n in spans))
     rules = [f"\\cmidrule(lr){{{end - n + 1}-{end}}}" for (task, n), end in zip(spans, ends, strict=True) if task]
     return "\n".join([" & ".join(above) + r" \\", "".join(rules), below])

@@ -100,6 +100,20 @@ def test_bars_fit_the_terminal_and_start_anew_with_each_phase(
     assert any("all jobs" in line and "1/2" in line for line in lines)
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_what_a_run_says_first_ends_its_lines_between_words(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    said = "runs 2 jobs on cpu with 2 threads; no similar job was timed, but a few hundred clips take seconds for pgfa"
+    with LiveProgress(named, lambda jobs: [f"{said}, chance"]) as live:
+        live.on_start(some_jobs(1))
+    lines = Text.from_ansi(capsys.readouterr().err).plain.splitlines()
+    assert all(len(line) <= width for line in lines)
+    assert " ".join(" ".join(lines).split()).startswith(f"{said}, chance")
+
+
 def test_jobs_that_are_found_stored_count_as_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     stored = cast("Stored", SimpleNamespace(folder="results/jobs/x"))

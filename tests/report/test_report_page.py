@@ -377,6 +377,15 @@ def test_the_overview_has_methods_by_task_with_ties_and_accuracy_against_time(st
     assert {"supervised-overview.png", "supervised-accuracy-against-time.pdf"} <= names
 
 
+def test_accuracy_against_time_tells_how_many_tasks_it_is_of(store_job, report):
+    for method in ("good", "poor"):
+        for name, seconds in (("one", 3.0), ("two", 3.0), ("three", None)):
+            store_job(name=name, method=method, **({"fit_seconds": seconds} if seconds else {}))
+    html = report().page.read_text(encoding="utf-8")
+    assert "mean over 2 of 3 tasks" in html
+    assert "the tasks are those on which all of these have a time" in html
+
+
 def test_a_report_says_what_is_new_since_the_last_one(store_job, report, tmp_path):
     def news():
         html = report().page.read_text(encoding="utf-8")

@@ -59,14 +59,19 @@ BOARD = pd.DataFrame(
 def test_a_latex_table_marks_the_best_and_the_second_within_each_task():
     text = to_latex(BOARD[["Task", "Method", "x: Top-1"]], "A 5 % board", "tab:b", ["x: Top-1"], BOARD[["Task"]])
     assert text.splitlines() == [
-        *("% needs booktabs", r"\begin{table}", r"\centering", r"\caption{A 5 \% board}\label{tab:b}"),
-        *(r"\begin{tabular}{llr}", r"\toprule", r" &  & \multicolumn{1}{c}{x} \\", r"\cmidrule(lr){3-3}"),
-        *(r"Task & Method & Top-1 \\", r"\midrule"),
-        r"x & a\_1 & \underline{50.0} {\scriptsize [40.0, 60.0]} \\",
-        r" & b & \textbf{70.5} {\scriptsize [60.0, 80.0]} \\",
-        r" & c & -- \\",
-        r"\midrule",
-        r"y & a\_1 & \textbf{10.0} {\scriptsize [0.0, 20.0]} \\",
+        *(
+            "% needs booktabs",
+            r"\begin{table}",
+            r"\centering\small\setlength{\tabcolsep}{4pt}",
+            r"\caption{A 5 \% board}\label{tab:b}",
+        ),
+        *(r"\begin{tabular}{lr}", r"\toprule", r" & \multicolumn{1}{c}{x} \\", r"\cmidrule(lr){2-2}"),
+        *(r"Method & Top-1 \\", r"\midrule", r"\multicolumn{2}{l}{\emph{x}} \\"),
+        r"a\_1 & \underline{50.0} {\scriptsize [40.0, 60.0]} \\",
+        r"b & \textbf{70.5} {\scriptsize [60.0, 80.0]} \\",
+        r"c & -- \\",
+        *(r"\midrule", r"\multicolumn{2}{l}{\emph{y}} \\"),
+        r"a\_1 & \textbf{10.0} {\scriptsize [0.0, 20.0]} \\",
         *(r"\bottomrule", r"\end{tabular}", r"\end{table}"),
     ]
 
@@ -87,6 +92,39 @@ def test_heads_of_several_tasks_span_their_metrics():
         r"\cmidrule(lr){2-3}\cmidrule(lr){4-4}",
         r"Method & S & U & S \\",
     ]
+
+
+def test_long_names_of_tasks_take_several_lines_in_latex():
+    name = "hdm05-and-msr-action3d-and-nw-ucla-and-utd-mhad-to-utkinect@3[classes=texts]"
+    above = to_latex(pd.DataFrame([["a", "1.0"]], columns=["Method", f"{name}: Top-1"]), figures=[f"{name}: Top-1"])
+    lines = (
+        r"hdm05-and-msr- \\ {}action3d-and- \\ {}nw-ucla-and- \\ {}utd-mhad-to- \\ {}utkinect@3 \\ {}[classes=texts]"
+    )
+    assert f"\\multicolumn{{1}}{{c}}{{\\scriptsize\\shortstack{{{lines}}}}}" in above
+    board = pd.DataFrame({"Task": [name], "Method": ["a"], "Top-1": ["1.0"]})
+    across = to_latex(board, figures=["Top-1"], within=board[["Task"]]).splitlines()
+    assert across[7:9] == [
+        r"\multicolumn{2}{l}{\emph{hdm05-and-msr-action3d-and-nw-ucla-and-utd-mhad-to-}} \\",
+        r"\multicolumn{2}{l}{\emph{utkinect@3[classes=texts]}} \\",
+    ]
+
+
+def test_a_latex_caption_tells_of_intervals_only_where_they_have_room():
+    table = pd.DataFrame({head: ["1.0 [0.5, 1.5]"] for head in "abcd"})
+    narrow, wide = (
+        to_latex(table[list(heads)], "x with 95% intervals", figures=list(heads)) for heads in ("abc", "abcd")
+    )
+    assert (r"\caption{x with 95\% intervals}" in narrow, "[0.5" in narrow) == (True, True)
+    assert (r"\caption{x}" in wide, "[0.5" in wide) == (True, False)
+
+
+def test_a_latex_table_of_one_task_names_it(tmp_path):
+    folder = TableFolder(tmp_path)
+    folder.add(
+        "board", BOARD[:3], figures=["x: Top-1"], within=["Task"], paper=["Task", "Method", "Preset", "x: Top-1"]
+    )
+    folder.close()
+    assert r"\multicolumn{2}{l}{\emph{x}} \\" in (tmp_path / "board.tex").read_text()
 
 
 def test_a_long_latex_table_may_break_over_pages():
