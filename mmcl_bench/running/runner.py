@@ -178,6 +178,7 @@ class _Run:
             scores_with=method_class.scores_with,
             unlabelled=asking.reads_unlabelled,
         )
+        self._advance("reading clips", 0, 1)
         protocol = PROTOCOLS.get(self.job.task.protocol)(
             self.job.task, data, needs, self.where.data_root / "cache", self.job.limit, self._advance
         )
@@ -188,6 +189,7 @@ class _Run:
             method, report = self._fitted(protocol, protocol.final_problem(), "final", chosen, history)
             # Saved before it scores, as scoring may use up random numbers.
             model_files = method.save(self._model)
+            self._advance("scoring", 0, 1)
             clips, begin = protocol.test_clips(), time.monotonic()
             scores = _checked(method.score(clips), len(clips), len(protocol.embedded_classes), method.name)
             self._score_seconds = time.monotonic() - begin
@@ -267,6 +269,8 @@ class _Run:
         """A fitted method. A source-free one is made anew from what it saved, and then sees the target's clips."""
         method = METHODS.get(self.job.method)(**self.job.settings)
         begin = time.monotonic()
+        # A method without steps says nothing more until it is fitted.
+        self._advance(f"{phase}: fit", 0, 1)
         report = method.fit(problem, self._context(phase, chosen))
         self._fit_seconds += time.monotonic() - begin - report.shared_seconds
         history[phase] = report.history

@@ -122,6 +122,14 @@ def test_results_state_where_they_come_from(where: RunSite) -> None:
     assert result.task.synthetic, "the stand-in is synthetic, and the result says so"
 
 
+def test_what_is_under_way_is_told_of_a_method_without_steps_too(where: RunSite) -> None:
+    told: list[str] = []
+    run_job(job(method="devise-joints"), replace(where, progress=lambda phase, *of: told.append(phase)))
+    phases = list(dict.fromkeys(told))
+    assert phases[0] == "reading clips"
+    assert phases.index("selection: fit") < phases.index("final: fit") < phases.index("scoring")
+
+
 def test_a_killed_job_goes_on_and_ends_with_the_same_numbers(where: RunSite) -> None:
     wanted = job(epochs="4")
     undisturbed, _ = run_job(wanted, RunSite(where.data_root, where.results_root / "whole"))
