@@ -282,6 +282,9 @@ def jobs_of(
     ``every_task``, for a task that no method supports.
     """
     chosen = chosen_methods(methods, {task.method_family for task in tasks})
+    for each in chosen:
+        if each.name not in METHODS:
+            METHODS.get(each.name)  # says what there is, before the code of the others is loaded
     _refuse_misfits(tasks, [each.method for each in chosen], presets, every_task)
     _require_settings(overrides, [each.method for each in chosen])
     jobs = []

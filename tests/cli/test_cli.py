@@ -59,9 +59,12 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
         ["list", "datasets"],
         ["list", "backbones"],
         ["list", "encoders"],
+        ["run", "zero-shot", "--method", "devise-joints,nonsense"],
     ],
 )
-def test_help_and_listing_load_nothing_heavy(arguments: list[str], call: Callable[..., Said]) -> None:
+def test_help_listing_and_a_name_that_does_not_exist_load_nothing_heavy(
+    arguments: list[str], call: Callable[..., Said]
+) -> None:
     if arguments[0] == "list":
         call(*arguments)  # a first list describes what there is
     # typer itself loads pydantic to read the words after a verb.
