@@ -235,10 +235,12 @@ def _print_lines(judgements: Sequence[Judgement], allow_missing: bool) -> None:
     from mmcl_bench.comparing.gate import Verdict
     from mmcl_bench.comparing.gate_report import sentence
 
-    if allow_missing and (absent := sum(judgement.verdict is Verdict.MISSING for judgement in judgements)):
+    absent = sum(judgement.verdict is Verdict.MISSING for judgement in judgements)
+    permitted = allow_missing and absent < len(judgements)
+    if permitted and absent:
         typer.echo(f"warning: {counted(absent, 'row')} not judged, which --allow-missing permits", err=True)
     for judgement in judgements:
-        told = allow_missing and judgement.verdict is Verdict.MISSING
+        told = permitted and judgement.verdict is Verdict.MISSING
         if judgement.verdict not in (Verdict.SAME, Verdict.HELD) and not told:
             warning = "warning: " if judgement.verdict is Verdict.ROSE else ""
             typer.echo(f"{warning}{sentence(judgement)}", err=True)
