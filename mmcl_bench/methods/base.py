@@ -81,7 +81,8 @@ class MethodSettings(BaseModel):
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values, the same for every notation of a value: a job's hash is made from them."""
-        usual = {name for name in self.added_later if getattr(self, name) == type(self).model_fields[name].default}
+        added = set().union(*(getattr(base, "added_later", ()) for base in type(self).__mro__))
+        usual = {name for name in added if getattr(self, name) == type(self).model_fields[name].default}
         return self.model_dump(mode="json", exclude=usual)
 
     @classmethod

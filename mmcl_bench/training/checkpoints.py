@@ -20,7 +20,7 @@ from torch import Tensor
 from mmcl_bench.core.files import CHECKPOINT, DamagedError, read_sealed, set_aside, write_sealed
 
 _LOG = logging.getLogger(__name__)
-_MODULE, _OPTIMIZER, _FACTS = "module.", "optimizer.", "facts"
+_MODULE, _AVERAGED, _OPTIMIZER, _FACTS = "module.", "averaged.", "optimizer.", "facts"
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,7 @@ def _set_aside(path: Path, error: DamagedError) -> None:
 def _save(path: Path, state: Mapping[str, Any]) -> None:
     optimizer = state["optimizer"]
     tensors = {f"{_MODULE}{name}": tensor for name, tensor in state["module"].items()}
+    tensors |= {f"{_AVERAGED}{name}": tensor for name, tensor in state["averaged"].items()}
     for parameter, moments in optimizer["state"].items():
         # SGD without momentum has None for one.
         kept = {name: moment for name, moment in moments.items() if moment is not None}
@@ -130,15 +131,18 @@ def _load(path: Path) -> dict[str, Any]:
     arrays = safetensors.numpy.load(read_sealed(path))
     facts = json.loads(arrays.pop(_FACTS).tobytes())
     module: dict[str, Tensor] = {}
+    averaged: dict[str, Tensor] = {}
     moments: dict[int, dict[str, Tensor]] = defaultdict(dict)
     for name, array in arrays.items():
         if name.startswith(_MODULE):
             module[name.removeprefix(_MODULE)] = torch.from_numpy(array)
+        elif name.startswith(_AVERAGED):
+            averaged[name.removeprefix(_AVERAGED)] = torch.from_numpy(array)
         else:
             parameter, _, moment = name.removeprefix(_OPTIMIZER).partition(".")
             moments[int(parameter)][moment] = torch.from_numpy(array)
     optimizer = {"state": dict(moments), "param_groups": facts["groups"]}
-    return {"module": module, "optimizer": optimizer, "history": facts["history"]}
+    return {"module": module, "averaged": averaged, "optimizer": optimizer, "history": facts["history"]}
 
 
 def _copy(path: Path, copy: Path) -> None:

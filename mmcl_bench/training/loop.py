@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.seeds import derive_seed
@@ -67,6 +68,8 @@ class Schedule:
     momentum: float = 0.9
     clip_norm: float | None = None
     """Maximum norm of the gradient."""
+    average: float = 0.0
+    """Decay, a step, of a moving average of the weights, which is validated and kept in their place; 0: none."""
     accumulate: int = 1
     """Parts in which a batch is computed, one after the other; batch statistics are then computed per part."""
     patience: int | None = None
@@ -116,6 +119,8 @@ class Trainer:
         self.schedule = schedule
         self.context = context
         self.history: list[dict[str, float]] = []
+        self.averaged: AveragedModel | None = None
+        """In the processes that train."""
 
     def run(self, n_clips: int, step: Step, validate: Callable[[], float] | None) -> FitReport:
         """Runs the rest of the schedule. Raises :class:`DivergedError` with the batch when a loss is not finite."""
@@ -140,7 +145,7 @@ class Trainer:
             self._checkpoints.keep_last(len(self.history))
         self.module.to(self.context.device)
         best = self._best_epoch() if validate is not None else last
-        if best != len(self.history):  # else its weights are those in the module
+        if self.schedule.average or best != len(self.history):  # else its weights are those in the module
             self.restore(best)
         return FitReport(chosen={"epoch": best, "of": total}, history=self.history, snapshot=best)
 
@@ -153,7 +158,7 @@ class Trainer:
 
         Raises :class:`DamagedError` if they were deleted or changed since training ended.
         """
-        self.module.load_state_dict(self._checkpoints.snapshot(epoch)["module"])
+        self.module.load_state_dict(_scored_weights(self._checkpoints.snapshot(epoch)))
 
     def _train(
         self,
@@ -166,6 +171,9 @@ class Trainer:
     ) -> None:
         self.module.to(accelerator.device if self.schedule.processes > 1 else self.context.device)
         optimizer = self.schedule.make_optimizer(self.module)
+        if self.schedule.average:
+            average = get_ema_multi_avg_fn(self.schedule.average)
+            self.averaged = AveragedModel(self.module, multi_avg_fn=average, use_buffers=True)
         self._resume(optimizer)
         module, optimizer = accelerator.prepare(self.module, optimizer, device_placement=[False, False])
         epochs = _Epochs(self, accelerator, module, optimizer, report)
@@ -175,7 +183,8 @@ class Trainer:
                     break
                 row = epochs.run(epoch, last, n_clips, step)
                 if validate is not None:
-                    row["validation"] = _from_main(accelerator, validate)
+                    with self._averaged_weights():
+                        row["validation"] = _from_main(accelerator, validate)
                 self.history.append(row)
                 if accelerator.is_main_process:
                     self._save(epoch, optimizer)
@@ -188,13 +197,33 @@ class Trainer:
         if state is None:
             return
         self.module.load_state_dict(state["module"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
         if optimizer is not None:
             optimizer.load_state_dict(state["optimizer"])
         self.history = state["history"]
 
     def _save(self, epoch: int, optimizer: torch.optim.Optimizer) -> None:
-        state = {"module": self.module.state_dict(), "optimizer": optimizer.state_dict(), "history": self.history}
+        state = {
+            "module": self.module.state_dict(),
+            "averaged": {} if self.averaged is None else self.averaged.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "history": self.history,
+        }
         self._checkpoints.save(epoch, state)
+
+    @contextlib.contextmanager
+    def _averaged_weights(self) -> Iterator[None]:
+        """Inside, the module has the averaged weights, where there are such."""
+        if self.averaged is None:
+            yield
+            return
+        trained = {name: value.clone() for name, value in self.module.state_dict().items()}
+        self.module.load_state_dict(self.averaged.module.state_dict())
+        try:
+            yield
+        finally:
+            self.module.load_state_dict(trained)
 
     def _stalls(self) -> bool:
         """Whether validation has not improved for ``patience`` epochs."""
@@ -226,6 +255,8 @@ class _Epochs:
     ) -> None:
         self.schedule = trainer.schedule
         self.context = trainer.context
+        self.trained = trainer.module
+        self.averaged = trainer.averaged
         self.accelerator = accelerator
         self.module = module
         self.optimizer = optimizer
@@ -280,6 +311,8 @@ class _Epochs:
         if self.schedule.clip_norm is not None:
             self.accelerator.clip_grad_norm_(self.module.parameters(), self.schedule.clip_norm)
         self.optimizer.step()
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.trained)
         return scalars
 
 
@@ -323,6 +356,13 @@ class _Means:
 
     def values(self) -> dict[str, float]:
         return {name: total / self._n for name, total in self._sums.items()}
+
+
+def _scored_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Those of the module in a checkpoint, averaged where they were."""
+    averaged = {name.removeprefix("module."): value for name, value in state["averaged"].items()}
+    averaged.pop("n_averaged", None)
+    return averaged or state["module"]
 
 
 def _accelerator() -> Accelerator:

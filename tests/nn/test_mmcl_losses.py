@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mmcl_bench.methods.mmcl import CoLearningNetwork, MMCLSettings
+from mmcl_bench.methods.shared.skeleton_network import SkeletonNetwork
+from mmcl_bench.methods.skeleton_only import SkeletonOnlySettings
 from mmcl_bench.nn.fam import FeatureAlignment
 from mmcl_bench.nn.frm import FeatureRefinement
 from mmcl_bench.nn.losses import contrastive_loss, text_alignment_loss
@@ -181,3 +183,20 @@ def test_where_all_clips_have_labels_gradients_have_the_bits_that_they_had_befor
     network.training_losses(features, labels[:3], {Modality.RGB: torch.randn(4, 8)})
     assert read[0].grad_fn is None, "the very feature, not a view of it"
     assert read[1].shape[0] == 3
+
+
+def test_smoothed_labels_take_their_share_from_all_classes_alike() -> None:
+    classes = ClassTable(("a", "b", "c"), seen=np.ones(3, dtype=bool))
+    logits, labels = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.0, 1.0]]), torch.tensor([0, 2])
+
+    def loss(smoothing: float) -> float:
+        settings = SkeletonOnlySettings(backbone="ctr-gcn-tiny", n_bodies=1, label_smoothing=smoothing)
+        network = SkeletonNetwork(settings, HDM05, classes, torch.Generator().manual_seed(0)).eval()
+        network.backbone.classify = lambda features: logits  # type: ignore[method-assign]
+        features = torch.zeros(2, network.backbone.feature_channels)
+        return float(network.training_losses(features, labels, {})["loss"])
+
+    log_shares = torch.log_softmax(logits, dim=1)
+    of_label = -float(log_shares[[0, 1], labels].mean())
+    assert loss(0.0) == pytest.approx(of_label)
+    assert loss(0.3) == pytest.approx(0.7 * of_label - 0.3 * float(log_shares.mean()))

@@ -64,6 +64,38 @@ def test_a_killed_run_ends_with_the_numbers_of_an_undisturbed_one(tmp_path: Path
     assert_same(train(tmp_path / "killed")[1], train(tmp_path / "whole")[1])
 
 
+def test_a_moving_average_of_the_weights_is_what_is_validated_and_kept(tmp_path: Path) -> None:
+    after_steps: list[torch.Tensor] = []
+    validated: list[torch.Tensor] = []
+
+    def run(folder: Path, average: float, kill_after: int | None = None) -> torch.Tensor:
+        module, weights = fresh_module(), lambda: torch.cat([each.detach().flatten() for each in module.parameters()])
+        loss, schedule = step_of(module, kill_after), replace(SCHEDULE, average=average)
+
+        def step(*args: object) -> Losses:
+            after_steps.append(weights())
+            return loss(*args)  # type: ignore[operator,no-any-return]
+
+        def validate() -> float:
+            validated.append(weights())
+            return float(len(validated))  # the last is the best
+
+        Trainer(module, schedule, Context(seed=3, folder=folder)).run(len(INPUTS), step, validate)
+        return weights()
+
+    last = run(tmp_path / "plain", 0.0)
+    expected = after_steps[1]
+    for later in [*after_steps[2:], last]:
+        expected = 0.8 * expected + 0.2 * later
+    averaged = run(tmp_path / "averaged", 0.8)
+    torch.testing.assert_close(averaged, expected)
+    assert not torch.allclose(averaged, last)
+    assert torch.equal(validated[-1], averaged)
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", 0.8, kill_after=13)
+    assert torch.equal(run(tmp_path / "killed", 0.8), averaged)
+
+
 def test_a_chosen_epoch_is_the_same_epoch_of_a_whole_run(tmp_path: Path) -> None:
     whole, _ = train(tmp_path / "whole")
     whole.restore(4)

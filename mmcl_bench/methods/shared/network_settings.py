@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
@@ -39,6 +39,7 @@ StreamName = Literal["joint", "bone", "joint-motion", "bone-motion"]
 class NetworkSettings(MethodSettings):
     """Settings of a network, its training clips and its training; the defaults are those of MMCL's paper."""
 
+    added_later: ClassVar[frozenset[str]] = frozenset({"yaw", "label_smoothing", "average"})
     backbone: str = "ctr-gcn"
     """The skeleton network, a name of ``mmcl-bench list backbones``."""
     streams: Annotated[tuple[StreamName, ...], Field(min_length=1)] = ("joint",)
@@ -54,6 +55,8 @@ class NetworkSettings(MethodSettings):
     """On the global feature, before the classifier and the text head."""
     tilt: float = Field(default=0.3, ge=0)
     """Random rotation about each axis, radians at most."""
+    yaw: float = Field(default=0.0, ge=0)
+    """Random rotation about the vertical beside it, radians at most."""
     crop: float = Field(default=0.5, gt=0, le=1)
     """Smallest fraction of a clip that a random crop keeps."""
     scale: float = Field(default=0.0, ge=0, lt=1)
@@ -62,6 +65,8 @@ class NetworkSettings(MethodSettings):
     """Standard deviation of random noise on each coordinate, in torso lengths."""
     flip: float = Field(default=0.0, ge=0, le=1)
     """Probability that left and right are swapped."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Of the cross-entropy of the classes."""
     alignment_weight: float = 1.0
     """Weight of the alignment with class texts, zero-shot only."""
     text_temperature: float = Field(default=0.1, gt=0)
@@ -86,6 +91,8 @@ class NetworkSettings(MethodSettings):
     """Weight decay of the optimizer."""
     clip_norm: float | None = Field(default=None, gt=0)
     """Maximum norm of the gradient."""
+    average: float = Field(default=0.0, ge=0, lt=1)
+    """Decay, a step, of a moving average of the weights, which is scored in their place; 0: the weights are scored."""
     accumulate: int = Field(default=1, ge=1)
     """Parts in which a batch is computed, to save memory; batch statistics are then computed per part."""
     selection: Literal["auto", "validation", "fixed"] = "auto"
@@ -109,7 +116,7 @@ class NetworkSettings(MethodSettings):
         """How training clips are augmented."""
         pieces: list[Transform] = [
             CropResize(self.n_frames, self.crop, 1.0),
-            RandomRotation(self.tilt),
+            RandomRotation(self.tilt, self.yaw),
             RandomScale(1 - self.scale, 1 + self.scale),
         ]
         if self.flip:
@@ -143,6 +150,7 @@ class NetworkSettings(MethodSettings):
             optimizer=self.optimizer,
             weight_decay=self.weight_decay,
             clip_norm=self.clip_norm,
+            average=self.average,
             accumulate=self.accumulate,
             patience=self.patience,
             precision=self.precision,

@@ -133,7 +133,8 @@ class SkeletonNetwork(nn.Module):
                 self.settings.text_temperature,
             )
             weighted["alignment"] = self.settings.alignment_weight, aligned
-        total = classification = F.cross_entropy(logits, labels)
+        smoothing = self.settings.label_smoothing
+        total = classification = F.cross_entropy(logits, labels, label_smoothing=smoothing)
         for weight, loss in weighted.values():
             total = total + weight * loss
         losses = {"classification": classification, **{name: loss for name, (_, loss) in weighted.items()}}
