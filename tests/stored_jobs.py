@@ -80,6 +80,9 @@ def stored_job(
     identity: str | None = None,
     deterministic: bool = False,
     validation: Mapping[str, float | None] | None = None,
+    summary: str = "a method that knows a part of the answer",
+    started: str = "2024-05-01T10:00:00+00:00",
+    slot_texts: str = "",
 ) -> Stored:
     labels = np.arange(n_test) % len(classes) if labels is None else labels
     if scores is None:
@@ -95,6 +98,7 @@ def stored_job(
     job = {"task": identity, "hash": task_hash, "method": method, "settings": dict(settings or {}), "seed": seed}
     job |= {"preset": preset} if preset != "quick" else {}
     job |= {"method_version": method_version} if method_version > 1 else {}
+    job |= {"slot_texts": slot_texts} if slot_texts else {}
     job_hash = hashlib.sha256(json.dumps({**job, "limit": limit, "data": fingerprint}).encode()).hexdigest()
     folder = root / "jobs" / folder_name(job_label(identity, method), seed, job_hash)
     files = write_scores(folder, scored.scores, [f"clip-{at}" for at in range(len(labels))], labels)
@@ -122,7 +126,7 @@ def stored_job(
         method=MethodRecord(
             name=method,
             version=method_version,
-            summary="a method that knows a part of the answer",
+            summary=summary,
             preset=preset,
             settings=dict(settings or {}),
             overrides=dict(overrides or {}),
@@ -163,7 +167,7 @@ def stored_job(
             threads=1,
             data_fingerprints={"toy-set": fingerprint},
             weight_hashes={"minilm": "d" * 64},
-            started="2024-05-01T10:00:00+00:00",
+            started=started,
             wall_seconds=1.5,
             fit_seconds=fit_seconds,
             peak_memory_bytes=2**28,

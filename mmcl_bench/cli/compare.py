@@ -193,7 +193,9 @@ def _task_table(found: Comparison, names: tuple[str, str]) -> Table:
     notes = [
         f"A: {names[0]}   B: {names[1]}",
         "A - B in points, with 95% bootstrap intervals over test clips and, of several, seeds",
-        f"Holm: adjusted over the {counted(len(found.tasks) + len(found.folds), 'task')}. A is ahead on {ahead}; "
+        f"Holm: adjusted over the {counted(len(found.tasks) + len(found.folds), 'task')}"
+        + (", class folds of a set as one. In this table " if found.folds else ". ")
+        + f"A is ahead on {ahead}; "
         f"p Holm is at most 0.05 on {len(sure)}: {won} for A, {len(sure) - won} for B",
         *dict.fromkeys(note for task in found.tasks for note in task.notes),
     ]

@@ -189,16 +189,19 @@ def judge(
 def current_rows(rows: Sequence[Row], stored: Sequence[Stored]) -> dict[str, Row]:
     """What finished jobs say of the rows of a baseline, by key; smoke runs do not count.
 
-    Where several versions of a task, a method or the data are there, the baseline's is taken, else the newest. Jobs on
+    Where several versions of a task, a method or the data are there, the baseline's is taken, else the newest; of
+    jobs that differ in what their preset meant, those with the baseline's values, else those that ran last. Jobs on
     an incomplete copy of the data count as other data.
     """
     found: dict[str, list[Group]] = defaultdict(list)
     for group in group_jobs(unlimited(stored)):
         found[key_of(group.task.identity, group.label)].append(group)
 
-    def fit(row: Row, group: Group) -> tuple[bool, bool, int, int]:
+    def fit(row: Row, group: Group) -> tuple[bool, bool, int, int, bool, str]:
         same = group.task.hash == row.task_hash and group.first.provenance.data_fingerprints == row.data_fingerprints
-        return same, group.incomplete == row.incomplete, group.task.version, group.method.version
+        started = max(job.result.provenance.started for job in group.jobs)
+        versions = group.task.version, group.method.version
+        return same, group.incomplete == row.incomplete, *versions, group.method.settings == row.settings, started
 
     return {
         row.key: row_of(max(groups, key=partial(fit, row)))

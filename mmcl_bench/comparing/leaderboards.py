@@ -36,28 +36,31 @@ def _compare_leaderboards(a: Leaderboard, b: Leaderboard, metric: str | None) ->
     shared = [key for key in ours if key in theirs]
     if not shared:
         raise UserError(f"{a.where} and {b.where} share no row of one task, method and settings")
-    rows = []
+    rows, undefined = [], 0
     for key in shared:
         _require_alike(ours[key], theirs[key], a.where, b.where)
         headline = metric or str(ours[key]["main_metric"])
         pair = [_interval(row, headline) for row in (ours[key], theirs[key])]
         if pair[0] is None or pair[1] is None:
-            if metric is not None:
-                continue
-            raise UserError(f"{key[0]}: {a.where} or {b.where} has no column {headline}; report both again")
+            if metric is None and not (headline in ours[key] and headline in theirs[key]):
+                raise UserError(f"{key[0]}: {a.where} or {b.where} has no column {headline}; report both again")
+            undefined += metric is None
+            continue
         version = int(ours[key]["version"])
         told = _row_description(ours[key])
         rows.append(
             UnpairedComparison(key[0], version, told, headline, pair[0], pair[1], unpaired_difference(pair[0], pair[1]))
         )
     if not rows:
-        raise UserError(f"--metric {metric}: no row of both leaderboards has it")
+        which = "their main metrics" if metric is None else f"--metric {metric}"
+        raise UserError(f"{which}: no row of both leaderboards has a figure")
     adjusted = holm([row.difference.p_value for row in rows])
     notes = [
         f"left out: {counted(n_alone, 'row')} that only {board.where} has"
         for board, own, other in ((a, ours, theirs), (b, theirs, ours))
         if (n_alone := len(own.keys() - other.keys()))
     ]
+    notes += [f"left out: {counted(undefined, 'row')} without a figure or its interval"] if undefined else []
     unpaired = tuple(replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True))
     return Comparison(unpaired=unpaired, notes=tuple(notes))
 

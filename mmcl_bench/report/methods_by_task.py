@@ -7,13 +7,16 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import fmean
 
 import numpy as np
 import pandas as pd
 
 from mmcl_bench.evaluation.statistics import Interval, mean_interval
 from mmcl_bench.report.figures import MethodIntervals
-from mmcl_bench.report.tables import COSTS, LEVEL, LeaderboardRow, cost_text, costs_of, percent, percent_value
+from mmcl_bench.report.split_means import FoldsGroup
+from mmcl_bench.report.tables import COSTS, LEVEL, LeaderboardRow, cost_text, costs_of, percent
 from mmcl_bench.results.groups import SETTINGS, Group, metric_title
 
 _BESIDE_MAIN = "gzsl_h"
@@ -26,8 +29,9 @@ class MethodOverTasks:
 
     rows: tuple[LeaderboardRow, ...]
     oracle_minus_honest: Interval | None
-    """Of the main metric, mean over tasks of the mean over seeds, with Student's t interval over tasks, or over seeds
-    where there is one task; bounds are nan where there is a single run. None where no run has an oracle figure."""
+    """Of the main metric, mean over tasks of the mean over seeds, with Student's t interval over tasks; where there is
+    one task, over its class folds or else over seeds. Bounds are nan where there is one of them. None where no run has
+    an oracle figure."""
 
     @property
     def group(self) -> Group:
@@ -52,6 +56,11 @@ class MethodsByTask:
     """Any group of each task."""
     methods: tuple[MethodOverTasks, ...]
     """By setting; within one, those of most tasks first, then by falling mean."""
+
+    @cached_property
+    def titles(self) -> list[str]:
+        """Of the tasks, each of its own."""
+        return task_titles(self.tasks)
 
     @property
     def costs(self) -> dict[str, str]:
@@ -103,16 +112,13 @@ def shown_metrics(task: Group) -> list[str]:
     return [task.task.main_metric, *beside]
 
 
-def task_title(task: Group) -> str:
-    """The task without its family."""
-    return task.task.identity.partition("/")[2] + (" (incomplete data)" if task.incomplete else "")
-
-
-def points(figure: Interval | None) -> str:
-    """``5.0 [2.1, 7.9]``, without bounds that are not known; a dash for None."""
-    if figure is None:
-        return "–"
-    return percent_value(figure.value) if math.isnan(figure.low) else percent(figure)
+def task_titles(tasks: Sequence[Group]) -> list[str]:
+    """The tasks without their family; with the start of a digest of task and data where these alone differ."""
+    plain = [task.task.identity.partition("/")[2] + (" (incomplete data)" if task.incomplete else "") for task in tasks]
+    return [
+        title if plain.count(title) == 1 else f"{title} ({task.task_key[:8]})"
+        for title, task in zip(plain, tasks, strict=True)
+    ]
 
 
 def mean_cost(method: MethodOverTasks, name: str) -> str:
@@ -123,12 +129,12 @@ def mean_cost(method: MethodOverTasks, name: str) -> str:
 
 def _cells(table: MethodsByTask, method: MethodOverTasks) -> dict[str, str]:
     cells = {"Setting": method.group.setting, "Method": method.group.label}
-    for task in table.tasks:
+    for title, task in zip(table.titles, table.tasks, strict=True):
         row = method.on(task)
         for metric in shown_metrics(task):
             found = None if row is None else row.figures.get(metric)
-            cells[f"{task_title(task)}: {metric_title(metric)}"] = percent(found)
-    cells["Oracle minus honest"] = points(method.oracle_minus_honest)
+            cells[f"{title}: {metric_title(metric)}"] = percent(found)
+    cells["Oracle minus honest"] = percent(method.oracle_minus_honest)
     cells["Flags"] = method.group.flags
     return cells | {title: mean_cost(method, name) for name, title in table.costs.items()}
 
@@ -137,7 +143,7 @@ def _oracle_minus_honest(rows: Sequence[LeaderboardRow]) -> Interval | None:
     of_tasks = [found for row in rows if (found := _differences(row.group))]
     if not of_tasks:
         return None
-    means = [sum(found) / len(found) for found in of_tasks]
+    means = [fmean(found) for found in of_tasks]
     interval = mean_interval(means if len(means) > 1 else of_tasks[0], LEVEL)
     # The honest step is among those that the oracle chooses from.
     low, high = np.clip([interval.low, interval.high], 0, 1).tolist()
@@ -145,7 +151,9 @@ def _oracle_minus_honest(rows: Sequence[LeaderboardRow]) -> Interval | None:
 
 
 def _differences(group: Group) -> list[float]:
-    """Best test figure less the honest one, for each seed that has both."""
+    """Best test figure less the honest one, for each seed that has both; of class folds, for each fold."""
+    if isinstance(group, FoldsGroup):
+        return [fmean(found) for fold in group.folds if (found := _differences(fold))]
     metric = group.task.main_metric
     pairs = [(job.result.oracle, job.result.metrics[metric].value) for job in group.jobs]
     return [

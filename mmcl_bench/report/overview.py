@@ -17,8 +17,8 @@ from mmcl_bench.core.files import write_text
 from mmcl_bench.core.text import counted, some_of
 from mmcl_bench.report import figures
 from mmcl_bench.report.figures import Cell, HeatMap, Looks, MethodCost
-from mmcl_bench.report.methods_by_task import MethodsByTask, task_title
-from mmcl_bench.report.ranking import CHANCE, on_shared_tasks, one_encoder
+from mmcl_bench.report.methods_by_task import MethodsByTask
+from mmcl_bench.report.ranking import CHANCE, on_shared_tasks, one_copy, one_encoder, told_apart
 from mmcl_bench.report.tables import (
     BEST,
     TIE_MARK,
@@ -56,10 +56,9 @@ def heat_map(table: MethodsByTask, standing: Mapping[str, str]) -> Draw:
                 tip = f"{method.group.label} on {task.task.identity}: {percent(row.main)}"
                 cells[at, column] = Cell(row.main.value, text, "", stands == BEST, f"{tip}, {stands}".strip(", "))
     labels = [method.group.label for method in table.methods]
-    heads = [task_title(task) for task in table.tasks]
     settings = [method.group.setting for method in table.methods]
     rules = [at for at in range(1, len(settings)) if settings[at] != settings[at - 1]]
-    return partial(figures.heat_maps, [HeatMap("", cells)], labels, heads, _NOTE, (60, 19), True, rules)
+    return partial(figures.heat_maps, [HeatMap("", cells)], labels, table.titles, _NOTE, (60, 19), True, rules)
 
 
 @dataclass(frozen=True)
@@ -76,13 +75,12 @@ class Costs:
 
 def costs(rows: Sequence[LeaderboardRow]) -> Costs | None:
     """Of the rows of a family on whole data whose time is known, chance apart; None for fewer than two methods."""
+    alike = one_copy(one_encoder(rows))
+    names = told_apart(alike)
     known = {
-        (row.group.task_key, row.group.label): row
-        for row in one_encoder(rows)
-        if "fit_seconds" in costs_of(row.group)
-        and row.main.value == row.main.value
-        and row.group.method.name != CHANCE
-        and not row.group.incomplete
+        (row.group.task_key, names[row.group.key]): row
+        for row in alike
+        if "fit_seconds" in costs_of(row.group) and row.main.value == row.main.value and row.group.method.name != CHANCE
     }
     if not known:
         return None
@@ -92,7 +90,7 @@ def costs(rows: Sequence[LeaderboardRow]) -> Costs | None:
         return None
     methods = [_cost(label, [known[task, label] for task in shared.index]) for label in shared.columns]
     metrics = {metric_title(row.group.task.main_metric) for row in known.values()}
-    n_tasks = len({row.group.task_key for row in one_encoder(rows)})
+    n_tasks = len({row.group.task_key for row in alike})
     some = len(shared) < n_tasks
     tasks = f"{len(shared)} of {counted(n_tasks, 'task')}" if some else counted(n_tasks, "task")
     left_out = sorted(set(figure_of.columns) - set(shared.columns))

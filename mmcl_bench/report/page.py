@@ -42,14 +42,13 @@ from mmcl_bench.report.methods_by_task import (
     MethodsByTask,
     mean_cost,
     methods_by_task,
-    points,
     shown_metrics,
-    task_title,
 )
 from mmcl_bench.report.methods_by_task import frame_of as table_of_methods
 from mmcl_bench.report.published import Beside, beside, read_published
 from mmcl_bench.report.ranking import CHANCE, Ranking, rankings
 from mmcl_bench.report.split_means import (
+    DATA,
     SplitMean,
     bounds_text,
     frame_of,
@@ -282,7 +281,8 @@ class _Builder:
                 f"{title}: percent with 95% intervals",
                 figures=titles,
                 within=["Task", "Setting"],
-                paper=["Task", "Setting", "Method", "Settings", "Preset", *titles],
+                apart=[task.group.task_key for task in tasks for _, placed in task.blocks for _ in placed],
+                paper=["Task", DATA, "Setting", "Method", "Settings", "Preset", *titles],
                 unmarked=shown["Method"].eq(CHANCE).tolist(),
             )
             if rows
@@ -308,7 +308,8 @@ class _Builder:
             title=f"{title}: pooled over class folds, percent with 95% intervals",
             figures=metrics,
             within=["Task", "Setting"],
-            paper=["Task", "Setting", "Method", "Settings", "Preset", *metrics],
+            apart=[mean.splits_key for mean in means],
+            paper=["Task", DATA, "Setting", "Method", "Settings", "Preset", "Folds", *metrics],
             unmarked=[mean.group.method.name == CHANCE for mean in means],
         )
         return _Part(list(zip(means, leads(means), strict=True)), files)
@@ -324,7 +325,8 @@ class _Builder:
             title=f"{title}: means over splits",
             figures=metrics,
             within=["Task", "Setting"],
-            paper=["Task", "Splits", "Setting", "Method", "Settings", "Preset", *metrics],
+            apart=[mean.splits_key for mean in means],
+            paper=["Task", DATA, "Splits", "Setting", "Method", "Settings", "Preset", *metrics],
             unmarked=[mean.group.method.name == CHANCE for mean in means],
         )
         return _Part(means, files)
@@ -496,9 +498,7 @@ def _render(**content: Any) -> str:
         "percent": tables.percent,
         "percent_value": tables.percent_value,
         "settings": _SETTINGS,
-        "points": points,
         "shown_metrics": shown_metrics,
-        "task_title": task_title,
     }
     # Ours alone; the policy of the page names their hashes, and the browser runs nothing else.
     style = environment.get_template("page.css").render(light=LIGHT, dark=DARK)
@@ -550,7 +550,7 @@ def _bar(value: float, low: float, high: float, ends: tuple[float, float]) -> Ma
 
 def _shown_leaderboard(tasks: Sequence[_Task], metrics: Sequence[str], costs: Mapping[str, str]) -> pd.DataFrame:
     """A leaderboard's texts, as the page shows them."""
-    partly = {"Data": "incomplete"} if any(task.group.incomplete for task in tasks) else {}
+    partly = {DATA: "incomplete"} if any(task.group.incomplete for task in tasks) else {}
     heads = [
         "Task",
         *partly,

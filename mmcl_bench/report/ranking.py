@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ def rankings(rows: Sequence[LeaderboardRow]) -> dict[tuple[str, str], Ranking]:
     By setting and kind of classes, which is empty in other families. In the order of :data:`.groups.SETTINGS`.
     """
     together: dict[tuple[str, str], list[LeaderboardRow]] = defaultdict(list)
-    for row in one_encoder(rows):
+    for row in one_copy(one_encoder(rows)):
         if not row.group.incomplete:
             together[row.group.setting, row.group.task.parameters.get("classes", "")].append(row)
     keys = sorted(together, key=lambda key: (SETTINGS.index(key[0]), key[1]))
@@ -54,6 +55,33 @@ def one_encoder(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
     return [row for row in rows if kept[without_encoder(row.group)] == row.group.task.identity]
 
 
+def one_copy(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
+    """The rows with each task on whole data of one content and with class texts of one wording alone, so that it does
+    not count twice: those of most rows."""
+    under: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        if not row.group.incomplete:
+            under[row.group.task.identity][row.group.task_key] += 1
+    kept = {task: found.most_common(1)[0][0] for task, found in under.items()}
+    return [row for row in rows if kept.get(row.group.task.identity) == row.group.task_key]
+
+
+def told_apart(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
+    """A name of its own for each method with its preset and settings, by key of the row's group: its label, and a
+    number where what a preset means has changed between results of one label."""
+    of_label: dict[str, list[str]] = {}
+    made = {row.group.key: json.dumps(row.group.method.settings, sort_keys=True) for row in rows}
+    for row in rows:
+        known = of_label.setdefault(row.group.label, [])
+        known += [made[row.group.key]] if made[row.group.key] not in known else []
+    found = {}
+    for row in rows:
+        label, known = row.group.label, of_label[row.group.label]
+        number = known.index(made[row.group.key]) + 1
+        found[row.group.key] = label if len(known) == 1 else f"{label}, values {number} of {len(known)}"
+    return found
+
+
 def rank_methods(rows: Sequence[LeaderboardRow]) -> Ranking | None:
     """Ranks by the main metric over tasks of one family, origin and setting; None for fewer than two methods or three
     tasks that all of them share. Chance is not ranked.
@@ -62,7 +90,9 @@ def rank_methods(rows: Sequence[LeaderboardRow]) -> Ranking | None:
     that ran on most are left out, so that a trial on one task does not empty the table.
     """
     rows = [row for row in rows if row.group.method.name != CHANCE]
-    figures = {(row.group.task_key, row.group.label): row.main.value for row in rows if not math.isnan(row.main.value)}
+    names_of = told_apart(rows)
+    known = [row for row in rows if not math.isnan(row.main.value)]
+    figures = {(row.group.task_key, names_of[row.group.key]): row.main.value for row in known}
     table = pd.Series(figures, dtype=float).unstack() if figures else pd.DataFrame()
     kept = on_shared_tasks(table)
     if kept.shape[0] < FEWEST_TASKS or kept.shape[1] < 2:

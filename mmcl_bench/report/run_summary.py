@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mmcl_bench.core.text import joined_datasets
-from mmcl_bench.report.methods_by_task import methods_over_tasks, task_title
+from mmcl_bench.report.methods_by_task import methods_over_tasks, task_titles
 from mmcl_bench.report.tables import (
     BEST,
     TIE_MARK,
@@ -78,7 +78,9 @@ def _table(family: str, rows: Sequence[LeaderboardRow]) -> Table:
 def _titles(tasks: Sequence[Group]) -> list[str]:
     """Data and split of each task, or all that it is called where that does not tell it from the others."""
     short = [" ".join([joined_datasets(task.task.datasets), task.task.split or ""]).strip() for task in tasks]
-    chosen = [title if short.count(title) == 1 else task_title(task) for title, task in zip(short, tasks, strict=True)]
+    chosen = [
+        title if short.count(title) == 1 else whole for title, whole in zip(short, task_titles(tasks), strict=True)
+    ]
     origins = {task.task.synthetic for task in tasks}
     return [
         f"{title} (synthetic)" if task.task.synthetic and len(origins) > 1 else title

@@ -29,15 +29,19 @@ from mmcl_bench.report.tables import (
     signed_percent,
 )
 from mmcl_bench.results.groups import SETTINGS, Group, group_jobs, metric_names, metric_title
-from mmcl_bench.results.records import TOLD_LATER, TaskRecord
+from mmcl_bench.results.records import TaskRecord
 from mmcl_bench.results.store import Stored
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
+DATA = "Data"
+"""Head of the column that says what of its data a row lacks, in tables where any row lacks some."""
+
+
 @dataclass(frozen=True)
-class _FoldsGroup(Group):
+class FoldsGroup(Group):
     """A method on several class folds of a task as one group, whose jobs are those of all folds."""
 
     folds: tuple[Group, ...]
@@ -94,7 +98,17 @@ class SplitMean:
         """Class folds as one task, with the intervals of these classes: by these, two methods on a set compare."""
         folds = tuple(row.group for row in self.rows)
         jobs = tuple(job for fold in folds for job in fold.jobs)
-        return LeaderboardRow(_FoldsGroup(jobs, folds), self.of_these_classes, math.nan)
+        return LeaderboardRow(FoldsGroup(jobs, folds), self.of_these_classes, math.nan)
+
+    @property
+    def data_key(self) -> tuple[str, str]:
+        """Of the task without the number of its split, on data of one content."""
+        return _key(self.group)[:2]
+
+    @property
+    def splits_key(self) -> str:
+        """Of the very splits, on their data: means with different keys do not compare."""
+        return " ".join(row.group.task_key for row in self.rows)
 
     @property
     def task(self) -> str:
@@ -129,17 +143,26 @@ class SplitMean:
 
 
 def split_means(rows: Iterable[LeaderboardRow]) -> list[SplitMean]:
-    """The means of methods that have two numbered splits of a task or more; those of a task stand together, best first.
+    """The means of methods that have two numbered splits of a task or more. Those of a task, its data and a setting
+    stand together: those of most splits first, and the best of them.
 
-    Rows that differ in anything else than the split, its data or the limit of a smoke run included, do not meet.
+    Rows that differ in anything else than the split, its data or the limit of a smoke run included, do not meet. Of a
+    split whose class texts changed, the row that was run last counts.
     """
-    having = sorted((row for row in rows if _numbered(row.group)[1]), key=lambda row: _key(row.group))
+    having = sorted((row for row in rows if _numbered(row.group)[1]), key=lambda row: (*_key(row.group), _ran(row)))
     found = []
     for _, members in groupby(having, key=lambda row: _key(row.group)[:-1]):
-        of_splits = tuple(members)
+        of_splits = tuple({_numbered(row.group)[1]: row for row in members}.values())
         if len(of_splits) > 1:
             found.append(_pooled(of_splits) if of_splits[0].group.task.is_class_fold else _mean(of_splits))
-    return sorted(found, key=lambda mean: (mean.task, SETTINGS.index(mean.group.setting), -_main(mean)))
+    return sorted(
+        found, key=lambda mean: (*mean.data_key, SETTINGS.index(mean.group.setting), -len(mean.rows), -_main(mean))
+    )
+
+
+def _ran(row: LeaderboardRow) -> str:
+    """When, so that texts sort by time."""
+    return max(job.result.provenance.started for job in row.group.jobs)
 
 
 def lead_over(mean: SplitMean, other: SplitMean) -> PooledDifference | None:
@@ -154,14 +177,15 @@ def lead_over(mean: SplitMean, other: SplitMean) -> PooledDifference | None:
 
 def standings(means: Iterable[SplitMean]) -> dict[str, str]:
     """By key of :attr:`SplitMean.as_row`: whether a method is the best of its setting on the same class folds, or tied
-    with it, as the interval of these classes of its paired difference includes 0; else empty. ``means`` are best
-    first."""
+    with it, as the interval of these classes of its paired difference includes 0; else empty, also where that interval
+    is not known. ``means`` are best first."""
     first: dict[tuple[str, str], SplitMean] = {}
     found = {}
     for mean in means:
-        best = first.setdefault((mean.as_row.group.task_key, mean.group.setting), mean)
+        best = first.setdefault((mean.splits_key, mean.group.setting), mean)
         lead = None if best is mean else lead_over(mean, best)
-        tied = lead is not None and not excludes_zero(lead.of_these_classes)
+        paired = None if lead is None else lead.of_these_classes
+        tied = paired is not None and not math.isnan(paired.low) and not excludes_zero(paired)
         found[mean.as_row.group.key] = BEST if best is mean else TIED if tied else ""
     return found
 
@@ -182,8 +206,7 @@ def means_of(stored: Sequence[Stored]) -> list[SplitMean]:
 
 def tables_of(stored: Sequence[Stored]) -> list[Table]:
     """A terminal table a task with numbered splits, one column a method; of class folds, one row a method."""
-    by_task = groupby(means_of(stored), key=lambda mean: mean.task)
-    return [_table_of(task, list(means)) for task, means in by_task]
+    return [_table_of(list(means)) for _, means in groupby(means_of(stored), key=lambda mean: mean.data_key)]
 
 
 def pooled_keys(groups: Iterable[Group]) -> set[str]:
@@ -200,7 +223,9 @@ def without_class_folds(stored: Sequence[Stored]) -> list[Stored]:
     return [job for job in stored if Group((job,)).key not in of_folds]
 
 
-def _table_of(task: str, means: Sequence[SplitMean]) -> Table:
+def _table_of(means: Sequence[SplitMean]) -> Table:
+    incomplete = means[0].group.incomplete
+    task = means[0].task + (f"  incomplete data, {incomplete}" if incomplete else "")
     return _folds_table(task, means) if means[0].of_class_folds else _table(task, means)
 
 
@@ -269,11 +294,12 @@ def _table(task: str, means: Sequence[SplitMean]) -> Table:
 def frame_of(means: Sequence[SplitMean]) -> pd.DataFrame:
     """The means as texts, a row each."""
     metrics = metric_names(mean.group for mean in means)
-    heads = ["Task", "Splits", "Setting", "Method", "Settings", "Preset", "Seeds", *map(metric_title, metrics)]
+    partly = _partly(means)
+    heads = ["Task", *partly, "Splits", "Setting", "Method", "Settings", "Preset", "Seeds", *map(metric_title, metrics)]
     cells = [
         [
-            *(mean.task, mean.splits, mean.group.setting, mean.group.method.name, mean.group.settings),
-            *(mean.group.method.preset, mean.seeds),
+            *(mean.task, *(mean.group.incomplete for _ in partly), mean.splits, mean.group.setting),
+            *(mean.group.method.name, mean.group.settings, mean.group.method.preset, mean.seeds),
             *(percent(mean.figures.get(name)) for name in metrics),
         ]
         for mean in means
@@ -285,11 +311,13 @@ def frame_of_folds(means: Sequence[SplitMean]) -> pd.DataFrame:
     """Figures over class folds as texts, a row each: of each metric with the interval of other classes, then with that
     of these classes; and how far each is ahead of the first of its task and setting by the main metric."""
     metrics = metric_names(mean.group for mean in means)
-    heads = ["Task", "Setting", "Method", "Settings", "Preset", "Folds", "Classes", "Seeds"]
+    partly = _partly(means)
+    heads = ["Task", *partly, "Setting", "Method", "Settings", "Preset", "Folds", "Classes", "Seeds"]
     heads += [*map(metric_title, metrics), *(f"{metric_title(name)}, these classes" for name in metrics)]
     cells = [
         [
-            *(mean.task, mean.group.setting, mean.group.method.name, mean.group.settings, mean.group.method.preset),
+            *(mean.task, *(mean.group.incomplete for _ in partly), mean.group.setting, mean.group.method.name),
+            *(mean.group.settings, mean.group.method.preset),
             *(len(mean.rows), mean.classes, mean.seeds),
             *(percent(figures.get(name)) for figures in (mean.figures, mean.of_these_classes) for name in metrics),
             lead,
@@ -299,13 +327,17 @@ def frame_of_folds(means: Sequence[SplitMean]) -> pd.DataFrame:
     return pd.DataFrame(cells, columns=[*heads, "Against the first"])
 
 
+def _partly(means: Sequence[SplitMean]) -> list[str]:
+    return [DATA] if any(mean.group.incomplete for mean in means) else []
+
+
 def leads(means: Sequence[SplitMean]) -> list[str]:
-    """How far each is ahead of the first of its task and setting, on the same folds, with the interval of these
-    classes: ``first``, ``-3.1 [-9.0, 2.8]``."""
-    first: dict[tuple[str, str], SplitMean] = {}
+    """How far each is ahead of the first of its task, data and setting, on the folds that both have, with the interval
+    of these classes: ``first``, ``-3.1 [-9.0, 2.8]``."""
+    first: dict[tuple[str, str, str], SplitMean] = {}
     found = []
     for mean in means:
-        best = first.setdefault((mean.task, mean.group.setting), mean)
+        best = first.setdefault((*mean.data_key, mean.group.setting), mean)
         lead = None if best is mean else lead_over(mean, best)
         if lead is None:
             found.append("first" if best is mean else "not paired")
@@ -356,7 +388,10 @@ def _numbered(group: Group) -> tuple[str, int]:
     return group.task.identity.replace(f"split={split}", f"split={told[0]}", 1), told[1]
 
 
-def _key(group: Group) -> tuple[str, str, int]:
-    data = group.first.provenance.data_fingerprints
-    alike = [data, group.method.model_dump(mode="json", exclude={*TOLD_LATER}), group.first.limit]
-    return _numbered(group)[0], json.dumps(alike, sort_keys=True), _numbered(group)[1]
+def _key(group: Group) -> tuple[str, str, str, int]:
+    """The task without its number, the data, all of the method that a figure depends on, and the number."""
+    task, number = _numbered(group)
+    method = group.method
+    made = [method.name, method.version, method.preset, method.settings, group.first.limit]
+    data = [group.first.provenance.data_fingerprints, group.incomplete]
+    return task, json.dumps(data, sort_keys=True), json.dumps(made, sort_keys=True), number

@@ -37,6 +37,7 @@ class _Table:
     numbers: pd.DataFrame | None
     figures: Sequence[str]
     within: Sequence[str]
+    apart: Sequence[str]
     paper: Sequence[str]
     unmarked: Sequence[bool]
 
@@ -65,6 +66,7 @@ class TableFolder:
         title: str = "",
         figures: Sequence[str] = (),
         within: Sequence[str] = (),
+        apart: Sequence[str] = (),
         paper: Sequence[str] = (),
         unmarked: Sequence[bool] = (),
     ) -> list[str]:
@@ -72,9 +74,10 @@ class TableFolder:
 
         ``shown`` holds texts as people read them. ``numbers``, where given, is what the CSV holds instead. In LaTeX the
         best of each column of ``figures`` is bold and the second underlined, among rows that are equal in the columns
-        ``within`` and not ``unmarked``, by row; ``paper`` are its columns where the user chose none, all by default.
+        ``within`` and in ``apart``, a text a row that the table does not show, and not ``unmarked``, by row; ``paper``
+        are its columns where the user chose none, all by default.
         """
-        self._tables.append(_Table(stem, title, shown, numbers, figures, within, paper, unmarked))
+        self._tables.append(_Table(stem, title, shown, numbers, figures, within, apart, paper, unmarked))
         return [f"{stem}.{suffix}" for suffix in SUFFIXES]
 
     def close(self) -> None:
@@ -88,6 +91,7 @@ class TableFolder:
             frame = table.shown if table.numbers is None else table.numbers
             csv = frame.to_csv(index=False, float_format="%.4f", lineterminator="\n")
             within = table.shown[[*table.within]]
+            within = within.assign(**{"": list(table.apart)}) if table.apart else within
             latex = to_latex(
                 self._chosen(table), table.title, f"tab:{table.stem}", table.figures, within, table.unmarked
             )
@@ -104,7 +108,8 @@ class TableFolder:
         chosen = [head for column in self.columns for head in table.shown.columns if _is(head, column)]
         if not chosen:
             kept = [*table.figures, *table.within[:1]]
-            told = [head for head in table.paper if head in kept or table.shown[head].nunique() > 1]
+            there = [head for head in table.paper if head in table.shown]
+            told = [head for head in there if head in kept or table.shown[head].nunique() > 1]
             chosen = told or list(table.shown.columns)
         return table.shown[list(dict.fromkeys(chosen))]
 

@@ -405,10 +405,11 @@ def run_records(stored: Sequence[Stored]) -> list[dict[str, Any]]:
 
 
 def percent(figure: Interval | None) -> str:
-    """``63.2 [60.1, 66.0]``; a dash where undefined."""
+    """``63.2 [60.1, 66.0]``, without bounds that are not known; a dash where undefined."""
     if figure is None or math.isnan(figure.value):
         return "–"
-    return f"{100 * figure.value:z.1f} [{100 * figure.low:z.1f}, {100 * figure.high:z.1f}]"
+    bounds = "" if math.isnan(figure.low) else f" [{100 * figure.low:z.1f}, {100 * figure.high:z.1f}]"
+    return f"{100 * figure.value:z.1f}{bounds}"
 
 
 def percent_value(value: float) -> str:
@@ -417,8 +418,8 @@ def percent_value(value: float) -> str:
 
 
 def signed_percent(value: float, low: float, high: float) -> str:
-    """``+3.1 [0.4, 5.9]``"""
-    return f"{100 * value:+.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    """``+3.1 [0.4, 5.9]``, without bounds that are not known"""
+    return f"{100 * value:+.1f}" + ("" if math.isnan(low) else f" [{100 * low:.1f}, {100 * high:.1f}]")
 
 
 def p_text(p_value: float) -> str:
@@ -438,8 +439,18 @@ def _figures(group: Group) -> dict[str, Interval]:
             generator=group.generator(name),
             over_runs=len(runs) >= FEWEST_RUNS,
         )
+        if name in METRICS
+        else _stored_mean(group, name)
         for name in group.task.metrics
     }
+
+
+def _stored_mean(group: Group, name: str) -> Interval:
+    """The mean of what the jobs themselves wrote, without an interval: the plugin that defines the metric is not
+    here."""
+    figures = [job.result.metrics[name] for job in group.jobs]
+    values = [math.nan if figure.value is None else figure.value for figure in figures]
+    return Interval(sum(values) / len(values), math.nan, math.nan, figures[0].n, LEVEL)
 
 
 def _stored_interval(group: Group, name: str) -> Interval:
@@ -544,7 +555,9 @@ def _remarks(rows: Sequence[LeaderboardRow]) -> list[str]:
 def _spread(rows: Sequence[LeaderboardRow]) -> str:
     once = [row.group.method.name for row in rows if len(row.group.jobs) == 1 and row.group.method.deterministic]
     counts = [len(row.group.jobs) for row in rows if row.group.method.name not in once]
-    fewest = min(counts, default=0)
+    fewest, most = min(counts, default=0), max(counts, default=0)
+    if fewest < FEWEST_RUNS <= most:
+        return "test samples, and over seeds where there are three or more"
     if fewest == 1:
         return "test samples; one seed does not show the spread over seeds"
     if 0 < fewest < FEWEST_RUNS:

@@ -230,8 +230,8 @@ def _gains(rows: Sequence[LeaderboardRow]) -> dict[str, Gain]:
 def without_adaptation(row: LeaderboardRow, rows: Iterable[LeaderboardRow]) -> LeaderboardRow | None:
     """The row of the same kind without adaptation, of those of its task and preset; None where there is no other one.
 
-    Of several, it is the one whose settings are nearest. Such a row itself is compared with the nearest that changes a
-    part of its settings alone, which is mostly the preset.
+    Of several, it is the one whose settings are nearest; of equally near ones, the first by the text of its settings.
+    Such a row itself is compared with the nearest that changes a part of its settings alone, mostly the preset.
     """
     method, own = row.group.method, set(row.group.assignments())
     name = next((name for setting, name in _SOURCE_ONLY.items() if setting in method.settings), _OTHERWISE)
@@ -242,7 +242,7 @@ def without_adaptation(row: LeaderboardRow, rows: Iterable[LeaderboardRow]) -> L
     ]
     if method.name == name:
         others = [each for each in others if own.issuperset(each[1].group.assignments())]
-    return min(others, key=lambda each: each[0])[1] if others else None
+    return min(others, key=lambda each: (each[0], each[1].group.settings))[1] if others else None
 
 
 def is_without_adaptation(group: Group) -> bool:

@@ -344,7 +344,10 @@ def _task_key(result: Result) -> str:
 
 def _group_key(result: Result) -> str:
     method = result.method
-    return _digest(_task_key(result), method.name, method.version, method.preset, method.settings, result.limit)
+    # The task's hash has the main text of each class alone.
+    texts = [result.job["slot_texts"]] if "slot_texts" in result.job else []
+    made = method.name, method.version, method.preset, method.settings, result.limit
+    return _digest(_task_key(result), *made, *texts)
 
 
 def _digest(*parts: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 from functools import partial
 from pathlib import Path
@@ -334,6 +335,15 @@ class TestLeaderboards:
         pd.concat([frame, frame]).to_csv(tmp_path / "twice.csv", index=False)
         with pytest.raises(UserError, match="is there twice"):
             compared(str(tmp_path / "twice.csv"), str(path), root)
+
+    def test_a_row_without_a_figure_is_left_out_and_counted(self, root: Path, tmp_path: Path) -> None:
+        path = board(root, tmp_path, "leaderboard.csv")
+        frame = pd.read_csv(path)
+        frame.loc[0, [column for column in frame if column.startswith(frame.loc[0, "main_metric"])]] = math.nan
+        frame.to_csv(tmp_path / "gap.csv", index=False)
+        found = compared(str(tmp_path / "gap.csv"), str(path), root)
+        assert len(found.unpaired) == len(frame) - 1
+        assert found.notes == ("left out: 1 row without a figure or its interval",)
 
     def test_of_other_versions_are_refused(self, root: Path, tmp_path: Path) -> None:
         path = board(root, tmp_path, "leaderboard.csv")

@@ -319,6 +319,17 @@ def test_stale_jobs_do_not_stand_for_those_of_the_baseline(tmp_path: Path) -> No
     assert verdicts([before], list(now.values()))[0].verdict is Verdict.SAME
 
 
+@pytest.mark.parametrize("other", range(8))
+def test_jobs_of_another_meaning_of_the_preset_do_not_stand_for_those_of_the_baseline(
+    tmp_path: Path, other: int
+) -> None:
+    store(tmp_path, settings={"rate": 0})
+    (before,) = rows_of(list(stored_results(tmp_path)))
+    store(tmp_path, skill=0.0, settings={"rate": 1 + other})
+    now = current_rows([before], list(stored_results(tmp_path)))
+    assert verdicts([before], list(now.values()))[0].verdict is Verdict.SAME
+
+
 # Accepting
 
 

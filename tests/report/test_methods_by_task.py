@@ -9,8 +9,10 @@ from scipy import stats
 from mmcl_bench.core.grants import Setting
 from mmcl_bench.report.methods_by_task import frame_of, methods_by_task
 from mmcl_bench.report.page import build_report
+from mmcl_bench.report.split_means import means_of
 from mmcl_bench.report.tables import leaderboard_rows
 from mmcl_bench.results.store import read_results
+from stored_jobs import class_folds
 
 ZERO_SHOT = {"family": "zero-shot"}
 
@@ -97,3 +99,26 @@ def test_the_page_keeps_methods_with_unseen_texts_out_of_the_inductive_rows(stor
     assert "What choosing the step on the test set would have given" in page
     assert {path.name for path in summary.figures} >= {"zero-shot-oracle-minus-honest.png"}
     assert (tmp_path / "reports" / "tables" / "zero-shot-methods-by-task.csv").is_file()
+
+
+def test_oracle_minus_honest_of_class_folds_has_its_interval_over_folds(store_job):
+    jobs = [
+        job
+        for seed in range(3)
+        for job in class_folds(store_job, {"devise": 0.4, "chance": 0.0}, seed=seed, oracle=0.99)
+    ]
+    gaps = np.array([[0.99 - honest(job) for job in jobs if job.result.method.name == "devise"]]).reshape(3, 4)
+    of_folds = gaps.mean(axis=0)
+    low, high = stats.t.interval(0.95, 3, of_folds.mean(), stats.sem(of_folds))
+    table = methods_by_task([mean.as_row for mean in means_of(jobs)])
+    found = next(each for each in table.methods if each.group.method.name == "devise").oracle_minus_honest
+    assert found.value == pytest.approx(of_folds.mean())
+    assert (found.low, found.high) == pytest.approx((max(low, 0), min(high, 1)))
+
+
+def test_tasks_that_differ_in_their_data_alone_are_two_columns(store_job):
+    one, other = (store_job(fingerprint=letter * 64, skill=0.9) for letter in "ab")
+    table = table_of(one, other, store_job(fingerprint="a" * 64, method="chance"))
+    columns = [head for head in frame_of(table) if head.startswith("toy@1 (")]
+    assert len([head for head in columns if head.endswith("Top-1")]) == 2
+    assert "–" not in frame_of(table).set_index("Method").loc["mmcl (quick)", columns].tolist()

@@ -85,6 +85,32 @@ def test_a_task_counts_once_under_its_default_text_encoder(store_job):
     assert found.tasks == ("zero-shot/x@1[text=smollm2]", "zero-shot/y@1[text=smollm2]", "zero-shot/z@1[text=smollm2]")
 
 
+def test_a_task_on_data_of_two_contents_counts_once(store_job):
+    jobs = [
+        store_job(name=task, method=method, fingerprint=letter * 64)
+        for task in "xyz"
+        for method in "abc"
+        for letter in "01"
+        if (method, letter) != ("c", "0")
+    ]
+    (found,) = rankings(leaderboard_rows(jobs)).values()
+    assert found.tasks == ("supervised/x@1", "supervised/y@1", "supervised/z@1")
+    assert sorted(found.ranks.methods) == ["a (quick)", "b (quick)", "c (quick)"]
+
+
+def test_one_label_with_two_meanings_of_its_preset_is_two_methods(store_job):
+    skills = {("a", 1): 0.9, ("a", 2): 0.0, ("b", 1): 0.3}
+    jobs = [
+        store_job(name=task, method=method, settings={"rate": rate}, skill=skill)
+        for (method, rate), skill in skills.items()
+        for task in "xyz"
+    ]
+    ranks = rank_methods(leaderboard_rows(jobs)).ranks
+    places = dict(zip(ranks.methods, ranks.average, strict=True))
+    assert len(places) == 3
+    assert places["b (quick)"] == 2
+
+
 @pytest.mark.parametrize("tasks", ["", "xy"])
 def test_too_few_tasks_give_no_ranks(store_job, tasks):
     assert rank_methods(rows_of(store_job, {(method, task): 0.5 for method in "ab" for task in tasks})) is None

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import math
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,31 @@ def test_three_seeds_have_an_interval_over_seeds(store_job):
     # Student's t of three values with 5, 20 and 35 of 40 right, wider by the spread of clips.
     assert row["top1_high"] - row["top1_low"] > 0.8
     assert "95% intervals over test samples and seeds" in " ".join(printed(jobs).split())
+
+
+def test_rows_of_one_seed_and_of_three_have_one_caption_that_holds_for_both(store_job):
+    jobs = [store_job(seed=seed) for seed in range(3)] + [store_job(method="other")]
+    assert "over test samples, and over seeds where there are three or more" in " ".join(printed(jobs).split())
+
+
+def test_a_metric_whose_plugin_is_not_here_has_its_mean_over_seeds_and_no_interval(store_job):
+    jobs = [store_job(seed=seed) for seed in range(2)]
+    stored = []
+    for job, value in zip(jobs, (0.5, 0.7), strict=True):
+        result = job.result
+        task = result.task.model_copy(update={"metrics": ("top1", "mine")})
+        metrics = {"top1": result.metrics["top1"], "mine": result.metrics["top1"].model_copy(update={"value": value})}
+        stored.append(replace(job, result=result.model_copy(update={"task": task, "metrics": metrics})))
+    (row,) = tables.leaderboard_rows(stored)
+    assert row.figures["mine"].value == pytest.approx(0.6)
+    assert math.isnan(row.figures["mine"].low)
+
+
+def test_jobs_with_other_texts_of_a_part_are_no_further_seeds(store_job):
+    rows = tables.leaderboard_rows(
+        [store_job(slot_texts="1"), store_job(slot_texts="1", seed=1), store_job(slot_texts="2")]
+    )
+    assert sorted(row.group.seeds for row in rows) == [(0,), (0, 1)]
 
 
 def test_the_difference_over_two_seeds_is_said_to_be_wide(store_job):

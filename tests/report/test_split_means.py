@@ -9,7 +9,15 @@ import pytest
 from mmcl_bench.evaluation.class_folds import pooled_difference
 from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.report.page import build_report
-from mmcl_bench.report.split_means import frame_of, means_of, split_means, standings, without_class_folds
+from mmcl_bench.report.split_means import (
+    frame_of,
+    frame_of_folds,
+    leads,
+    means_of,
+    split_means,
+    standings,
+    without_class_folds,
+)
 from mmcl_bench.report.tables import leaderboard_rows
 from stored_jobs import class_folds
 
@@ -123,3 +131,53 @@ def test_class_folds_are_in_ranks_and_in_the_overview(store_job, tmp_path):
     page = (tmp_path / "reports" / "index.html").read_text()
     assert "over 3 tasks" in page
     assert "Class folds of a set are one column" in page
+
+
+def test_an_interval_that_is_not_known_makes_no_tie_and_is_not_shown(store_job, tmp_path):
+    means = means_of(class_folds(store_job, {"eszsl": 0.6, "devise": 0.3}, repetitions=1))  # each class unseen once
+    assert list(standings(means).values()) == ["best", ""]
+    first, second = leads(means)
+    assert first == "first"
+    assert float(second) < 0, "a difference without bounds"
+    build_report(tmp_path, tmp_path / "reports", "none")
+    assert "nan" not in (tmp_path / "reports/tables/zero-shot-class-folds.csv").read_text()
+
+
+def test_folds_of_an_incomplete_copy_and_fewer_folds_are_not_ranked_with_the_others(store_job, tmp_path):
+    jobs = class_folds(store_job, {"devise": 0.3, "chance": 0.0})
+    part = class_folds(store_job, {"eszsl": 0.9}, fingerprint="0" * 64, incomplete={"toy-set": "3 of 4 clips"})
+    few = class_folds(store_job, {"eszsl": 0.9})[:2]
+    means = means_of([*jobs, *part, *few])
+    told = {
+        (mean.group.method.name, bool(mean.group.incomplete)): lead
+        for mean, lead in zip(means, leads(means), strict=True)
+    }
+    assert told["eszsl", True] == told["devise", False] == "first"
+    assert float(told["eszsl", False].partition(" ")[0]) > 0, "on the folds that both have"
+    assert frame_of_folds(means)["Data"].tolist().count("") == 3
+    build_report(tmp_path, tmp_path / "reports", "none")
+    latex = (tmp_path / "reports/tables/zero-shot-class-folds.tex").read_text().splitlines()
+    bold = [line for line in latex if "textbf" in line]
+    assert len(bold) == 3, "the best of the whole copy, of two folds of it, and of the incomplete one"
+    assert not any("underline" in line for line in latex if "eszsl" in line)
+
+
+def test_a_fold_whose_class_texts_changed_counts_once_as_it_was_run_last(store_job):
+    split = "2/2:fold-1"
+    changed = store_job(
+        family="zero-shot",
+        identity=f"zero-shot/toy@1[split={split}]",
+        split=split,
+        task_hash="e" * 64,
+        unseen=(0, 1),
+        method="devise",
+        started="2025-01-01T00:00:00+00:00",
+    )
+    (mean,) = means_of([*class_folds(store_job, {"devise": 0.3}), changed])
+    assert [row.group.task.hash[0] for row in mean.rows] == ["e", "2", "3", "4"]
+
+
+def test_another_wording_of_a_method_s_summary_does_not_part_its_folds(store_job):
+    before, after = (class_folds(store_job, {"devise": 0.3}, summary=words) for words in ("a map", "a linear map"))
+    (mean,) = means_of([*before[:2], *after[2:]])
+    assert len(mean.rows) == 4

@@ -94,6 +94,18 @@ def test_a_gain_is_over_the_nearest_settings_and_those_without_adaptation_are_ov
     }
 
 
+def test_of_equally_near_settings_the_reference_is_not_chosen_by_its_figure(store_job):
+    def reference(shares):
+        settings = {"changes": {"lr": 1}, "overrides": {"lr": 1}}
+        jobs = [run(store_job, "dann", 0.5, **settings)]
+        for lr, share in shares.items():
+            jobs.append(run(store_job, "source-only", share, changes={"lr": lr}, overrides={"lr": lr}))
+        adapted, *others = sorted(leaderboard_rows(jobs), key=lambda row: row.group.method.name)
+        return transfer.without_adaptation(adapted, others).group.settings
+
+    assert reference({2: 0.1, 3: 0.9}) == reference({2: 0.9, 3: 0.1}) == "lr=2"
+
+
 def test_other_seeds_do_not_pair(store_job):
     (table,) = tables_of(run(store_job, "source-only", 0.5), run(store_job, "dann", 1.0, seed=1, **UNLABELLED))
     assert gains(table)["dann (quick, unlabelled)"] == ("source-only (quick)", None)
