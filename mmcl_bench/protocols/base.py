@@ -73,9 +73,11 @@ class Rows:
         """(N, ...) what ``values`` gives for the clips of each data set, in the order of all clips."""
         places = [np.flatnonzero(self.origin == number) for number in range(len(self.datasets))]
         parts = [
-            Rows.of(dataset, self.rows[at], self.columns[at]) for dataset, at in zip(self.datasets, places, strict=True)
+            values(Rows.of(dataset, self.rows[at], self.columns[at]))
+            for dataset, at in zip(self.datasets, places, strict=True)
+            if len(at) or not len(self)
         ]
-        found: np.ndarray = np.concatenate([values(part) for part in parts])[np.argsort(np.concatenate(places))]
+        found: np.ndarray = np.concatenate(parts)[np.argsort(np.concatenate(places))]
         return found
 
     def of_index(self, column: str) -> np.ndarray:

@@ -232,10 +232,11 @@ class Task:
 
     @cached_property
     def draws_hash(self) -> str:
-        """The hash under the card's own text encoder and the usual test clips. What is held out and shared follows from
-        it, so that jobs with other ones differ in nothing else."""
-        usual = {"text": self.card.parameters.get("text"), UNSEEN_CLIPS: OPTIONS["zero-shot"][UNSEEN_CLIPS][0]}
-        changed = {key: value for key, value in usual.items() if value and self.parameters.get(key, value) != value}
+        """The hash under the card's own text encoder, the usual test clips and the usual number of few-shot clips. What
+        is held out and shared follows from it, so that jobs with other ones differ in nothing else."""
+        usual = {**{key: values[0] for key, values in OPTIONS[self.card.family].items()}, **self.card.parameters}
+        kept = {key: usual[key] for key in ("text", UNSEEN_CLIPS, "shots") if key in usual}
+        changed = {key: value for key, value in kept.items() if self.parameters.get(key, value) != value}
         if not changed:
             return self.hash
         return self.card.bind({**self.parameters, **changed}, self._data_root).hash

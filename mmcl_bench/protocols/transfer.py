@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.text import some_of
+from mmcl_bench.core.text import counted, some_of
 from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.protocols.base import Protocol, Rows, side_rows
 from mmcl_bench.protocols.correspondence import CommonClass
@@ -85,10 +85,24 @@ class Transfer(Protocol):
         """The layout of most of the sources; of equally common ones, that with the fewest joints."""
         layouts = [self.data[name].card.layout for name in self.task.card.sources]
         chosen = min(layouts, key=lambda layout: (-layouts.count(layout), len(get_layout(layout))))
+        # Before anything is trained, as both refuse sets that do not go together.
+        self._require_other_recordings()
         for dataset in self.data.values():
-            # Before anything is trained, as it refuses layouts that have too little in common.
             joint_matrix(dataset.card.layout, chosen)
         return chosen
+
+    def _require_other_recordings(self) -> None:
+        """Refuses sets that hold the same clips: those of the target would train, or held-out ones of a source."""
+        before: dict[bytes, str] = {}
+        for name in (*self.task.card.sources, self.task.card.dataset):
+            own = set(self.data[name].index["content"])
+            if common := own & before.keys():
+                other = before[next(iter(common))]
+                raise UserError(
+                    f"{self.task.identity}: {name} and {other} share {counted(len(common), 'clip')}, which would "
+                    "both train and be tested; choose sets of other recordings"
+                )
+            before |= dict.fromkeys(own, name)
 
     @property
     def _target(self) -> SkeletonDataset:

@@ -83,7 +83,8 @@ class ScoredTask:
     @property
     def unseen_classes(self) -> np.ndarray:
         """int64, the columns of the unseen classes; none but in zero-shot tasks."""
-        return np.flatnonzero(~self.protocol.classes.seen)
+        is_zero_shot = self.task.card.family == "zero-shot"
+        return np.flatnonzero(~self.protocol.classes.seen) if is_zero_shot else np.array([], dtype=np.int64)
 
     def scored(self, file: ScoreFile, calibration: Calibration) -> Scored:
         """A file's scores joined with the labels. Raises :class:`UserError` where they are not of this task's test."""

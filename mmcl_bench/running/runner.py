@@ -266,7 +266,8 @@ class _Run:
     def _fitted(
         self, protocol: Protocol, problem: Problem, phase: str, chosen: Mapping[str, Any] | None, history: History
     ) -> tuple[Method, FitReport]:
-        """A fitted method. A source-free one is made anew from what it saved, and then sees the target's clips."""
+        """A fitted method. A source-free one is made anew from what it saved, and then sees the target's clips; in the
+        first fit, which is scored on source clips, it sees none."""
         method = METHODS.get(self.job.method)(**self.job.settings)
         begin = time.monotonic()
         # A method without steps says nothing more until it is fitted.
@@ -274,9 +275,9 @@ class _Run:
         report = method.fit(problem, self._context(phase, chosen))
         self._fit_seconds += time.monotonic() - begin - report.shared_seconds
         history[phase] = report.history
-        target = protocol.target_clips() if method.setting is Setting.SOURCE_FREE else None
-        if target is None:
+        if method.setting is not Setting.SOURCE_FREE or problem.validation is not None:
             return method, report
+        target = protocol.target_clips()
         fitted = self.work / phase / "fitted"
         if not method.save(fitted):
             raise ValueError(f"method {method.name} is source-free and saves no model to adapt")

@@ -309,6 +309,12 @@ class TestDomainBed:
             net.load_state_dict(after)
 
 
+@pytest.mark.parametrize("n_groups", [4, 10, 40])
+def test_group_dro_s_loss_is_as_large_however_many_groups_are_in_no_batch(n_groups: int) -> None:
+    worst = generalisation.WorstDomain(n_groups)
+    assert worst(torch.ones(4), torch.arange(4)).item() == pytest.approx(1.0)
+
+
 def test_a_confident_label_counts_only_above_the_threshold() -> None:
     weak = torch.tensor([[4.0, 0.0], [1.0, 0.0]], requires_grad=True)  # probabilities 0.982 and 0.731
     strong = torch.tensor([[0.0, 0.0], [9.0, 0.0]], requires_grad=True)

@@ -140,6 +140,14 @@ def test_all_clips_of_unseen_classes_are_a_task_of_its_own_with_the_same_draws()
     assert usual.draws_hash == every.draws_hash == other_texts.draws_hash == usual.hash
 
 
+@pytest.mark.parametrize("changed", [{"shots": "1"}, {"classes": "texts", "text": "smollm2"}])
+def test_other_shots_and_another_text_encoder_leave_the_draws_of_a_transfer(changed: dict[str, str]) -> None:
+    kept = {key: value for key, value in changed.items() if key == "classes"}
+    usual, other = (load_task("transfer/nw-ucla-to-utd-mhad", **given) for given in (kept, changed))
+    assert other.hash != usual.hash
+    assert other.draws_hash == usual.draws_hash == usual.hash
+
+
 def test_a_new_option_leaves_the_hashes_of_stored_results_as_they_are() -> None:
     # Of results/leaderboard.csv, which was made before tasks had options.
     assert load_task("supervised/utd-mhad[split=x-sub]").hash.startswith("161662533cc6")

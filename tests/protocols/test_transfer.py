@@ -10,7 +10,7 @@ import pytest
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.grants import Setting
-from mmcl_bench.datasets.store import Side, SkeletonDataset
+from mmcl_bench.datasets.store import Clip, Side, SkeletonDataset
 from mmcl_bench.protocols.base import Protocol
 from mmcl_bench.protocols.catalogue import find_task, load_task
 from mmcl_bench.protocols.problem import ClipView, LabelledClips, Problem, mapped_to_layout
@@ -55,6 +55,17 @@ def test_several_sources_train_together_in_the_layout_of_most_of_them(root: Path
         assert len(set(train.domains[train.subjects == subject])) == 1
     throw = protocol.classes.names.index("throw")
     assert set(train.domains[train.labels == throw]) == {1, 2}
+
+
+@pytest.mark.parametrize("task", [ONE, SEVERAL])
+def test_sets_with_a_clip_in_common_are_refused(root: Path, tmp_path: Path, task: str) -> None:
+    for name in ("hdm05", "nw-ucla", "utkinect"):
+        (tmp_path / name).symlink_to(root / name)
+    source = SkeletonDataset.open(root / "nw-ucla")
+    copied = Clip("a01", 0, 1, int(source.index.n_frames[0]), source.bodies(0))
+    write_dataset(tmp_path / "utd-mhad", [copied], 20, SkeletonDataset.open(root / "utd-mhad").card)
+    with pytest.raises(UserError, match="utd-mhad and nw-ucla share 1 clip, which would both train and be tested"):
+        rules(tmp_path, task).final_problem()
 
 
 def test_validation_is_of_held_out_people_of_every_source(root: Path) -> None:

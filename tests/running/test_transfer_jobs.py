@@ -83,16 +83,27 @@ def ran(where: RunSite, task: str, method: type[Method]) -> Stored:
 def test_a_source_free_method_adapts_a_model_that_holds_nothing_of_the_source(where: RunSite) -> None:
     SourceFree.adapted.clear()
     stored = ran(where, ONE, SourceFree)
-    # Four shared classes by the two odd subjects of UTD-MHAD; in the selection fit and in the final one.
+    # Four shared classes by the two odd subjects of UTD-MHAD, in the final fit: the first is scored on source clips.
     of_a_loaded_model = ["_layout", "n_classes", "offset", "settings"]
-    assert SourceFree.adapted == [(of_a_loaded_model, 8, {"epoch": 7})] * 2
+    assert SourceFree.adapted == [(of_a_loaded_model, 8, {"epoch": 7})]
     result = stored.result
-    assert result.selection.chosen == {"epoch": 7, "rounds": 2}
-    assert set(result.history) == {"selection", "selection adaptation", "final", "final adaptation"}
+    assert set(result.history) == {"selection", "final", "final adaptation"}
     assert {"fitted", "adapted"} <= set(result.notes)
     assert result.method.setting is Setting.SOURCE_FREE
     assert (stored.scores[:, 0] == 8).all(), "what is scored, and kept, is the adapted model"
     assert TrainedModel.of(stored).method.offset == 8  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["nearest-class-mean", "shot"])
+def test_the_first_fit_is_scored_as_it_chose_before_anything_of_the_target(
+    name: str, where: RunSite, small_backbone: str
+) -> None:
+    short = {"extractor_epochs": "1", "extractor_min_steps": "0", "backbone": small_backbone}
+    short |= {"steps": "20", "copies": "1"} | ({"adaptation_steps": "5"} if name == "shot" else {})
+    job = make_job(load_task(ONE, where.data_root), METHODS.get(name), 0, overrides=short)
+    result = run_job(job, where)[0].result
+    chosen = next(row for row in result.history["selection"] if row["epoch"] == result.selection.chosen["step"])
+    assert result.selection.validation["top1"] == pytest.approx(chosen["validation"])
 
 
 def test_a_job_keeps_what_the_report_needs_to_say_what_each_score_chooses(where: RunSite, small_backbone: str) -> None:

@@ -32,7 +32,8 @@ class FewShotMethod(AdaptationMethod):
 
     def fit(self, problem: Problem, context: Context) -> FitReport:
         report = super().fit(problem, context)
-        if problem.few_shot is not None:
+        # The first fit is scored on source clips.
+        if problem.few_shot is not None and problem.validation is None:
             self.learn_few(problem.few_shot)
         return report
 

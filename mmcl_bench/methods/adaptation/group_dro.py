@@ -1,4 +1,7 @@
-"""GroupDRO: subjects or data sets that are hard weigh more (Sagawa et al., ICLR 2020), as in DomainBed."""
+"""GroupDRO: subjects or data sets that are hard weigh more (Sagawa et al., ICLR 2020), as in DomainBed.
+
+Difference: a batch has four groups, not all of them, and their weights are made to sum to one within it.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ class GroupDRO(AdaptationMethod):
     """The losses of the groups, weighed by how hard each has been."""
 
     name: ClassVar[str] = "group-dro"
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "generalisation: hard subjects, or data sets, weigh more"
     kind: ClassVar[str] = "generalisation"
     published: ClassVar[str] = "ICLR 2020"

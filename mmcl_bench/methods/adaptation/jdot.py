@@ -19,7 +19,7 @@ class JDOTSettings(ShallowSettings):
     """The cost of transport."""
 
     alpha: float = Field(default=0.5, ge=0, le=1)
-    """Weight of the distance of features; the rest is that of the loss of labels."""
+    """Weight of the loss of labels; the rest is that of the distance of features."""
     most_clips: int = Field(default=1500, ge=2)
 
 

@@ -1,7 +1,8 @@
-"""Mixup: lines between clips of different subjects or data sets are learned as lines between their labels.
+"""Mixup: lines between clips, mostly of different subjects or data sets, are learned as lines between their labels.
 
 Yan et al., "Improve Unsupervised Domain Adaptation with Mixup Training", 2020, arXiv 2001.00677, as in DomainBed.
-Difference: features of the bottleneck are mixed, not the clips themselves, which differ in their number of bodies.
+Differences: features of the bottleneck are mixed, not the clips themselves, which differ in their number of bodies; and
+the partner of a clip is any clip of the batch, which in a quarter of pairs is of its own subject or data set.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pydantic import Field
 from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.methods.shared.adaptation_method import AdaptationMethod, AdaptationSettings
-from mmcl_bench.methods.shared.adapted_network import without_dropout
+from mmcl_bench.methods.shared.adapted_network import parts_of, without_dropout
 from mmcl_bench.nn.adaptation.entropy import batch_norms, prediction_entropy
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
 
@@ -63,7 +63,7 @@ class TENT(AdaptationMethod):
         prepared = self.extractor.settings.prepare(clips)
         order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(derive_seed(self._seed, "test")))
         without_dropout(whole)
-        for some in order.tensor_split(-(-len(order) // self.settings.test_batch)):
+        for some in order.tensor_split(parts_of(len(order), self.settings.test_batch)):
             features = self.network.bottleneck(self.extractor.features_of(prepared, some))
             optimizer.zero_grad()
             prediction_entropy(self.logits_of(features)).mean().backward()

@@ -7,6 +7,7 @@ classification loss; batches, schedule, the choice of the step, scoring, saving 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -157,11 +158,14 @@ class AdaptationMethod(ChoosingMethod):
 
     def fit(self, problem: Problem, context: Context) -> FitReport:
         self.check_problem(problem)
+        begin = time.monotonic()
         self.extractor, chosen = trained_extractor(problem, context, self.settings.network())
+        shared = time.monotonic() - begin
         self._seed = derive_seed(context.seed, "adaptation")
         self._take_network(len(problem.classes), 1 + int(groups_of(problem.train).max()), context.device)
         report = self._learn(problem, context)
         report.chosen[CHOSEN] = chosen
+        report.shared_seconds = shared
         return report
 
     def score(self, clips: ClipView) -> np.ndarray:

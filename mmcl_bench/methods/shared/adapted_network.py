@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.methods.shared.skeleton_network import SkeletonNetwork
 from mmcl_bench.nn.adaptation.entropy import batch_norms
 from mmcl_bench.nn.pooling import mean_by_clip
@@ -76,6 +77,8 @@ def normalise_by(module: nn.Module, forward: Callable[[Tensor], object], n_clips
 
     ``forward`` runs the module on the clips of given places (N,). Dropout is off.
     """
+    if n_clips < 2:
+        raise UserError("one clip alone has no statistics that a method could normalise by; raise --limit")
     without_dropout(module)
     norms = batch_norms(module)
     usual = [norm.momentum for norm in norms]
@@ -88,6 +91,12 @@ def normalise_by(module: nn.Module, forward: Callable[[Tensor], object], n_clips
     module.eval()
 
 
+def parts_of(n_clips: int, most: int) -> int:
+    """How many nearly equal parts of at most so many clips there are; fewer where one would be a single clip, which
+    has no statistics of a batch."""
+    return max(1, min(-(-n_clips // most), n_clips // 2))
+
+
 def _parts(n_clips: int) -> Iterator[Tensor]:
-    """Places of clips in nearly equal parts, so that none is a single clip where there are more."""
-    yield from torch.arange(n_clips).tensor_split(-(-n_clips // _AT_ONCE))
+    """Places of clips, a part after the other."""
+    yield from torch.arange(n_clips).tensor_split(parts_of(n_clips, _AT_ONCE))

@@ -7,6 +7,7 @@ skada is imported only to fit.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -120,24 +121,26 @@ class ShallowAdaptation(ChoosingMethod, EstimatorMethod):
         self._layout, self._n_classes = problem.train.clips.layout, len(problem.classes)
         self._n_bodies = most_bodies(problem.train.clips)
         chosen: dict[str, Any] = {}
+        begin = time.monotonic()
         if self.settings.features == "extractor":
             self._extractor, chosen[CHOSEN] = trained_extractor(problem, context, self.settings.network())
         source, labels = self.features(problem.train.clips), problem.train.labels
         granted = problem.target if self.setting is Setting.UNLABELLED else None
         target = source[:0] if granted is None else self.features(granted)
+        shared = time.monotonic() - begin if self._extractor is not None else 0.0
         self._adapt(source, labels, target, np.random.default_rng(derive_seed(context.seed, "clips")))
         if context.chosen is not None:
             self._classify(context.chosen["C"])
-            return FitReport(chosen={**chosen, "C": context.chosen["C"]})
+            return FitReport(chosen={**chosen, "C": context.chosen["C"]}, shared_seconds=shared)
         if problem.validation is None:
             self._classify(self.settings.Cs[0])
-            return FitReport(chosen={**chosen, "C": self.settings.Cs[0]})
+            return FitReport(chosen={**chosen, "C": self.settings.Cs[0]}, shared_seconds=shared)
         held_out = self._of_source(self._scaler.transform(self.features(problem.validation.clips)))
         figures = {C: self._figures(C, problem, problem.validation, held_out, target) for C in self.settings.Cs}
         best = max(figures, key=lambda C: figures[C][column_of(self.settings.choose_by)])
         self._classify(best)
         notes = {f"{name} by C": {str(C): each[name] for C, each in figures.items()} for name in figures[best]}
-        return FitReport(chosen={**chosen, "C": best}, notes=notes)
+        return FitReport(chosen={**chosen, "C": best}, notes=notes, shared_seconds=shared)
 
     def embed_domains(self, source: ClipView, target: ClipView) -> tuple[np.ndarray, np.ndarray]:
         scaled = self._scaler.transform(self.features(source))

@@ -34,8 +34,10 @@ class WorstDomain(nn.Module):
         self.register_buffer("weights", torch.full((n_domains,), 1 / n_domains))
 
     def forward(self, losses: Tensor, domains: Tensor) -> Tensor:
-        """The weighed sum of losses (E,) of some ``domains`` (E,) int64; their weights change first."""
+        """The mean of losses (E,) of some ``domains`` (E,) int64 by their weights, which change first. With all domains
+        that is the sum by weights, of which the paper and DomainBed speak."""
         harder = self.weights.clone()
         harder[domains] *= torch.exp(self.rate * losses.detach())
         self.weights = harder / harder.sum()
-        return losses @ self.weights[domains]
+        weights = self.weights[domains]
+        return losses @ (weights / weights.sum())

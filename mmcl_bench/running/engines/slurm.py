@@ -11,9 +11,13 @@ from typing import Any, ClassVar
 
 from mmcl_bench.core.compute import usable_cores
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.results.store import RESULT
 from mmcl_bench.running.engines import Assignment, Engine, OnProgress, Outcome, attempt
+from mmcl_bench.running.identity import result_folder
 
 _MINUTES = 24 * 60
+_MOST_TIMES = 100
+"""A job is queued again, as each time it gets further."""
 _SECONDS = {"slurm": 5.0, "local": 0.2, "debug": 0.0}
 """Between two looks at what has ended."""
 
@@ -67,7 +71,7 @@ class Slurm(Engine):
             **{f"slurm_{key}": self.chosen.get(key) for key in ("partition", "account", "constraint")},
         }
         try:
-            executor = submitit.AutoExecutor(folder / "%j", cluster=cluster)
+            executor = submitit.AutoExecutor(folder / "%j", cluster=cluster, slurm_max_num_timeout=_MOST_TIMES)
         except RuntimeError as error:
             raise UserError("engine slurm: no SLURM on this machine (srun is not found); use --engine local") from error
         executor.update_parameters(
@@ -87,7 +91,11 @@ class _Resumable:
     def checkpoint(self, assignment: Assignment) -> Any:
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(self, assignment)
+        if assignment.fresh:
+            # A former result, which --fresh passes over, would end the job when it is queued again.
+            folder = result_folder(assignment.job, assignment.where.results_root)
+            (folder / RESULT).unlink(missing_ok=True)
+        return DelayedSubmission(self, replace(assignment, fresh=False))
 
 
 def _outcome(job: Any) -> Outcome:

@@ -17,8 +17,9 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.grants import Setting
 from mmcl_bench.inference.cost import complexity
 from mmcl_bench.methods import METHODS
+from mmcl_bench.methods.shared import adaptation_method, extractor, shallow_adaptation
 from mmcl_bench.methods.shared.adaptation_method import AdaptationMethod, batches, by_group, groups_of
-from mmcl_bench.methods.shared.adapted_network import normalise_by
+from mmcl_bench.methods.shared.adapted_network import normalise_by, parts_of
 from mmcl_bench.protocols.problem import Context, LabelledClips
 from mmcl_bench.training.loop import DivergedError
 
@@ -217,6 +218,35 @@ def test_one_clip_of_the_target_is_refused_in_one_line(tmp_path: Path, shared: P
     whole = replace(problem("transfer"), target=clips(1, 6))
     with pytest.raises(UserError, match="method dann needs two target clips to train on; raise --limit"):
         method.fit(whole, Context(seed=5, folder=tmp_path, shared=shared, shared_seed=1))
+
+
+@pytest.mark.parametrize(("n_clips", "most", "parts"), [(1, 2, 1), (5, 2, 2), (6, 2, 3), (200, 200, 1), (201, 200, 2)])
+def test_no_part_of_clips_is_a_single_one(n_clips: int, most: int, parts: int) -> None:
+    assert parts_of(n_clips, most) == parts
+    assert n_clips == 1 or min(map(len, torch.arange(n_clips).tensor_split(parts))) >= 2
+
+
+def test_one_clip_alone_is_refused_where_a_method_normalises_by_it() -> None:
+    with pytest.raises(UserError, match="one clip alone has no statistics"):
+        normalise_by(nn.BatchNorm1d(2), lambda at: None, 1)
+
+
+def test_the_time_of_a_fit_is_without_the_extractor(
+    tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+
+    def trained(*given: object) -> object:
+        clock[0] += 1000
+        return extractor.trained_extractor(*given)  # type: ignore[arg-type]
+
+    for module, name in ((adaptation_method, "source-only"), (shallow_adaptation, "coral")):
+        monkeypatch.setattr(module, "trained_extractor", trained)
+        monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+        kind = METHODS.get(name)
+        context = Context(seed=5, folder=tmp_path / name, shared=shared, shared_seed=1)
+        report = kind(**settings(kind)).fit(problem("transfer", setting=kind.setting), context)
+        assert report.shared_seconds == 1000
 
 
 def test_a_loss_that_is_not_finite_names_the_step(tmp_path: Path, shared: Path) -> None:

@@ -146,6 +146,17 @@ def test_an_assignment_travels_without_its_progress(where: RunSite) -> None:
     assert (there.job.hash, there.where, there.threads) == (JOBS[0].hash, where, 2)
 
 
+def test_a_fresh_job_that_is_queued_again_goes_on_and_does_not_take_the_former_result(where: RunSite) -> None:
+    slurm = pytest.importorskip("mmcl_bench.running.engines.slurm")
+    pytest.importorskip("submitit")
+    stored, _ = run_job(JOBS[3], where)
+    queued = slurm._Resumable().checkpoint(Assignment(JOBS[3], where, fresh=True))
+    assert queued.args[0].fresh is False
+    again, is_new = run_job(queued.args[0].job, where, queued.args[0].fresh)
+    assert is_new
+    assert (again.scores == stored.scores).all()
+
+
 def test_what_cannot_travel_ends_the_run_instead_of_waiting_for_ever(where: RunSite) -> None:
     strange = RunSite(where.data_root, where.results_root, scalars=lambda: None)  # type: ignore[arg-type]
     running = ENGINES.get("local")(2).run([Assignment(JOBS[3], strange)] * 2, deaf)
