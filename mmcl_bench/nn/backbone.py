@@ -157,6 +157,8 @@ class Backbone(nn.Module, ABC):
     """
 
     name: ClassVar[str]
+    version: ClassVar[int] = 1
+    """Raised where the same settings and seed train to other features: cached extractors of former ones are left."""
     summary: ClassVar[str]
     """One line: what sets it apart."""
     citation: ClassVar[str]

@@ -12,7 +12,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.version import __version__
+from mmcl_bench.core.version import __version__, series
 from mmcl_bench.encoders.features import STORED
 from mmcl_bench.methods import METHODS
 from mmcl_bench.skeleton.clips import Modality
@@ -69,7 +69,7 @@ def why_stale(
             return f"weights of {spec} differ"
     if device is not None and device.partition(":")[0] != _device_type(stored):
         return f"ran on {_device_type(stored)}, asked for {device}"
-    if _series(stored["mmcl_bench"]) != _series(__version__):
+    if series(stored["mmcl_bench"]) != series():
         return f"of mmcl-bench {stored['mmcl_bench']}, here {__version__}"
     return None
 
@@ -113,8 +113,3 @@ def _device_type(stored: Mapping[str, Any]) -> str:
     """Older results do not record the kind of device; they name the GPU, or else the processor."""
     message = stored.get("device_type")
     return str(message) if message else ("cuda" if stored["device"].startswith(("NVIDIA", "AMD")) else "cpu")
-
-
-def _series(version: str) -> list[str]:
-    """The first two numbers of a version; figures do not change between versions that share them."""
-    return version.split(".")[:2]

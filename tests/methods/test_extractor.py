@@ -15,6 +15,7 @@ from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.shared import extractor
 from mmcl_bench.methods.shared.extractor import Extractor, Features, trained_extractor
 from mmcl_bench.methods.shared.feature_method import FeatureMethod
+from mmcl_bench.nn import BACKBONES
 from mmcl_bench.protocols.problem import Context, FitReport, Problem
 from mmcl_bench.skeleton.transforms import PreparedTracks
 from read_only import read_only
@@ -47,7 +48,9 @@ def test_the_second_method_of_a_run_trains_none(tmp_path: Path, trainings: list[
     assert len(trainings) == 1
 
 
-def test_what_it_depends_on_makes_another_one(tmp_path: Path, trainings: list[Problem]) -> None:
+def test_what_it_depends_on_makes_another_one(
+    tmp_path: Path, trainings: list[Problem], monkeypatch: pytest.MonkeyPatch
+) -> None:
     context = Context(seed=1, folder=tmp_path / "one", shared=tmp_path / "shared", shared_seed=9)
     given = problem("zero-shot")
     other = replace(given, train=replace(given.train, labels=np.roll(given.train.labels, 1)))
@@ -55,6 +58,9 @@ def test_what_it_depends_on_makes_another_one(tmp_path: Path, trainings: list[Pr
     of("eszsl").fit(given, replace(context, shared_seed=10))
     of("eszsl").fit(other, context)
     assert len(trainings) == 3
+    monkeypatch.setattr(BACKBONES.get(of("eszsl").settings.backbone), "version", 2)
+    of("eszsl").fit(given, context)
+    assert len(trainings) == 4
 
 
 def test_it_sees_no_clip_and_no_text_of_an_unseen_class(tmp_path: Path, trainings: list[Problem]) -> None:

@@ -25,10 +25,12 @@ from torch import Tensor
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import is_read_only, write_atomically, write_text
+from mmcl_bench.core.version import series
 from mmcl_bench.methods.shared.network_method import SCORED_SHARE
 from mmcl_bench.methods.shared.network_settings import NetworkSettings
 from mmcl_bench.methods.shared.skeleton_network import SkeletonNetwork
 from mmcl_bench.methods.skeleton_only import SkeletonOnly
+from mmcl_bench.nn import BACKBONES
 from mmcl_bench.protocols.problem import ClipView, Context, LabelledClips, Problem
 from mmcl_bench.skeleton.augmentation import Transform, centre_crop
 from mmcl_bench.skeleton.layouts import Layout
@@ -223,7 +225,8 @@ def _key(problem: Problem, settings: NetworkSettings, chosen: Any, seed: int, de
     """The sha256 of everything that the extractor depends on."""
     sides = [problem.train] if problem.validation is None else [problem.train, problem.validation]
     content = {
-        "version": [VERSION, SkeletonOnly.version, torch.__version__],
+        "version": [VERSION, SkeletonOnly.version, torch.__version__, *series()],
+        "backbone": BACKBONES.get(settings.backbone).version,
         "settings": settings.as_json(),
         "classes": problem.classes.names,
         "clips": [[side.clips.fingerprint(), hashlib.sha256(side.labels.tobytes()).hexdigest()] for side in sides],
