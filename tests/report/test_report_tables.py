@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import math
 import shlex
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from mmcl_bench.core.grants import Setting
 from mmcl_bench.report import tables
 from mmcl_bench.report.lineage import origin_of
 from mmcl_bench.results.groups import group_jobs, unversioned
+from mmcl_bench.results.store import Stored
 from stored_jobs import leaderboard
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -79,7 +79,7 @@ def test_a_metric_whose_plugin_is_not_here_has_its_mean_over_seeds_and_no_interv
         result = job.result
         task = result.task.model_copy(update={"metrics": ("top1", "mine")})
         metrics = {"top1": result.metrics["top1"], "mine": result.metrics["top1"].model_copy(update={"value": value})}
-        stored.append(replace(job, result=result.model_copy(update={"task": task, "metrics": metrics})))
+        stored.append(Stored(job.folder, result.model_copy(update={"task": task, "metrics": metrics})))
     (row,) = tables.leaderboard_rows(stored)
     assert row.figures["mine"].value == pytest.approx(0.6)
     assert math.isnan(row.figures["mine"].low)
