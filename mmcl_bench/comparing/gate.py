@@ -199,9 +199,8 @@ def current_rows(rows: Sequence[Row], stored: Sequence[Stored]) -> dict[str, Row
 
     def fit(row: Row, group: Group) -> tuple[bool, bool, int, int, bool, str]:
         same = group.task.hash == row.task_hash and group.first.provenance.data_fingerprints == row.data_fingerprints
-        started = max(job.result.provenance.started for job in group.jobs)
         versions = group.task.version, group.method.version
-        return same, group.incomplete == row.incomplete, *versions, group.method.settings == row.settings, started
+        return same, group.incomplete == row.incomplete, *versions, group.method.settings == row.settings, group.started
 
     return {
         row.key: row_of(max(groups, key=partial(fit, row)))

@@ -149,7 +149,9 @@ def split_means(rows: Iterable[LeaderboardRow]) -> list[SplitMean]:
     Rows that differ in anything else than the split, its data or the limit of a smoke run included, do not meet. Of a
     split whose class texts changed, the row that was run last counts.
     """
-    having = sorted((row for row in rows if _numbered(row.group)[1]), key=lambda row: (*_key(row.group), _ran(row)))
+    having = sorted(
+        (row for row in rows if _numbered(row.group)[1]), key=lambda row: (*_key(row.group), row.group.started)
+    )
     found = []
     for _, members in groupby(having, key=lambda row: _key(row.group)[:-1]):
         of_splits = tuple({_numbered(row.group)[1]: row for row in members}.values())
@@ -158,11 +160,6 @@ def split_means(rows: Iterable[LeaderboardRow]) -> list[SplitMean]:
     return sorted(
         found, key=lambda mean: (*mean.data_key, SETTINGS.index(mean.group.setting), -len(mean.rows), -_main(mean))
     )
-
-
-def _ran(row: LeaderboardRow) -> str:
-    """When, so that texts sort by time."""
-    return max(job.result.provenance.started for job in row.group.jobs)
 
 
 def lead_over(mean: SplitMean, other: SplitMean) -> PooledDifference | None:

@@ -60,6 +60,11 @@ class Group:
         return tuple(job.result.seed for job in self.jobs)
 
     @property
+    def started(self) -> str:
+        """When its last job ran, as a text that sorts by time."""
+        return max(job.result.provenance.started for job in self.jobs)
+
+    @property
     def setting(self) -> str:
         """One of :data:`SETTINGS`; only rows of one setting are ranked together."""
         if self.method.scores_with:

@@ -15,7 +15,7 @@ from pydantic import Field
 from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.methods.shared.adaptation_method import AdaptationMethod, AdaptationSettings
-from mmcl_bench.methods.shared.adapted_network import parts_of, without_dropout
+from mmcl_bench.methods.shared.adapted_network import parts_of, require_statistics, without_dropout
 from mmcl_bench.nn.adaptation.entropy import batch_norms, prediction_entropy
 from mmcl_bench.protocols.problem import ClipView, Context, FitReport, Problem
 
@@ -55,6 +55,7 @@ class TENT(AdaptationMethod):
         self.normalise_all_by(clips)
 
     def _adapt(self, clips: ClipView) -> None:
+        require_statistics(len(clips))
         whole = torch.nn.ModuleList([self.extractor.network, self.network.bottleneck])
         whole.requires_grad_(False)
         norms = batch_norms(whole)

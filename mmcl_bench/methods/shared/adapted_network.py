@@ -77,8 +77,7 @@ def normalise_by(module: nn.Module, forward: Callable[[Tensor], object], n_clips
 
     ``forward`` runs the module on the clips of given places (N,). Dropout is off.
     """
-    if n_clips < 2:
-        raise UserError("one clip alone has no statistics that a method could normalise by; raise --limit")
+    require_statistics(n_clips)
     without_dropout(module)
     norms = batch_norms(module)
     usual = [norm.momentum for norm in norms]
@@ -89,6 +88,12 @@ def normalise_by(module: nn.Module, forward: Callable[[Tensor], object], n_clips
     for norm, momentum in zip(norms, usual, strict=True):
         norm.momentum = momentum
     module.eval()
+
+
+def require_statistics(n_clips: int) -> None:
+    """Refuses a single clip."""
+    if n_clips < 2:
+        raise UserError("one clip alone has no statistics that a method could normalise by; raise --limit")
 
 
 def parts_of(n_clips: int, most: int) -> int:

@@ -231,6 +231,13 @@ def test_one_clip_alone_is_refused_where_a_method_normalises_by_it() -> None:
         normalise_by(nn.BatchNorm1d(2), lambda at: None, 1)
 
 
+def test_one_test_clip_alone_is_refused_where_a_method_adapts_to_it(tmp_path: Path, shared: Path) -> None:
+    method = METHODS.get("tent")(**settings(METHODS.get("tent")))
+    whole = replace(problem("transfer", setting=method.setting), validation=None, target_unlabelled=clips(1, 6))
+    with pytest.raises(UserError, match="one clip alone has no statistics"):
+        method.fit(whole, Context(seed=5, folder=tmp_path, shared=shared, shared_seed=1))
+
+
 def test_the_time_of_a_fit_is_without_the_extractor(
     tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
