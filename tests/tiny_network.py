@@ -34,6 +34,10 @@ class TinyNetwork(Method):
     def selects(self, family: str) -> bool:
         return True
 
+    @property
+    def chooses_epochs_alone(self) -> bool:
+        return True
+
     def fit(self, problem: Problem, context: Context) -> FitReport:
         clips = problem.train.clips
         self._layout, self._n_bodies = clips.layout, most_bodies(clips)

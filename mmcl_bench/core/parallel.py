@@ -53,10 +53,7 @@ def in_order(
 
 
 def _usable_workers() -> int:
-    """One where processes cannot be forked: spawned ones would run an unguarded main script again."""
-    if sys.platform != "linux" or current_process().daemon:
-        return 1
-    return min(len(os.sched_getaffinity(0)), 8)
+    return min(len(os.sched_getaffinity(0)), 8) if can_fork() else 1
 
 
 _make: Callable[[Any], Any] | None = None
@@ -64,11 +61,16 @@ _make: Callable[[Any], Any] | None = None
 
 
 def _begin(make: Callable[[Any], Any]) -> None:
-    """Makes a new process ready. Ctrl-C is for the process that it works for, and it does not outlive that one."""
+    """Makes a new process ready."""
     global _make
+    follow_parent()
+    _make = make
+
+
+def follow_parent() -> None:
+    """Makes a new process end with the one that made it, however that ends, and leave Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _make = make
 
 
 def _end_with_parent() -> None:
@@ -76,6 +78,11 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def can_fork() -> bool:
+    """Whether this process may go on in a second one: spawned ones would run an unguarded main script again."""
+    return sys.platform == "linux" and not current_process().daemon
 
 
 def _make_all(items: Sequence[Any]) -> list[Any]:

@@ -220,6 +220,12 @@ class Method(ABC):
         """Whether a first fit on held-out validation chooses anything; False: the settings fix all of it."""
         return family == "zero-shot"
 
+    @property
+    def chooses_epochs_alone(self) -> bool:
+        """Whether its final fit needs nothing of the first but the number of epochs, which may come while it trains,
+        see ``context.choice``. Then both can train at once."""
+        return False
+
     def pseudo_unseen_draws(self) -> int:
         """Over how many draws of pseudo-unseen classes its choices are averaged, in zero-shot on a small set."""
         return 1

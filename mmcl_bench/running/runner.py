@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mmcl_bench.core.compute import deterministic
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import DamagedError, is_disk_full, remove_drafts, write_atomically
 from mmcl_bench.core.grants import Setting
+from mmcl_bench.core.parallel import can_fork
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.datasets.prepare import open_dataset
 from mmcl_bench.datasets.store import SkeletonDataset
@@ -31,6 +33,7 @@ from mmcl_bench.results import provenance
 from mmcl_bench.results import store as results
 from mmcl_bench.results.records import Oracle, Selection
 from mmcl_bench.results.store import DomainMap, Embeddings, Stored, Validation
+from mmcl_bench.running.fit_ahead import FitAhead
 from mmcl_bench.running.identity import locked_folder, result_folder
 from mmcl_bench.running.jobs import Job
 from mmcl_bench.running.recording import History, JobOutput, selection_record, write_sheets
@@ -184,9 +187,7 @@ class _Run:
         )
         history: History = {}
         with deterministic(self.where.device):
-            selection, validation = self._select(method_class, protocol, history)
-            chosen = selection.chosen if selection.rule == "validation" else None
-            method, report = self._fitted(protocol, protocol.final_problem(), "final", chosen, history)
+            selection, validation, method, report = self._both_fits(method_class, protocol, history)
             # Saved before it scores, as scoring may use up random numbers.
             model_files = method.save(self._model)
             self._advance("scoring", 0, 1)
@@ -237,6 +238,42 @@ class _Run:
                 now,
             )
         return [*former, now]
+
+    def _both_fits(
+        self, method_class: type[Method], protocol: Protocol, history: History
+    ) -> tuple[Selection, Validation | None, Method, FitReport]:
+        """The first fit, which chooses, and the final one; at once where that gives the same and ends earlier."""
+        import torch
+
+        final, ahead, threads = self.work / "final", self.work / "final-ahead", torch.get_num_threads()
+        asking = method_class(**self.job.settings)
+        at_once = (
+            asking.selects(self.job.task.method_family)
+            and asking.chooses_epochs_alone
+            and threads > 1
+            and self.where.device == "cpu"
+            and self.where.scalars is None
+            and can_fork()
+        )
+        # Either fit has as many threads when it goes on after a stop.
+        torch.set_num_threads(threads // 2 if at_once else threads)
+        problem = protocol.final_problem()
+        with contextlib.ExitStack() as stack:
+            stack.callback(torch.set_num_threads, threads)
+            begun = None
+            if at_once and not final.is_dir():
+                fit, context = METHODS.get(self.job.method)(**self.job.settings).fit, self._context("final", None)
+                begun = FitAhead(lambda context: fit(problem, context), replace(context, folder=ahead))
+                stack.callback(begun.stop)
+            selection, validation = self._select(method_class, protocol, history)
+            chosen = selection.chosen if selection.rule == "validation" else None
+            if begun is not None:
+                begin = time.monotonic()
+                begun.finish(chosen, self._context("final", None).progress)
+                self._fit_seconds += time.monotonic() - begin
+            if ahead.is_dir() and not final.is_dir():
+                ahead.rename(final)
+            return selection, validation, *self._fitted(protocol, problem, "final", chosen, history)
 
     def _select(
         self, method_class: type[Method], protocol: Protocol, history: History

@@ -53,13 +53,19 @@ class Checkpoints:
         """The epochs that are kept, in order."""
         return sorted(int(path.stem.rpartition("-")[2]) for path in self.folder.glob(f"epoch-*{CHECKPOINT}"))
 
-    def mend(self) -> None:
-        """Goes back to the latest epoch after which all checkpoints are as an uninterrupted run would have left them.
+    def mend(self, last: int) -> None:
+        """Goes back to the latest epoch, at most ``last``, after which all checkpoints are as an uninterrupted run
+        would have left them.
 
         A kept epoch that is damaged or missing is run again, from the last undamaged one before it, and so is all
-        after it.
+        after it. A run that did not know the last epoch has gone beyond it, and kept more.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self._epochs_done() > last and self._snapshot(last).is_file():
+            _copy(self._snapshot(last), self._state)
+        for epoch in self.epochs():
+            if epoch > last or not self.is_kept(epoch):
+                self._snapshot(epoch).unlink()
         done = self._epochs_done()
         latest = max([done, *self.epochs()])
         sound, broken = 0, latest + 1

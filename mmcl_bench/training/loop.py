@@ -111,7 +111,7 @@ class Trainer:
 
     ``validate`` gives the figure by which the best epoch is chosen; ``chosen`` then has this epoch and the number
     ``of`` epochs. Without it the schedule is run to its end, or to the fraction of it in ``context.chosen``, and the
-    last epoch is used.
+    last epoch is used. With ``context.choice`` that fraction may become known while it runs.
     """
 
     def __init__(self, module: nn.Module, schedule: Schedule, context: Context) -> None:
@@ -126,11 +126,12 @@ class Trainer:
         """Runs the rest of the schedule. Raises :class:`DivergedError` with the batch when a loss is not finite."""
         self.schedule = self.schedule.for_clips(n_clips)
         total = self.schedule.epochs
-        chosen = self.context.chosen
-        last = total if chosen is None else max(1, round(total * chosen["epoch"] / chosen["of"]))
-        every = math.ceil(total / MAX_SNAPSHOTS)
-        self._checkpoints = Checkpoints(self.context.folder, lambda epoch: epoch % every == 0 or epoch == last)
-        self._checkpoints.mend()
+        last = self._last_epoch(self.context.chosen)
+        every, open_end = math.ceil(total / MAX_SNAPSHOTS), self.context.choice is not None
+        self._checkpoints = Checkpoints(
+            self.context.folder, lambda epoch: open_end or epoch % every == 0 or epoch == last
+        )
+        self._checkpoints.mend(last)
         if self.schedule.processes > 1:
             run_in_processes(
                 self.schedule.processes,
@@ -144,7 +145,7 @@ class Trainer:
         if not self.snapshots():  # stopped before the first
             self._checkpoints.keep_last(len(self.history))
         self.module.to(self.context.device)
-        best = self._best_epoch() if validate is not None else last
+        best = self._best_epoch() if validate is not None else len(self.history)
         if self.schedule.average or best != len(self.history):  # else its weights are those in the module
             self.restore(best)
         return FitReport(chosen={"epoch": best, "of": total}, history=self.history, snapshot=best)
@@ -179,7 +180,9 @@ class Trainer:
         epochs = _Epochs(self, accelerator, module, optimizer, report)
         with _scalars(self.context.scalars if accelerator.is_main_process else None, len(self.history)) as scalars:
             for epoch in range(len(self.history) + 1, last + 1):
-                if validate is not None and self._stalls():
+                if self.context.choice is not None:
+                    last = self._last_epoch(self.context.choice())
+                if epoch > last or (validate is not None and self._stalls()):
                     break
                 row = epochs.run(epoch, last, n_clips, step)
                 if validate is not None:
@@ -191,6 +194,11 @@ class Trainer:
                     for name, value in row.items():
                         scalars(name, value, epoch)
                 accelerator.wait_for_everyone()
+
+    def _last_epoch(self, chosen: Mapping[str, Any] | None) -> int:
+        """That of the schedule, or of the fraction of it that was chosen."""
+        total = self.schedule.epochs
+        return total if chosen is None else max(1, round(total * chosen["epoch"] / chosen["of"]))
 
     def _resume(self, optimizer: torch.optim.Optimizer | None) -> None:
         state = self._checkpoints.state()

@@ -1,6 +1,6 @@
 """A warm process that forks a run of a job again and again, and kills it: each start is spared the imports.
 
-Reads a seed and folders from its command line, writes what it saw as JSON.
+Reads a seed, numbers of kills and threads, and folders from its command line, writes what it saw as JSON.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,7 +39,9 @@ def forked(wanted: Job, where: RunSite) -> int:
     if child:
         return child
     try:
-        run_job(wanted, where)
+        # A thread of its own, as computing threads are not there after a fork.
+        with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),)) as alone:
+            alone.submit(run_job, wanted, where).result()
         os._exit(_OK)
     finally:
         os._exit(1)
@@ -67,8 +70,8 @@ def kill_at(child: int, seconds: float) -> bool:
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
-def main(seed: int, kills: int, data: Path, place: Path) -> None:
-    torch.set_num_threads(1)
+def main(seed: int, kills: int, threads: int, data: Path, place: Path) -> None:
+    torch.set_num_threads(threads)
     os.fsync = lambda handle: None  # a kill is no power cut
     METHODS.register("tiny-network")(TinyNetwork)
     wanted, where = tiny_job(), RunSite(data, place / "whole")
@@ -109,4 +112,4 @@ def main(seed: int, kills: int, data: Path, place: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))
+    main(*map(int, sys.argv[1:4]), *map(Path, sys.argv[4:]))

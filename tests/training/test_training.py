@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +104,36 @@ def test_a_chosen_epoch_is_the_same_epoch_of_a_whole_run(tmp_path: Path) -> None
     assert len(short["history"]) == 4  # type: ignore[arg-type]
     for name, value in whole.module.state_dict().items():
         assert torch.equal(value, short["state"][name])  # type: ignore[index]
+
+
+@pytest.mark.parametrize("told_after", [0, 2, 4, 6])
+@pytest.mark.parametrize("kill_after", [None, 13, 21])
+def test_a_run_that_is_told_its_last_epoch_late_is_that_of_the_epoch(
+    tmp_path: Path, told_after: int, kill_after: int | None
+) -> None:
+    chosen, asked = {"epoch": 2, "of": 3}, iter(range(100))
+
+    def choice() -> dict[str, int] | None:
+        return chosen if next(asked) >= told_after else None
+
+    with contextlib.suppress(Killed):
+        train(tmp_path / "late", kill_after, choice=choice)
+    trainer, late = train(tmp_path / "late", chosen=chosen)
+    sooner, short = train(tmp_path / "short", chosen=chosen)
+    assert_same(late, short)
+    assert late["chosen"] == short["chosen"]
+    assert trainer.snapshots() == sooner.snapshots()
+
+
+def test_epochs_that_a_run_would_not_have_kept_are_dropped(tmp_path: Path) -> None:
+    def run(folder: Path, **changes: object) -> Trainer:
+        module = fresh_module()
+        trainer = Trainer(module, replace(SCHEDULE, epochs=70), Context(seed=3, folder=folder, **changes))  # type: ignore[arg-type]
+        trainer.run(len(INPUTS), step_of(module), None)  # type: ignore[arg-type]
+        return trainer
+
+    assert run(tmp_path / "a", choice=lambda: None).snapshots() == list(range(1, 71))
+    assert run(tmp_path / "a", chosen={"epoch": 5, "of": 70}).snapshots() == [3, 5]
 
 
 def test_the_best_validation_epoch_is_kept(tmp_path: Path) -> None:

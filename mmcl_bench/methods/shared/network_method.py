@@ -66,6 +66,11 @@ class NetworkMethod(Method):
     def selects(self, family: str) -> bool:
         return self.settings.selection == "validation" or (self.settings.selection == "auto" and family == "zero-shot")
 
+    @property
+    def chooses_epochs_alone(self) -> bool:
+        # Neither processes of its own nor compiled code can be started in a forked process.
+        return self.settings.processes == 1 and not self.settings.compile
+
     def fit(self, problem: Problem, context: Context) -> FitReport:
         dims = {modality: features.shape[1] for modality, features in problem.train.features.items()}
         self._take_network(

@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Any, ClassVar
 
 from mmcl_bench.core.compute import THREAD_VARIABLES, threads_alone, threads_each
+from mmcl_bench.core.parallel import follow_parent
 from mmcl_bench.running.engines import Assignment, Engine, OnProgress, Outcome, attempt
 
 _SECONDS = 0.1
@@ -151,10 +152,9 @@ class _Worker(threading.Thread):
 
 
 def _serve(line: Connection, threads: int) -> None:
-    """What a worker process does until the line is closed. Ctrl-C is for the process that it works for."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """What a worker process does until the line is closed."""
+    follow_parent()
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     last = 0.0
 
     def report(*progress: Any) -> None:
@@ -170,13 +170,6 @@ def _serve(line: Connection, threads: int) -> None:
         except EOFError:
             sys.exit(0)
         line.send(attempt(assignment, report))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _device(device: str, slot: int) -> str:
