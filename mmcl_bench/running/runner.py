@@ -255,10 +255,10 @@ class _Run:
             and self.where.scalars is None
             and can_fork()
         )
-        # Either fit has as many threads when it goes on after a stop.
-        torch.set_num_threads(threads // 2 if at_once else threads)
         problem = protocol.final_problem()
         with contextlib.ExitStack() as stack:
+            # Also without a second process, so that a job that goes on after a stop has as many as before.
+            torch.set_num_threads(threads // 2 if at_once else threads)
             stack.callback(torch.set_num_threads, threads)
             begun = None
             if at_once and not final.is_dir():
