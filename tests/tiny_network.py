@@ -34,8 +34,7 @@ class TinyNetwork(Method):
     def selects(self, family: str) -> bool:
         return True
 
-    @property
-    def chooses_epochs_alone(self) -> bool:
+    def may_begin_before_choice(self, n_clips: int) -> bool:
         return True
 
     def fit(self, problem: Problem, context: Context) -> FitReport:

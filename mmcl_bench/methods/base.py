@@ -220,10 +220,12 @@ class Method(ABC):
         """Whether a first fit on held-out validation chooses anything; False: the settings fix all of it."""
         return family == "zero-shot"
 
-    @property
-    def chooses_epochs_alone(self) -> bool:
-        """Whether its final fit needs nothing of the first but the number of epochs, which may come while it trains,
-        see ``context.choice``. Then both can train at once."""
+    def may_begin_before_choice(self, n_clips: int) -> bool:
+        """Whether its final fit, on ``n_clips``, can train while the first one still chooses.
+
+        It then needs of the first nothing but the number of epochs, ``epoch`` of ``of``, asks ``context.choice`` for it
+        after each epoch, and keeps every epoch until it is told.
+        """
         return False
 
     def pseudo_unseen_draws(self) -> int:

@@ -65,6 +65,9 @@ class RGBFusion(NetworkMethod):
     def selects(self, family: str) -> bool:
         return self.settings.rgb_weight is None or super().selects(family)
 
+    def may_begin_before_choice(self, n_clips: int) -> bool:
+        return False
+
     def build(
         self, layout: Layout, classes: ClassTable, feature_dims: Mapping[Modality, int], generator: torch.Generator
     ) -> SkeletonNetwork:

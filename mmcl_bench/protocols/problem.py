@@ -175,8 +175,8 @@ class Context:
     chosen: Mapping[str, Any] | None = None
     """What an earlier fit chose on validation (epoch, hyper-parameters); None: choose, or use the preset's own."""
     choice: Callable[[], Mapping[str, Any] | None] | None = None
-    """For a fit that begins before an earlier one has chosen: tells, between epochs, what was chosen; None: nothing
-    yet. Any epoch may turn out to be the last."""
+    """For a fit that begins before an earlier one has chosen: tells, between epochs, what was chosen, or None while
+    nothing is. Any epoch may turn out to be the last, so all are kept until then. Other fits have no such function."""
     shared: Path | None = None
     """Folder for what other jobs can use as well, such as a frozen extractor; None: nothing is shared."""
     shared_seed: int | None = None

@@ -7,9 +7,11 @@ import json
 import logging
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ MOST_EMBEDDED = 2000
 MOST_MAPPED = 300
 """Clips of each domain of a transfer that are kept for a map."""
 ENVIRONMENT = "environment.json"
-"""In a work folder: what the checkpoints there depend on, and the numbers of threads that made them."""
+"""In a work folder: what the checkpoints there depend on, and the numbers of threads of the fits that made them."""
 THREADS = "threads"
 _FITS_OF_DAMAGE = 3
 """How many times a job whose checkpoints are damaged while it runs restarts from the undamaged ones."""
@@ -165,9 +167,6 @@ class _Run:
     def result(
         self, data: Mapping[str, SkeletonDataset], fingerprints: dict[str, str], environment: dict[str, str]
     ) -> Stored:
-        threads = self._threads()
-        kept = json.dumps({**environment, THREADS: threads})
-        write_atomically(self.work / ENVIRONMENT, lambda path: path.write_text(kept))
         self._time = WorkTime(self.work)
         method_class = METHODS.get(self.job.method)
         asking, slots = method_class(**self.job.settings), method_class.needed_text_slots(self.job.settings)
@@ -185,9 +184,13 @@ class _Run:
         protocol = PROTOCOLS.get(self.job.task.protocol)(
             self.job.task, data, needs, self.where.data_root / "cache", self.job.limit, self._advance
         )
+        threads_of_fits = self._threads_of_fits(asking, len(protocol.train_rows))
+        threads = self._threads(threads_of_fits)
+        kept = json.dumps({**environment, THREADS: threads})
+        write_atomically(self.work / ENVIRONMENT, lambda path: path.write_text(kept))
         history: History = {}
         with deterministic(self.where.device):
-            selection, validation, method, report = self._both_fits(method_class, protocol, history)
+            selection, validation, method, report = self._both_fits(asking, protocol, threads_of_fits, history)
             # Saved before it scores, as scoring may use up random numbers.
             model_files = method.save(self._model)
             self._advance("scoring", 0, 1)
@@ -220,11 +223,24 @@ class _Run:
             fingerprints,
         )
 
-    def _threads(self) -> list[int]:
-        """Numbers of threads of all runs of the job, this run's last; more than one number is logged."""
+    def _threads_of_fits(self, method: Method, n_clips: int) -> int:
+        """Threads of each fit: half of all where both fits may train at once, whether or not they do, so that a job
+        that goes on after a stop has the same number."""
         import torch
 
-        now = torch.get_num_threads()
+        threads = torch.get_num_threads()
+        two = (
+            sys.platform == "linux"
+            and self.where.device == "cpu"
+            # Where there is a GPU, torch refuses gradients in a process that was forked after others were computed.
+            and not torch.cuda.is_available()
+            and method.selects(self.job.task.method_family)
+            and method.may_begin_before_choice(n_clips)
+        )
+        return max(1, threads // 2) if two else threads
+
+    def _threads(self, now: int) -> list[int]:
+        """Numbers of threads of the fits in all runs of the job, this run's last; more than one number is logged."""
         try:
             former = json.loads((self.work / ENVIRONMENT).read_bytes())[THREADS]
         except (OSError, ValueError, KeyError):
@@ -232,7 +248,7 @@ class _Run:
         former = [threads for threads in former if threads != now] if has_checkpoints(self.work) else []
         if former:
             _LOG.warning(
-                "%s: begun with %s threads, goes on with %d; its last digits are those of neither, as its notes list",
+                "%s: begun with threads: %s, goes on with %d; its last digits are those of neither, as its notes list",
                 self.folder,
                 " and ".join(map(str, former)),
                 now,
@@ -240,39 +256,34 @@ class _Run:
         return [*former, now]
 
     def _both_fits(
-        self, method_class: type[Method], protocol: Protocol, history: History
+        self, asking: Method, protocol: Protocol, threads: int, history: History
     ) -> tuple[Selection, Validation | None, Method, FitReport]:
-        """The first fit, which chooses, and the final one; at once where that gives the same and ends earlier."""
+        """The first fit, which chooses, and the final one, each on so many threads: at once where these are not all."""
         import torch
 
-        final, ahead, threads = self.work / "final", self.work / "final-ahead", torch.get_num_threads()
-        asking = method_class(**self.job.settings)
-        at_once = (
-            asking.selects(self.job.task.method_family)
-            and asking.chooses_epochs_alone
-            and threads > 1
-            and self.where.device == "cpu"
-            and self.where.scalars is None
-            and can_fork()
-        )
-        problem = protocol.final_problem()
+        final, ahead, all_threads = self.work / "final", self.work / "final-ahead", torch.get_num_threads()
         with contextlib.ExitStack() as stack:
-            # Also without a second process, so that a job that goes on after a stop has as many as before.
-            torch.set_num_threads(threads // 2 if at_once else threads)
-            stack.callback(torch.set_num_threads, threads)
-            begun = None
-            if at_once and not final.is_dir():
-                fit, context = METHODS.get(self.job.method)(**self.job.settings).fit, self._context("final", None)
-                begun = FitAhead(lambda context: fit(problem, context), replace(context, folder=ahead))
+            problem, begun = None, None
+            if threads < all_threads and not final.is_dir() and self.where.scalars is None and can_fork():
+                problem = protocol.final_problem()
+                fit = partial(METHODS.get(self.job.method)(**self.job.settings).fit, problem)
+                begun = FitAhead(fit, replace(self._context("final", None), folder=ahead))
                 stack.callback(begun.stop)
-            selection, validation = self._select(method_class, protocol, history)
+            torch.set_num_threads(threads)
+            stack.callback(torch.set_num_threads, all_threads)
+            if begun is not None:
+                begun.start()
+            selection, validation = self._select(type(asking), protocol, history)
             chosen = selection.chosen if selection.rule == "validation" else None
             if begun is not None:
                 begin = time.monotonic()
                 begun.finish(chosen, self._context("final", None).progress)
                 self._fit_seconds += time.monotonic() - begin
             if ahead.is_dir() and not final.is_dir():
+                if chosen is None or set(chosen) != {"epoch", "of"}:
+                    raise ValueError(f"method {asking.name} began its final fit, and chose more than its epochs")
                 ahead.rename(final)
+            problem = problem or protocol.final_problem()
             return selection, validation, *self._fitted(protocol, problem, "final", chosen, history)
 
     def _select(

@@ -29,7 +29,7 @@ from mmcl_bench.skeleton.clips import Modality
 from mmcl_bench.skeleton.layouts import Layout, get_layout
 from mmcl_bench.skeleton.streams import stack
 from mmcl_bench.skeleton.transforms import PreparedTracks, bodies_last
-from mmcl_bench.training.loop import DivergedError, Losses, Step, Trainer, in_precision
+from mmcl_bench.training.loop import MAX_SNAPSHOTS, DivergedError, Losses, Step, Trainer, in_precision
 
 SCORED_SHARE = 0.95
 """The middle share of a clip that is scored, as in CTR-GCN."""
@@ -66,10 +66,10 @@ class NetworkMethod(Method):
     def selects(self, family: str) -> bool:
         return self.settings.selection == "validation" or (self.settings.selection == "auto" and family == "zero-shot")
 
-    @property
-    def chooses_epochs_alone(self) -> bool:
-        # Neither processes of its own nor compiled code can be started in a forked process.
-        return self.settings.processes == 1 and not self.settings.compile
+    def may_begin_before_choice(self, n_clips: int) -> bool:
+        # A longer training keeps some epochs only. In a forked process neither compiled code nor processes can start.
+        few = self.settings.schedule().for_clips(n_clips).epochs <= MAX_SNAPSHOTS
+        return few and self.settings.processes == 1 and not self.settings.compile
 
     def fit(self, problem: Problem, context: Context) -> FitReport:
         dims = {modality: features.shape[1] for modality, features in problem.train.features.items()}
