@@ -281,7 +281,9 @@ class _Run:
                 self._fit_seconds += time.monotonic() - begin
             if ahead.is_dir() and not final.is_dir():
                 if chosen is None or set(chosen) != {"epoch", "of"}:
-                    raise ValueError(f"method {asking.name} began its final fit, and chose more than its epochs")
+                    raise ValueError(
+                        f"method {asking.name} chose more than epochs, so that its may_begin_before_choice has to be false"
+                    )
                 ahead.rename(final)
             problem = problem or protocol.final_problem()
             return selection, validation, *self._fitted(protocol, problem, "final", chosen, history)
