@@ -282,7 +282,7 @@ class _Run:
             if ahead.is_dir() and not final.is_dir():
                 if chosen is None or set(chosen) != {"epoch", "of"}:
                     raise ValueError(
-                        f"method {asking.name} chose more than epochs, so that its may_begin_before_choice has to be false"
+                        f"method {asking.name} chose more than epochs: its may_begin_before_choice has to be false"
                     )
                 ahead.rename(final)
             problem = problem or protocol.final_problem()
