@@ -50,15 +50,24 @@ def test_both_fits_at_once(
     task = load_task("zero-shot/synth60[split=55/5]" if measuring else "zero-shot/nw-ucla[split=8/2]")
     short = {"epochs": "1", "min_steps": STEPS[measuring]} | ({} if measuring else {"backbone": SMALL, "n_frames": "8"})
     wanted: Job = make_job(task, METHODS.get("skeleton-only"), 0, overrides=short)
-    run_job(wanted, RunSite(root, tmp_path / "first"))  # prepares the data, loads what is loaded once
     seconds: dict[bool, list[float]] = {True: [], False: []}
+    started: list[runner.FitAhead] = []
+    start = runner.FitAhead.start
+    monkeypatch.setattr(runner.FitAhead, "start", lambda self: (started.append(self), start(self)))
+    monkeypatch.setattr(METHODS.get("skeleton-only"), "may_begin_before_choice", lambda self, n_clips: may_begin)
+    may_begin = True
 
     def run(at_once: bool) -> None:
-        monkeypatch.setattr(runner, "can_fork", lambda: at_once)
+        nonlocal may_begin
+        may_begin = at_once
         begin = time.perf_counter()
         run_job(wanted, RunSite(root, tmp_path / "results"), fresh=True)
         seconds[at_once].append(time.perf_counter() - begin)
+        assert len(started) == len(seconds[True])
 
+    run(True)  # prepares the data, loads what is loaded once
+    seconds[True].clear()
+    started.clear()
     benchmark.pedantic(lambda: run(True), setup=lambda: run(False), rounds=ROUNDS if measuring else 1)
     ratio = statistics.median(seconds[False]) / statistics.median(seconds[True])
     benchmark.extra_info["times as fast as one fit after the other"] = round(ratio, 2)

@@ -83,6 +83,7 @@ def main(seed: int, kills: int, threads: int, data: Path, place: Path) -> None:
     seen = {
         "kills": 0,
         "with checkpoints": 0,
+        "both fits at once": 0,
         "finished": 0,
         "same": 0,
         "left behind": 0,
@@ -93,6 +94,7 @@ def main(seed: int, kills: int, threads: int, data: Path, place: Path) -> None:
         if kill_at(forked(wanted, where), chance.uniform(0, usual)):
             seen["kills"] += 1
             seen["with checkpoints"] += any(folder.rglob("*.checkpoint"))
+            seen["both fits at once"] += (folder / "work" / "final-ahead").is_dir()
             Stored.open(folder)  # a damaged result would raise
             if seen["kills"] < kills:
                 continue

@@ -16,7 +16,7 @@ KILLS = {1: 35, 2: 15}
 
 @pytest.mark.parametrize("threads", KILLS)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks, so that a start costs no imports")
-def test_fifty_kills_at_random_moments_change_no_number(toy_data_root: Path, tmp_path: Path, threads: int) -> None:
+def test_kills_at_random_moments_change_no_number(toy_data_root: Path, tmp_path: Path, threads: int) -> None:
     script, kills = Path(__file__).with_name("nursery.py"), KILLS[threads]
     words = [sys.executable, str(script), "0", str(kills), str(threads), str(toy_data_root), str(tmp_path)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -28,3 +28,4 @@ def test_fifty_kills_at_random_moments_change_no_number(toy_data_root: Path, tmp
     assert seen["left behind"] == 0, "no draft, no checkpoint"
     assert seen["with checkpoints"] >= 1, "some kills came between two epochs"
     assert seen["starts"] >= 2, "some job went on after a kill"
+    assert bool(seen["both fits at once"]) == (threads > 1)

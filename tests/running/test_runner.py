@@ -156,7 +156,7 @@ def test_a_job_that_goes_on_with_other_threads_says_so(where: RunSite, caplog: p
             raise KeyboardInterrupt
 
     usual = torch.get_num_threads()
-    supervised = "supervised/nw-ucla[split=x-sub]"  # without a choice both fits are not at once
+    supervised = "supervised/nw-ucla[split=x-sub]"  # nothing is chosen in it, so there is one fit, on all threads
     wanted = job(supervised, epochs="4")
     try:
         torch.set_num_threads(1)

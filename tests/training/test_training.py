@@ -128,7 +128,8 @@ def test_a_run_that_is_told_its_last_epoch_late_is_that_of_the_epoch(
 def test_epochs_that_a_run_would_not_have_kept_are_dropped(tmp_path: Path) -> None:
     def run(folder: Path, **changes: object) -> Trainer:
         module = fresh_module()
-        trainer = Trainer(module, replace(SCHEDULE, epochs=70), Context(seed=3, folder=folder, **changes))  # type: ignore[arg-type]
+        context = Context(seed=3, folder=folder, **changes)  # type: ignore[arg-type]
+        trainer = Trainer(module, replace(SCHEDULE, epochs=70), context)
         trainer.run(len(INPUTS), step_of(module), None)  # type: ignore[arg-type]
         return trainer
 
