@@ -2,7 +2,7 @@
 
 A figure, or a table of them, says in an HTML comment where it comes from::
 
-    92.9<!-- results/nw-ucla-streams.csv top1 split=x-view streams=joint -->
+    98.2<!-- results/leaderboard.csv top1 dataset=hdm05 method=logistic -->
 
     <!-- results/transfer.csv top1 | NW-UCLA to UTD-MHAD: transfer/nw-ucla-to-utd-mhad@3 | ... -->
 
@@ -112,10 +112,8 @@ def test_figures_of_a_page_are_those_of_the_tables(page: Path) -> None:
 
 
 def test_a_figure_that_is_not_the_table_s_is_found() -> None:
-    source = "<!-- results/nw-ucla-streams.csv top1 split=x-view duplicates=kept streams=joint -->"
-    (right,) = read("results/nw-ucla-streams.csv").query(
-        "split == 'x-view' and duplicates == 'kept' and streams == 'joint'"
-    )["top1"]
+    source = "<!-- results/leaderboard.csv top1 dataset=hdm05 method=logistic -->"
+    (right,) = read("results/leaderboard.csv").query("dataset == 'hdm05' and method == 'logistic'")["top1"]
     ((cell, value, _),) = single_figures(f"{100 * float(right):.1f} %{source}")
     assert rounds_to(value, cell)
     ((cell, value, _),) = single_figures(f"{100 * float(right) + 0.2:.1f}{source}")
