@@ -69,7 +69,7 @@ def _begin(make: Callable[[Any], Any]) -> None:
 
 def follow_parent() -> None:
     """Makes a new process end with the one that made it, however that ends, and leave to it what signals ask for."""
-    for name in ("SIGINT", "SIGUSR1", "SIGUSR2"):  # some of them Windows has not
+    for name in ("SIGINT", "SIGUSR1", "SIGUSR2"):  # Windows lacks the last two
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -84,7 +84,7 @@ def _end_with_parent() -> None:
 
 
 def can_fork() -> bool:
-    """Whether this process may be forked. Where none can be, a new one would run an unguarded main script again."""
+    """Whether this process may be forked. Elsewhere a new one is spawned, and runs an unguarded main script again."""
     return sys.platform == "linux" and not current_process().daemon
 
 

@@ -285,7 +285,8 @@ class _Run:
                         f"method {asking.name} chose more than epochs: its may_begin_before_choice has to be false"
                     )
                 ahead.rename(final)
-            problem = problem or protocol.final_problem()
+            if problem is None:
+                problem = protocol.final_problem()
             return selection, validation, *self._fitted(protocol, problem, "final", chosen, history)
 
     def _select(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import torch
+
+from torch_threads import threads
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +19,5 @@ def measuring(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Torch computes on one thread, so that both sides of a comparison have the same."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with threads(1):
+        yield

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from mmcl_bench.core.compute import usable_cores
@@ -21,6 +19,7 @@ from mmcl_bench.running import runner
 from mmcl_bench.running.jobs import Job, make_job
 from mmcl_bench.running.runner import RunSite, run_job
 from small_backbone import SMALL
+from torch_threads import threads
 
 pytestmark = [pytest.mark.usefixtures("small_backbone"), pytest.mark.skipif(usable_cores() < 2, reason="one core")]
 
@@ -29,19 +28,10 @@ STEPS = {True: "80", False: "2"}
 """Of each fit, where benchmarks are on and off."""
 
 
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.timeout(1800)
 def test_both_fits_at_once(
     benchmark: BenchmarkFixture,
     measuring: bool,
-    two_threads: None,
     toy_data_root: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -61,7 +51,8 @@ def test_both_fits_at_once(
         nonlocal may_begin
         may_begin = at_once
         begin = time.perf_counter()
-        run_job(wanted, RunSite(root, tmp_path / "results"), fresh=True)
+        with threads(2):
+            run_job(wanted, RunSite(root, tmp_path / "results"), fresh=True)
         seconds[at_once].append(time.perf_counter() - begin)
         assert len(started) == len(seconds[True])
 

@@ -24,6 +24,7 @@ from mmcl_bench.encoders.multimodal import MultimodalModel
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from mmcl_bench.skeleton.layouts import get_layout
 from prepared import write_dataset
+from torch_threads import threads
 from toys import tiny_card
 
 QUESTION = "Whether the people are interacting ?"
@@ -40,10 +41,8 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with threads(1):
+        yield
 
 
 @pytest.fixture(scope="module", params=list(tiny_multimodal.FAMILIES))

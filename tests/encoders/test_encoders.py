@@ -23,6 +23,7 @@ from mmcl_bench.core.errors import UserError
 from mmcl_bench.encoders import ENCODERS, clip, image_encoder, images, minilm, text_encoder
 from mmcl_bench.encoders.hf import Pooling, pool, read_pooling
 from tiny_gguf import stand_in_for_smollm2, tiny_llama, write_gguf
+from torch_threads import threads
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "drink", "water", "kick", "a", "ball", "eat", "meal"]
 TEXTS = ["drink water", "kick a ball", "eat a meal a meal a meal", "drink"]
@@ -39,10 +40,8 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with threads(1):
+        yield
 
 
 def one_line(call: Callable[[], object]) -> str:

@@ -20,6 +20,7 @@ import torch
 from rich.console import Console
 from rich.live import Live
 
+import torch_threads
 from mmcl_bench.methods import METHODS
 from mmcl_bench.methods.base import Method
 from mmcl_bench.methods.skeleton_only import SkeletonOnly
@@ -43,14 +44,11 @@ def job(**overrides: str) -> Job:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    usual = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
+    """A block that ends with as many threads, and without a second process."""
+    with torch_threads.threads(count):
         yield
         assert torch.get_num_threads() == count
         assert not active_children()
-    finally:
-        torch.set_num_threads(usual)
 
 
 def numbers(stored: Stored) -> tuple[object, ...]:

@@ -11,7 +11,6 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-import torch
 
 from mmcl_bench import read_results
 from mmcl_bench.core.errors import UserError
@@ -25,6 +24,7 @@ from mmcl_bench.results.store import RESULT, SAMPLES, SCORES, Stored, require_re
 from mmcl_bench.running.jobs import Job, make_job
 from mmcl_bench.running.runner import RunSite, _checked, run_job
 from small_backbone import SMALL
+from torch_threads import threads
 
 pytestmark = pytest.mark.usefixtures("small_backbone")
 
@@ -155,18 +155,13 @@ def test_a_job_that_goes_on_with_other_threads_says_so(where: RunSite, caplog: p
         if phase == "final: training" and done > total // 2:
             raise KeyboardInterrupt
 
-    usual = torch.get_num_threads()
     supervised = "supervised/nw-ucla[split=x-sub]"  # nothing is chosen in it, so there is one fit, on all threads
     wanted = job(supervised, epochs="4")
-    try:
-        torch.set_num_threads(1)
-        with pytest.raises(KeyboardInterrupt):
-            run_job(wanted, replace(where, progress=stop))
-        torch.set_num_threads(2)
+    with threads(1), pytest.raises(KeyboardInterrupt):
+        run_job(wanted, replace(where, progress=stop))
+    with threads(2):
         finished, _ = run_job(wanted, where)
         undisturbed, _ = run_job(job(supervised, epochs="4", seed=1), where)
-    finally:
-        torch.set_num_threads(usual)
     assert finished.result.notes["threads"] == [1, 2]
     assert f"{finished.folder}: begun with threads: 1, goes on with 2" in caplog.text
     assert "threads" not in undisturbed.result.notes
