@@ -54,6 +54,7 @@ from mmcl_bench.report.split_means import (
     frame_of,
     frame_of_folds,
     leads,
+    numbers_of_folds,
     pooled_keys,
     split_means,
     standings,
@@ -133,6 +134,7 @@ def build_report(
     origins = [builder.families(synthetic, rows) for synthetic in (False, True)]
     builder.table_folder.close()
     leaderboards = tables.write_frame(tables.frame_of(rows), reports_root)
+    leaderboards += tables.write_frame(numbers_of_folds(builder.folds), reports_root, tables.OF_CLASS_FOLDS)
     builder.gallery.draw(advance)
     of_folds = pooled_keys(row.group for row in rows)
     alone = [row for row in rows if row.group.key not in of_folds]
@@ -244,6 +246,7 @@ class _Builder:
     def __init__(self, gallery: Gallery, table_folder: TableFolder) -> None:
         self.gallery = gallery
         self.table_folder = table_folder
+        self.folds: list[SplitMean] = []
         self._published = read_published()
 
     def families(self, synthetic: bool, rows: Sequence[LeaderboardRow]) -> list[_Family]:
@@ -265,6 +268,7 @@ class _Builder:
         numbers = tables.own_metrics(tables.frame_of(rows))
         titles = list(map(metric_title, metrics))
         folds = [mean for mean in means if mean.of_class_folds]
+        self.folds += folds
         columns = [*rows, *(mean.as_row for mean in folds)]
         by_task = self._by_task(stem, title, columns)
         return _Family(

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import groupby
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -28,9 +30,10 @@ from mmcl_bench.report.tables import (
     percent,
     signed_percent,
 )
+from mmcl_bench.report.tables import frame_of as leaderboard_of
 from mmcl_bench.results.groups import SETTINGS, Group, group_jobs, metric_names, metric_title
 from mmcl_bench.results.records import TaskRecord
-from mmcl_bench.results.store import Stored
+from mmcl_bench.results.store import FUSION, Stored
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,6 +57,20 @@ class FoldsGroup(Group):
         splits = ", ".join(with_folds_together(names) if in_a_row else names)
         identity = task.identity.replace(f"split={task.split}", f"split={splits}", 1)
         return task.model_copy(update={"identity": identity, "split": splits})
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(sorted({seed for fold in self.folds for seed in fold.seeds}))
+
+    def command_of(self, n_seeds: int) -> str:
+        # Fusions and scores from elsewhere are made fold by fold.
+        apart = self.foreign or self.method.name == FUSION
+        return " && ".join(fold.command_of(n_seeds) for fold in self.folds) if apart else super().command_of(n_seeds)
+
+    def _verb(self) -> list[str]:
+        verb, _, *options = super()._verb()
+        (task,) = {re.sub(r"\[split=[^],]*,?", "[", fold.task.identity).removesuffix("[]") for fold in self.folds}
+        return [verb, task, "--splits", ",".join(str(fold.task.split) for fold in self.folds), *options]
 
     @cached_property
     def task_key(self) -> str:
@@ -98,7 +115,11 @@ class SplitMean:
         """Class folds as one task, with the intervals of these classes: by these, two methods on a set compare."""
         folds = tuple(row.group for row in self.rows)
         jobs = tuple(job for fold in folds for job in fold.jobs)
-        return LeaderboardRow(FoldsGroup(jobs, folds), self.of_these_classes, math.nan)
+        figure = self.figures.get(folds[0].task.main_metric)
+        oracle = math.nan
+        if figure is not None and all(row.figures for row in self.rows):
+            oracle = figure.value + fmean(row.oracle_minus_honest for row in self.rows)
+        return LeaderboardRow(FoldsGroup(jobs, folds), self.of_these_classes, oracle)
 
     @property
     def data_key(self) -> tuple[str, str]:
@@ -322,6 +343,21 @@ def frame_of_folds(means: Sequence[SplitMean]) -> pd.DataFrame:
         for mean, lead in zip(means, leads(means), strict=True)
     ]
     return pd.DataFrame(cells, columns=[*heads, "Against the first"])
+
+
+def numbers_of_folds(means: Sequence[SplitMean]) -> pd.DataFrame:
+    """Figures over class folds as a leaderboard of their own, see :func:`.tables.frame_of`: ``_low`` and ``_high`` are
+    the bounds for these classes, ``_other_classes_low`` and ``_other_classes_high`` those for other classes."""
+    frame = leaderboard_of([mean.as_row for mean in means])
+    # These two are of the first fold alone.
+    frame = frame.drop(columns=["task_hash", "n_test"])
+    frame.insert(frame.columns.get_loc("seeds"), "folds", [len(mean.rows) for mean in means])
+    frame.insert(frame.columns.get_loc("seeds"), "classes", [mean.classes for mean in means])
+    for name in metric_names(mean.group for mean in means):
+        for bound in ("high", "low"):
+            values = [getattr(mean.figures.get(name), bound, math.nan) for mean in means]
+            frame.insert(frame.columns.get_loc(f"{name}_high") + 1, f"{name}_other_classes_{bound}", values)
+    return frame
 
 
 def _partly(means: Sequence[SplitMean]) -> list[str]:

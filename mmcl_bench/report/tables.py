@@ -31,6 +31,8 @@ LEVEL = 0.95
 _TINY = 1e-12
 LEADERBOARDS = {False: "leaderboard.csv", True: "leaderboard-synthetic.csv"}
 """File name by whether the data is synthetic: the two never share a table."""
+OF_CLASS_FOLDS = {False: "class-folds.csv", True: "class-folds-synthetic.csv"}
+"""As LEADERBOARDS, of figures pooled over class folds."""
 _MOST_SIDE_BY_SIDE = 4
 """Up to so many methods stand side by side in the table after a run."""
 _MANY_GROUPS, _MANY_SCORES = 40, 2**27
@@ -190,13 +192,13 @@ def split_by_origin(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return own_metrics(frame[~synthetic]), own_metrics(frame[synthetic])
 
 
-def write_frame(frame: pd.DataFrame, folder: Path) -> list[Path]:
-    """Writes ``leaderboard.csv`` and ``leaderboard-synthetic.csv``, each where it has rows; the same results give the
-    same bytes. A file of a former report without rows now is removed."""
+def write_frame(frame: pd.DataFrame, folder: Path, names: Mapping[bool, str] = LEADERBOARDS) -> list[Path]:
+    """Writes the rows on real data and those on synthetic data to files of these names, each where there are rows; the
+    same results give the same bytes. A file of a former report without rows now is removed."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, rows in zip(LEADERBOARDS.values(), split_by_origin(frame), strict=True):
-        path = folder / name
+    for synthetic, rows in zip((False, True), split_by_origin(frame), strict=True):
+        path = folder / names[synthetic]
         if rows.empty:
             path.unlink(missing_ok=True)
             continue

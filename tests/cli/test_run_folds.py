@@ -136,6 +136,30 @@ def test_the_report_has_a_row_a_method_and_no_task_a_fold(typed: Type, results: 
     assert frame["Against the first"][0] == "first"
     assert frame["ZSL top-1"].str.contains("[", regex=False).all()
     assert len(pd.read_csv(reports / "leaderboard.csv")) == 14, "every fold has its row there"
+    pooled_rows = pd.read_csv(reports / "class-folds.csv")
+    assert pooled_rows["method"].tolist() == ["devise", "chance"]
+    assert pooled_rows["seeds"].tolist() == [2, 1]
+    assert pooled_rows["task"].unique().tolist() == ["zero-shot/toy@1[split=2/2:fold-1 to fold-6]"]
+    for row, of_others, of_these in zip(
+        pooled_rows.to_dict("records"), frame["ZSL top-1"], frame["ZSL top-1, these classes"], strict=True
+    ):
+        figures = [row["zsl_top1"], row["zsl_top1_other_classes_low"], row["zsl_top1_other_classes_high"]]
+        assert "{:.1f} [{:.1f}, {:.1f}]".format(*(100 * figure for figure in figures)) == of_others
+        assert "[{:.1f}, {:.1f}]".format(100 * row["zsl_top1_low"], 100 * row["zsl_top1_high"]) in of_these
+    assert not (reports / "class-folds-synthetic.csv").exists()
+
+
+def test_the_command_of_a_pooled_row_makes_its_jobs(typed: Type, tmp_path: Path) -> None:
+    folds = [f"8/2:fold-{number}" for number in (1, 2, 5)]
+    typed(f"run {RUN}".replace("folds", ",".join(folds)))
+    reports = tmp_path / "reports"
+    assert typed("report --figures none --reports", str(reports)).code == 0
+    (row,) = pd.read_csv(reports / "class-folds-synthetic.csv").to_dict("records")
+    program, verb, *words = row["command"].split()
+    assert (program, verb) == ("mmcl-bench", "run")
+    jobs = json.loads(typed(" ".join(["plan", *words, "--json"])).out)["jobs"]
+    assert [(job["task"].split("split=")[1], job["state"]) for job in jobs] == [(f"{fold}]", "done") for fold in folds]
+    assert f"run {words[0]} --splits {','.join(folds)} --method chance" in row["command"]
 
 
 def test_a_report_of_folds_alone_is_whole(typed: Type, tmp_path: Path) -> None:
