@@ -21,6 +21,7 @@ from mmcl_bench.evaluation.metrics import Scored, confusion, per_class_accuracy
 from mmcl_bench.report import figures
 from mmcl_bench.report.drawing import Draw, chart_style, to_svg, write_file
 from mmcl_bench.report.projection import map_samples
+from mmcl_bench.report.split_means import SplitMean, headline_metrics
 from mmcl_bench.report.table_files import written_before
 from mmcl_bench.report.tables import LeaderboardRow
 from mmcl_bench.report.transfer import is_without_adaptation
@@ -103,6 +104,25 @@ class Gallery:
             draw = partial(figures.domain_maps, mapped, group.first.classes)
             drawn.append(self.add(stem.format("domains"), title, draw))
         return drawn
+
+    def of_class_folds(self, means: Sequence[SplitMean]) -> Picture:
+        """A figure of the methods on the class folds of a task, best first."""
+        metrics = headline_metrics(means)
+        methods = [
+            figures.MethodIntervals(
+                mean.group.label,
+                tuple(mean.of_these_classes[name] for name in metrics),
+                mean.group.method.transductive,
+                tuple(mean.figures[name] for name in metrics),
+            )
+            for mean in means
+        ]
+        draw = partial(
+            figures.intervals, [f"{metric_title(name)}, %" for name in metrics], methods, self.looks, (0, 100)
+        )
+        title = "Pooled over class folds, with 95% intervals for these classes; thin lines: for other classes"
+        name = f"{slug(means[0].task)}-class-folds-{means[0].group.task_key[:8]}"
+        return self.add(name, f"{title}\n{where_of(means[0].group, means[0].task)}", draw)
 
     def of_group(self, group: Group, drawn: Sequence[GroupFigure]) -> list[Picture]:
         """Figures of one method on a task, over all its seeds: those of :func:`group_figures`."""

@@ -316,7 +316,9 @@ class _Builder:
             paper=["Task", DATA, "Setting", "Method", "Settings", "Preset", "Folds", *metrics],
             unmarked=[mean.group.method.name == CHANCE for mean in means],
         )
-        return _Part(list(zip(means, leads(means), strict=True)), files)
+        of_tasks = groupby(means, key=lambda mean: mean.data_key)
+        pictures = [self.gallery.of_class_folds(list(members)) for _, members in of_tasks]
+        return _Part(list(zip(means, leads(means), strict=True)), files, pictures)
 
     def _means(
         self, stem: str, title: str, means: list[SplitMean], metrics: Sequence[str]
