@@ -45,16 +45,11 @@ def mean(rows: pd.DataFrame, column: str) -> float | None:
 
 
 def rounds_to(expected: list[float | None], cell: str) -> bool:
-    """Whether a text such as ``62.1 / 32.1`` shows these figures; an empty one shows that there are none."""
-    figures = [part.strip() for part in cell.split("/")] if cell else [""] * len(expected)
-    return len(figures) == len(expected) and all(
-        (value is None and not figure)
-        or (
-            value is not None
-            and figure != ""
-            and abs(float(figure) - value) <= 0.5 * 10.0 ** -len(figure.partition(".")[2]) + OF_TABLE
-        )
-        for value, figure in zip(expected, figures, strict=True)
+    """Whether a text such as ``62.1 / 32.1`` or ``62.1 [50.0, 70.2]`` shows these figures, and no others."""
+    figures, known = re.findall(r"[+-]?\d+(?:\.\d+)?", cell), [value for value in expected if value is not None]
+    return len(figures) == len(known) and all(
+        abs(float(figure) - value) <= 0.5 * 10.0 ** -len(figure.partition(".")[2]) + OF_TABLE
+        for value, figure in zip(known, figures, strict=True)
     )
 
 
