@@ -45,11 +45,22 @@ def mean(rows: pd.DataFrame, column: str) -> float | None:
 
 
 def rounds_to(expected: list[float | None], cell: str) -> bool:
-    """Whether a text such as ``62.1 / 32.1`` or ``62.1 [50.0, 70.2]`` shows these figures, and no others."""
-    figures, known = re.findall(r"[+-]?\d+(?:\.\d+)?", cell), [value for value in expected if value is not None]
-    return len(figures) == len(known) and all(
-        abs(float(figure) - value) <= 0.5 * 10.0 ** -len(figure.partition(".")[2]) + OF_TABLE
-        for value, figure in zip(known, figures, strict=True)
+    """Whether a text such as ``62.1 / 32.1``, or with bounds ``62.1 [50.0, 70.2] / 32.1``, shows these figures; an
+    empty one shows that there are none."""
+    figures: list[str | None] = []
+    for part in cell.split("/"):
+        match = re.fullmatch(r"([+-]?\d+(?:\.\d+)?)(?: \[(\d+\.\d+), (\d+\.\d+)\])?", part.strip())
+        if not match and part.strip():
+            return False
+        figures += [match[1], *([match[2], match[3]] if match[2] else [])] if match else [None]
+    return len(figures) == len(expected) and all(
+        (value is None and figure is None)
+        or (
+            value is not None
+            and figure is not None
+            and abs(float(figure) - value) <= 0.5 * 10.0 ** -len(figure.partition(".")[2]) + OF_TABLE
+        )
+        for value, figure in zip(expected, figures, strict=True)
     )
 
 
@@ -113,5 +124,14 @@ def test_a_figure_that_is_not_the_table_s_is_found() -> None:
     assert rounds_to(value, cell)
     ((cell, value, _),) = single_figures(f"{100 * float(right) + 0.2:.1f}{source}")
     assert not rounds_to(value, cell)
-    assert not rounds_to([50.0, None], "50.0 / 1.0")
-    assert not rounds_to([50.0], "")
+    assert rounds_to([62.1, 50.0, 70.2, None], "62.1 [50.0, 70.2] /")
+    for expected, shown in (
+        ([50.0, None], "50.0 / 1.0"),
+        ([None, 32.1], "32.1 / "),
+        ([50.0], ""),
+        ([None], "none"),
+        ([1.3], "\u22121.3"),
+        ([62.1], "62.1 [wrong]"),
+        ([62.1, 50.0, 70.2], "62.1 [50.0, 70.9]"),
+    ):
+        assert not rounds_to(expected, shown)

@@ -85,7 +85,7 @@ def _tasks(members: Sequence[Planned]) -> str:
     task = members[0].job.task
     folds = with_folds_together(dict.fromkeys(str(each.job.task.split) for each in members))
     n_folds = len({each.job.task.split for each in members})
-    shown = task.identity.replace(f"split={task.split}", f"split={folds[0]}", 1)
+    shown = task.identity.replace(f"split={task.split}", f"split={', '.join(folds)}", 1)
     return shown if n_folds == 1 else f"{shown} ({n_folds} folds)"
 
 

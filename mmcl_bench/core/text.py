@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 
 _SHOWN = 8
 _JOINERS = dict.fromkeys((0x200C, 0x200D))
@@ -62,14 +63,22 @@ def fold_number(name: str | None) -> int:
 
 
 def with_folds_together(names: Iterable[str]) -> list[str]:
-    """Names of splits, in which the folds of a family are one: ``22/5:fold-1 to fold-25``."""
+    """Names of splits, in which folds of a family that follow each other are one: ``22/5:fold-1 to fold-25``."""
     families: dict[str, list[str]] = {}
     for name in names:
         families.setdefault(name.rpartition("-")[0] if fold_number(name) else name, []).append(name)
-    ordered = (sorted(members, key=fold_number) for members in families.values())
-    return [
-        members[0] if len(members) == 1 else f"{members[0]} to {members[-1].rpartition(':')[2]}" for members in ordered
-    ]
+    found = []
+    for members in families.values():
+        for _, numbered_on in groupby(enumerate(sorted(members, key=fold_number)), _number_less_place):
+            first, *_, last = [name for _, name in numbered_on] * 2
+            found.append(first if first == last else f"{first} to {last.rpartition(':')[2]}")
+    return found
+
+
+def _number_less_place(placed: tuple[int, str]) -> int:
+    """The same for folds that follow each other."""
+    place, name = placed
+    return fold_number(name) - place
 
 
 def first_line(error: BaseException) -> str:

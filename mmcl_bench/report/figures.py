@@ -51,8 +51,8 @@ class MethodIntervals(NamedTuple):
     label: str
     intervals: tuple[Interval, ...]
     transductive: bool
-    wider: tuple[Interval, ...] = ()
-    """Of figures that have two intervals, the wider ones."""
+    other_classes: tuple[Interval, ...] = ()
+    """The second intervals of figures over class folds."""
 
 
 class ScoredMethod(NamedTuple):
@@ -211,17 +211,18 @@ def intervals(
     metrics: Sequence[str], methods: Sequence[MethodIntervals], looks: Looks, limits: tuple[float, float] | None
 ) -> Figure:
     """A panel a metric: markers with interval whiskers, a row a method, the first on top; transductive ones hollow.
-    Wider intervals are thin lines.
+    Second intervals are thin lines below the first.
 
     Percent, between ``limits``, or as far as the figures reach and 0; bounds may be nan.
     """
     figure, panels = _panels(len(metrics), 190 if len(metrics) > 1 else 340, 17 * len(methods) + 8)
     for at, (metric, axes) in enumerate(zip(metrics, panels, strict=True)):
-        for place, (label, found, hollow, wider) in enumerate(methods):
-            if wider:
-                ends = 100 * wider[at].low, 100 * wider[at].high
-                axes.plot(ends, (place, place), color=looks[label][0], linewidth=0.7, alpha=0.6)
+        for place, (label, found, hollow, other_classes) in enumerate(methods):
             _draw_interval(axes, place, label, found[at], looks[label], hollow)
+            if other_classes:
+                low, high = 100 * other_classes[at].low, 100 * other_classes[at].high
+                tip = f"{TIP}{label}, other classes: [{low:.1f}, {high:.1f}]"
+                axes.plot((low, high), (place + 0.36,) * 2, color=looks[label][0], linewidth=0.7, gid=tip)
         if at % 3 == 0:
             _write_names(axes, [shortened(method.label, _MOST_LETTERS) for method in methods])
         axes.set(ylim=(len(methods) - 0.4, -0.6), xlabel=metric, yticks=[])

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from mmcl_bench.core.files import write_atomically, write_text
 from mmcl_bench.core.parallel import in_order
 from mmcl_bench.core.plotting import import_matplotlib
-from mmcl_bench.core.text import slug
+from mmcl_bench.core.text import counted, slug
 from mmcl_bench.evaluation.metrics import Scored, confusion, per_class_accuracy
 from mmcl_bench.report import figures
 from mmcl_bench.report.drawing import Draw, chart_style, to_svg, write_file
@@ -106,7 +106,7 @@ class Gallery:
         return drawn
 
     def of_class_folds(self, means: Sequence[SplitMean]) -> Picture:
-        """A figure of the methods on the class folds of a task, best first."""
+        """A figure of methods on the same class folds of a task."""
         metrics = headline_metrics(means)
         methods = [
             figures.MethodIntervals(
@@ -120,9 +120,10 @@ class Gallery:
         draw = partial(
             figures.intervals, [f"{metric_title(name)}, %" for name in metrics], methods, self.looks, (0, 100)
         )
-        title = "Pooled over class folds, with 95% intervals for these classes; thin lines: for other classes"
-        name = f"{slug(means[0].task)}-class-folds-{means[0].group.task_key[:8]}"
-        return self.add(name, f"{title}\n{where_of(means[0].group, means[0].task)}", draw)
+        title = f"{where_of(means[0].group, means[0].task)}, pooled over {counted(len(means[0].rows), 'fold')}"
+        note = "95% intervals for these classes; thin lines: for other classes"
+        folds = hashlib.sha256(means[0].splits_key.encode()).hexdigest()
+        return self.add(f"{slug(means[0].task)}-class-folds-{folds[:8]}", f"{title}\n{note}", draw)
 
     def of_group(self, group: Group, drawn: Sequence[GroupFigure]) -> list[Picture]:
         """Figures of one method on a task, over all its seeds: those of :func:`group_figures`."""

@@ -316,8 +316,10 @@ class _Builder:
             paper=["Task", DATA, "Setting", "Method", "Settings", "Preset", "Folds", *metrics],
             unmarked=[mean.group.method.name == CHANCE for mean in means],
         )
-        of_tasks = groupby(means, key=lambda mean: mean.data_key)
-        pictures = [self.gallery.of_class_folds(list(members)) for _, members in of_tasks]
+        on_the_same: dict[str, list[SplitMean]] = {}
+        for mean in means:
+            on_the_same.setdefault(mean.splits_key, []).append(mean)
+        pictures = [self.gallery.of_class_folds(members) for members in on_the_same.values()]
         return _Part(list(zip(means, leads(means), strict=True)), files, pictures)
 
     def _means(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mmcl_bench.core.text import counted, fold_number, numbered, with_folds_together
+from mmcl_bench.core.text import counted, numbered, with_folds_together
 from mmcl_bench.evaluation.class_folds import PooledDifference, pooled, pooled_difference
 from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.evaluation.statistics import Interval, split_interval
@@ -52,9 +52,7 @@ class FoldsGroup(Group):
     @property
     def task(self) -> TaskRecord:
         task = self.first.task
-        names = [str(fold.task.split) for fold in self.folds]
-        in_a_row = fold_number(names[-1]) - fold_number(names[0]) == len(names) - 1
-        splits = ", ".join(with_folds_together(names) if in_a_row else names)
+        splits = ", ".join(with_folds_together(str(fold.task.split) for fold in self.folds))
         identity = task.identity.replace(f"split={task.split}", f"split={splits}", 1)
         return task.model_copy(update={"identity": identity, "split": splits})
 
@@ -64,8 +62,13 @@ class FoldsGroup(Group):
 
     def command_of(self, n_seeds: int) -> str:
         # Fusions and scores from elsewhere are made fold by fold.
-        apart = self.foreign or self.method.name == FUSION
-        return " && ".join(fold.command_of(n_seeds) for fold in self.folds) if apart else super().command_of(n_seeds)
+        apart = self.foreign or self.method.name == FUSION or len({fold.seeds for fold in self.folds}) > 1
+        return " && ".join(fold.command for fold in self.folds) if apart else super().command_of(n_seeds)
+
+    @property
+    def remarks(self) -> list[str]:
+        """None: they are of single folds, and stand there."""
+        return []
 
     def _verb(self) -> list[str]:
         verb, _, *options = super()._verb()
@@ -115,11 +118,7 @@ class SplitMean:
         """Class folds as one task, with the intervals of these classes: by these, two methods on a set compare."""
         folds = tuple(row.group for row in self.rows)
         jobs = tuple(job for fold in folds for job in fold.jobs)
-        figure = self.figures.get(folds[0].task.main_metric)
-        oracle = math.nan
-        if figure is not None and all(row.figures for row in self.rows):
-            oracle = figure.value + fmean(row.oracle_minus_honest for row in self.rows)
-        return LeaderboardRow(FoldsGroup(jobs, folds), self.of_these_classes, oracle)
+        return LeaderboardRow(FoldsGroup(jobs, folds), self.of_these_classes, math.nan)
 
     @property
     def data_key(self) -> tuple[str, str]:
@@ -347,10 +346,12 @@ def frame_of_folds(means: Sequence[SplitMean]) -> pd.DataFrame:
 
 def numbers_of_folds(means: Sequence[SplitMean]) -> pd.DataFrame:
     """Figures over class folds as a leaderboard of their own, see :func:`.tables.frame_of`: ``_low`` and ``_high`` are
-    the bounds for these classes, ``_other_classes_low`` and ``_other_classes_high`` those for other classes."""
+    the bounds for these classes, ``_other_classes_low`` and ``_other_classes_high`` those for other classes.
+    ``oracle_minus_honest`` is the mean over folds. It has no columns of what differs between folds."""
     frame = leaderboard_of([mean.as_row for mean in means])
-    # These two are of the first fold alone.
-    frame = frame.drop(columns=["task_hash", "n_test"])
+    frame = frame.drop(columns=["task_hash", "n_test", "oracle", "parameters", "flops"])
+    frame["seeds"] = [mean.seeds for mean in means]
+    frame["oracle_minus_honest"] = [fmean(row.oracle_minus_honest for row in mean.rows) for mean in means]
     frame.insert(frame.columns.get_loc("seeds"), "folds", [len(mean.rows) for mean in means])
     frame.insert(frame.columns.get_loc("seeds"), "classes", [mean.classes for mean in means])
     for name in metric_names(mean.group for mean in means):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -527,7 +528,9 @@ def _frame_row(row: LeaderboardRow) -> dict[str, Any]:
 def own_metrics(frame: pd.DataFrame) -> pd.DataFrame:
     """A leaderboard without the columns of metrics, costs, incomplete data and notes that none of its rows has."""
     fixed = {*_BEFORE_METRICS, *_AFTER_METRICS} - _WHERE_KNOWN
-    kept = [column for column in frame.columns if column in fixed or frame[column].notna().any()]
+    # Bounds that are not known are empty, so that a table has the same columns whatever is known.
+    figure_of = {column: re.sub("(_other_classes)?_(low|high)$", "", column) for column in frame.columns}
+    kept = [column for column in frame.columns if column in fixed or frame[figure_of[column]].notna().any()]
     return frame[kept].reset_index(drop=True)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmcl_bench.core.files import read_text
-from mmcl_bench.core.text import as_utf8, joined_datasets, match_name, match_names, sorted_names
+from mmcl_bench.core.text import as_utf8, joined_datasets, match_name, match_names, sorted_names, with_folds_together
 
 CIRCLES = ("वृत्त", "वृत्ति", "वृत्तों")
 """Hindi words that differ in vowel signs alone."""
@@ -132,3 +132,8 @@ def test_what_is_no_text_of_its_encoding_is_refused(content: bytes, tmp_path: Pa
 def test_the_last_data_set_is_the_one_that_is_tested() -> None:
     assert joined_datasets(["nw-ucla"]) == "nw-ucla"
     assert joined_datasets(["hdm05", "nw-ucla", "utd-mhad"]) == "hdm05 + nw-ucla to utd-mhad"
+
+
+def test_folds_that_follow_each_other_are_one_name() -> None:
+    names = ["8/2", *(f"22/5:fold-{number}" for number in (1, 2, 3, 11, 9, 10, 20))]
+    assert with_folds_together(names) == ["8/2", "22/5:fold-1 to fold-3", "22/5:fold-9 to fold-11", "22/5:fold-20"]
