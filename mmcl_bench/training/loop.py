@@ -69,7 +69,8 @@ class Schedule:
     clip_norm: float | None = None
     """Maximum norm of the gradient."""
     average: float = 0.0
-    """Decay, a step, of a moving average of the weights, which is validated and kept in their place; 0: none."""
+    """Decay, a step, of a moving average of the weights, which is validated and kept in their place; smaller in the
+    first steps. 0: none."""
     accumulate: int = 1
     """Parts in which a batch is computed, one after the other; batch statistics are then computed per part."""
     patience: int | None = None
@@ -173,8 +174,9 @@ class Trainer:
         self.module.to(accelerator.device if self.schedule.processes > 1 else self.context.device)
         optimizer = self.schedule.make_optimizer(self.module)
         if self.schedule.average:
-            average = get_ema_multi_avg_fn(self.schedule.average)
-            self.averaged = AveragedModel(self.module, multi_avg_fn=average, use_buffers=True)
+            self.averaged = AveragedModel(
+                self.module, multi_avg_fn=_moving_average(decay=self.schedule.average), use_buffers=True
+            )
         self._resume(optimizer)
         module, optimizer = accelerator.prepare(self.module, optimizer, device_placement=[False, False])
         epochs = _Epochs(self, accelerator, module, optimizer, report)
@@ -364,6 +366,20 @@ class _Means:
 
     def values(self) -> dict[str, float]:
         return {name: total / self._n for name, total in self._sums.items()}
+
+
+_Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
+    """An exponential moving average that forgets faster at first, as TensorFlow's: else it would still hold the first steps
+    at the end of a short training."""
+
+    def average(averaged: _Tensors, current: _Tensors, n_averaged: Tensor | int) -> None:
+        steps = int(n_averaged)
+        get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))(averaged, current, n_averaged)
+
+    return average
 
 
 def _scored_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -86,8 +86,9 @@ def test_a_moving_average_of_the_weights_is_what_is_validated_and_kept(tmp_path:
 
     last = run(tmp_path / "plain", 0.0)
     expected = after_steps[1]
-    for later in [*after_steps[2:], last]:
-        expected = 0.8 * expected + 0.2 * later
+    for n_averaged, later in enumerate([*after_steps[2:], last], 1):
+        decay = min(0.8, (1 + n_averaged) / (10 + n_averaged))
+        expected = decay * expected + (1 - decay) * later
     averaged = run(tmp_path / "averaged", 0.8)
     torch.testing.assert_close(averaged, expected)
     assert not torch.allclose(averaged, last)

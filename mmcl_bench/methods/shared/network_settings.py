@@ -92,7 +92,8 @@ class NetworkSettings(MethodSettings):
     clip_norm: float | None = Field(default=None, gt=0)
     """Maximum norm of the gradient."""
     average: float = Field(default=0.0, ge=0, lt=1)
-    """Decay, a step, of a moving average of the weights, which is scored in their place; 0: the weights are scored."""
+    """Decay, a step, of a moving average of the weights, which is scored in their place; smaller in the first steps.
+    0: the weights are scored."""
     accumulate: int = Field(default=1, ge=1)
     """Parts in which a batch is computed, to save memory; batch statistics are then computed per part."""
     selection: Literal["auto", "validation", "fixed"] = "auto"
