@@ -372,8 +372,8 @@ _Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
-    """An exponential moving average that forgets faster at first, as TensorFlow's: else it would still hold the first steps
-    at the end of a short training."""
+    """An exponential moving average that forgets faster at first, as TensorFlow's does: else it would still hold the
+    first steps at the end of a short training."""
 
     def average(averaged: _Tensors, current: _Tensors, n_averaged: Tensor | int) -> None:
         steps = int(n_averaged)
