@@ -119,25 +119,24 @@ def methods(
 
 
 def _settings(method: type[Method]) -> list[dict[str, str]]:
-    """Every setting that one can set, with its value in both presets and what it is."""
+    """Every setting that one can set, with its value in each preset and what it is."""
     from mmcl_bench.core.settings import setting_text
 
-    quick, paper = (method.presets[name].model_dump(mode="json") for name in ("quick", "paper"))
-    settable, meanings = method.Settings.shown(quick, {}), method.Settings.meanings()
+    presets = {name: preset.model_dump(mode="json") for name, preset in method.presets.items()}
+    settable, meanings = method.Settings.shown(presets["quick"], {}), method.Settings.meanings()
     return [
         {
             "setting": name,
-            "quick": setting_text(quick[name]),
-            "paper": setting_text(paper[name]),
+            **{preset: setting_text(values[name]) for preset, values in presets.items()},
             "meaning": meanings[name].replace("``", "").replace("None:", "null:"),
         }
-        for name in quick
+        for name in presets["quick"]
         if name in settable
     ]
 
 
 def _print_settings(rows: Sequence[dict[str, str]]) -> None:
-    """The value of preset paper is shown where it is another than that of quick."""
+    """The values of other presets are shown where they are others than that of quick."""
     from rich.table import Table
     from rich.text import Text
 
@@ -146,7 +145,9 @@ def _print_settings(rows: Sequence[dict[str, str]]) -> None:
     table.add_column("value", overflow="fold", max_width=22)
     table.add_column("meaning")
     for row in rows:
-        value = row["quick"] if row["quick"] == row["paper"] else f"{row['quick']} (paper: {row['paper']})"
+        others = {name: text for name, text in row.items() if name not in ("setting", "quick", "meaning")}
+        told = ", ".join(f"{name}: {text}" for name, text in others.items() if text != row["quick"])
+        value = f"{row['quick']} ({told})" if told else row["quick"]
         table.add_row(*map(Text, (row["setting"], value, row["meaning"])))
     show(table)
 
