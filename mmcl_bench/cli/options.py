@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 SETTING_NAMES = ", ".join(Setting)
 """For help; rich cuts the longest of them where they stand as a choice between bars."""
-Preset = Annotated[str, typer.Option(help="quick: minutes on two cores. paper: the published settings.")]
+Preset = Annotated[
+    str,
+    typer.Option(
+        help="quick: minutes on two cores. paper: the published settings. strong: of networks, as quick but longer."
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(

@@ -19,7 +19,7 @@ from mmcl_bench.core.compute import follow_determinism
 from mmcl_bench.core.seeds import derive_seed
 from mmcl_bench.evaluation.metrics import METRICS, Scored
 from mmcl_bench.methods.base import DenseScorer, Method, MethodSettings, ScoringNetwork
-from mmcl_bench.methods.shared.network_settings import QUICK, NetworkSettings
+from mmcl_bench.methods.shared.network_settings import QUICK, STRONG, NetworkSettings
 from mmcl_bench.methods.shared.saved import SavedModel, read_model, require_width, write_model
 from mmcl_bench.methods.shared.skeleton_network import TEXTS, SkeletonNetwork, Teachers
 from mmcl_bench.nn.position_scorer import PositionScorer
@@ -57,7 +57,11 @@ class NetworkMethod(Method):
 
     @classmethod
     def usual_presets(cls) -> dict[str, MethodSettings]:
-        return {"quick": cls.Settings.model_validate(QUICK), "paper": cls.Settings()}
+        return {
+            "quick": cls.Settings.model_validate(QUICK),
+            "strong": cls.Settings.model_validate(STRONG),
+            "paper": cls.Settings(),
+        }
 
     @property
     def frozen(self) -> bool | None:
