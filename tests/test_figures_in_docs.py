@@ -11,7 +11,8 @@ A figure, or a table of them, says in an HTML comment where it comes from::
 A figure is in percent, of the row of the csv that has these values; of several rows, where the column is
 ``mean:top1``. A value may have patterns, and stands in quotes if it has a space. A table names the task of each column
 by its head. What stands in backticks names a row: the method, then the column ``settings`` of the csv, else the
-fewest that the method has there. Columns ``mean`` and ``oracle minus honest`` are means over the tasks.
+fewest that the method has there, and ``preset=strong`` where it is not quick. Columns ``mean`` and ``oracle minus
+honest`` are means over the tasks.
 """
 
 from __future__ import annotations
@@ -94,8 +95,11 @@ def figures_of_table(file: str, what: str, cells: list[list[str]]) -> Iterator[F
     (head, *rows), all_rows = cells, read(file)
     assert task_of.keys() <= set(head)
     for row in rows:
-        method, *settings = re.findall("`(.*?)`", row[head.index("method")])
-        own = all_rows[all_rows["method"].eq(method) & all_rows["task"].isin(task_of.values())]
+        method, *told = re.findall("`(.*?)`", row[head.index("method")])
+        (preset,) = [text.removeprefix("preset=") for text in told if text.startswith("preset=")] or ["quick"]
+        settings = [text for text in told if not text.startswith("preset=")]
+        of_method = all_rows["method"].eq(method) & all_rows["preset"].eq(preset)
+        own = all_rows[of_method & all_rows["task"].isin(task_of.values())]
         assert len(own), f"{file} has no row of {method}"
         own = own[own["settings"].eq(settings[0] if settings else min(own["settings"], key=len))]
         for name, cell in zip(head, row, strict=True):
