@@ -74,8 +74,8 @@ class JobOptions(TaskOptions):
     preset: Annotated[
         str | None,
         typer.Option(
-            help="quick: minutes on two cores. paper: the published settings. Or both, with a comma between; quick "
-            "when not given."
+            help="quick: minutes on two cores. paper: the published settings. strong: of networks, as quick but "
+            "longer. Or several, with commas between; quick when not given."
         ),
     ] = None
     seeds: Annotated[int | None, typer.Option(help="How many seeds, from 0 on; 1 when not given.", min=1)] = None

@@ -89,7 +89,7 @@ def settings_of(method: type[Method], preset: str, overrides: Mapping[str, str] 
     Raises :class:`UserError` for what does not fit.
     """
     if preset not in method.presets:
-        raise UserError(unknown("preset", preset, sorted(method.presets)))
+        raise UserError(f"method {method.name}: {unknown('preset', preset, sorted(method.presets))}")
     fields = method.Settings.model_fields
     settings = method.presets[preset].as_json()
     for key, text in (overrides or {}).items():

@@ -196,7 +196,7 @@ STRONG: dict[str, object] = {
     "label_smoothing": 0.1,
     "average": 0.99,
 }
-"""As QUICK, of preset ``strong``: about four times as long and with more variation, for the best figures."""
+"""As QUICK, of preset ``strong``: two to four times as long and with more variation."""
 QUICK_EXTRACTOR: dict[str, object] = {
     **_SMALL,
     "dropout": 0.3,
