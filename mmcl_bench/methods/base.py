@@ -134,7 +134,7 @@ class Method(ABC):
     many are asked for, and tables count it once."""
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
     presets: ClassVar[Mapping[str, MethodSettings]] = {}
-    """Settings by preset, ``quick``, ``paper`` and perhaps others; those of :meth:`usual_presets` where it names none."""
+    """Settings by preset, ``quick``, ``paper`` and perhaps others; :meth:`usual_presets` where it names none."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
