@@ -529,7 +529,8 @@ def own_metrics(frame: pd.DataFrame) -> pd.DataFrame:
     """A leaderboard without the columns of metrics, costs, incomplete data and notes that none of its rows has."""
     fixed = {*_BEFORE_METRICS, *_AFTER_METRICS} - _WHERE_KNOWN
     # Bounds that are not known are empty, so that a table has the same columns whatever is known.
-    figure_of = {column: re.sub("(_other_classes)?_(low|high)$", "", column) for column in frame.columns}
+    bound = re.compile("(_other_classes)?_(low|high)$")
+    figure_of = {column: name if (name := bound.sub("", column)) in frame else column for column in frame.columns}
     kept = [column for column in frame.columns if column in fixed or frame[figure_of[column]].notna().any()]
     return frame[kept].reset_index(drop=True)
 
