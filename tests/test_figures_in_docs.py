@@ -116,6 +116,7 @@ def figures_of_table(file: str, what: str, cells: list[list[str]]) -> Iterator[F
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_figures_of_a_page_are_those_of_the_tables(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
+    assert len(re.findall(r"<!--\s*results/", text)) == len(re.findall(SOURCE, text)), "a comment is broken by a line"
     found = [*single_figures(text), *(figure for table in tables(text) for figure in figures_of_table(*table))]
     wrong = [f"{where}: {cell!r}, the table has {value}" for cell, value, where in found if not rounds_to(value, cell)]
     assert not wrong, "\n".join(wrong)
