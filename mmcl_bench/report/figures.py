@@ -219,7 +219,7 @@ def intervals(
     for at, (metric, axes) in enumerate(zip(metrics, panels, strict=True)):
         for place, (label, found, hollow, other_classes) in enumerate(methods):
             _draw_interval(axes, place, label, found[at], looks[label], hollow)
-            if other_classes:
+            if other_classes and not math.isnan(other_classes[at].low):
                 low, high = 100 * other_classes[at].low, 100 * other_classes[at].high
                 tip = f"{TIP}{label}, other classes: [{low:.1f}, {high:.1f}]"
                 axes.plot((low, high), (place + 0.36,) * 2, color=looks[label][0], linewidth=0.7, gid=tip)
