@@ -4,7 +4,7 @@ A figure, or a table of them, says in an HTML comment where it comes from::
 
     98.2<!-- results/leaderboard.csv top1 dataset=hdm05 method=logistic -->
 
-    <!-- results/transfer.csv top1 | NW-UCLA to UTD-MHAD: transfer/nw-ucla-to-utd-mhad@3 | ... -->
+    <!-- results/leaderboard.csv top1 | NW-UCLA to UTD-MHAD: transfer/nw-ucla-to-utd-mhad@3 | ... -->
 
     | method | NW-UCLA to UTD-MHAD | mean |
 
@@ -21,6 +21,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
@@ -35,6 +36,7 @@ OF_TABLE = 0.005
 """By how much a figure of a table, which has four digits, may differ from what was measured."""
 
 
+@cache
 def read(file: str) -> pd.DataFrame:
     return pd.read_csv(ROOT / file, dtype=str, keep_default_na=False)
 

@@ -31,7 +31,7 @@ def compare(
         typer.Argument(
             metavar="A",
             help="A method, such as mmcl or 'mmcl\\[preset=paper,backbone=hd-gcn]'; a job, by its folder or the start "
-            "of its hash; a file of scores; a leaderboard.csv, or REVISION:PATH of one in git.",
+            "of its hash; a file of scores; a leaderboard of a report, or REVISION:PATH of one in git.",
         ),
     ],
     b: Annotated[
