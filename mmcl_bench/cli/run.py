@@ -101,7 +101,7 @@ def run(
     if failures:
         typer.echo(f"mmcl-bench: no result of {len(failures)} of {counted(len(jobs), 'job')}:", err=True)
         for job, why in failures:
-            typer.echo(f"  {job.task.identity}, {describe(job)}, seed {job.seed}: {why}", err=True)
+            typer.echo(f"  {describe(job)}, seed {job.seed}: {why}", err=True)
         raise typer.Exit(SOME_FAILED)
 
 

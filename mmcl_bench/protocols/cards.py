@@ -38,6 +38,8 @@ _NEEDED: dict[str, tuple[str, ...]] = {
 CLASS_MAP = "class_map"
 _DUPLICATES: dict[str, tuple[str, ...]] = {"duplicates": ("kept", "removed")}
 UNSEEN_CLIPS, ALL_UNSEEN = "unseen_clips", "all"
+TESTED, TEST_SIDE = "tested", "test-side"
+VALIDATION_PARTS = tuple(f"validation-{part}" for part in range(1, 6))
 _TRANSFER: dict[str, tuple[str, ...]] = {
     "classes": ("shared", "texts"),
     "shots": ("5",),
@@ -46,8 +48,12 @@ _TRANSFER: dict[str, tuple[str, ...]] = {
     "fields": ("global",),
 }
 OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
-    "supervised": {**_DUPLICATES, "labels": ("100%", "50%", "25%", "10%")},
-    "zero-shot": {**_DUPLICATES, UNSEEN_CLIPS: ("test-side", ALL_UNSEEN)},
+    "supervised": {
+        **_DUPLICATES,
+        "labels": ("100%", "50%", "25%", "10%"),
+        TESTED: (TEST_SIDE, *VALIDATION_PARTS),
+    },
+    "zero-shot": {**_DUPLICATES, UNSEEN_CLIPS: (TEST_SIDE, ALL_UNSEEN)},
     "transfer": _TRANSFER,
 }
 """Parameters that every task of a family has beside those of its card, each with its values, the default first; where
@@ -55,6 +61,7 @@ there is one value, any other may be given.
 
 ``duplicates``: whether test clips that equal a training clip in every number stay. ``labels``: the share of the
 training clips of each class that have a label; the others do not train, but for methods that read them without one.
+``tested``: the test side, or a part of the training side in its place, so that settings can be chosen.
 ``unseen_clips``: the clips of unseen classes that are tested, of the test side or of both; no method trains on them.
 ``classes``: those that source and
 target share, or all of the target, known by their texts; then ``text`` is the encoder, and ``fields`` what it reads.

@@ -7,9 +7,11 @@ from functools import cached_property
 
 import numpy as np
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.protocols.base import Protocol, Rows, people_of_all, side_rows
+from mmcl_bench.protocols.cards import TEST_SIDE, TESTED, VALIDATION_PARTS
 from mmcl_bench.protocols.problem import ClassTable, UnlabelledPairs
 
 
@@ -72,5 +74,34 @@ class Supervised(Protocol):
         return self.data[self.task.card.dataset]
 
     def _side(self, which: int) -> Rows:
-        rows = side_rows(self._dataset, self.task.parameters["split"])[which]
-        return Rows.of(self._dataset, rows, self._dataset.index["label"].to_numpy()[rows].astype(np.int64))
+        """The clips that train, 0, or that are tested, 1."""
+        part = self.task.parameters[TESTED]
+        rows = side_rows(self._dataset, self.task.parameters["split"])[which if part == TEST_SIDE else 0]
+        side = Rows.of(self._dataset, rows, self._dataset.index["label"].to_numpy()[rows].astype(np.int64))
+        if part == TEST_SIDE:
+            return side
+        tested = self._part_of(side) == VALIDATION_PARTS.index(part)
+        if not tested.any() or tested.all():
+            raise UserError(f"{self.task.identity}: {self._how_many_parts(side)}")
+        return side.where(tested if which else ~tested)
+
+    def _part_of(self, side: Rows) -> np.ndarray:
+        """int64 (N,), the part of a training side that each clip is in: its cameras or setups where they tell both
+        sides apart, else its people, are dealt out in the order of a hash."""
+        groups = self._groups(side)
+        named = f"{self._dataset.card.name} {self.task.parameters['split']}"
+        hashes = [hashlib.sha256(f"{named} {group}".encode()).hexdigest() for group in range(max(groups) + 1)]
+        part = np.argsort(np.argsort(hashes)) % len(VALIDATION_PARTS)
+        return np.asarray(part[groups])
+
+    def _groups(self, side: Rows) -> np.ndarray:
+        """int64 (N,): the camera, the setup or the person of each clip, numbered from 0."""
+        column = self._dataset.card.sides[self.task.parameters["split"]].column
+        numbers = side.of_index(column) if column in ("camera", "setup") else people_of_all(side)
+        return np.unique(numbers, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+    def _how_many_parts(self, side: Rows) -> str:
+        n_parts = len(np.unique(self._part_of(side)))
+        if n_parts < 2:
+            return "the training side tells neither people nor cameras apart, so that no part of it can be tested"
+        return f"the training side has {n_parts} parts; name {VALIDATION_PARTS[0]} to {VALIDATION_PARTS[n_parts - 1]}"

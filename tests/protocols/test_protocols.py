@@ -46,6 +46,25 @@ def test_supervised_sides_are_those_of_the_card(toy_data_root: Path) -> None:
     assert contents(rules.test_clips()) == of_dataset(dataset, np.flatnonzero(camera == 3))
 
 
+@pytest.mark.parametrize(("split", "column", "n_parts"), [("x-view", "camera", 2), ("x-sub", "subject", 3)])
+def test_parts_of_a_training_side_are_tested_in_its_place_by_camera_or_person(
+    toy_data_root: Path, split: str, column: str, n_parts: int
+) -> None:
+    whole = protocol(toy_data_root, f"supervised/nw-ucla[split={split}]")
+    index, training = whole.data["nw-ucla"].index, set(whole.train_rows.rows.tolist())
+    tested: list[int] = []
+    for part in range(1, n_parts + 1):
+        rules = protocol(toy_data_root, f"supervised/nw-ucla[split={split},tested=validation-{part}]")
+        assert rules.task.hash != whole.task.hash
+        own, kept = rules.test_rows.rows.tolist(), rules.train_rows.rows.tolist()
+        assert set(own) | set(kept) == training
+        assert not set(index[column][own]) & set(index[column][kept])
+        tested += own
+    assert sorted(tested) == sorted(training), "every clip of the training side is tested once"
+    with pytest.raises(UserError, match=f"has {n_parts} parts; name validation-1 to validation-{n_parts}"):
+        protocol(toy_data_root, f"supervised/nw-ucla[split={split},tested=validation-{n_parts + 1}]").final_problem()
+
+
 def shares_of_labels(root: Path, needs: Needs | None = None) -> dict[int, Protocol]:
     named = {percent: f"supervised/nw-ucla[split=x-view,labels={percent}%]" for percent in (10, 25, 50)}
     return {percent: protocol(root, name, needs) for percent, name in named.items()} | {
