@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from functools import cache
 from itertools import takewhile
@@ -36,9 +36,13 @@ OF_TABLE = 0.005
 """By how much a figure of a table, which has four digits, may differ from what was measured."""
 
 
-@cache
-def read(file: str) -> pd.DataFrame:
-    return pd.read_csv(ROOT / file, dtype=str, keep_default_na=False)
+Read = Callable[[str], pd.DataFrame]
+
+
+@pytest.fixture(scope="module")
+def read() -> Read:
+    """Reads each table once; nothing changes what it gives."""
+    return cache(lambda file: pd.read_csv(ROOT / file, dtype=str, keep_default_na=False))
 
 
 def mean(rows: pd.DataFrame, column: str) -> float | None:
@@ -71,7 +75,7 @@ Figure = tuple[str, list[float | None], str]
 """What a page shows, what the table has, and where it stands."""
 
 
-def single_figures(text: str) -> Iterator[Figure]:
+def single_figures(text: str, read: Read) -> Iterator[Figure]:
     for match in INLINE.finditer(text):
         column, *wanted = shlex.split(match["what"])
         rows = read(match["file"])
@@ -91,7 +95,7 @@ def tables(text: str) -> Iterator[tuple[str, str, list[list[str]]]]:
             yield match["file"], match["what"], [head, *rows]
 
 
-def figures_of_table(file: str, what: str, cells: list[list[str]]) -> Iterator[Figure]:
+def figures_of_table(read: Read, file: str, what: str, cells: list[list[str]]) -> Iterator[Figure]:
     columns, *told = what.split(" | ")
     task_of = dict(part.split(": ", 1) for part in told)
     (head, *rows), all_rows = cells, read(file)
@@ -116,20 +120,21 @@ def figures_of_table(file: str, what: str, cells: list[list[str]]) -> Iterator[F
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_figures_of_a_page_are_those_of_the_tables(page: Path) -> None:
+def test_figures_of_a_page_are_those_of_the_tables(page: Path, read: Read) -> None:
     text = page.read_text(encoding="utf-8")
     assert len(re.findall(r"<!--\s*results/", text)) == len(re.findall(SOURCE, text)), "a comment is broken by a line"
-    found = [*single_figures(text), *(figure for table in tables(text) for figure in figures_of_table(*table))]
+    of_tables = (figure for table in tables(text) for figure in figures_of_table(read, *table))
+    found = [*single_figures(text, read), *of_tables]
     wrong = [f"{where}: {cell!r}, the table has {value}" for cell, value, where in found if not rounds_to(value, cell)]
     assert not wrong, "\n".join(wrong)
 
 
-def test_a_figure_that_is_not_the_table_s_is_found() -> None:
+def test_a_figure_that_is_not_the_table_s_is_found(read: Read) -> None:
     source = "<!-- results/leaderboard.csv top1 dataset=hdm05 method=logistic -->"
     (right,) = read("results/leaderboard.csv").query("dataset == 'hdm05' and method == 'logistic'")["top1"]
-    ((cell, value, _),) = single_figures(f"{100 * float(right):.1f} %{source}")
+    ((cell, value, _),) = single_figures(f"{100 * float(right):.1f} %{source}", read)
     assert rounds_to(value, cell)
-    ((cell, value, _),) = single_figures(f"{100 * float(right) + 0.2:.1f}{source}")
+    ((cell, value, _),) = single_figures(f"{100 * float(right) + 0.2:.1f}{source}", read)
     assert not rounds_to(value, cell)
     assert rounds_to([62.1, 50.0, 70.2, None], "62.1 [50.0, 70.2] /")
     for expected, shown in (

@@ -101,7 +101,9 @@ def run(
     if failures:
         typer.echo(f"mmcl-bench: no result of {len(failures)} of {counted(len(jobs), 'job')}:", err=True)
         for job, why in failures:
-            typer.echo(f"  {describe(job)}, seed {job.seed}: {why}", err=True)
+            # Of several tasks the description names the task, of one it does not.
+            task = "" if describe(job).startswith(job.task.identity) else f"{job.task.identity}, "
+            typer.echo(f"  {task}{describe(job)}, seed {job.seed}: {why}", err=True)
         raise typer.Exit(SOME_FAILED)
 
 

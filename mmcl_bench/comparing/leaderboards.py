@@ -53,7 +53,7 @@ def _compare_leaderboards(a: Leaderboard, b: Leaderboard, metric: str | None) ->
         )
     if not rows:
         which = "their main metrics" if metric is None else f"--metric {metric}"
-        raise UserError(f"{which}: no row of both leaderboards has a figure")
+        raise UserError(f"{which}: no row of both leaderboards has a figure with an interval")
     adjusted = holm([row.difference.p_value for row in rows])
     notes = [
         f"left out: {counted(n_alone, 'row')} that only {board.where} has"

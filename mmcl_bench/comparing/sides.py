@@ -30,7 +30,7 @@ _AT_REVISION = re.compile(r"(?P<revision>[^:\s]+):(?P<path>.+\.csv)")
 
 _LONGEST_HEAD = 1 << 16
 """Bytes of the first line of a leaderboard."""
-_NEEDED = ("task", "version", "method", "main_metric")
+_NEEDED = ("task", "version", "task_hash", "method", "main_metric")
 
 
 def find_side(text: str, root: Path, task: str, entry_of_scores: Callable[[Path], Entry]) -> Side:
@@ -176,12 +176,12 @@ def _require_cells(where: str, frame: pd.DataFrame) -> None:
     """Raises :class:`UserError` for the first cell that is empty and must not be, or is no number and must be one."""
     import pandas as pd
 
-    counts, texts = {"version", "method_version", "n_test"}, {*_NEEDED, "task_hash"}
+    counts = {"version", "method_version", "n_test"}
     figures = {f"{name}{end}" for name in frame if f"{name}_low" in frame for end in ("", "_low", "_high")}
     for name in frame:
         cells = frame[name]
         empty = cells.isna()
-        wrong = empty & (name in counts | texts)
+        wrong = empty & (name in counts.union(_NEEDED))
         if name in counts | figures:
             wrong |= ~empty & ~np.isfinite(pd.to_numeric(cells, errors="coerce"))
         if wrong.any():

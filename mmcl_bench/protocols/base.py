@@ -373,9 +373,11 @@ class Protocol(ABC):
         numbers = np.unique(recordings)
         if len(numbers) < 2:
             if column != "clip":
+                is_one = column in rows.dataset.index and rows.dataset.index[column].nunique() > 1
+                of_what = "all that train are of one person" if is_one else "it tells neither subjects nor performances"
                 self.validation_notes["held out"] = (
-                    f"single clips, as {rows.dataset.card.name} tells neither subjects nor performances: another "
-                    "camera's clip of the same performance may train"
+                    f"single clips of {rows.dataset.card.name}, as {of_what}: another camera's clip of the same "
+                    "performance may train"
                 )
             mask = generator.random(len(rows)) < VALIDATION_SHARE
             return ~mask, mask

@@ -50,10 +50,7 @@ class Supervised(Protocol):
         rows = self._training_side()
         wanted = ~self._has_label(rows)
         if held_out is not None:
-            by_setup = (
-                self._dataset.card.reader in READERS and READERS.get(self._dataset.card.reader).recording == "setup"
-            )
-            recordings = rows.of_index("setup") if by_setup else people_of_all(rows)
+            recordings = self._recordings(rows)
             if len(np.unique(recordings)) > 1:
                 wanted &= ~np.isin(recordings, recordings[np.isin(rows.rows, held_out.rows)])
         if not self.needs.unlabelled or not wanted.any():
@@ -78,7 +75,7 @@ class Supervised(Protocol):
         part = self.task.parameters[TESTED]
         rows = side_rows(self._dataset, self.task.parameters["split"])[which if part == TEST_SIDE else 0]
         side = Rows.of(self._dataset, rows, self._dataset.index["label"].to_numpy()[rows].astype(np.int64))
-        if part == TEST_SIDE:
+        if part == TEST_SIDE or len(side) == 0:
             return side
         tested = self._part_of(side) == VALIDATION_PARTS.index(part)
         if not tested.any() or tested.all():
@@ -86,22 +83,33 @@ class Supervised(Protocol):
         return side.where(tested if which else ~tested)
 
     def _part_of(self, side: Rows) -> np.ndarray:
-        """int64 (N,), the part of a training side that each clip is in: its cameras or setups where they tell both
-        sides apart, else its people, are dealt out in the order of a hash."""
-        groups = self._groups(side)
-        named = f"{self._dataset.card.name} {self.task.parameters['split']}"
-        hashes = [hashlib.sha256(f"{named} {group}".encode()).hexdigest() for group in range(max(groups) + 1)]
-        part = np.argsort(np.argsort(hashes)) % len(VALIDATION_PARTS)
-        return np.asarray(part[groups])
+        """int64 (N,), the part of a training side that each clip is in: its cameras, where the two sides differ in them
+        and several train, else its people or performances, are dealt out in the order of a hash."""
+        split = self.task.parameters["split"]
+        column, groups = "camera", side.of_index("camera")
+        if self._dataset.card.sides[split].column != "camera" or len(np.unique(groups)) < 2:
+            column, groups = "setup" if self._tells_performances else "subject", self._recordings(side)
+        numbers = side.of_index(column)
+        # A group has the name of its smallest number, so that copies of a set in several forms are parted alike.
+        named = {group: f"{split} {column} {numbers[groups == group].min()}" for group in np.unique(groups)}
+        order = sorted(named, key=lambda group: hashlib.sha256(named[group].encode()).hexdigest())
+        part = {group: place % len(VALIDATION_PARTS) for place, group in enumerate(order)}
+        return np.array([part[group] for group in groups])
 
-    def _groups(self, side: Rows) -> np.ndarray:
-        """int64 (N,): the camera, the setup or the person of each clip, numbered from 0."""
-        column = self._dataset.card.sides[self.task.parameters["split"]].column
-        numbers = side.of_index(column) if column in ("camera", "setup") else people_of_all(side)
-        return np.unique(numbers, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    @property
+    def _tells_performances(self) -> bool:
+        """Whether the set numbers performances in the place of people."""
+        reader = self._dataset.card.reader
+        return reader in READERS and READERS.get(reader).recording == "setup"
+
+    def _recordings(self, rows: Rows) -> np.ndarray:
+        """(N,): the person of each clip, or its performance; equal numbers are held out together."""
+        return rows.of_index("setup") if self._tells_performances else people_of_all(rows)
 
     def _how_many_parts(self, side: Rows) -> str:
         n_parts = len(np.unique(self._part_of(side)))
         if n_parts < 2:
-            return "the training side tells neither people nor cameras apart, so that no part of it can be tested"
+            return (
+                "the people of the training side cannot be told apart, or are one, so that no part of it can be tested"
+            )
         return f"the training side has {n_parts} parts; name {VALIDATION_PARTS[0]} to {VALIDATION_PARTS[n_parts - 1]}"

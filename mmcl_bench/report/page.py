@@ -269,7 +269,8 @@ class _Builder:
         titles = list(map(metric_title, metrics))
         folds = [mean for mean in means if mean.of_class_folds]
         self.folds += folds
-        columns = [*rows, *(mean.as_row for mean in folds)]
+        # Trials on parts of a training side have their own tables, and are in no mean or rank over tasks.
+        columns = [*(row for row in rows if row.group.task.on_test_side), *(mean.as_row for mean in folds)]
         by_task = self._by_task(stem, title, columns)
         return _Family(
             name,

@@ -107,8 +107,8 @@ def beside(published: pd.DataFrame, rows: Sequence[LeaderboardRow]) -> Beside | 
 
 def matching(published: pd.DataFrame, task: TaskRecord) -> pd.DataFrame:
     """The rows of the task's data set, split and test side. Where a source does not state the side, its row is in."""
-    usual = {"duplicates": "kept", "labels": "100%", "tested": "test-side"}
-    if task.synthetic or any(task.parameters.get(key, value) != value for key, value in usual.items()):
+    fewer = task.parameters.get("duplicates") == "removed" or task.parameters.get("labels", "100%") != "100%"
+    if task.synthetic or fewer or not task.on_test_side:
         return published.iloc[:0]
     dataset = joined_datasets([_SAME_CLIPS.get(name, name) for name in task.datasets])
     side = task.parameters.get("side", task.split or "")

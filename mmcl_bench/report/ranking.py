@@ -31,14 +31,13 @@ class Ranking:
 
 
 def rankings(rows: Sequence[LeaderboardRow]) -> dict[tuple[str, str], Ranking]:
-    """The ranks within each setting and, in transfer, each kind of candidate classes, of a family's rows on whole data
-    and on test sides.
+    """The ranks within each setting and, in transfer, each kind of candidate classes, of a family's rows on whole data.
 
     By setting and kind of classes, which is empty in other families. In the order of :data:`.groups.SETTINGS`.
     """
     together: dict[tuple[str, str], list[LeaderboardRow]] = defaultdict(list)
     for row in one_copy(one_encoder(rows)):
-        if not row.group.incomplete and row.group.task.parameters.get("tested", "test-side") == "test-side":
+        if not row.group.incomplete:
             together[row.group.setting, row.group.task.parameters.get("classes", "")].append(row)
     keys = sorted(together, key=lambda key: (SETTINGS.index(key[0]), key[1]))
     found = ((key, rank_methods(together[key])) for key in keys)

@@ -3,6 +3,7 @@ folds of the classes, figures that are pooled over them."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -347,9 +348,12 @@ def frame_of_folds(means: Sequence[SplitMean]) -> pd.DataFrame:
 def numbers_of_folds(means: Sequence[SplitMean]) -> pd.DataFrame:
     """Figures over class folds as a leaderboard of their own, see :func:`.tables.frame_of`: ``_low`` and ``_high`` are
     the bounds for these classes, ``_other_classes_low`` and ``_other_classes_high`` those for other classes.
-    ``oracle_minus_honest`` is the mean over folds. It has no columns of what differs between folds."""
+    ``oracle_minus_honest`` is the mean over folds, ``task_hash`` that of the folds' hashes. It has no columns of what
+    else differs between folds."""
     frame = leaderboard_of([mean.as_row for mean in means])
-    frame = frame.drop(columns=["task_hash", "n_test", "oracle", "parameters", "flops"])
+    frame = frame.drop(columns=["n_test", "oracle", "parameters", "flops"])
+    hashes = ["".join(sorted({row.group.task.hash for row in mean.rows})) for mean in means]
+    frame["task_hash"] = [hashlib.sha256(each.encode()).hexdigest()[:12] for each in hashes]
     frame["seeds"] = [mean.seeds for mean in means]
     frame["oracle_minus_honest"] = [fmean(row.oracle_minus_honest for row in mean.rows) for mean in means]
     frame.insert(frame.columns.get_loc("seeds"), "folds", [len(mean.rows) for mean in means])

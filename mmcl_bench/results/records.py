@@ -54,6 +54,11 @@ class TaskRecord(_Record):
         return self.family == "zero-shot" and fold_number(self.split) > 0
 
     @property
+    def on_test_side(self) -> bool:
+        """Whether it tests what published figures are of, and no part of the training side."""
+        return self.parameters.get("tested", "test-side") == "test-side"
+
+    @property
     def incomplete_data(self) -> str:
         """``nw-ucla: 1,187 of 1,484 published clips``; empty where all data sets are whole, as far as that is known."""
         return "; ".join(f"{name}: {copy}" for name, copy in sorted(self.incomplete.items()))

@@ -147,6 +147,9 @@ def test_the_report_has_a_row_a_method_and_no_task_a_fold(typed: Type, results: 
         assert "{:.1f} [{:.1f}, {:.1f}]".format(*(100 * figure for figure in figures)) == of_others
         assert "[{:.1f}, {:.1f}]".format(100 * row["zsl_top1_low"], 100 * row["zsl_top1_high"]) in of_these
     assert not (reports / "class-folds-synthetic.csv").exists()
+    board = str(reports / "class-folds.csv")
+    compared = json.loads(typed("compare --json", board, board).out)["differences"]
+    assert [row["difference"] for row in compared] == [0.0, 0.0]
 
 
 def test_the_command_of_a_pooled_row_makes_its_jobs(typed: Type, tmp_path: Path) -> None:

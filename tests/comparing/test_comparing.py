@@ -325,11 +325,6 @@ class TestLeaderboards:
         assert all(row.difference.difference == pytest.approx(0) for row in found.unpaired)
         assert "only" in found.notes[0]
 
-    def test_of_class_folds_have_no_hash_of_a_task_and_no_number_of_clips(self, root: Path, tmp_path: Path) -> None:
-        path = board(root, tmp_path, "class-folds.csv")
-        pd.read_csv(path).drop(columns=["task_hash", "n_test"]).to_csv(path, index=False)
-        assert len(compared(str(path), str(path), root).unpaired) == 5
-
     def test_rows_of_several_versions_of_a_method_are_the_latest(self, root: Path, tmp_path: Path) -> None:
         path = board(root, tmp_path, "leaderboard.csv")
         frame = pd.read_csv(path)

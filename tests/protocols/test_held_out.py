@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import Clip, SkeletonDataset
 from mmcl_bench.protocols import PROTOCOLS
@@ -37,6 +38,12 @@ def rules(root: Path, task: str, clips: Iterator[Clip]) -> Protocol:
     return PROTOCOLS.get(bound.card.family)(bound, {name: SkeletonDataset.open(root / name)}, Needs(), root / "cache")
 
 
+def another(protocol: Protocol, task: str) -> Protocol:
+    """The rules of another task on the same data."""
+    bound = load_task(task)
+    return PROTOCOLS.get(bound.card.family)(bound, protocol.data, Needs(), protocol.cache)
+
+
 def parts(protocol: Protocol) -> tuple[Rows, Rows]:
     train, validation, _ = protocol._hold_out(protocol.train_rows)
     return train, validation
@@ -51,12 +58,47 @@ def test_where_no_subject_is_named_whole_performances_are_held_out(tmp_path: Pat
     assert protocol.validation_notes == {}
 
 
+@pytest.mark.parametrize(
+    ("name", "split", "clips", "column"),
+    [
+        # JHMDB's setups say in which of its three splits a clip trains, and cross its people.
+        ("jhmdb", "split-1", performances("jhmdb", 14, 3, subjects=3), "subject"),
+        ("pku-mmd", "x-sub", performances("pku-mmd", 10, 4), "setup"),
+    ],
+)
+def test_a_part_of_the_training_side_shares_no_person_or_performance_with_the_rest(
+    tmp_path: Path, name: str, split: str, clips: Iterator[Clip], column: str
+) -> None:
+    whole = rules(tmp_path, f"supervised/{name}[split={split}]", clips)
+    tested: list[int] = []
+    for part in range(1, 4):
+        protocol = another(whole, f"supervised/{name}[split={split},tested=validation-{part}]")
+        assert not set(protocol.test_rows.of_index(column)) & set(protocol.train_rows.of_index(column))
+        assert set(protocol.train_rows.rows) <= set(whole.train_rows.rows)
+        tested += protocol.test_rows.rows.tolist()
+    assert len(tested) == len(set(tested))
+    assert set(tested) <= set(whole.train_rows.rows)
+
+
+def test_where_one_person_is_left_to_train_the_note_says_so(tmp_path: Path) -> None:
+    whole = rules(tmp_path, "supervised/nw-ucla[split=x-sub]", performances("nw-ucla", 8, 4, subjects=2))
+    protocol = another(whole, "supervised/nw-ucla[split=x-sub,tested=validation-1]")
+    parts(protocol)
+    assert "all that train are of one person" in protocol.validation_notes["held out"]
+
+
+def test_no_part_is_tested_where_people_are_not_told(tmp_path: Path) -> None:
+    whole = rules(tmp_path, "supervised/ntu60-cs-npz", performances("ntu60-cs-npz", 10, 4))
+    with pytest.raises(UserError, match="people of the training side cannot be told apart"):
+        another(whole, "supervised/ntu60-cs-npz[tested=validation-1]").final_problem()
+
+
 def test_a_set_that_tells_neither_subjects_nor_performances_says_so(tmp_path: Path) -> None:
     protocol = rules(tmp_path, "supervised/ntu60-cs-npz", performances("ntu60-cs-npz", 10, 4))
     train, validation = parts(protocol)
     assert len(validation) > 0
     assert len(train) > len(validation)
-    assert protocol.validation_notes["held out"].startswith("single clips, as ntu60-cs-npz tells neither")
+    assert protocol.validation_notes["held out"].startswith("single clips of ntu60-cs-npz, as it tells neither")
 
 
 def test_clips_that_are_recordings_of_their_own_need_no_note(tmp_path: Path) -> None:

@@ -413,7 +413,8 @@ class Spy:
     "name",
     [
         *("zero-shot/nw-ucla[split=8/2]", "zero-shot/nw-ucla[split=8/2,unseen_clips=all]"),
-        *("supervised/nw-ucla[split=x-sub]", "transfer/nw-ucla-to-utd-mhad"),
+        *("supervised/nw-ucla[split=x-sub]", "supervised/nw-ucla[split=x-sub,tested=validation-1]"),
+        "transfer/nw-ucla-to-utd-mhad",
     ],
 )
 @pytest.mark.parametrize("phase", ["selection_problem", "final_problem"])

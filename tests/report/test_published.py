@@ -100,6 +100,8 @@ def test_rows_of_the_same_data_set_split_and_side_match(published, store_job):
         {"parameters": {"side": "x-view"}},
         {"parameters": {"side": "x-sub", "duplicates": "removed"}},
         {"parameters": {"side": "x-sub", "unseen_clips": "all"}},
+        {"parameters": {"side": "x-sub", "labels": "25%"}},
+        {"parameters": {"side": "x-sub", "tested": "validation-1"}},
         {"family": "supervised"},
     ],
     ids=str,

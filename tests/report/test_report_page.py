@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -305,6 +306,19 @@ def test_methods_are_ranked_over_the_tasks_that_they_share(store_job, tmp_path):
     assert "Mean ranks over tasks" in summary.page.read_text(encoding="utf-8")
     ranked = (tmp_path / "out" / "tables" / "supervised-ranks.csv").read_text().splitlines()
     assert ranked == ["Method,Mean rank", "good (quick),1.00", "bad (quick),2.00"]
+
+
+def test_trials_on_parts_of_a_training_side_are_in_no_rank_and_no_mean(store_job, tmp_path):
+    for name in ("one", "two", "three"):
+        for method, skill in (("good", 0.9), ("bad", 0.1)):
+            store_job(name=name, method=method, skill=skill)
+            trial = {"split": "x-sub", "tested": "validation-1"}
+            store_job(name=f"{name}[tested=validation-1]", method=method, skill=1 - skill, parameters=trial)
+    build_report(tmp_path, tmp_path / "out", "none")
+    tables = tmp_path / "out" / "tables"
+    assert (tables / "supervised-ranks.csv").read_text().splitlines()[1:] == ["good (quick),1.00", "bad (quick),2.00"]
+    assert not [head for head in pd.read_csv(tables / "supervised-methods-by-task.csv") if "validation" in head]
+    assert pd.read_csv(tables / "supervised.csv")["task"].str.contains("validation").sum() == 6
 
 
 def test_published_figures_stand_beside_ours_unranked(store_job, tmp_path):
