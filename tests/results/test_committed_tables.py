@@ -12,7 +12,7 @@ from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols.catalogue import load_task
 
 RESULTS = Path(__file__).parents[2] / "results"
-OWN_SETS = ("supervised/jhmdb14@2", "zero-shot/jhmdb14@3")
+OWN_SETS = ("supervised/jhmdb14@2", "supervised/jhmdb14-answers@2", "zero-shot/jhmdb14@3")
 SEVERAL_FOLDS = re.compile(r"(fold-\d+)( to fold-\d+)?(, [^],]*fold-\d+( to fold-\d+)?)*")
 TABLES = sorted(path.name for path in RESULTS.glob("*.csv") if path.name != "published.csv")
 
