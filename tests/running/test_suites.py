@@ -82,7 +82,7 @@ def test_the_published_suite_has_every_method_on_whole_divisions_of_the_classes(
     on_folds = {job.method for job in jobs if fold_number(job.task.split)}
     assert of_family["zero-shot"] - on_folds == {"skeleton-only", "pgfa-end-to-end"}
     assert {job.method for job in jobs if job.task.split in ("22/5", "5/5")} == of_family["zero-shot"]
-    assert {job.method for job in jobs if job.task.card.family == "transfer"} == of_family["transfer"]
+    assert {job.method for job in jobs if job.task.method_family == "transfer"} == of_family["transfer"]
     pairs = {job.task.identity for job in load_suite("transfer-pairs").jobs(root)}
     assert {job.task.identity for job in jobs if job.method == "coral"} == pairs
     assert {name for job in jobs for name in job.task.datasets} == {*SMALL, "synth60"}
