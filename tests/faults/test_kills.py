@@ -28,4 +28,5 @@ def test_kills_at_random_moments_change_no_number(toy_data_root: Path, tmp_path:
     assert seen["left behind"] == 0, "no draft, no checkpoint"
     assert seen["with checkpoints"] >= 1, "some kills came between two epochs"
     assert seen["starts"] >= 2, "some job went on after a kill"
-    assert bool(seen["both fits at once"]) == (threads > 1)
+    # With two threads it depends on what else the machine does whether a kill meets both fits.
+    assert threads > 1 or not seen["both fits at once"]
