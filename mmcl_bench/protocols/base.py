@@ -374,7 +374,10 @@ class Protocol(ABC):
         if len(numbers) < 2:
             if column != "clip":
                 is_one = column in rows.dataset.index and rows.dataset.index[column].nunique() > 1
-                of_what = "all that train are of one person" if is_one else "it tells neither subjects nor performances"
+                whose = "person" if column == "subject" else "performance"
+                of_what = (
+                    f"all that train are of one {whose}" if is_one else "it tells neither subjects nor performances"
+                )
                 self.validation_notes["held out"] = (
                     f"single clips of {rows.dataset.card.name}, as {of_what}: another camera's clip of the same "
                     "performance may train"
