@@ -8,11 +8,11 @@ A figure, or a table of them, says in an HTML comment where it comes from::
 
     | method | NW-UCLA to UTD-MHAD | mean |
 
-A figure is in percent, of the row of the csv that has these values; of several rows, where the column is
-``mean:top1``. A value may have patterns, and stands in quotes if it has a space. A table names the task of each column
-by its head. What stands in backticks names a row: the method, then the column ``settings`` of the csv, else the
-fewest that the method has there, and ``preset=strong`` where it is not quick. Columns ``mean`` and ``oracle minus
-honest`` are means over the tasks.
+A figure is in percent, of the row of the csv that has these values; of several rows, where the column is ``mean:top1``.
+One with bounds, such as ``9.8 [4.5, 15.0]``, names three columns, such as ``difference/low/high``. A value may have
+patterns, and stands in quotes if it has a space. A table names the task of each column by its head. What stands in
+backticks names a row: the method, then the column ``settings`` of the csv, else the fewest that the method has there,
+and ``preset=strong`` where it is not quick. Columns ``mean`` and ``oracle minus honest`` are means over the tasks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "results/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCE = r"<!-- (?P<file>results/[\w-]+\.csv) (?P<what>[^\n]*?) -->"
-INLINE = re.compile(rf"(?P<figure>\d+(?:\.\d+)?)(?: ?%)?{SOURCE}")
+BOUNDS = r" \[(-?\d+\.\d+), (-?\d+\.\d+)\]"
+INLINE = re.compile(rf"(?P<figure>[+-]?\d+(?:\.\d+)?(?:{BOUNDS})?)(?: ?%)?{SOURCE}")
 OF_TABLE = 0.005
 """By how much a figure of a table, which has four digits, may differ from what was measured."""
 
@@ -56,7 +57,7 @@ def rounds_to(expected: list[float | None], cell: str) -> bool:
     empty one shows that there are none."""
     figures: list[str | None] = []
     for part in cell.split("/"):
-        match = re.fullmatch(r"([+-]?\d+(?:\.\d+)?)(?: \[(\d+\.\d+), (\d+\.\d+)\])?", part.strip())
+        match = re.fullmatch(rf"([+-]?\d+(?:\.\d+)?)(?:{BOUNDS})?", part.strip())
         if not match and part.strip():
             return False
         figures += [match[1], *([match[2], match[3]] if match[2] else [])] if match else [None]
@@ -82,7 +83,7 @@ def single_figures(text: str, read: Read) -> Iterator[Figure]:
         for name, value in (each.split("=", 1) for each in wanted):
             rows = rows[[fnmatchcase(cell, value.replace("[", "[[]")) for cell in rows[name]]]
         assert len(rows) == 1 or (len(rows) and column.startswith("mean:")), f"{match[0]} names {len(rows)} rows"
-        yield match["figure"], [mean(rows, column.removeprefix("mean:"))], match[0]
+        yield match["figure"], [mean(rows, each) for each in column.removeprefix("mean:").split("/")], match[0]
 
 
 def tables(text: str) -> Iterator[tuple[str, str, list[list[str]]]]:
@@ -137,6 +138,7 @@ def test_a_figure_that_is_not_the_table_s_is_found(read: Read) -> None:
     ((cell, value, _),) = single_figures(f"{100 * float(right) + 0.2:.1f}{source}", read)
     assert not rounds_to(value, cell)
     assert rounds_to([62.1, 50.0, 70.2, None], "62.1 [50.0, 70.2] /")
+    assert rounds_to([0.2, -2.2, 2.5], "+0.2 [-2.2, 2.5]")
     for expected, shown in (
         ([50.0, None], "50.0 / 1.0"),
         ([None, 32.1], "32.1 / "),
@@ -145,5 +147,6 @@ def test_a_figure_that_is_not_the_table_s_is_found(read: Read) -> None:
         ([1.3], "\u22121.3"),
         ([62.1], "62.1 [wrong]"),
         ([62.1, 50.0, 70.2], "62.1 [50.0, 70.9]"),
+        ([0.2, -2.2, 2.5], "0.2 [2.2, 2.5]"),
     ):
         assert not rounds_to(expected, shown)

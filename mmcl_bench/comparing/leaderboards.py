@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from mmcl_bench.comparing.records import LEVEL, Comparison, Leaderboard, Side, UnpairedComparison
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.text import counted
-from mmcl_bench.evaluation.statistics import Interval, holm, unpaired_difference
+from mmcl_bench.evaluation.statistics import Interval, unpaired_difference
 from mmcl_bench.results.groups import INDUCTIVE, unversioned
 
 _KEY = ("task", "incomplete", "method", "setting", "preset", "settings")
@@ -54,15 +53,13 @@ def _compare_leaderboards(a: Leaderboard, b: Leaderboard, metric: str | None) ->
     if not rows:
         which = "their main metrics" if metric is None else f"--metric {metric}"
         raise UserError(f"{which}: no row of both leaderboards has a figure with an interval")
-    adjusted = holm([row.difference.p_value for row in rows])
     notes = [
         f"left out: {counted(n_alone, 'row')} that only {board.where} has"
         for board, own, other in ((a, ours, theirs), (b, theirs, ours))
         if (n_alone := len(own.keys() - other.keys()))
     ]
     notes += [f"left out: {counted(undefined, 'row')} without a figure or its interval"] if undefined else []
-    unpaired = tuple(replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True))
-    return Comparison(unpaired=unpaired, notes=tuple(notes))
+    return Comparison(unpaired=tuple(rows), notes=tuple(notes))
 
 
 def _rows_by_key(board: Leaderboard) -> dict[tuple[str, ...], dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +54,8 @@ def compare(
     Raises :class:`UserError` where the two share no task, or one at different versions or on different data.
     """
     if isinstance(a, Leaderboard) or isinstance(b, Leaderboard):
-        return _compare_leaderboards(_as_leaderboard(a, names[0]), _as_leaderboard(b, names[1]), metric)
+        boards = _as_leaderboard(a, names[0]), _as_leaderboard(b, names[1])
+        return adjust_together([_compare_leaderboards(*boards, metric)])[0]
     found, notes = _pair_entries(a, b, names)
     pairs, of_folds = _without_class_folds(found)
     n_tasks = len(pairs) + len(of_folds)
@@ -74,7 +76,40 @@ def compare(
             tasks.append(TaskComparison(pairs[at][0], pairs[at][1], *made))
         advance(at + 1, n_tasks)
     of_splits = tuple(_over_splits(pairs, metric, resamples))
-    return Comparison(*_holm_over_tasks(tasks, folds), splits=of_splits, notes=tuple(notes))
+    return adjust_together([Comparison(tuple(tasks), tuple(folds), of_splits, notes=tuple(notes))])[0]
+
+
+def adjust_together(found: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons with Holm's p-values of the main metric over all of them: over their tasks, the class folds of a
+    set being one; and apart from these over means of splits, and over rows of leaderboards."""
+    tasks = [task for each in found for task in each.tasks]
+    folds = [of_folds for each in found for of_folds in each.folds]
+    boot = iter(
+        holm([*(each.main.paired.p_value for each in tasks), *(f.main.of_these_classes.p_value for f in folds)])
+    )
+    exact = iter(holm([task.main.mcnemar_p for task in tasks]))
+    splits = iter(holm([of_splits.paired.p_value for each in found for of_splits in each.splits]))
+    unpaired = iter(holm([row.difference.p_value for each in found for row in each.unpaired]))
+    with_tasks = [
+        replace(each, tasks=tuple(_adjusted(task, next(boot), next(exact)) for task in each.tasks)) for each in found
+    ]
+    return [
+        replace(
+            each,
+            folds=tuple(replace(of_folds, p_holm=next(boot)) for of_folds in each.folds),
+            splits=tuple(replace(of_splits, p_holm=next(splits)) for of_splits in each.splits),
+            unpaired=tuple(replace(row, p_holm=next(unpaired)) for row in each.unpaired),
+        )
+        for each in with_tasks
+    ]
+
+
+def _adjusted(task: TaskComparison, p_holm: float, mcnemar_holm: float) -> TaskComparison:
+    metrics = [
+        replace(each, p_holm=p_holm, mcnemar_holm=mcnemar_holm) if each.metric == task.headline else each
+        for each in task.metrics
+    ]
+    return replace(task, metrics=tuple(metrics))
 
 
 def compare_entries(a: Entry, b: Entry, metric: str | None = None, resamples: int = RESAMPLES) -> TaskComparison:
@@ -230,25 +265,6 @@ def _mcnemar(metric: ShareRight, pair: Pair) -> McNemar:
     return mcnemar(metric.right(pair.a)[counted], metric.right(pair.b)[counted])
 
 
-def _holm_over_tasks(
-    tasks: Sequence[TaskComparison], folds: Sequence[FoldsComparison]
-) -> tuple[tuple[TaskComparison, ...], tuple[FoldsComparison, ...]]:
-    """The comparisons with the p-values of their main metric adjusted over all of them."""
-    boot = holm([*(task.main.paired.p_value for task in tasks), *(f.main.of_these_classes.p_value for f in folds)])
-    exact = holm([task.main.mcnemar_p for task in tasks])
-    adjusted = tuple(
-        replace(
-            task,
-            metrics=tuple(
-                replace(each, p_holm=p, mcnemar_holm=q) if each.metric == task.headline else each
-                for each in task.metrics
-            ),
-        )
-        for task, p, q in zip(tasks, boot[: len(tasks)], exact, strict=True)
-    )
-    return adjusted, tuple(replace(each, p_holm=p) for each, p in zip(folds, boot[len(tasks) :], strict=True))
-
-
 def _changes(
     metric: Metric, pairs: Sequence[Pair], classes: Sequence[str]
 ) -> tuple[tuple[Change, ...], tuple[ClassDifference, ...]]:
@@ -345,12 +361,10 @@ def _over_splits(
             headline = _headline(members[0][0].task, metric)
             of_splits = [_pair_sheets(a, b)[0] for a, b in members]
             key = ":".join(part for a, b in members for part in (a.key, b.key))
-            paired = split_difference(
-                METRICS.get(headline),
-                [[pair.a for pair in of_split] for of_split in of_splits],
-                [[pair.b for pair in of_split] for of_split in of_splits],
-                resamples,
-                LEVEL,
-                generator=np.random.default_rng(derive_seed(key, f"splits {headline}")),
-            )
-            yield SplitsComparison(name, tuple(str(a.task.split) for a, _ in members), headline, paired)
+            measured = METRICS.get(headline)
+            ours, theirs = ([[getattr(pair, side) for pair in of_split] for of_split in of_splits] for side in "ab")
+            generator = np.random.default_rng(derive_seed(key, f"splits {headline}"))
+            paired = split_difference(measured, ours, theirs, resamples, LEVEL, generator=generator)
+            mean_a, mean_b = (fmean(fmean(map(measured, runs)) for runs in of_side) for of_side in (ours, theirs))
+            (first_a, first_b), splits = members[0], tuple(str(entry.task.split) for entry, _ in members)
+            yield SplitsComparison(name, first_a.label, first_b.label, splits, headline, mean_a, mean_b, paired)

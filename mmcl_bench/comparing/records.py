@@ -156,9 +156,16 @@ class SplitsComparison:
     """Two methods on several class splits of one family, the split being the unit."""
 
     task: str
+    a_label: str
+    b_label: str
     splits: tuple[str, ...]
     metric: str
+    a: float
+    b: float
+    """Means over the splits of the mean over seeds."""
     paired: PairedDifference
+    p_holm: float = math.nan
+    """Adjusted over the means of splits of a comparison."""
 
 
 @dataclass(frozen=True)
@@ -216,3 +223,9 @@ class Comparison:
     splits: tuple[SplitsComparison, ...] = ()
     unpaired: tuple[UnpairedComparison, ...] = ()
     notes: tuple[str, ...] = field(default=())
+
+
+def notes_of_each(found: Comparison) -> list[str]:
+    """Notes of its tasks and of its class folds, each once."""
+    notes = [*(each.notes for each in found.tasks), *(each.notes for each in found.folds)]
+    return list(dict.fromkeys(note for of_each in notes for note in of_each))

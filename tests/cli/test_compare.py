@@ -112,6 +112,40 @@ def test_csv_holds_differences_or_samples(capsys: pytest.CaptureFixture[str], tm
         assert {"sample_id", "class", "a_says", "b_says", "outcome"} <= set(next(csv.DictReader(file)))
 
 
+def test_one_against_several_is_a_row_each(capsys: pytest.CaptureFixture[str], results: Path) -> None:
+    folder = next(str(job.folder) for job in stored_results(results) if job.result.method.name == "chance")
+    message = words_of(capsys, "logistic", "chance", folder)
+    assert "Holm: adjusted over all 3 rows" in message  # a job is on one of the two tasks
+    found = record(capsys, "logistic", "chance", folder)
+    assert [each["b"] for each in found["comparisons"]] == found["b"] == ["chance", folder]
+    headlines = [row for each in found["comparisons"] for row in each["differences"] if row["headline"]]
+    first, second, third = sorted(headlines, key=lambda row: row["p"])
+    assert [first["p_holm"], second["p_holm"]] == pytest.approx([3 * first["p"], max(3 * first["p"], 2 * second["p"])])
+    assert third["p_holm"] >= second["p_holm"]
+    with pytest.raises(UserError, match="one comparison at a time"):
+        call("compare", "logistic", "chance", folder, "--samples")
+
+
+def test_differences_are_added_to_a_csv(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def rows() -> list[dict[str, str]]:
+        with (tmp_path / "d.csv").open() as file:
+            return list(csv.DictReader(file))
+
+    words_of(capsys, "logistic", "chance", "--task", VIEW, "--output", "d.csv", "--add")
+    (of_view,) = [row for row in rows() if row["headline"] == "True"]
+    assert of_view["command"] == f"mmcl-bench compare logistic chance --task '{VIEW}' --resamples 200"
+    words_of(capsys, "chance", "logistic", "--task", VIEW, "--output", "d.csv", "--add")
+    words_of(capsys, "logistic", "chance", "--output", "d.csv", "--add")
+    methods = [(row["a_method"][:5], row["task"]) for row in rows() if row["headline"] == "True"]
+    assert [method for method, _ in methods] == ["chanc", "logis", "logis"]
+    assert len({task for _, task in methods}) == 2
+    with pytest.raises(UserError, match="--add is about the differences in --output"):
+        call("compare", "logistic", "chance", "--add")
+    (tmp_path / "d.csv").write_text("task,top1\n", encoding="utf-8")
+    with pytest.raises(UserError, match="no csv of differences"):
+        call("compare", "logistic", "chance", "--output", "d.csv", "--add")
+
+
 def test_leaderboards_are_said_to_be_unpaired(
     capsys: pytest.CaptureFixture[str], results: Path, tmp_path: Path
 ) -> None:

@@ -293,6 +293,8 @@ class TestClassSplits:
         assert family.task == "zero-shot/made-up@1[split=55/5:sadvae]"
         assert (len(family.splits), family.paired.n_runs) == (3, 3)
         assert family.paired.difference == pytest.approx(found.tasks[0].main.paired.difference)
+        assert family.a - family.b == pytest.approx(family.paired.difference)
+        assert family.p_holm == family.paired.p_value
         assert compared("strong", "weak-one", root).splits == ()
 
 
