@@ -109,3 +109,9 @@ def test_losses_that_can_be_added_are_all_a_method_adds() -> None:
         assert kind.setting is Setting.UNLABELLED
         for kept in ("classification_loss", "logits_of", "varied", "fit"):
             assert getattr(kind, kept) is getattr(AdaptationMethod, kept)
+
+
+def test_a_new_version_of_a_loss_is_one_of_this_method_too() -> None:
+    """A job names the loss but not its version: where that rises, raise the version here and in the method."""
+    of_losses = {name: METHODS.get(name).version for name in ADAPTATION_LOSSES}
+    assert (MMCLAdapted.version, of_losses) == (1, dict.fromkeys(ADAPTATION_LOSSES, 1))
