@@ -33,7 +33,7 @@ def compare(
     b: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="B...", help="What A is compared with, one or more, named likewise; not needed with --revision."
+            metavar="B", help="What A is compared with, one or more, named likewise; not needed with --revision."
         ),
     ] = None,
     task: Annotated[
@@ -57,7 +57,8 @@ def compare(
         ),
     ] = None,
     add: Annotated[
-        bool, typer.Option("--add", help="Keep the other differences that --output has from before.")
+        bool,
+        typer.Option("--add", help="Keep what other commands wrote to --output; without it, the file is replaced."),
     ] = False,
     data_root: options.DataRoot = None,
     results: options.Results = None,
@@ -70,31 +71,37 @@ def compare(
         raise UserError(f"{output.parent}: no such folder; make it, or choose another --output")
     if add and (output is None or samples):
         raise UserError("--add is about the differences in --output: give it, and leave out --samples")
+    others = list(dict.fromkeys(b or [f"{revision}:{a}"]))
+    several = len(others) > 1
+    if samples and several:
+        raise UserError("samples are shown of one comparison at a time; name one B, or leave out --samples")
     root, pattern = paths.results_root(results), task or "*"
 
-    from mmcl_bench.comparing.paired import adjust_together
+    from mmcl_bench.comparing.paired import adjust_together, require_shared
     from mmcl_bench.comparing.paired import compare as compared
-    from mmcl_bench.comparing.rows import change_rows, csv_rows, other_rows_in, record_of, write_csv
+    from mmcl_bench.comparing.records import Leaderboard
+    from mmcl_bench.comparing.rows import change_rows, csv_rows, record_of, rows_of_other_commands, write_csv
     from mmcl_bench.comparing.sides import find_side
-    from mmcl_bench.comparing.tables import tables_of, tables_of_several
+    from mmcl_bench.comparing.tables import table_of_several, tables_of
     from mmcl_bench.running.foreign import entry_of_scores
 
-    others = list(dict.fromkeys(b or [f"{revision}:{a}"]))
-    if samples and len(others) > 1:
-        raise UserError("samples are shown of one comparison at a time; name one B, or leave out --samples")
+    command = _command(a, [] if revision else others, task, revision, metric, resamples)
+    kept = rows_of_other_commands(output, command) if output is not None and add else []
     foreign = partial(entry_of_scores, task=pattern, data_root=data_root)
     with status("reading what is compared"):
         ours = find_side(a, root, pattern, foreign)
-        theirs = [
-            find_side(name, root, pattern, foreign) if revision is None else _at(revision, a, task) for name in others
-        ]
-    several = len(others) > 1
+        theirs = {
+            name: find_side(name, root, pattern, foreign) if revision is None else _at(revision, a, task)
+            for name in others
+        }
+    if several and any(isinstance(side, Leaderboard) for side in (ours, *theirs.values())):
+        raise UserError("leaderboards are compared one at a time; name one B")
+    for name, side in theirs.items():
+        require_shared(ours, side, (a, name))
     made = []
-    with progress("comparing", "methods" if several else "tasks") as advance:
-        for name, side in zip(others, theirs, strict=True):
-            made.append(compared(ours, side, (a, name), metric, resamples, *([] if several else [advance])))
-            if several:
-                advance(len(made), len(others))
+    for name, side in theirs.items():
+        with progress(f"comparing with {name}" if several else "comparing", "tasks") as advance:
+            made.append(compared(ours, side, (a, name), metric, resamples, advance))
     found = dict(zip(others, adjust_together(made), strict=True))
     (first, *_) = found.values()
     if samples and first.unpaired:
@@ -105,20 +112,17 @@ def compare(
             f"{of_folds.task}: samples are shown of one fold at a time; add --task '*{of_folds.folds[0]}*', or leave "
             "out --samples"
         )
-    if output is not None and samples:
-        write_csv(output, change_rows(first.tasks))
-    elif output is not None:
-        command = _command(a, [] if revision else others, task, revision, metric, resamples)
-        rows = [{**row, "command": command} for each in found.values() for row in csv_rows(each)]
-        write_csv(output, [*(other_rows_in(output, rows) if add else []), *rows])
+    if output is not None:
+        write_csv(output, change_rows(first.tasks) if samples else [*kept, *csv_rows(found, a, command)])
     if as_json:
         records = [record_of(each, (a, name)) for name, each in found.items()]
         show_json({"a": a, "b": others, "comparisons": records} if several else records[0])
         return
-    for table in tables_of_several(found, a) if several else tables_of(first, (a, others[0]), samples):
+    for table in [table_of_several(found)] if several else tables_of(first, (a, others[0]), samples):
         show(table)
-    for note in dict.fromkeys(note for each in found.values() for note in each.notes):
-        typer.echo(note, err=True)
+    for name, each in found.items():
+        for note in each.notes:
+            typer.echo(f"{name}: {note}" if several else note, err=True)
 
 
 def _command(

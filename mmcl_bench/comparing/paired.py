@@ -79,37 +79,60 @@ def compare(
     return adjust_together([Comparison(tuple(tasks), tuple(folds), of_splits, notes=tuple(notes))])[0]
 
 
+def require_shared(a: Side, b: Side, names: tuple[str, str]) -> None:
+    """Raises :class:`UserError` as :func:`compare` does where two sides share no task; quick."""
+    if not (isinstance(a, Leaderboard) or isinstance(b, Leaderboard)):
+        _pair_entries(a, b, names)
+
+
 def adjust_together(found: Sequence[Comparison]) -> list[Comparison]:
-    """The comparisons with Holm's p-values of the main metric over all of them: over their tasks, the class folds of a
-    set being one; and apart from these over means of splits, and over rows of leaderboards."""
-    tasks = [task for each in found for task in each.tasks]
-    folds = [of_folds for each in found for of_folds in each.folds]
-    boot = iter(
-        holm([*(each.main.paired.p_value for each in tasks), *(f.main.of_these_classes.p_value for f in folds)])
-    )
-    exact = iter(holm([task.main.mcnemar_p for task in tasks]))
+    """The comparisons with Holm's p-values over all of them: of main metrics over their tasks, the class folds of a set
+    being one; of each other metric likewise, by itself; and apart from these over means of splits, and over rows of
+    leaderboards."""
+    compared: list[TaskComparison | FoldsComparison] = []
+    for each in found:
+        compared += [*each.tasks, *each.folds]
+    boot = _holm_by_metric(compared)
+    exact = iter(holm([task.main.mcnemar_p for each in found for task in each.tasks]))
     splits = iter(holm([of_splits.paired.p_value for each in found for of_splits in each.splits]))
     unpaired = iter(holm([row.difference.p_value for each in found for row in each.unpaired]))
-    with_tasks = [
-        replace(each, tasks=tuple(_adjusted(task, next(boot), next(exact)) for task in each.tasks)) for each in found
-    ]
+
+    def of_task(task: TaskComparison) -> TaskComparison:
+        mcnemar_holm = next(exact)
+        metrics = (replace(each, p_holm=next(boot)) for each in task.metrics)
+        return replace(
+            task,
+            metrics=tuple(
+                replace(each, mcnemar_holm=mcnemar_holm) if each.metric == task.headline else each for each in metrics
+            ),
+        )
+
+    def of_folds(folds: FoldsComparison) -> FoldsComparison:
+        return replace(folds, metrics=tuple(replace(each, p_holm=next(boot)) for each in folds.metrics))
+
     return [
         replace(
             each,
-            folds=tuple(replace(of_folds, p_holm=next(boot)) for of_folds in each.folds),
+            tasks=tuple(map(of_task, each.tasks)),
+            folds=tuple(map(of_folds, each.folds)),
             splits=tuple(replace(of_splits, p_holm=next(splits)) for of_splits in each.splits),
             unpaired=tuple(replace(row, p_holm=next(unpaired)) for row in each.unpaired),
         )
-        for each in with_tasks
+        for each in found
     ]
 
 
-def _adjusted(task: TaskComparison, p_holm: float, mcnemar_holm: float) -> TaskComparison:
-    metrics = [
-        replace(each, p_holm=p_holm, mcnemar_holm=mcnemar_holm) if each.metric == task.headline else each
-        for each in task.metrics
+def _holm_by_metric(compared: Sequence[TaskComparison | FoldsComparison]) -> Iterator[float]:
+    """Adjusted p-values of all metrics in their order: those that tasks are compared by together, others by metric."""
+    named = [
+        ("" if each.metric == of_task.headline else each.metric, each.p_value)
+        for of_task in compared
+        for each in of_task.metrics
     ]
-    return replace(task, metrics=tuple(metrics))
+    adjusted = {
+        name: iter(holm([p_value for other, p_value in named if other == name])) for name in dict.fromkeys(dict(named))
+    }
+    return (next(adjusted[name]) for name, _ in named)
 
 
 def compare_entries(a: Entry, b: Entry, metric: str | None = None, resamples: int = RESAMPLES) -> TaskComparison:

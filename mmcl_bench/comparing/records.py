@@ -95,8 +95,13 @@ class MetricDifference:
     mcnemar_p: float = math.nan
     """Of all pairs together."""
     p_holm: float = math.nan
+    """Adjusted over what is compared together."""
     mcnemar_holm: float = math.nan
-    """Adjusted over the tasks of a comparison; of the headline metric alone."""
+    """Adjusted likewise; of the headline metric alone."""
+
+    @property
+    def p_value(self) -> float:
+        return self.paired.p_value
 
 
 @dataclass(frozen=True)
@@ -165,7 +170,7 @@ class SplitsComparison:
     """Means over the splits of the mean over seeds."""
     paired: PairedDifference
     p_holm: float = math.nan
-    """Adjusted over the means of splits of a comparison."""
+    """Adjusted over what is compared together."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +182,12 @@ class FoldsDifference:
     b: float
     of_other_classes: PairedDifference
     of_these_classes: PairedDifference
+    p_holm: float = math.nan
+    """Of these classes, adjusted over what is compared together."""
+
+    @property
+    def p_value(self) -> float:
+        return self.of_these_classes.p_value
 
 
 @dataclass(frozen=True)
@@ -191,8 +202,6 @@ class FoldsComparison:
     headline: str
     metrics: tuple[FoldsDifference, ...]
     notes: tuple[str, ...] = ()
-    p_holm: float = math.nan
-    """Of the headline metric and these classes, adjusted over the tasks of a comparison."""
 
     @property
     def main(self) -> FoldsDifference:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,23 +11,32 @@ from typing import Any
 from mmcl_bench.comparing.records import Comparison, FoldsComparison, TaskComparison, notes_of_each
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.text import as_utf8
 
 
-def csv_rows(found: Comparison) -> list[dict[str, Any]]:
-    """The differences, then those in the mean over splits."""
-    return [*_difference_rows(found), *({**row, "splits": len(row["splits"])} for row in _split_rows(found))]
+def csv_rows(found: Mapping[str, Comparison], a: str, command: str) -> list[dict[str, Any]]:
+    """The differences of a and each other, by its name, then those in the mean over splits; and what made them."""
+    return [
+        {**row, "a_name": a, "b_name": name, "command": command}
+        for name, each in found.items()
+        for row in (*_difference_rows(each), *({**row, "splits": len(row["splits"])} for row in _split_rows(each)))
+    ]
 
 
-def other_rows_in(path: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of a csv of differences but those of the same task, metric and methods."""
+def rows_of_other_commands(path: Path, command: str) -> list[dict[str, str]]:
+    """What a csv of differences has already, but for what this command made. Raises :class:`UserError` for a file that
+    is none."""
     if not path.exists():
         return []
-    made = {_compared(row) for row in rows}
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if not {"metric", "a_method", "b_method"} <= set(reader.fieldnames or ()):
-            raise UserError(f"{path}: no csv of differences, so none can be added; choose another --output")
-        return [row for row in reader if _compared(row) not in made]
+    try:
+        reader = csv.DictReader(io.StringIO(as_utf8(path.read_bytes()).decode(), newline=""), strict=True)
+        rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as csv, {error}; choose another --output") from None
+    broken = any(None in row or None in row.values() for row in rows)
+    if broken or not {"task", "difference", "command"} <= set(reader.fieldnames or ()):
+        raise UserError(f"{path}: is no csv of differences, so nothing can be added; choose another --output")
+    return [row for row in rows if row["command"] != command]
 
 
 def change_rows(tasks: Iterable[TaskComparison]) -> list[dict[str, Any]]:
@@ -77,7 +87,9 @@ def record_of(found: Comparison, names: tuple[str, str]) -> dict[str, Any]:
     }
 
 
-def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """With the columns of all rows, in the order in which they come."""
+
     def write(draft: Path) -> None:
         with draft.open("w", encoding="utf-8", newline="") as file:
             heads = list(dict.fromkeys(head for row in rows for head in row)) or ["task"]
@@ -150,7 +162,7 @@ def _fold_rows(found: Iterable[FoldsComparison]) -> list[dict[str, Any]]:
             "low": _number(each.of_these_classes.low),
             "high": _number(each.of_these_classes.high),
             "p": _number(each.of_these_classes.p_value),
-            "p_holm": _number(of_folds.p_holm) if each.metric == of_folds.headline else None,
+            "p_holm": _number(each.p_holm),
             "other_classes_low": _number(each.of_other_classes.low),
             "other_classes_high": _number(each.of_other_classes.high),
             "other_classes_p": _number(each.of_other_classes.p_value),
@@ -180,10 +192,6 @@ def _split_rows(found: Comparison) -> list[dict[str, Any]]:
         }
         for mean in found.splits
     ]
-
-
-def _compared(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row.get(name) for name in ("task", "metric", "a_method", "b_method"))
 
 
 def _number(value: float) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from rich.table import Table
 from rich.text import Text
@@ -27,7 +27,7 @@ def tables_of(found: Comparison, names: tuple[str, str], samples: bool) -> Itera
         return
     if len(found.tasks) == 1:
         (only,) = found.tasks
-        yield _metric_table(only, names)
+        yield _metric_table(only)
         yield _class_table(only)
     elif found.tasks:
         yield _task_table(found, names)
@@ -36,48 +36,50 @@ def tables_of(found: Comparison, names: tuple[str, str], samples: bool) -> Itera
     if samples or len(found.tasks) == 1:
         for each in found.tasks:
             if each.changes:
-                yield _change_table(each, names, None if samples else _SHOWN)
+                yield _change_table(each, None if samples else _SHOWN)
 
 
-def tables_of_several(found: Mapping[str, Comparison], a: str) -> Iterable[Table]:
-    """A against each of the others: a row for each and each task, by the main metric alone."""
-    for name, each in found.items():
-        if each.unpaired:
-            yield _unpaired_table(each, (a, name))
-    rows = [(name, row) for name, each in found.items() for row in _main_differences(each)]
-    if not rows:
-        return
-    of_folds = any(row.of_other_classes is not None for _, row in rows)
-    notes = [
-        f"A: {a}",
-        "A - B in points, with 95% intervals over test clips and, of several, seeds"
-        + ("; of class folds, for these classes and for other classes of the same kind" if of_folds else ""),
-        f"Holm: adjusted over all {len(rows)} rows"
-        + ("; means over splits apart from others" if any(each.splits for each in found.values()) else ""),
-        *dict.fromkeys(note for each in found.values() for note in notes_of_each(each)),
-    ]
-    tasks = dict.fromkeys(row.task for _, row in rows)
+def table_of_several(found: Mapping[str, Comparison]) -> Table:
+    """A against each of several others, by their names: a row for each and each task, by the main metric alone."""
+    rows = [row for each in found.values() for row in _main_differences(each)]
+    of_folds = any(row.of_other_classes is not None for row in rows)
+    of_splits = any(each.splits for each in found.values())
+    tasks = dict.fromkeys(row.task for row in rows)
     several_tasks = len(tasks) > 1
-    heads = ["B", *(["task"] if several_tasks else []), "metric", "A", "B", "A - B", "p", "p Holm"]
+    notes = [
+        f"A: {', '.join(dict.fromkeys(row.a_label for row in rows))}",
+        "A - B in points, with 95% intervals over test clips and, of several, seeds"
+        + ("; of class folds, for these classes and for other classes of the same kind" if of_folds else "")
+        + ("; of means over splits, over these" if of_splits else ""),
+        *(["one pair of runs says nothing of other seeds"] if any(row.seeds == 1 for row in rows) else []),
+        "Holm: adjusted over all rows" + (" of a kind: single tasks, and means over splits" if of_splits else ""),
+        *(f"{name}: {note}" for name, each in found.items() for note in notes_of_each(each)),
+    ]
+    heads = ["B", *(["task"] if several_tasks else []), "metric", "seeds", "A", "B", "A - B", "p", "p Holm"]
     heads += ["A - B, other classes", "p"] if of_folds else []
     table = _table("" if several_tasks else next(iter(tasks)), notes, heads, left=3 if several_tasks else 2)
-    for name, row in rows:
-        cells = [name, *([row.task] if several_tasks else []), metric_title(row.metric)]
-        cells += [percent_value(row.a), percent_value(row.b)]
+    for row in rows:
+        cells = [row.b_label, *([row.task] if several_tasks else []), metric_title(row.metric)]
+        cells += ["" if row.seeds is None else str(row.seeds), percent_value(row.a), percent_value(row.b)]
         cells += [_gap(row.gap), _p(row.gap.p_value), _p(row.p_holm)]
         if (other := row.of_other_classes) is not None:
             cells += [_gap(other), _p(other.p_value)]
         _add(table, cells)
-    yield table
+    return table
 
 
-class _MainDifference(NamedTuple):
+@dataclass(frozen=True)
+class _MainDifference:
     task: str
     metric: str
+    a_label: str
+    b_label: str
     a: float
     b: float
     gap: PairedDifference
     p_holm: float
+    seeds: int | None = None
+    """Of a single task."""
     of_other_classes: PairedDifference | None = None
     """Of class folds."""
 
@@ -85,15 +87,17 @@ class _MainDifference(NamedTuple):
 def _main_differences(found: Comparison) -> Iterator[_MainDifference]:
     """By the main metric: of tasks, of class folds, and of means over splits."""
     for task in found.tasks:
-        main = task.main
-        yield _MainDifference(_title(task), task.headline, main.a, main.b, main.paired, main.p_holm)
+        main, labels = task.main, (task.a.label, task.b.label)
+        of_task = (_title(task), main.metric, *labels, main.a, main.b, main.paired, main.p_holm)
+        yield _MainDifference(*of_task, seeds=main.paired.n_runs)
     for each in found.folds:
         name, of_folds = f"{each.task}, {len(each.folds)} class folds", each.main
-        these, other = of_folds.of_these_classes, of_folds.of_other_classes
-        yield _MainDifference(name, each.headline, of_folds.a, of_folds.b, these, each.p_holm, other)
+        figures = (of_folds.a, of_folds.b, of_folds.of_these_classes, of_folds.p_holm)
+        of_set = (name, of_folds.metric, each.a, each.b, *figures)
+        yield _MainDifference(*of_set, of_other_classes=of_folds.of_other_classes)
     for mean in found.splits:
         name = f"{mean.task}: mean of {len(mean.splits)} splits, the unit"
-        yield _MainDifference(name, mean.metric, mean.a, mean.b, mean.paired, mean.p_holm)
+        yield _MainDifference(name, mean.metric, mean.a_label, mean.b_label, mean.a, mean.b, mean.paired, mean.p_holm)
 
 
 def _table(title: str, notes: Iterable[str], heads: Sequence[str], left: int = 1) -> Table:
@@ -113,7 +117,7 @@ def _add(table: Table, cells: Iterable[str], bold: bool = False) -> None:
     table.add_row(*map(Text, cells), style="bold" if bold else None)
 
 
-def _metric_table(task: TaskComparison, names: tuple[str, str]) -> Table:
+def _metric_table(task: TaskComparison) -> Table:
     n_runs = task.main.paired.n_runs
     notes = [
         f"A: {task.a.label}",
@@ -188,7 +192,8 @@ def _task_table(found: Comparison, names: tuple[str, str]) -> Table:
                 percent_value(family.b),
                 _gap(paired),
                 _p(paired.p_value),
-                *("", "", "", "", ""),
+                _p(family.p_holm),
+                *("", "", "", ""),
             ],
             bold=True,
         )
@@ -201,7 +206,7 @@ def _folds_table(found: FoldsComparison, n_tasks: int) -> Table:
         f"B: {found.b}",
         "A - B in points, paired by fold, class and clip. 95% intervals: for other classes of the same kind; and for "
         "these classes, in other folds, with other seeds and clips",
-        *([f"p Holm: {_p(found.p_holm)}, of these classes, adjusted over {n_tasks} tasks"] if n_tasks > 1 else []),
+        *([f"p Holm: {_p(found.main.p_holm)}, of these classes, adjusted over {n_tasks} tasks"] if n_tasks > 1 else []),
         *found.notes,
     ]
     heads = ["", "A", "B", "A - B, other classes", "p", "A - B, these classes", "p"]
@@ -221,6 +226,7 @@ def _unpaired_table(found: Comparison, names: tuple[str, str]) -> Table:
         f"B: {names[1]}",
         "unpaired: a leaderboard has no scores, so both intervals count in full; a paired comparison of "
         "the jobs, on the same clips, has narrower ones",
+        f"Holm: adjusted over {counted(len(found.unpaired), 'row')}",
     ]
     table = _table("", notes, ["task", "method", "metric", "A", "B", "A - B", "p", "p Holm"], left=3)
     for row in found.unpaired:
@@ -244,7 +250,7 @@ def _class_table(task: TaskComparison) -> Table:
     return table
 
 
-def _change_table(task: TaskComparison, names: tuple[str, str], at_most: int | None) -> Table:
+def _change_table(task: TaskComparison, at_most: int | None) -> Table:
     n_changes = len(task.changes)
     more = f"{n_changes - at_most} more with --samples" if at_most is not None and n_changes > at_most else ""
     seeds = len({change.seed for change in task.changes}) > 1

@@ -115,35 +115,38 @@ def test_csv_holds_differences_or_samples(capsys: pytest.CaptureFixture[str], tm
 def test_one_against_several_is_a_row_each(capsys: pytest.CaptureFixture[str], results: Path) -> None:
     folder = next(str(job.folder) for job in stored_results(results) if job.result.method.name == "chance")
     message = words_of(capsys, "logistic", "chance", folder)
-    assert "Holm: adjusted over all 3 rows" in message  # a job is on one of the two tasks
+    assert "one pair of runs says nothing of other seeds Holm: adjusted over all rows" in message
     found = record(capsys, "logistic", "chance", folder)
     assert [each["b"] for each in found["comparisons"]] == found["b"] == ["chance", folder]
-    headlines = [row for each in found["comparisons"] for row in each["differences"] if row["headline"]]
-    first, second, third = sorted(headlines, key=lambda row: row["p"])
+    rows = [row for each in found["comparisons"] for row in each["differences"]]
+    first, second, third = sorted((row for row in rows if row["headline"]), key=lambda row: row["p"])
     assert [first["p_holm"], second["p_holm"]] == pytest.approx([3 * first["p"], max(3 * first["p"], 2 * second["p"])])
     assert third["p_holm"] >= second["p_holm"]
-    with pytest.raises(UserError, match="one comparison at a time"):
-        call("compare", "logistic", "chance", folder, "--samples")
+    assert all(row["p"] <= row["p_holm"] for row in rows)
 
 
 def test_differences_are_added_to_a_csv(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    def rows() -> list[dict[str, str]]:
+    def added(*words: str) -> list[dict[str, str]]:
+        words_of(capsys, *words, "--output", "d.csv", "--add")
         with (tmp_path / "d.csv").open() as file:
-            return list(csv.DictReader(file))
+            return [row for row in csv.DictReader(file) if row["headline"] == "True"]
 
-    words_of(capsys, "logistic", "chance", "--task", VIEW, "--output", "d.csv", "--add")
-    (of_view,) = [row for row in rows() if row["headline"] == "True"]
+    (of_view,) = added("logistic", "chance", "--task", VIEW)
     assert of_view["command"] == f"mmcl-bench compare logistic chance --task '{VIEW}' --resamples 200"
-    words_of(capsys, "chance", "logistic", "--task", VIEW, "--output", "d.csv", "--add")
-    words_of(capsys, "logistic", "chance", "--output", "d.csv", "--add")
-    methods = [(row["a_method"][:5], row["task"]) for row in rows() if row["headline"] == "True"]
-    assert [method for method, _ in methods] == ["chanc", "logis", "logis"]
-    assert len({task for _, task in methods}) == 2
-    with pytest.raises(UserError, match="--add is about the differences in --output"):
-        call("compare", "logistic", "chance", "--add")
-    (tmp_path / "d.csv").write_text("task,top1\n", encoding="utf-8")
-    with pytest.raises(UserError, match="no csv of differences"):
-        call("compare", "logistic", "chance", "--output", "d.csv", "--add")
+    added("chance", "logistic", "--task", VIEW)
+    again = added("logistic", "chance", "--task", VIEW)
+    assert [row["a_name"] for row in again] == ["chance", "logistic"]
+    assert again[-1] == of_view
+    by_other = added("logistic", "chance", "--metric", "macro_top1", "--task", VIEW)
+    assert [row["metric"] for row in by_other] == ["top1", "top1", "macro_top1"]
+
+
+def test_what_is_no_csv_of_differences_is_left_as_it_is(tmp_path: Path) -> None:
+    for content in (b"task,top1\n", b"task,difference,command\n1,2\n", b"task,difference,command\n\xff,2,3\n"):
+        (tmp_path / "d.csv").write_bytes(content)
+        with pytest.raises(UserError, match=r"d\.csv: .*; choose another --output"):
+            call("compare", "logistic", "chance", "--output", "d.csv", "--add")
+        assert (tmp_path / "d.csv").read_bytes() == content
 
 
 def test_leaderboards_are_said_to_be_unpaired(
@@ -157,6 +160,8 @@ def test_leaderboards_are_said_to_be_unpaired(
     assert {row["method"] for row in found["differences"]} == {"logistic (quick)"}
     with pytest.raises(UserError, match="leaderboards have no scores"):
         call("compare", str(path), str(path), "--samples")
+    with pytest.raises(UserError, match="one at a time"):
+        call("compare", "logistic", "chance", str(path))
 
 
 @pytest.mark.parametrize(
@@ -168,6 +173,8 @@ def test_leaderboards_are_said_to_be_unpaired(
         (["logistic", "chance", "--task", "transfer/*"], "no finished job of a task that matches"),
         (["logistic", "chance", "--metric", "gzsl_h"], "unknown supervised metric"),
         (["logistic", "chance", "--output", "no/d.csv"], "no such folder"),
+        (["logistic", "chance", "--add"], "--add is about the differences in --output"),
+        (["logistic", "chance", "logistic", "--samples"], "one comparison at a time"),
         (["no.csv", "--revision", "v0.1"], "unknown method with finished jobs 'no.csv'"),
         (["HEAD:no.csv", "chance"], "name a revision that has the file"),
     ],
