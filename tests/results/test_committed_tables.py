@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -14,12 +15,17 @@ from mmcl_bench.protocols.catalogue import load_task
 RESULTS = Path(__file__).parents[2] / "results"
 OWN_SETS = ("supervised/jhmdb14@2", "supervised/jhmdb14-answers@2", "zero-shot/jhmdb14@3")
 SEVERAL_FOLDS = re.compile(r"(fold-\d+)( to fold-\d+)?(, [^],]*fold-\d+( to fold-\d+)?)*")
-TABLES = sorted(path.name for path in RESULTS.glob("*.csv") if path.name != "published.csv")
+TABLES = sorted({path.name for path in RESULTS.glob("*.csv")} - {"published.csv", "differences.csv"})
+NUMBER = re.compile(r"(split=[^],]*?)-\d+( to [^],]*)?(?=[],])")
+
+
+def read(name: str) -> pd.DataFrame:
+    return pd.read_csv(RESULTS / name, dtype=str, keep_default_na=False)
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_row_is_of_the_newest_method_and_task(name: str) -> None:
-    rows = pd.read_csv(RESULTS / name, dtype=str, keep_default_na=False)
+    rows = read(name)
     newest = {method: str(METHODS.get(method).version) for method in rows.method.unique() if method in METHODS.names()}
     of_methods = rows[rows.method.isin(newest)]
     assert (of_methods.method_version == of_methods.method.map(newest)).all()
@@ -30,3 +36,19 @@ def test_every_row_is_of_the_newest_method_and_task(name: str) -> None:
     assert set(rows.dirty) == {"False"}
     assert rows.command.str.startswith("mmcl-bench ").all()
     assert rows.commit.str.fullmatch(r"[0-9a-f]{40}( [0-9a-f]{40})*").all()
+
+
+def test_differences_are_between_figures_of_the_tables() -> None:
+    """A difference is on one task, over class folds, or in the mean of numbered splits."""
+    figures = pd.concat([read("leaderboard.csv"), read("class-folds.csv")])
+    figures["without_number"] = [NUMBER.sub(r"\1", task) for task in figures.task]
+    for row in read("differences.csv").itertuples():
+        assert row.command.startswith(f"mmcl-bench compare {shlex.quote(row.a_name)} ")
+        of_task = figures[figures.task.eq(row.task)]
+        of_task = of_task if len(of_task) else figures[figures.without_number.eq(row.task)]
+        for label, value in ((row.a_method, row.a), (row.b_method, row.b)):
+            name, preset = re.fullmatch(r"([\w-]+) \((\w+).*", label).groups()
+            own = of_task[of_task.method.eq(name) & of_task.preset.eq(preset)]
+            found = pd.to_numeric(own[row.metric]).groupby(own.settings).mean()
+            assert found.sub(float(value)).abs().min() < 1e-4, f"{row.task} {row.metric} {label}: {value}, not {found}"
+        assert float(row.difference) == pytest.approx(float(row.a) - float(row.b), abs=1e-5)
