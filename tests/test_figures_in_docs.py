@@ -76,13 +76,19 @@ Figure = tuple[str, list[float | None], str]
 """What a page shows, what the table has, and where it stands."""
 
 
+def named(match: re.Match[str], read: Read) -> tuple[str, pd.DataFrame]:
+    """The column and the rows that the comment beside a figure names."""
+    column, *wanted = shlex.split(match["what"])
+    rows = read(match["file"])
+    for name, value in (each.split("=", 1) for each in wanted):
+        rows = rows[[fnmatchcase(cell, value.replace("[", "[[]")) for cell in rows[name]]]
+    assert len(rows) == 1 or (len(rows) and column.startswith("mean:")), f"{match[0]} names {len(rows)} rows"
+    return column, rows
+
+
 def single_figures(text: str, read: Read) -> Iterator[Figure]:
     for match in INLINE.finditer(text):
-        column, *wanted = shlex.split(match["what"])
-        rows = read(match["file"])
-        for name, value in (each.split("=", 1) for each in wanted):
-            rows = rows[[fnmatchcase(cell, value.replace("[", "[[]")) for cell in rows[name]]]
-        assert len(rows) == 1 or (len(rows) and column.startswith("mean:")), f"{match[0]} names {len(rows)} rows"
+        column, rows = named(match, read)
         yield match["figure"], [mean(rows, each) for each in column.removeprefix("mean:").split("/")], match[0]
 
 
@@ -120,7 +126,10 @@ def figures_of_table(read: Read, file: str, what: str, cells: list[list[str]]) -
                 yield cell, [mean(own, "oracle_minus_honest")], where
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+of_each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+@of_each_page
 def test_figures_of_a_page_are_those_of_the_tables(page: Path, read: Read) -> None:
     text = page.read_text(encoding="utf-8")
     assert len(re.findall(r"<!--\s*results/", text)) == len(re.findall(SOURCE, text)), "a comment is broken by a line"
@@ -128,6 +137,16 @@ def test_figures_of_a_page_are_those_of_the_tables(page: Path, read: Read) -> No
     found = [*single_figures(text, read), *of_tables]
     wrong = [f"{where}: {cell!r}, the table has {value}" for cell, value, where in found if not rounds_to(value, cell)]
     assert not wrong, "\n".join(wrong)
+
+
+@of_each_page
+def test_bold_differences_of_a_table_are_those_that_stay_clear_when_corrected(page: Path, read: Read) -> None:
+    text = page.read_text(encoding="utf-8")
+    for table in re.findall(r"(?:^\|.*\n)*^\|.*\*\*.*results/differences.*\n(?:^\|.*\n)*", text, re.MULTILINE):
+        for match in INLINE.finditer(table):
+            bold = table[: match.start()].endswith("**")
+            _, rows = named(match, read)
+            assert bold == (float(rows["p_holm"].item()) <= 0.05), match[0]
 
 
 def test_a_figure_that_is_not_the_table_s_is_found(read: Read) -> None:
