@@ -19,7 +19,7 @@ _PACKAGES = (
     *("timm", "open_clip_torch", "safetensors"),
 )
 _SOURCES = ("mmcl_bench", "tasks", "protocols")
-"""Folders whose content determines the numbers of a checkout: an untracked file there is a change as well."""
+"""Folders whose content determines the numbers of a checkout; a report that is written there changes none."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ def collect(
 
 
 def _source_commit() -> tuple[str | None, bool | None]:
-    """Commit of the checkout that the package runs from, and whether it was changed; (None, None) when installed."""
+    """Commit of the checkout that the package runs from, and whether its sources were changed or added to since;
+    (None, None) when installed."""
     root = PACKAGE.parent
     if not (root / ".git").exists():
         return None, None
@@ -87,10 +88,8 @@ def _source_commit() -> tuple[str | None, bool | None]:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "HEAD"), bool(
-            changed or git("status", "--porcelain", "--untracked-files=all", "--", *_SOURCES)
-        )
+        changed = git("status", "--porcelain", "--untracked-files=all", "--", *_SOURCES)
+        return git("rev-parse", "HEAD"), bool(changed)
     except (OSError, subprocess.CalledProcessError):
         return None, None
 
