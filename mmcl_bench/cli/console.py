@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import RenderableType
+
+    from mmcl_bench.datasets.store import SkeletonDataset
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for programs instead of a table.")]
 
@@ -108,3 +112,11 @@ def progress(label: str, what: str) -> Iterator[Callable[[int, int], None]]:
     ) as bar:
         task = bar.add_task(label, total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
+def opened(name: str, data_root: Path) -> SkeletonDataset:
+    """A prepared data set, or the embedded one, which is made on first use under a bar."""
+    from mmcl_bench.datasets.prepare import open_dataset
+
+    with progress(f"generating {name}", "clips") as advance:
+        return open_dataset(name, data_root, advance)

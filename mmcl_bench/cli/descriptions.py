@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import platformdirs
 
 from mmcl_bench.core import paths
-from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.files import write_text
 from mmcl_bench.core.registry import Registry
 from mmcl_bench.core.version import __version__
 
@@ -53,7 +53,6 @@ def _read(path: Path, code: str) -> dict[str, Row]:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda draft: draft.write_text(json.dumps(content), encoding="utf-8"))
+        write_text(path, json.dumps(content))
     except OSError:
         return  # nothing depends on it

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench.cli.console import AsJson, progress, show, show_json
+from mmcl_bench.cli.console import AsJson, opened, progress, show, show_json
 from mmcl_bench.cli.data.listing import Name
 from mmcl_bench.cli.options import DataRoot, Device, SkipBad
 from mmcl_bench.core import paths
@@ -72,7 +72,10 @@ def build(
     device: Device = "cpu",
     skip_bad: SkipBad = False,
     workers: Annotated[
-        int | None, typer.Option(help="Processes that decode; by default one a core. The result is the same.", min=1)
+        int | None,
+        typer.Option(
+            help="Processes that decode; by default one a core, eight at most. Any number gives the same.", min=1
+        ),
     ] = None,
     data_root: DataRoot = None,
     as_json: AsJson = False,
@@ -87,7 +90,7 @@ def build(
     if videos is None and not encode and ask is None:
         raise UserError("features build: give --videos to make strips, and --encode or --ask for what to do with them")
     root = paths.data_root(data_root)
-    dataset = _opened(name, root)
+    dataset = opened(name, root)
     device = find_device(device)
     if videos is not None:
         source = _source(videos, pattern, skeletons, detector, crop, size, device)
@@ -125,7 +128,7 @@ def import_features(
     if rgb is None and instruct is None:
         raise UserError("features import: give --rgb FOLDER or --instruct FOLDER")
     root = paths.data_root(data_root)
-    dataset = _opened(name, root)
+    dataset = opened(name, root)
     sample_ids = dataset.index["sample_id"].tolist()
     for modality, folder in ((Modality.RGB, rgb), (Modality.INSTRUCT, instruct)):
         if folder is not None:
@@ -146,14 +149,7 @@ def import_features(
 def list_features(name: Name, data_root: DataRoot = None, as_json: AsJson = False) -> None:
     """Show strips, answers and features of a prepared data set, and how to train on them."""
     root = paths.data_root(data_root)
-    _show_list(_opened(name, root), root, as_json)
-
-
-def _opened(name: str, root: Path) -> SkeletonDataset:
-    from mmcl_bench.datasets import prepare as preparing
-
-    with progress(f"generating {name}", "clips") as advance:
-        return preparing.open_dataset(name, root, advance)
+    _show_list(opened(name, root), root, as_json)
 
 
 def _again(dataset: SkeletonDataset) -> SkeletonDataset:

@@ -113,5 +113,5 @@ def _jobs_by_stream(
     from mmcl_bench.running.jobs import make_job
 
     chosen = METHODS.get(method)
-    each = by_stream(chosen, preset, streams, overrides)
+    each = by_stream(chosen, streams, overrides)
     return tuple(make_job(task, chosen, seed, preset, own, limit) for own in each)

@@ -47,9 +47,7 @@ def run_jobs(
     return stored
 
 
-def by_stream(
-    method: type[Method], preset: str, streams: str | None, overrides: Mapping[str, str]
-) -> list[dict[str, str]]:
+def by_stream(method: type[Method], streams: str | None, overrides: Mapping[str, str]) -> list[dict[str, str]]:
     """The overrides of one job for each of ``--streams``; without it, of one job.
 
     Raises :class:`UserError` for a method without streams, and where they are named twice.

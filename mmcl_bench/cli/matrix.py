@@ -140,7 +140,7 @@ class JobOptions(TaskOptions):
                 self.seeds or _SEEDS,
                 overrides,
                 self.limit,
-                lambda method, preset, overrides: by_stream(method, preset, self.streams, overrides),
+                lambda method, overrides: by_stream(method, self.streams, overrides),
             )
         ]
         return list({job.hash: job for job in jobs}.values())
@@ -181,7 +181,10 @@ class JobOptions(TaskOptions):
         suite = self._suite(data_root)
         for line in suite.remarks(data_root):
             typer.echo(f"suite {self.suite}: {line}", err=True)
-        return suite.jobs(data_root, every_task=self.methods is None)
+        jobs = suite.jobs(data_root, every_task=self.methods is None)
+        if not jobs:
+            raise UserError(f"suite {self.suite} has nothing to run, as none of its own sets is prepared")
+        return jobs
 
     def _suite(self, data_root: Path | None) -> Suite:
         """The suite with the seeds, clips, presets and methods that are given in the place of its own."""

@@ -135,11 +135,6 @@ def _holm_by_metric(compared: Sequence[TaskComparison | FoldsComparison]) -> Ite
     return (next(adjusted[name]) for name, _ in named)
 
 
-def compare_entries(a: Entry, b: Entry, metric: str | None = None, resamples: int = RESAMPLES) -> TaskComparison:
-    """Two entries of one task, version and data. Raises :class:`UserError` where they share no samples."""
-    return TaskComparison(a, b, *_measured(a, b, metric, resamples))
-
-
 class _Measured(NamedTuple):
     """What a :class:`TaskComparison` has beside its entries, whose scores are not to go from process to process."""
 

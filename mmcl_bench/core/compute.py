@@ -113,7 +113,7 @@ def _quota(group: Path) -> float:
 
 @contextlib.contextmanager
 def deterministic(device: str) -> Iterator[None]:
-    """Makes torch deterministic; does not load torch where it is not used."""
+    """Makes torch deterministic."""
     import torch
 
     before = torch.get_deterministic_debug_mode()

@@ -14,6 +14,7 @@ from itertools import islice
 from multiprocessing import current_process, get_context, parent_process
 from typing import Any, TypeVar
 
+from mmcl_bench.core.compute import usable_cores
 from mmcl_bench.core.errors import UserError
 
 _Item = TypeVar("_Item")
@@ -28,10 +29,11 @@ def in_order(
 ) -> Generator[_Made]:
     """``make`` of every item, in the order of the items, like ``map``, in ``workers`` processes.
 
-    By default there is one for each core that this process may use, eight at most. To stop early, close the iterator;
+    By default there is one for each core that this process may use, eight at most, and one where it cannot be forked.
+    To stop early, close the iterator;
     calls that have begun are finished. Raises :class:`UserError` when a process is killed.
     """
-    workers = workers or _usable_workers()
+    workers = workers or (min(usable_cores(), 8) if can_fork() else 1)
     if workers == 1:
         yield from map(make, items)
         return
@@ -50,10 +52,6 @@ def in_order(
         raise UserError("a process was killed, most likely for want of memory; try --workers 1") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _usable_workers() -> int:
-    return min(len(os.sched_getaffinity(0)), 8) if can_fork() else 1
 
 
 _make: Callable[[Any], Any] | None = None

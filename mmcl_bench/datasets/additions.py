@@ -16,7 +16,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.files import write_text
 from mmcl_bench.datasets.parts import write_answers, write_images
 from mmcl_bench.datasets.prepare import sole_writer
 from mmcl_bench.datasets.store import CARD, Addition, DatasetCard, SkeletonDataset, addition_hash, fingerprint
@@ -128,9 +128,7 @@ def _commit(current: SkeletonDataset, card: DatasetCard) -> None:
     """Replaces the card, and removes the files that no card names any more."""
     folder = current.folder
     card = card.model_copy(update={"fingerprint": fingerprint(SkeletonDataset(folder, card))})
-    write_atomically(
-        folder / CARD, lambda path: path.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    )
+    write_text(folder / CARD, card.model_dump_json(indent=2) + "\n")
     for former in {each.file for each in current.card.additions} - {each.file for each in card.additions}:
         (folder / former).unlink(missing_ok=True)
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.files import write_atomically, write_text
 from mmcl_bench.core.text import sorted_names
 from mmcl_bench.datasets.completeness import completeness_of
 from mmcl_bench.datasets.store import (
@@ -82,7 +82,7 @@ class Part:
                     file.write(clip.rgb or b"")
 
         write_atomically(self.data, lay_down)
-        write_atomically(self._facts, lambda path: path.write_text(json.dumps({"clips": facts, "bad": bad})))
+        write_text(self._facts, json.dumps({"clips": facts, "bad": bad}))
 
     def read(self) -> tuple[list[dict[str, Any]], Bad]:
         """What is known of its clips, and what could not be used."""

@@ -82,7 +82,7 @@ def prepare(
 
     A set that is there already is replaced once the new one is whole. Without ``source``, the file is looked for in the
     folder of :func:`mmcl_bench.core.paths.sources_folder`; an embedded set needs none. ``workers`` processes read, by
-    default one a core; the files are the same for any number. ``settings`` are the reader's own.
+    default one a core, eight at most; the files are the same for any number. ``settings`` are the reader's own.
 
     Raises :class:`UserError` when the source is not that data set, a clip in it cannot be used (unless ``skip_bad``:
     the card then says which and why), or the disk is full; what stood in ``root`` stays.

@@ -69,7 +69,6 @@ class Preview:
     title: tuple[str, str]
     layout: Layout
     frame_rate: float
-    in_metres: bool
     poses: list[list[tuple[int, np.ndarray]]]
     """For every frame, (number of the body, positions (V, 3)) of those who are seen, the farthest first."""
     n_bodies: int
@@ -87,7 +86,6 @@ def preview(dataset: SkeletonDataset, row: int) -> Preview:
         title=(_line(card.classes[clip.label]) + synthetic, _line(f"{card.name} {clip.sample_id}")),
         layout=layout,
         frame_rate=card.frame_rate or USUAL_RATE,
-        in_metres=in_metres,
         poses=[_seen(bodies, frame) for frame in range(int(clip.n_frames))],
         n_bodies=len(bodies),
         extent=_extent(bodies),

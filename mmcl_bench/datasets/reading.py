@@ -38,8 +38,9 @@ class Stretch:
 def read_all(work: Work, stretches: Sequence[Stretch], workers: int | None = None) -> Iterator[Stretch]:
     """Makes the part of every stretch that has none, and yields the stretches in their order as they are done.
 
-    ``workers`` are processes, by default one a core. On a stop, what is being read is finished and kept. Raises
-    :class:`UserError` when the source cannot be opened or a process is killed, ``OSError`` when the disk is full.
+    ``workers`` are processes, by default one a core, eight at most. On a stop, what is being read is finished and
+    kept. Raises :class:`UserError` when the source cannot be opened or a process is killed, ``OSError`` when the disk
+    is full.
     """
     missing = [not stretch.part.is_done for stretch in stretches]
     waiting = [stretch for stretch, is_missing in zip(stretches, missing, strict=True) if is_missing]

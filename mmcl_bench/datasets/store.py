@@ -262,7 +262,7 @@ class SkeletonDataset:
             at += int(length)
         return tuple(tracks)
 
-    def images(self, rows: Sequence[int]) -> Iterator[bytes]:
+    def images(self, rows: Sequence[int]) -> Iterator[bytes | None]:
         """Encoded person-crop images of the given index rows, in their order; ascending rows are read fastest.
 
         The image of a clip that lacks one is None; the card's addition says why.
@@ -414,7 +414,7 @@ def fingerprint(dataset: SkeletonDataset) -> str:
         digest.update(json.dumps([[int(n) for n in others] for others in dataset.index[OTHER_SUBJECTS]]).encode())
     if dataset.card.brings(Modality.RGB):
         for image in dataset.images(range(len(facts))):
-            digest.update(hashlib.sha256(image).digest())
+            digest.update(hashlib.sha256(image or b"").digest())
     if dataset.card.brings(Modality.INSTRUCT):
         for answer in dataset.answers().itertuples(index=False):
             digest.update(json.dumps(list(answer)).encode())

@@ -131,7 +131,7 @@ def _spread(metric: Metric, folds: Sequence[_Terms]) -> _Spread:
     if not parts:
         return _Spread(math.nan, (math.nan, 1), (math.nan, 1))
     masses, values = np.array([part.mass for part in parts]), np.array([part.value for part in parts])
-    value = _mean(masses, values)
+    value = float(np.average(values, weights=masses))
     if math.isnan(value):
         return _Spread(math.nan, (math.nan, 1), (math.nan, 1))
     fewer_masses = np.stack([part.mass_without for part in parts])
@@ -163,10 +163,7 @@ def _fold(metric: Metric, terms: _Terms) -> _Fold:
     _, carriers, sizes = np.unique(cells, return_index=True, return_counts=True)
     labels, n_classes = first.labels[carriers], len(first.seen)
     of_unseen = ~first.seen[labels]
-    statistics = [
-        (share, metric.prepare(Scored(sheet.scores[carriers], labels, sheet.seen, sheet.calibration)))
-        for share, sheet in terms
-    ]
+    statistics = [(share, metric.prepare(sheet.rows(carriers))) for share, sheet in terms]
 
     def figures(weights: np.ndarray) -> np.ndarray:
         return np.asarray(sum(share * statistic(weights) for share, statistic in statistics))
@@ -252,13 +249,6 @@ def _clip_variance(parts: Sequence[_Fold], value: float, mass: float) -> float:
 def _bounds(value: float, error: float, freedom: float, level: float) -> tuple[float, float]:
     half = float(stats.t.isf((1 - level) / 2, freedom)) * error
     return value - half, value + half
-
-
-def _mean(masses: np.ndarray, values: np.ndarray) -> float:
-    counted = masses > 0
-    if not counted.any():
-        return math.nan
-    return float((masses[counted] * values[counted]).sum() / masses[counted].sum())
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray, otherwise: float) -> np.ndarray:

@@ -286,15 +286,7 @@ class Metric(ABC):
 
     def __call__(self, scored: Scored) -> float:
         """The metric of the sheet as it is."""
-        return float(self.evaluate(scored)[0])
-
-    def evaluate(self, scored: Scored, weights: np.ndarray | None = None) -> np.ndarray:
-        """float64 (B,) values under each row of sample weights (B, N); without weights (1,), all samples alike."""
-        if weights is None:
-            weights = np.ones((1, len(scored)))
-        if weights.ndim != 2 or weights.shape[1] != len(scored):
-            raise ValueError(f"weights must be (B, {len(scored)}), not {weights.shape}")
-        return self.prepare(scored)(weights)
+        return float(self.prepare(scored)(np.ones((1, len(scored))))[0])
 
     def n_samples(self, scored: Scored) -> int:
         """How many samples the metric is computed on: the n of its sampling error."""

@@ -181,9 +181,10 @@ class Protocol(ABC):
     def _test(self) -> Rows:
         """Test clips."""
 
-    @abstractmethod
     def _hold_out(self, train: Rows, draw: int = 0) -> tuple[Rows, Rows, np.ndarray]:
         """Divides training clips for a selection fit: (train, validation, columns that are pseudo-unseen)."""
+        kept, held_out = self._held_out_recordings(train)
+        return train.where(kept), train.where(held_out), np.array([], dtype=np.int64)
 
     @property
     def _n_draws(self) -> int:

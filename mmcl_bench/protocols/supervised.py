@@ -62,10 +62,6 @@ class Supervised(Protocol):
     def _test(self) -> Rows:
         return self._side(1)
 
-    def _hold_out(self, train: Rows, draw: int = 0) -> tuple[Rows, Rows, np.ndarray]:
-        kept, held_out = self._held_out_recordings(train)
-        return train.where(kept), train.where(held_out), np.array([], dtype=np.int64)
-
     @property
     def _dataset(self) -> SkeletonDataset:
         return self.data[self.task.card.dataset]

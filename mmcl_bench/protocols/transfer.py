@@ -64,10 +64,6 @@ class Transfer(Protocol):
     def _test(self) -> Rows:
         return self._target_side(1)
 
-    def _hold_out(self, train: Rows, draw: int = 0) -> tuple[Rows, Rows, np.ndarray]:
-        kept, held_out = self._held_out_recordings(train)
-        return train.where(kept), train.where(held_out), np.array([], dtype=np.int64)
-
     def _view(self, rows: Rows) -> ClipView:
         if len(rows.datasets) == 1:
             return mapped_to_layout(super()._view(rows), self._layout)

@@ -166,8 +166,6 @@ def mean_gain_text(figure: Interval | None) -> str:
     """``+3.1 [0.4, 5.9]``, without bounds that are not known; a dash for None."""
     if figure is None:
         return "–"
-    if math.isnan(figure.low):
-        return f"{100 * figure.value:+.1f}"
     return signed_percent(figure.value, figure.low, figure.high)
 
 

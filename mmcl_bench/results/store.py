@@ -26,7 +26,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.files import DamagedError, file_sha256, write_atomically
+from mmcl_bench.core.files import DamagedError, file_sha256, write_atomically, write_text
 from mmcl_bench.core.paths import results_root
 from mmcl_bench.core.records import first_fault
 from mmcl_bench.core.settings import setting_text
@@ -301,7 +301,6 @@ def _write_arrays(path: Path, arrays: Embeddings | DomainMap | None) -> dict[str
     if arrays is None:
         path.unlink(missing_ok=True)
         return {}
-    path.parent.mkdir(parents=True, exist_ok=True)
     whole = {name: np.ascontiguousarray(array) for name, array in vars(arrays).items()}
     write_atomically(path, lambda draft: save_file(whole, draft))
     return {path.name: file_sha256(path)}
@@ -312,7 +311,6 @@ def write_scores(folder: Path, scores: np.ndarray, sample_ids: list[str], column
     import pandas as pd
     from safetensors.numpy import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
     samples = pd.DataFrame({"sample_id": sample_ids, "column": columns.astype(np.int64)})
     write_atomically(folder / SCORES, lambda path: save_file({"scores": np.ascontiguousarray(scores)}, path))
     write_atomically(folder / SAMPLES, lambda path: samples.to_parquet(path, index=False))
@@ -330,7 +328,7 @@ def write_result(folder: Path, result: Result) -> Stored:
     """Writes ``result.json`` atomically and sealed, which finishes the job."""
     blank = _text(result.model_copy(update={"seal": _UNSEALED}))
     sealed = result.model_copy(update={"seal": _seal_of(blank.encode())})
-    write_atomically(folder / RESULT, lambda path: path.write_text(_text(sealed), encoding="utf-8"))
+    write_text(folder / RESULT, _text(sealed))
     return Stored(folder, sealed)
 
 

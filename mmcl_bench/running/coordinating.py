@@ -79,7 +79,7 @@ def run_plan(
             failed[each.job.hash] = f"failed before, and is tried again with --retry-failed: {each.why}"
         else:
             to_run.append(each.job)
-    if not found and not to_run and all(each.unready for each in planned):
+    if planned and not found and not to_run and all(each.unready for each in planned):
         raise UserError(planned[0].unready)
     if to_run:
         to_run = _without_waiting(to_run, engine.at_once(len(to_run), where.device))

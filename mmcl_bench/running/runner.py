@@ -19,7 +19,7 @@ import numpy as np
 
 from mmcl_bench.core.compute import deterministic
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.files import DamagedError, is_disk_full, remove_drafts, write_atomically
+from mmcl_bench.core.files import DamagedError, is_disk_full, remove_drafts, write_text
 from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.parallel import can_fork
 from mmcl_bench.core.seeds import derive_seed
@@ -186,8 +186,7 @@ class _Run:
         )
         threads_of_fits = self._threads_of_fits(asking, len(protocol.train_rows))
         threads = self._threads(threads_of_fits)
-        kept = json.dumps({**environment, THREADS: threads})
-        write_atomically(self.work / ENVIRONMENT, lambda path: path.write_text(kept))
+        write_text(self.work / ENVIRONMENT, json.dumps({**environment, THREADS: threads}))
         history: History = {}
         with deterministic(self.where.device):
             selection, validation, method, report = self._both_fits(asking, protocol, threads_of_fits, history)

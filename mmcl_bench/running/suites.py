@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from mmcl_bench.methods.base import Method
     from mmcl_bench.running.fusion import FusionJob
 
-Variants = Callable[["type[Method]", str, Mapping[str, str]], Sequence[Mapping[str, str]]]
+Variants = Callable[["type[Method]", Mapping[str, str]], Sequence[Mapping[str, str]]]
 """From a method, a preset and overrides to the overrides of one job or several."""
 _ALL = "all"
 _Name = Annotated[str, Field(min_length=1)]
@@ -271,7 +271,7 @@ def jobs_of(
     seeds: int | None,
     overrides: Mapping[str, str],
     limit: int | None,
-    variants: Variants = lambda method, preset, overrides: [overrides],
+    variants: Variants = lambda method, overrides: [overrides],
     every_task: bool = True,
 ) -> list[Job]:
     """Every method on every task that it supports, over presets, variants and seeds; ``seeds`` None: as in the cards.
@@ -294,7 +294,7 @@ def jobs_of(
             if task.method_family not in method.families:
                 continue
             for preset in each.preset_or(presets):
-                for own in variants(method, preset, each.overrides(overrides)):
+                for own in variants(method, each.overrides(overrides)):
                     first = make_job(task, method, 0, preset, own, limit)
                     n_seeds = 1 if method.deterministic else seeds or task.card.seeds
                     jobs += [replace(first, seed=seed) for seed in range(n_seeds)]

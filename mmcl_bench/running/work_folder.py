@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.files import CHECKPOINT, write_atomically
+from mmcl_bench.core.files import CHECKPOINT, write_text
 
 FAILURE = "failure.json"
 
@@ -43,8 +43,7 @@ def record_failure(folder: Path, job_hash: str, error: BaseException, environmen
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=environment,
     )
-    text = failure.model_dump_json(indent=1) + "\n"
-    write_atomically(folder / FAILURE, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(folder / FAILURE, failure.model_dump_json(indent=1) + "\n")
     return failure
 
 
@@ -96,7 +95,7 @@ class WorkTime:
     def _write(self) -> None:
         self._written = time.monotonic()
         clock = {"seconds": round(self.former_seconds + self._written - self._begin, 2), "starts": self.starts}
-        write_atomically(self._path, lambda path: path.write_text(json.dumps(clock)))
+        write_text(self._path, json.dumps(clock))
 
 
 def time_spent(folder: Path) -> tuple[float, int]:

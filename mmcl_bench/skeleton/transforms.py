@@ -22,6 +22,9 @@ Normalisation = Literal["none", "root", "root+facing", "root+scale", "root+facin
 """What is taken out of a clip: its place by :func:`centre`, its heading by :func:`align_yaw`, its size by
 :func:`scale_by_torso`."""
 
+OPENING = 8
+"""Frames at the beginning of a clip that its heading is read from."""
+
 
 def _each(bodies: Bodies, change: Callable[[np.ndarray], np.ndarray]) -> Bodies:
     return tuple(replace(body, positions=change(body.positions).astype(np.float32)) for body in bodies)
@@ -33,13 +36,14 @@ def centre(bodies: Bodies, layout: Layout) -> Bodies:
     return _each(bodies, lambda positions: positions - origin)
 
 
-def align_yaw(bodies: Bodies, layout: Layout, first_frames: int = 8) -> Bodies:
+def align_yaw(bodies: Bodies, layout: Layout) -> Bodies:
     """Turns the clip about the vertical (y) until the first body's left-to-right direction lies along +x.
 
-    The direction is that of shoulder line plus hip line, seen from above; every one of the ``first_frames`` counts
-    alike, however wide the body is in it. A body without a direction (collapsed to a point) leaves the clip as it is.
+    The direction is that of shoulder line plus hip line, seen from above; every one of its first :data:`OPENING` frames
+    counts alike, however wide the body is in it. A body without a direction (collapsed to a point) leaves the clip as
+    it is.
     """
-    x, z = left_to_right(bodies[0].positions[:first_frames], layout)
+    x, z = left_to_right(bodies[0].positions[:OPENING], layout)
     length = np.hypot(x, z)
     if length < 1e-6:
         return bodies

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
@@ -22,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.seeds import derive_seed
+from mmcl_bench.evaluation.choosing import smoothed
 from mmcl_bench.protocols.problem import Context, FitReport
 from mmcl_bench.training.checkpoints import Checkpoints
 from mmcl_bench.training.processes import run_in_processes
@@ -247,8 +247,7 @@ class Trainer:
 
         Validation sets are small, so the figure of a single epoch is noisy.
         """
-        figures = [row["validation"] for row in self.history]
-        smooth = {at + 1: fmean(figures[max(0, at - 1) : at + 2]) for at in range(len(figures))}
+        smooth = smoothed(self.history)
         return max(self.snapshots(), key=lambda epoch: (smooth[epoch], epoch))
 
 

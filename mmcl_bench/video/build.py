@@ -93,8 +93,8 @@ def build_strips(
     """Makes the strip of every clip and puts them with the data set.
 
     ``skip_bad`` leaves clips without a video, or with a bad one, without a strip, and says which in the card; else
-    :class:`UserError` names them. ``workers`` processes decode, by default one a core; with a detector on a GPU
-    there is one.
+    :class:`UserError` names them. ``workers`` processes decode, by default one a core, eight at most;
+    with a detector on a GPU there is one.
     """
     require_none_of_its_own(dataset, Modality.RGB)
     if source.detector is not None and source.device != "cpu":

@@ -151,6 +151,15 @@ def test_a_suite_file_runs(typed: Type, tmp_path: Path) -> None:
     assert message.err.count(": done") == 2
 
 
+def test_a_suite_of_own_sets_that_are_not_prepared_is_refused(typed: Type, tmp_path: Path) -> None:
+    suite = tmp_path / "mine.toml"
+    suite.write_text('title = "mine"\n[[matrix]]\nown_set = "ours"\ntasks = ["*/ours"]\nmethods = ["chance"]\n')
+    message = typed(f"run --suite {suite}")
+    assert message.code == 2
+    assert "leaves out ours, which is not prepared" in message.err
+    assert "has nothing to run" in message.err.splitlines()[-1]
+
+
 def test_a_suite_fuses_members_that_it_runs_as_well(typed: Type, tmp_path: Path) -> None:
     suite = tmp_path / "mine.toml"
     suite.write_text(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from mmcl_bench.comparing.paired import compare_entries
+from mmcl_bench.comparing.paired import compare as compare_sides
 from mmcl_bench.comparing.sides import entry_of
 from mmcl_bench.report.page import build_report
 from mmcl_bench.report.tables import compare, run_records, run_tables
@@ -131,7 +131,7 @@ def test_a_deterministic_method_counts_once_and_pairs_with_every_seed(tmp_path: 
 def test_a_comparison_of_a_deterministic_method_pairs_with_every_seed(tmp_path: Path) -> None:
     jobs, ahead = deterministic_and_other(tmp_path)
     other, same = group_jobs(jobs)
-    found = compare_entries(entry_of(same), entry_of(other), resamples=100)
+    (found,) = compare_sides([entry_of(same)], [entry_of(other)], ("same", "other"), resamples=100).tasks
     assert found.main.paired.difference == pytest.approx(ahead.mean())
     assert found.main.paired.n_runs == 3
     assert any("is one run, which is compared with each seed" in note for note in found.notes)

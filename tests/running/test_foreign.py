@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from mmcl_bench.comparing.paired import compare_entries
+from mmcl_bench.comparing.paired import compare
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.grants import Setting
 from mmcl_bench.evaluation.metrics import METRICS, fit_calibration
@@ -645,7 +645,7 @@ class TestUnseenClassesAlone:
             named = {} if part.columns is None else {"classes": np.array(part.columns)}
             np.savez(tmp_path / f"{name}.npz", scores=part.scores, sample_ids=np.array(part.sample_ids), **named)
             sides.append(entry_of_scores(tmp_path / f"{name}.npz", ZERO_SHOT, toy_data_root))
-        compared = compare_entries(*sides, resamples=50)
+        (compared,) = compare([sides[0]], [sides[1]], ("a", "b"), resamples=50).tasks
         assert [each.metric for each in compared.metrics] == ["zsl_top1", "zsl_macro_top1"]
         assert compared.main.paired.difference == 0
 

@@ -80,7 +80,8 @@ def test_the_same_videos_are_not_decoded_twice(
     with monkeypatch.context() as patched:
         patched.setattr(build, "sample_evenly", _never)
         build_strips(again(tmp_path), VideoSource(videos, form=SMALL), workers=1)
-    build_strips(again(tmp_path), VideoSource(videos, form=StripForm(16, 16)), workers=1)
+        with pytest.raises(AssertionError, match="decoded again"):
+            build_strips(again(tmp_path), VideoSource(videos, form=StripForm(16, 16)), workers=1)
 
 
 def _never(*_: object) -> None:

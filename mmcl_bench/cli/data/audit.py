@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench.cli.console import AsJson, progress, show, show_json
+from mmcl_bench.cli.console import AsJson, opened, progress, show, show_json
 from mmcl_bench.cli.data.listing import Name
 from mmcl_bench.cli.options import DataRoot
 from mmcl_bench.core import paths
@@ -34,13 +34,11 @@ def audit(
 
     Nothing is changed, and what is found is no reason to refuse the set: it shows what figures on it are worth.
     """
-    from mmcl_bench.datasets import prepare as preparing
     from mmcl_bench.datasets.audit import Severity
     from mmcl_bench.datasets.audit import audit as look
     from mmcl_bench.datasets.audit.page import write_page
 
-    with progress(f"generating {name}", "clips") as advance:
-        dataset = preparing.open_dataset(name, paths.data_root(data_root), advance)
+    dataset = opened(name, paths.data_root(data_root))
     with progress(f"auditing {name}", "clips") as advance:
         found = look(dataset, advance)
     if as_json:

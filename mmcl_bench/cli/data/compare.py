@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench.cli.console import AsJson, progress, show, show_json, status
+from mmcl_bench.cli.console import AsJson, opened, show, show_json, status
 from mmcl_bench.cli.options import DataRoot, Device, Results
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
     from rich.table import Table
 
-    from mmcl_bench.datasets.store import SkeletonDataset
     from mmcl_bench.protocols.domain_shift.measures import ClassClips, Distance, DomainShift, SetFacts, Spread
     from mmcl_bench.protocols.problem import ClipView
 
@@ -63,7 +62,7 @@ def compare(
     from mmcl_bench.protocols.domain_shift.words import stands_out
 
     root = paths.data_root(data_root)
-    sets = [_opened(name, root) for name in (first, second)]
+    sets = [opened(name, root) for name in (first, second)]
     kind, featured = _features(features, paths.results_root(results), device)
     with status(f"measuring {first} and {second}"):
         shift = measure(sets, root, featured, limit)
@@ -81,13 +80,6 @@ def compare(
             typer.echo(sentence)
     if picture is not None:
         typer.echo(picture, err=as_json)
-
-
-def _opened(name: str, root: Path) -> SkeletonDataset:
-    from mmcl_bench.datasets import prepare as preparing
-
-    with progress(f"generating {name}", "clips") as advance:
-        return preparing.open_dataset(name, root, advance)
 
 
 def _features(wanted: str, results: Path, device: str) -> tuple[str, Callable[[ClipView], np.ndarray]]:

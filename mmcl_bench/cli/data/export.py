@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mmcl_bench.cli.console import progress
+from mmcl_bench.cli.console import opened, progress
 from mmcl_bench.cli.data.listing import Name
 from mmcl_bench.cli.options import DataRoot
 from mmcl_bench.core import paths
@@ -20,7 +20,8 @@ Output = Annotated[
     ),
 ]
 Workers = Annotated[
-    int | None, typer.Option(help="Processes that work; by default one a core. The result is the same.", min=1)
+    int | None,
+    typer.Option(help="Processes that work; by default one a core, eight at most. Any number gives the same.", min=1),
 ]
 
 
@@ -57,11 +58,9 @@ def export(
 ) -> None:
     """Write a prepared data set so that code made for NTU RGB+D reads it: 25 joints of Kinect v2, metres, y up."""
     from mmcl_bench.core.errors import UserError
-    from mmcl_bench.datasets import prepare as preparing
     from mmcl_bench.datasets.writers.export import export_npz, export_skeletons
 
-    with progress(f"generating {name}", "clips") as advance:
-        dataset = preparing.open_dataset(name, paths.data_root(data_root), advance)
+    dataset = opened(name, paths.data_root(data_root))
     with progress(f"exporting {name}", "clips") as advance:
         if form == ExportFormat.CTR_GCN_NPZ:
             export_npz(dataset, output, advance, side, frames, centred, workers)

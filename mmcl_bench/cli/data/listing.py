@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmcl_bench.cli import completion
-from mmcl_bench.cli.console import AsJson, progress, show, show_json
+from mmcl_bench.cli.console import AsJson, opened, show, show_json
 from mmcl_bench.cli.options import DataRoot
 from mmcl_bench.core import paths
 from mmcl_bench.core.text import counted
@@ -62,10 +62,8 @@ def samples(
     """List the clips of a prepared data set: sample id, class, subject, camera, frames and bodies."""
     from mmcl_bench.core.errors import UserError
     from mmcl_bench.core.registry import unknown
-    from mmcl_bench.datasets import prepare as preparing
 
-    with progress(f"generating {name}", "clips") as advance:
-        dataset = preparing.open_dataset(name, paths.data_root(data_root), advance)
+    dataset = opened(name, paths.data_root(data_root))
     classes = dataset.card.classes
     if of_class is not None and of_class not in classes:
         raise UserError(unknown(f"class of {name}", of_class, sorted(classes)))
@@ -104,8 +102,7 @@ def info(name: Name, data_root: DataRoot = None, as_json: AsJson = False) -> Non
     """Show what a prepared data set holds: clips, classes, frames, duplicates across its sides, fingerprint."""
     from mmcl_bench.datasets import prepare as preparing
 
-    with progress(f"generating {name}", "clips") as advance:
-        dataset = preparing.open_dataset(name, paths.data_root(data_root), advance)
+    dataset = opened(name, paths.data_root(data_root))
     if as_json:
         show_json(described(dataset))
     else:

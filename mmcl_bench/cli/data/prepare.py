@@ -32,7 +32,10 @@ def prepare(
         list[str] | None, typer.Option("--set", help="A setting of the reader, as key=value. Repeatable.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes that read; by default one a core. The result is the same.", min=1)
+        int | None,
+        typer.Option(
+            help="Processes that read; by default one a core, eight at most. Any number gives the same.", min=1
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

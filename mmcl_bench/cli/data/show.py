@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmcl_bench.cli.console import progress, show, status
+from mmcl_bench.cli.console import opened, show, status
 from mmcl_bench.cli.data.listing import Name
 from mmcl_bench.cli.options import DataRoot
 from mmcl_bench.core import paths
@@ -39,11 +39,9 @@ def show_sample(
 
     Without SAMPLE, draw a contact sheet in PNG, with one clip of each class.
     """
-    from mmcl_bench.datasets import prepare as preparing
     from mmcl_bench.datasets.preview import file_stem, preview, write_gif, write_strip
 
-    with progress(f"generating {name}", "clips") as advance:
-        dataset = preparing.open_dataset(name, paths.data_root(data_root), advance)
+    dataset = opened(name, paths.data_root(data_root))
     if sample is None:
         typer.echo(_write_sheet(dataset, output))
         return

@@ -52,7 +52,6 @@ from mmcl_bench.datasets.synth.motions import (
 
 FIST = Place("chest", 0.10, -0.02, 0.46)
 SIGN = Place("hang", 0.10, 0.02, 0.36)
-SIDE_LOW = Place("pelvis", 0.24, -0.02, 0.10)
 BAG = Place("chest", 0.02, -0.40, 0.26)
 OVER_BAG = Place("chest", -0.02, -0.24, 0.28)
 LOAD = Place("chest", 0.18, -0.34, 0.34)

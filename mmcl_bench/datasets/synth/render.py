@@ -169,8 +169,8 @@ def _floor(take: Take) -> float:
 
 def _draw_people(draw: ImageDraw.ImageDraw, view: View, take: Take, frame: int) -> None:
     clock = float(take.clock[frame])
-    for chair in (prop for prop in take.props if prop.name == "chair"):
-        _draw_chair(draw, view, take, chair)
+    if any(prop.name == "chair" for prop in take.props):
+        _draw_chair(draw, view, take)
     for body in np.argsort(-take.poses[:, frame, 0, 2]):
         jacket = body == 0 and any(prop.name == "jacket" and prop.carrier(clock) == "torso" for prop in take.props)
         _draw_person(draw, view, take.poses[body, frame], take.wardrobes[body], jacket)
@@ -219,7 +219,7 @@ def _width(view: View, metres: float) -> int:
     return max(2, round(metres * view.scale))
 
 
-def _draw_chair(draw: ImageDraw.ImageDraw, view: View, take: Take, chair: Visible) -> None:
+def _draw_chair(draw: ImageDraw.ImageDraw, view: View, take: Take) -> None:
     """Where the pelvis is lowest stands the seat."""
     seated = int(take.poses[0, :, 0, 1].argmin())
     seat = take.poses[0, seated, 0] - [0.0, 0.09, 0.0]

@@ -69,6 +69,9 @@ class HeadBatch:
 class Head(nn.Module):
     """What a head method trains."""
 
+    slots: tuple[str, ...]
+    """The texts that :meth:`stacked` joins, by slot."""
+
     def losses(self, batch: HeadBatch) -> Losses:
         """Scalars by name; ``loss`` is the one that is minimised."""
         raise NotImplementedError
@@ -76,6 +79,10 @@ class Head(nn.Module):
     def scores(self, features: Tensor, maps: Tensor | None, texts: Mapping[str, Tensor]) -> Tensor:
         """(N, K) of clips against the classes of ``texts``. A clip's scores do not depend on the other clips."""
         raise NotImplementedError
+
+    def stacked(self, texts: Mapping[str, Tensor]) -> Tensor:
+        """(K, P, T), the texts of each class, one of each of the P :attr:`slots`."""
+        return torch.stack([texts[slot] for slot in self.slots], dim=1)
 
     def prepare(self, texts: Mapping[str, Tensor]) -> None:
         """Called once before scores are asked for, such as to learn a classifier from texts; its draws are seeded."""

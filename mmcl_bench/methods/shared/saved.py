@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.files import write_atomically
+from mmcl_bench.core.files import write_atomically, write_text
 from mmcl_bench.skeleton.layouts import Layout, portable
 
 if TYPE_CHECKING:
@@ -50,13 +50,12 @@ def write_model(
 
     ``layout`` is the joint layout that it scores, ``facts`` are plain JSON values.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     whole = {name: np.asarray(array, order="C") for name, array in (arrays or {}).items()}
     kept = _LAYOUT.dump_python(portable(layout), mode="json")
     identity = {"format": FORMAT, "method": method.name, "version": method.version, "layout": kept}
     text = json.dumps({**identity, "facts": dict(facts)}, indent=1) + "\n"
     write_atomically(folder / ARRAYS, lambda path: save_file(whole, path))
-    write_atomically(folder / FACTS, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(folder / FACTS, text)
     return list(FILES)
 
 

@@ -95,10 +95,6 @@ class DVTAHead(Head):
         direct, augmented = self.branches(projected, self.mixed(projected, self.stacked(texts)))
         return direct + augmented
 
-    def stacked(self, texts: Mapping[str, Tensor]) -> Tensor:
-        """(K, P, T), the P texts of each class."""
-        return torch.stack([texts[slot] for slot in self.slots], dim=1)
-
     def mixed(self, projected: Tensor, texts: Tensor) -> Tensor:
         """(B, K, T), what a clip's projected feature (B, T) makes of the P texts of each class (K, P, T), projected."""
         texts = F.normalize(texts, dim=2)

@@ -87,10 +87,6 @@ class InfoCPLHead(Head):
         heads = torch.stack([self.logits(head, features, stacked) for head in range(len(self.projections))])
         return (F.logsigmoid(heads) if self.settings.as_released else F.softplus(heads)).sum(0)
 
-    def stacked(self, texts: Mapping[str, Tensor]) -> Tensor:
-        """(K, P + 1, T), the texts of each class."""
-        return torch.stack([texts[slot] for slot in self.slots], dim=1)
-
     def projected(self, head: int, features: Tensor) -> Tensor:
         """(B, D) -> (B, T), normalised."""
         projected: Tensor = self.projections[head](features)

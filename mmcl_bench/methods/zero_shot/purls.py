@@ -85,10 +85,6 @@ class PURLSHead(Head):
         tokens = tokens_of(maps)
         return torch.stack([self.embedded(tokens, own[None])[:, -1] @ own[-1] for own in self.stacked(texts)], dim=1)
 
-    def stacked(self, texts: Mapping[str, Tensor]) -> Tensor:
-        """(K, 8, T), the texts of each class."""
-        return torch.stack([texts[slot] for slot in self.slots], dim=1)
-
     def attended(self, tokens: Tensor, texts: Tensor) -> Tensor:
         """(B, 8, D), the tokens (B, P, D) as texts (B, 8, T), or (1, 8, T) for all clips, look at them."""
         logits = self.query(texts) @ self.key(tokens).transpose(1, 2) * self.shrink

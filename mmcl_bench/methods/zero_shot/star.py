@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from mmcl_bench.methods.base import MethodSettings
 from mmcl_bench.methods.shared.feature_method import QUICK_FEATURES, Texts
 from mmcl_bench.methods.shared.head_method import Head, HeadBatch, HeadMethod, HeadSettings
+from mmcl_bench.nn.losses import text_similarity
 from mmcl_bench.skeleton.layouts import PARTS, get_layout
 from mmcl_bench.training.loop import Losses
 
@@ -136,8 +137,8 @@ class PartPrompts(Head):
         """Losses of maps (B, D, T, V) and their classes (B,), which number ``seen``: columns (S,) of the classes of
         label texts (C, E) and part texts (C, parts, E)."""
         visual, label, parts = self.visual(maps), self.label(label_texts), self.described(part_texts)
-        whole = F.cross_entropy(cosines(visual.sum(1), label[seen]), labels)
-        by_part = [F.cross_entropy(cosines(visual[:, at], part[seen]), labels) for at, part in enumerate(parts)]
+        whole = F.cross_entropy(text_similarity(visual.sum(1), label[seen]), labels)
+        by_part = [F.cross_entropy(text_similarity(visual[:, at], part[seen]), labels) for at, part in enumerate(parts)]
         same = torch.arange(len(label), device=label.device)
         to_label = [F.cross_entropy(part @ label.T, same) for part in parts]
         losses = {"label": whole, "parts": torch.stack(by_part).mean(), "texts": torch.stack(to_label).mean()}
@@ -146,12 +147,7 @@ class PartPrompts(Head):
     def scores(self, features: Tensor, maps: Tensor | None, texts: Mapping[str, Tensor]) -> Tensor:
         if maps is None:
             raise ValueError("features by frame and joint are needed")
-        return cosines(self.visual(maps).sum(1), self.label(label_and_parts(texts)[0]))
-
-
-def cosines(x: Tensor, y: Tensor) -> Tensor:
-    """(N, K) of rows (N, P) and (K, P)."""
-    return F.normalize(x, dim=1) @ F.normalize(y, dim=1).T
+        return text_similarity(self.visual(maps).sum(1), self.label(label_and_parts(texts)[0]))
 
 
 def label_and_parts(texts: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

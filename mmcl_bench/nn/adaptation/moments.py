@@ -46,7 +46,7 @@ def mmd_loss(source: Tensor, target: Tensor, linear: bool = False) -> Tensor:
     return _mmd(_gaussian_kernels(torch.cat([source, target])), len(source), linear)
 
 
-def joint_mmd_loss(source: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor], linear: bool = True) -> Tensor:
+def joint_mmd_loss(source: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor], linear: bool = False) -> Tensor:
     """JAN's: as DAN's, the kernel being the product of those of features (N, D) and of predictions (N, K).
 
     Long et al., "Deep Transfer Learning with Joint Adaptation Networks", ICML 2017, arXiv 1605.06636. Each side is

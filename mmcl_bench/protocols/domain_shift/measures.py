@@ -25,10 +25,8 @@ from mmcl_bench.protocols.problem import ClipView, mapped_to_layout
 from mmcl_bench.protocols.splits import SharedClass
 from mmcl_bench.skeleton.joint_maps import joint_matrix
 from mmcl_bench.skeleton.layouts import Layout, get_layout
-from mmcl_bench.skeleton.transforms import left_to_right, torso_of
+from mmcl_bench.skeleton.transforms import OPENING, left_to_right, torso_of
 
-_OPENING = 8
-"""Frames of a clip that its heading is measured on, as when clips are turned."""
 _COLLAPSED = 1e-6
 """Torso length below which a body has no size."""
 
@@ -234,7 +232,7 @@ def _poses(dataset: SkeletonDataset, rows: np.ndarray, view: ClipView) -> tuple[
                 torsos.append(size)
                 distances.append(np.median(np.linalg.norm(layout.mid_hip(body.positions), axis=-1)))
                 upwards.append((torso / np.maximum(long, _COLLAPSED)[:, None]).mean(0))
-                turns.append(left_to_right(body.positions[:_OPENING], layout))
+                turns.append(left_to_right(body.positions[:OPENING], layout))
                 spans = body.positions[:, bones[:, 0]] - body.positions[:, bones[:, 1]]
                 lengths.append(np.median(np.linalg.norm(spans, axis=-1), axis=0) / size)
     if not torsos:

@@ -11,7 +11,8 @@ from torch import nn
 
 from mmcl_bench.methods.shared.head_method import _share_of_rate
 from mmcl_bench.methods.zero_shot.neuron import EvolvingPrototypes, NeuronSettings
-from mmcl_bench.methods.zero_shot.star import PartPrompts, StarSettings, cosines
+from mmcl_bench.methods.zero_shot.star import PartPrompts, StarSettings
+from mmcl_bench.nn.losses import text_similarity
 from mmcl_bench.skeleton.layouts import PARTS
 from vectors import Vectors, check_gradients, close, take_weights
 
@@ -137,7 +138,7 @@ def test_star_s_losses_are_those_of_the_release(star: tuple[PartPrompts, Vectors
 def test_star_s_scores_are_those_of_the_release(star: tuple[PartPrompts, Vectors, dict[str, str]]) -> None:
     head, given, _ = star
     maps, unseen = given["output.test.map_after_body_merge"], given["input.unseen_classes"]
-    scores = cosines(head.visual(maps).sum(1), head.label(given["input.label_texts"]))
+    scores = text_similarity(head.visual(maps).sum(1), head.label(given["input.label_texts"]))
     close(head.visual(maps).sum(1), given["output.test.global_semantic"], 1e-4)
     close(scores, given["output.test.scores_all"], 1e-4)
     assert scores.argmax(1).tolist() == given["output.test.gzsl_prediction"].tolist()
