@@ -29,7 +29,7 @@ from mmcl_bench.comparing.records import (
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.parallel import in_order
 from mmcl_bench.core.seeds import derive_seed
-from mmcl_bench.core.text import counted, fold_number, numbered
+from mmcl_bench.core.text import counted, fold_number, numbered, some_of
 from mmcl_bench.evaluation.class_folds import pooled, pooled_difference
 from mmcl_bench.evaluation.metrics import METRICS, Metric, ShareRight, require_metric
 from mmcl_bench.evaluation.statistics import McNemar, combined_p, holm, mcnemar, paired_difference, split_difference
@@ -203,8 +203,7 @@ def _why_not(a: Entry, b: Entry, names: tuple[str, str]) -> str:
 
 
 def _few(entries: Sequence[Entry]) -> str:
-    tasks = list(dict.fromkeys(entry.task.identity for entry in entries))
-    return ", ".join(tasks[:3]) + (f" and {len(tasks) - 3} more" if len(tasks) > 3 else "")
+    return some_of(list(dict.fromkeys(entry.task.identity for entry in entries)), shown=3)
 
 
 def _pair_sheets(a: Entry, b: Entry) -> tuple[list[Pair], list[str]]:

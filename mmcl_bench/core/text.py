@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
-_SHOWN = 8
 _JOINERS = dict.fromkeys((0x200C, 0x200D))
 _NUMBERED = re.compile(r"(.+)-([0-9]{1,3})")
 _WHOLE = re.compile(r"([+-]?\d{1,4000})(\.0*)?")
@@ -86,11 +85,11 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def some_of(names: Sequence[str], count: int | None = None) -> str:
-    """The first eight names, and how many more there are; ``count`` in all, where ``names`` are the first of them."""
-    left = (len(names) if count is None else count) - len(names[:_SHOWN])
+def some_of(names: Sequence[str], count: int | None = None, shown: int = 8) -> str:
+    """The first names, and how many more there are; ``count`` in all, where ``names`` are the first of them."""
+    left = (len(names) if count is None else count) - len(names[:shown])
     more = f" and {left:,} more" if left > 0 else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return ", ".join(names[:shown]) + more
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:

@@ -125,33 +125,12 @@ def is_torchscript(path: Path) -> bool:
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors by name from a safetensors or a PyTorch file; no code in it is run.
-
-    A state dict under ``state_dict`` or ``model`` is unwrapped, and a ``module.`` prefix is taken off. Raises
-    :class:`UserError` for a file that holds anything else than tensors.
-    """
-    import pickle
-
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    """As :func:`~mmcl_bench.nn.checkpoints.load_checkpoint`; says of a TorchScript archive why it is refused."""
+    from mmcl_bench.nn.checkpoints import load_checkpoint
 
     if is_torchscript(path):
         raise UserError(
             f"{path}: a TorchScript archive, which can carry code; where you trust it, save "
             "torch.jit.load(path).state_dict() with safetensors.torch.save_file and give that file"
         )
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{path}: not a file of weights alone ({type(error).__name__}); give a safetensors file or a state dict"
-        ) from error
-    for wrapper in ("state_dict", "model"):
-        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
-            loaded = loaded[wrapper]
-    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
-        raise UserError(f"{path}: holds no state dict; give a safetensors file or a state dict")
-    return {name.removeprefix("module."): value for name, value in loaded.items()}
+    return load_checkpoint(path)

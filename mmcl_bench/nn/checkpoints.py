@@ -24,7 +24,8 @@ _DAMAGED = (
 def load_checkpoint(path: Path) -> dict[str, Tensor]:
     """The state dict in a ``.safetensors`` file or a file of ``torch.save``, without ``module.`` before its names.
 
-    Nothing in the file is executed. Raises :class:`UserError` when it cannot be read or holds more than tensors.
+    One under ``state_dict`` or ``model`` is unwrapped. Nothing in the file is executed. Raises :class:`UserError` when
+    it cannot be read or holds more than tensors.
     """
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
@@ -33,6 +34,9 @@ def load_checkpoint(path: Path) -> dict[str, Tensor]:
     except _DAMAGED as error:
         # The text of torch's own error advises to load the file unsafely, so it stays out of the message.
         raise UserError(f"{path}: not a readable checkpoint of tensors alone; download it again") from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise UserError(f"{path}: not a state dict of tensors; save network.state_dict() alone")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}

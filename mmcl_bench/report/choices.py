@@ -13,6 +13,7 @@ from statistics import fmean
 
 import pandas as pd
 
+from mmcl_bench.core.text import counted
 from mmcl_bench.evaluation.choosing import TITLES, ChosenBy, column_of, smoothed
 from mmcl_bench.report.tables import LeaderboardRow, percent_value
 from mmcl_bench.results.records import Result
@@ -34,8 +35,7 @@ class Choices:
     @property
     def counts(self) -> str:
         """``6 jobs, 1 task``"""
-        jobs, tasks = ("" if count == 1 else "s" for count in (self.n_jobs, self.n_tasks))
-        return f"{self.n_jobs} job{jobs}, {self.n_tasks} task{tasks}"
+        return f"{counted(self.n_jobs, 'job')}, {counted(self.n_tasks, 'task')}"
 
     def share(self, by: str) -> float:
         """How much of the difference of oracle and last step a score finds, 1 for all of it; below 0 where its choice

@@ -19,7 +19,7 @@ import numpy as np
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import file_sha256
-from mmcl_bench.core.text import counted, first_line, match_names
+from mmcl_bench.core.text import counted, first_line, match_names, some_of
 from mmcl_bench.datasets.formats import restricted_pickle
 from mmcl_bench.datasets.formats.archive import BadFile
 from mmcl_bench.datasets.formats.restricted_pickle import PickledArray
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 SAMPLE_ID = "sample_id"
 _COMPANIONS = (".parquet", ".csv", ".txt", ".json", ".npy", ".pkl")
-_NAMED = 3
-"""Names that a message lists at most."""
 _CLIP_ENDINGS = frozenset({".skeleton", ".npy", ".npz", ".avi", ".mp4", ".txt", ".csv", ".mat", ".json"})
 
 
@@ -490,6 +488,4 @@ def _ids_are(sample_ids: Sequence[str]) -> str:
 
 
 def _first_names(names: Iterable[str]) -> str:
-    listed = list(names)
-    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
-    return ", ".join(listed[:_NAMED]) + more
+    return some_of(list(names), shown=3)

@@ -26,7 +26,6 @@ def write_page(audit: Audit, path: Path) -> None:
         )
     )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, lambda draft: draft.write_text(html, encoding="utf-8", errors="replace", newline=""))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error}); choose another --page") from error
