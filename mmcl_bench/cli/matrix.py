@@ -48,19 +48,20 @@ class JobOptions(TaskOptions):
         ),
     ] = None
     splits: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             help="all: every split of the tasks but folds of the classes; folds: these, and their pooled figure; or "
-            "names with commas between. One job for each."
+            "names with commas between. One job for each. Repeatable."
         ),
     ] = None
     methods: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--method",
             "--methods",
             help="Method, or several with commas between, each with settings if need be: "
-            "'devise,mmcl\\[epochs=2]'; all; or all of a kind, such as 'vae/*'. mmcl when not given.",
+            "'devise,mmcl\\[epochs=2]'; all; or all of a kind, such as 'vae/*'. mmcl when not given. "
+            "Repeatable.",
             autocompletion=completion.methods,
         ),
     ] = None
@@ -72,16 +73,18 @@ class JobOptions(TaskOptions):
         ),
     ] = None
     preset: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             help="quick: minutes on two cores. paper: the published settings. strong: of networks, as quick but "
-            "longer. Or several, with commas between; quick when not given."
+            "longer. Or several, with commas between; quick when not given. Repeatable."
         ),
     ] = None
     seeds: Annotated[int | None, typer.Option(help="How many seeds, from 0 on; 1 when not given.", min=1)] = None
     streams: Annotated[
-        str | None,
-        typer.Option(help="One job for each of these skeleton streams, such as joint,bone,joint-motion,bone-motion."),
+        list[str] | None,
+        typer.Option(
+            help="One job for each of these skeleton streams, such as joint,bone,joint-motion,bone-motion. Repeatable."
+        ),
     ] = None
     parameters: Annotated[
         list[str] | None,
@@ -130,17 +133,18 @@ class JobOptions(TaskOptions):
         each = [replace(self, parameters=[f"{key}={value}" for key, value in one.items()]) for one in bound]
         tasks = [task for name in self.tasks for options in each for task in options._tasks(name, data_root)]
         require_splits(tasks, self._splits)
+        streams = ",".join(self.streams) if self.streams else None
         jobs = [
             job
             for overrides in each_value(key_values("--set", self.settings))
             for job in jobs_of(
                 tasks,
-                methods_in(self.methods or _METHOD),
-                names(self.preset or _PRESET),
+                methods_in(",".join(self.methods or [_METHOD])),
+                names(",".join(self.preset or [_PRESET])),
                 self.seeds or _SEEDS,
                 overrides,
                 self.limit,
-                lambda method, overrides: by_stream(method, self.streams, overrides),
+                lambda method, overrides: by_stream(method, streams, overrides),
             )
         ]
         return list({job.hash: job for job in jobs}.values())
@@ -148,7 +152,7 @@ class JobOptions(TaskOptions):
     def _tasks(self, name: str, data_root: Path | None) -> list[Task]:
         from mmcl_bench.protocols.catalogue import find_tasks, is_pattern, with_splits
 
-        if self.split is not None and self.splits is not None:
+        if self.split is not None and self.splits:
             raise UserError("--split and --splits both name the split; give one")
         splits = (self.split,) if self.split is not None else self._splits
         if not is_pattern(name):
@@ -159,7 +163,7 @@ class JobOptions(TaskOptions):
 
     @property
     def _splits(self) -> Splits:
-        return "all" if self.splits == "all" else tuple(names(self.splits or ""))
+        return "all" if self.splits == ["all"] else tuple(names(",".join(self.splits or [])))
 
     def _of_suite(self, data_root: Path | None) -> list[Job]:
         foreign = {
@@ -181,7 +185,7 @@ class JobOptions(TaskOptions):
         suite = self._suite(data_root)
         for line in suite.remarks(data_root):
             typer.echo(f"suite {self.suite}: {line}", err=True)
-        jobs = suite.jobs(data_root, every_task=self.methods is None)
+        jobs = suite.jobs(data_root, every_task=not self.methods)
         if not jobs:
             raise UserError(f"suite {self.suite} has nothing to run, as none of its own sets is prepared")
         return jobs
@@ -194,7 +198,7 @@ class JobOptions(TaskOptions):
         given = {
             "seeds": self.seeds,
             "limit": self.limit,
-            "presets": tuple(names(self.preset)) if self.preset else None,
+            "presets": tuple(names(",".join(self.preset))) if self.preset else None,
         }
         update = {key: value for key, value in given.items() if value is not None}
         changed = suite.model_copy(
@@ -203,6 +207,6 @@ class JobOptions(TaskOptions):
                 "fusion": tuple(fusion.model_copy(update=update) for fusion in suite.fusion),
             }
         )
-        if self.methods is None:
+        if not self.methods:
             return changed
-        return changed.with_methods(methods_in(self.methods), str(self.suite), data_root)
+        return changed.with_methods(methods_in(",".join(self.methods)), str(self.suite), data_root)

@@ -73,7 +73,7 @@ def run(
 
     chosen = ENGINES.get(engine)(workers, options.key_values("--engine-option", engine_options))
     where = site.site(tensorboard)
-    describe = _description(jobs, wanted.streams)
+    describe = _description(jobs, bool(wanted.streams))
     planned = plan(jobs, where)
     announce = partial(_announcement, planned, where, chosen, threads)
     failures: Sequence[tuple[Job, str]] = ()
@@ -235,11 +235,11 @@ def _stated_costs(jobs: Sequence[Job]) -> str:
     return f"a few hundred clips take {lengths}{extractor}"
 
 
-def _description(jobs: Sequence[Job], streams: str | None) -> Callable[[Job], str]:
+def _description(jobs: Sequence[Job], by_stream: bool) -> Callable[[Job], str]:
     """What tells a job from the others, but for its seed."""
     from mmcl_bench.core.settings import member_text
 
-    shown = {job.hash: job.method if streams else member_text(job.method, job.overrides) for job in jobs}
+    shown = {job.hash: job.method if by_stream else member_text(job.method, job.overrides) for job in jobs}
     several_settings = len(set(shown.values())) > len({job.method for job in jobs})
     several_tasks = len({job.task.identity for job in jobs}) > 1
     several_presets = len({job.preset for job in jobs}) > 1
@@ -247,6 +247,6 @@ def _description(jobs: Sequence[Job], streams: str | None) -> Callable[[Job], st
     def describe(job: Job) -> str:
         parts = [job.task.identity] if several_tasks else []
         parts += [shown[job.hash] if several_settings else job.method, *([job.preset] if several_presets else [])]
-        return ", ".join([*parts, *(job.settings["streams"] if streams is not None else [])])
+        return ", ".join([*parts, *(job.settings["streams"] if by_stream else [])])
 
     return describe

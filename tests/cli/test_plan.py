@@ -40,6 +40,14 @@ def test_a_kind_names_its_methods(method: str, expected: list[str], typed: Type)
     assert expected[0] == jobs[0]["method"]
 
 
+def test_a_list_may_have_commas_or_be_given_in_parts(typed: Type) -> None:
+    once = typed("plan zero-shot/nw-ucla --method chance,mmcl --splits 8/2,5/5 --preset quick,paper --json").out
+    parts = "--method chance --method mmcl --splits 8/2 --splits 5/5 --preset quick --preset paper"
+    assert once == typed(f"plan zero-shot/nw-ucla {parts} --json").out
+    streams = json.loads(typed("plan supervised/nw-ucla --streams joint --streams bone --json").out)["jobs"]
+    assert [job["settings"]["streams"] for job in streams] == [["joint"], ["bone"]]
+
+
 def test_a_kind_keeps_the_methods_of_a_suite_that_it_names(typed: Type) -> None:
     jobs = json.loads(typed("plan --suite embedded --method network/* --seeds 1 --json").out)["jobs"]
     assert {job["method"] for job in jobs} == {"mmcl", "skeleton-only"}
