@@ -29,9 +29,9 @@ def in_order(
 ) -> Generator[_Made]:
     """``make`` of every item, in the order of the items, like ``map``, in ``workers`` processes.
 
-    By default there is one for each core that this process may use, eight at most, and one where it cannot be forked.
-    To stop early, close the iterator;
-    calls that have begun are finished. Raises :class:`UserError` when a process is killed.
+    By default there is one for each core that this process may use, eight at most, but one alone where processes cannot
+    be forked. To stop early, close the iterator; calls that have begun are finished. Raises :class:`UserError` when a
+    process is killed.
     """
     workers = workers or (min(usable_cores(), 8) if can_fork() else 1)
     if workers == 1:
