@@ -185,10 +185,7 @@ class JobOptions(TaskOptions):
         suite = self._suite(data_root)
         for line in suite.remarks(data_root):
             typer.echo(f"suite {self.suite}: {line}", err=True)
-        jobs = suite.jobs(data_root, every_task=not self.methods)
-        if not jobs:
-            raise UserError(f"suite {self.suite} has nothing to run, as none of its own sets is prepared")
-        return jobs
+        return suite.jobs(data_root, every_task=not self.methods)
 
     def _suite(self, data_root: Path | None) -> Suite:
         """The suite with the seeds, clips, presets and methods that are given in the place of its own."""

@@ -16,6 +16,7 @@ from mmcl_bench.cli.jobs import run_jobs
 from mmcl_bench.cli.live import LiveProgress
 from mmcl_bench.cli.matrix import JobOptions
 from mmcl_bench.core import paths
+from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.text import counted, duration
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def run(
     Several jobs do not stop one another: what fails is named at the end, and the exit code is 1.
     """
     jobs = wanted.jobs(site.data_root)
+    if not jobs:
+        raise UserError(f"suite {wanted.suite} has nothing to run, as none of its own sets is prepared")
 
     from mmcl_bench.core.compute import limit_threads, threads_alone
     from mmcl_bench.running.engines import ENGINES
@@ -171,7 +174,6 @@ def _announcement(
 
 def _transfer_lines(jobs: Sequence[Job], where: RunSite) -> Iterator[str]:
     """For each transfer, how many classes and test clips it has."""
-    from mmcl_bench.core.errors import UserError
     from mmcl_bench.datasets.prepare import open_dataset
     from mmcl_bench.protocols import PROTOCOLS
     from mmcl_bench.protocols.base import Needs

@@ -33,7 +33,9 @@ def load_checkpoint(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: no such checkpoint; check the path") from None
     except _DAMAGED as error:
         # The text of torch's own error advises to load the file unsafely, so it stays out of the message.
-        raise UserError(f"{path}: not a readable checkpoint of tensors alone; download it again") from error
+        raise UserError(
+            f"{path}: not a readable checkpoint of tensors alone; download it again, or give a safetensors file"
+        ) from error
     for wrapper in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]

@@ -117,7 +117,7 @@ def test_a_kill_between_file_and_card_leaves_the_set_whole(folder: Path, monkeyp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(additions, "write_atomically", killed)
+        patched.setattr(additions, "write_text", killed)
         with pytest.raises(KeyboardInterrupt):
             strips_of_text(opened(folder), "blue")
     assert list(verify(folder, lambda done, total: None).images([0])) == [b"red 0"]
