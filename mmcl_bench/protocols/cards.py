@@ -290,10 +290,17 @@ class Task:
 
     @cached_property
     def _trained(self) -> tuple[DatasetFacts, ...]:
-        """Transfer: the facts of the sources."""
+        """Transfer: the facts of the sources. Refuses one that holds recordings of the target in another form."""
         from mmcl_bench.protocols.dataset_facts import dataset_facts
 
-        return tuple(dataset_facts(name, self._data_root) for name in self.card.sources)
+        sources = tuple(dataset_facts(name, self._data_root) for name in self.card.sources)
+        collection = self._tested.collection
+        if collection and (same := [source.name for source in sources if source.collection == collection]):
+            raise UserError(
+                f"{self.card.path}: {same[0]} and {self.card.dataset} are both {collection}, so that the same "
+                "recordings would train and be tested; choose sets of other recordings"
+            )
+        return sources
 
     @cached_property
     def shared_classes(self) -> tuple[CommonClass, ...]:

@@ -34,6 +34,9 @@ class DatasetFacts:
     default_side: str
     splits: Mapping[str, Split]
     """Zero-shot splits by name; none where none are defined."""
+    collection: str = ""
+    """What its recordings are of; sets of one collection share them. Empty for a user's own set and a synthetic one,
+    whose recordings may be any."""
 
     def split(self, name: str) -> Split:
         """Raises :class:`UserError` with the nearest names when there is none."""
@@ -58,6 +61,7 @@ def dataset_facts(name: str, data_root: Path) -> DatasetFacts:
             reader.sides,
             reader.default_side,
             _published_splits(reader.class_table),
+            _collection(reader.name),
         )
     if not (data_root / name / CARD).is_file():
         prepared = [card.parent.name for card in data_root.glob(f"*/{CARD}")]
@@ -165,4 +169,13 @@ def _of_card(card: DatasetCard) -> DatasetFacts:
         card.sides,
         card.default_side,
         _published_splits(card.class_table) if published else splits,
+        _collection(card.reader),
     )
+
+
+def _collection(name: str) -> str:
+    """Of a reader, if it is one of a published set: the collection that it names, or its own title."""
+    reader = READERS.get(name) if name in READERS else None
+    if reader is None or reader.synthetic or not reader.sides:
+        return ""
+    return reader.collection or reader.title

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.datasets.classes import ClassText
+from mmcl_bench.datasets.classes import ClassText, class_texts
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.evaluation.metrics import METRICS
 from mmcl_bench.protocols import PROTOCOLS
@@ -199,6 +200,16 @@ def test_a_transfer_card_from_a_set_to_itself_is_refused(tmp_path: Path) -> None
     path.write_text(text.replace('table = "nw-ucla"', 'sources = ["nw-ucla"]') + '[parameters]\nside = "x-sub"\n')
     with pytest.raises(UserError, match="source and dataset are both nw-ucla"):
         load_task(str(path))
+
+
+def test_a_transfer_between_two_forms_of_the_same_recordings_is_refused(tmp_path: Path) -> None:
+    """Their clips need not be equal in numbers, as files are cleaned and moved in different ways."""
+    prepared = tiny_card(name="ntu60-raw", reader="ntu60", class_table="ntu60", classes=class_texts("ntu60").names)
+    write_dataset(tmp_path / "ntu60-raw", [toy_clip(0, 0, 1, 1, 25)], 25, prepared)
+    published = [name for name in READERS if name.startswith("ntu")]
+    for source, target in permutations([*published, "ntu60-raw"], 2):
+        with pytest.raises(UserError, match=f"{source} and {target} are both NTU RGB"):
+            load_task(f"transfer/{source}-to-{target}", tmp_path)
 
 
 def test_a_card_may_leave_duplicates_out_by_itself_and_the_name_tells_what_was_chosen(tmp_path: Path) -> None:

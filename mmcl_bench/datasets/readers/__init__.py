@@ -104,6 +104,9 @@ class Reader(ABC):
     recording: ClassVar[Literal["subject", "setup", "clip"] | None] = "subject"
     """What clips of validation must not share with those that train: the column of the index that numbers performers or
     recorded performances; ``clip`` where every clip is a recording of its own; None where the files tell nothing."""
+    collection: ClassVar[str] = ""
+    """What its recordings are of, where other readers read them too, in another form or a part of them. Sets of one
+    collection are never source and target of a transfer."""
     homepage: ClassVar[str]
     citation: ClassVar[str]
     published: ClassVar[str] = ""

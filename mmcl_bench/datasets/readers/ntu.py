@@ -61,6 +61,7 @@ class _Ntu(FilePerClipReader):
     layout = "kinect-v2"
     frame_rate = 30.0
     default_side = "x-sub"
+    collection = "NTU RGB+D"
     homepage = "https://rose1.ntu.edu.sg/dataset/actionRecognition/"
     files = "SsssCcccPpppRrrrAaaa.skeleton"
     file_name = re.compile(

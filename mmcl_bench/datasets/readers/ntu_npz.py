@@ -163,6 +163,7 @@ class _NtuNpz(Reader):
     recording = None
     layout = "kinect-v2"
     frame_rate = 30.0
+    collection = "NTU RGB+D"
     homepage = "https://github.com/Uason-Chen/CTR-GCN#data-preparation"
     original: ClassVar[type[Ntu60 | Ntu120]]
     """The reader of the set as its owners publish it."""

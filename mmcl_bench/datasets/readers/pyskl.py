@@ -75,6 +75,7 @@ class _Pyskl(Reader):
     layout = "kinect-v2"
     frame_rate = 30.0
     default_side = "x-sub"
+    collection = "NTU RGB+D"
     homepage = "https://github.com/kennymckormick/pyskl/blob/main/tools/data/README.md"
     own_split: ClassVar[str]
     """A split that this set's file has and the other's lacks."""
