@@ -8,18 +8,23 @@ A figure, or a table of them, says in an HTML comment where it comes from::
 
     | method | NW-UCLA to UTD-MHAD | mean |
 
-A figure is in percent, of the row of the csv that has these values; of several rows, where the column is ``mean:top1``.
-One with bounds, such as ``9.8 [4.5, 15.0]``, names three columns, such as ``difference/low/high``. A value may have
-patterns, and stands in quotes if it has a space. A table names the task of each column by its head. What stands in
-backticks names a row: the method, then the column ``settings`` of the csv, else the fewest that the method has there,
-and ``preset=strong`` where it is not quick. Columns ``mean`` and ``oracle minus honest`` are means over the tasks.
+A figure is in percent, of the row of the csv that has these values. One with bounds, such as ``9.8 [4.5, 15.0]``, names
+three columns, such as ``difference/low/high``. A value may be a pattern, or several with ``|`` between them, and stands
+in quotes if it has a space or a ``|``; ``!`` before it leaves rows out. Of several rows a figure is the ``mean:top1``,
+or their ``median:``, ``min:`` or ``max:``; ``half:zsl_top1`` is half the width of an interval. With
+``less=source-only`` it is the mean over tasks of the difference to the rows of that method, and its bounds are those of
+Student's t interval over tasks.
+
+A table names the task of each column by its head. What stands in backticks names a row: the method, then the column
+``settings`` of the csv, else the fewest that the method has there, and ``preset=strong`` where it is not quick. Columns
+``mean`` and ``oracle minus honest`` are means over the tasks.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from itertools import takewhile
@@ -27,6 +32,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scipy.stats import t
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "results/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -44,12 +50,6 @@ Read = Callable[[str], pd.DataFrame]
 def read() -> Read:
     """Reads each table once; nothing changes what it gives."""
     return cache(lambda file: pd.read_csv(ROOT / file, dtype=str, keep_default_na=False))
-
-
-def mean(rows: pd.DataFrame, column: str) -> float | None:
-    """In percent; None where no row has the column."""
-    found = pd.to_numeric(rows[column]).dropna()
-    return 100 * float(found.mean()) if len(found) else None
 
 
 def rounds_to(expected: list[float | None], cell: str) -> bool:
@@ -76,20 +76,53 @@ Figure = tuple[str, list[float | None], str]
 """What a page shows, what the table has, and where it stands."""
 
 
-def named(match: re.Match[str], read: Read) -> tuple[str, pd.DataFrame]:
-    """The column and the rows that the comment beside a figure names."""
-    column, *wanted = shlex.split(match["what"])
-    rows = read(match["file"])
-    for name, value in (each.split("=", 1) for each in wanted):
-        rows = rows[[fnmatchcase(cell, value.replace("[", "[[]")) for cell in rows[name]]]
-    assert len(rows) == 1 or (len(rows) and column.startswith("mean:")), f"{match[0]} names {len(rows)} rows"
-    return column, rows
+def chosen(rows: pd.DataFrame, wanted: Mapping[str, str]) -> pd.DataFrame:
+    """Those rows that have the values, or whose texts have the patterns, of each column."""
+    for name, value in wanted.items():
+        patterns = value.removeprefix("!").replace("[", "[[]").split("|")
+        fits = [any(fnmatchcase(cell, pattern) for pattern in patterns) for cell in rows[name]]
+        rows = rows[[fit != value.startswith("!") for fit in fits]]
+    return rows
+
+
+def named(match: re.Match[str], read: Read) -> tuple[str, pd.DataFrame, pd.DataFrame]:
+    """What the comment beside a figure names: the column, its rows, and the rows that these are compared with, if it
+    names such."""
+    column, *told = shlex.split(match["what"])
+    wanted = dict(each.split("=", 1) for each in told)
+    less = wanted.pop("less", None)
+    rows = chosen(read(match["file"]), wanted)
+    assert len(rows) == 1 or (len(rows) and (less or ":" in column)), f"{match[0]} names {len(rows)} rows"
+    return column, rows, chosen(read(match["file"]), {**wanted, "method": less}) if less else rows[:0]
+
+
+def gain(rows: pd.DataFrame, base: pd.DataFrame, column: str, with_bounds: bool) -> list[float | None]:
+    """The mean difference over the tasks that both have, and its t interval, in percent."""
+    assert rows["task"].is_unique, "several rows of one task"
+    of_rows, of_base = (pd.to_numeric(each.set_index("task")[column]) for each in (rows, base))
+    differences = 100 * (of_rows - of_base).dropna()
+    bounds = t.interval(0.95, len(differences) - 1, differences.mean(), differences.sem()) if with_bounds else ()
+    return [differences.mean(), *bounds]
 
 
 def single_figures(text: str, read: Read) -> Iterator[Figure]:
     for match in INLINE.finditer(text):
-        column, rows = named(match, read)
-        yield match["figure"], [mean(rows, each) for each in column.removeprefix("mean:").split("/")], match[0]
+        column, rows, base = named(match, read)
+        *kind, columns = column.split(":")
+        if len(base):
+            expected = gain(rows, base, columns, with_bounds="[" in match["figure"])
+        elif kind[-1:] == ["half"]:
+            low, high = (pd.to_numeric(rows[f"{columns}_{bound}"]) for bound in ("low", "high"))
+            expected = [summary(100 * (high - low) / 2, kind[0])]
+        else:
+            expected = [summary(100 * pd.to_numeric(rows[each]), *kind) for each in columns.split("/")]
+        yield match["figure"], expected, match[0]
+
+
+def summary(values: pd.Series, kind: str = "mean") -> float | None:
+    """None where there is no value."""
+    found = values.dropna()
+    return float(found.agg(kind)) if len(found) else None
 
 
 def tables(text: str) -> Iterator[tuple[str, str, list[list[str]]]]:
@@ -121,9 +154,9 @@ def figures_of_table(read: Read, file: str, what: str, cells: list[list[str]]) -
                 assert not cell, f"{file} has no figure of {where}"
             elif name in task_of or name == "mean":
                 shown = own if name == "mean" else of_cell
-                yield cell, [mean(shown, column) for column in columns.split("/")], where
+                yield cell, [summary(100 * pd.to_numeric(shown[column])) for column in columns.split("/")], where
             elif name == "oracle minus honest":
-                yield cell, [mean(own, "oracle_minus_honest")], where
+                yield cell, [summary(100 * pd.to_numeric(own["oracle_minus_honest"]))], where
 
 
 of_each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -145,7 +178,7 @@ def test_bold_differences_of_a_table_are_those_that_stay_clear_when_corrected(pa
     for table in re.findall(r"(?:^\|.*\n)*^\|.*\*\*.*results/differences.*\n(?:^\|.*\n)*", text, re.MULTILINE):
         for match in INLINE.finditer(table):
             bold = table[: match.start()].endswith("**")
-            _, rows = named(match, read)
+            _, rows, _ = named(match, read)
             assert bold == (float(rows["p_holm"].item()) <= 0.05), match[0]
 
 

@@ -70,6 +70,13 @@ def frame_of(table: Choices) -> pd.DataFrame:
     )
 
 
+def numbers_of(table: Choices) -> pd.DataFrame:
+    """The table as fractions of 1, a row a score."""
+    rows = [(by, figure, table.last, table.oracle, table.share(by)) for by, figure in table.by.items()]
+    named = pd.DataFrame(rows, columns=["chosen_by", "figure", "last_step", "oracle", "share_of_gain"])
+    return named.assign(jobs=table.n_jobs, tasks=table.n_tasks)
+
+
 def _of_job(result: Result) -> tuple[dict[ChosenBy, float], float, float] | None:
     """Test figures of the step that each score chooses, of the last step and of the best one."""
     history, oracle = result.history.get("selection", []), result.oracle

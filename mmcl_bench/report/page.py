@@ -20,7 +20,7 @@ from mmcl_bench.core.grants import RGB_AT_TEST, Setting
 from mmcl_bench.core.pages import templates_in
 from mmcl_bench.core.text import counted, slug
 from mmcl_bench.report import figures, overview, tables
-from mmcl_bench.report.choices import Choices, choices
+from mmcl_bench.report.choices import Choices, choices, numbers_of
 from mmcl_bench.report.choices import frame_of as frame_of_choices
 from mmcl_bench.report.drawing import DARK, LIGHT, Draw, look
 from mmcl_bench.report.encoders import EncoderTable, encoder_tables
@@ -489,7 +489,8 @@ class _Builder:
         if table is None:
             return None
         caption = f"{title}: choosing without target labels, means ({table.counts})"
-        return _Part(table, self.table_folder.add(f"{stem}-choices", frame_of_choices(table), title=caption))
+        files = self.table_folder.add(f"{stem}-choices", frame_of_choices(table), numbers_of(table), caption)
+        return _Part(table, files)
 
 
 def _render(**content: Any) -> str:

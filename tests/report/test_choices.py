@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mmcl_bench.evaluation.choosing import TITLES, column_of
-from mmcl_bench.report.choices import choices, frame_of
+from mmcl_bench.report.choices import choices, frame_of, numbers_of
 from mmcl_bench.report.lineage import origin_of
 from mmcl_bench.report.page import build_report
 from mmcl_bench.report.tables import leaderboard_rows
@@ -45,6 +45,9 @@ def test_a_share_of_the_oracle_s_gain_is_what_the_choice_adds_to_the_last_step(s
         TITLES["dev"]: "0.0",
         TITLES["mixval"]: f"{100 * 0.25 / 0.35:.1f}",
     }
+    (of_snd,) = numbers_of(table).query(f"chosen_by == '{TITLES['snd']}'").to_dict("records")
+    assert of_snd["share_of_gain"] == pytest.approx(0.1 / 0.35)
+    assert (of_snd["figure"], of_snd["last_step"], of_snd["oracle"]) == pytest.approx((0.4, 0.3, 0.65))
 
 
 def test_where_the_last_step_is_best_there_is_no_share(store_job: Any) -> None:
@@ -87,4 +90,4 @@ def test_the_page_and_the_tables_have_it(store_job: Any, tmp_path: Path) -> None
     assert "Choosing the step without target labels" in page
     assert "a mean (1 job, 1 task)" in " ".join(page.split())
     written = (tmp_path / "reports" / "tables" / "transfer-choices.csv").read_text()
-    assert "soft neighbourhood density,60.0,40.0,80.0,50.0" in written
+    assert "soft neighbourhood density,0.6000,0.4000,0.8000,0.5000,1,1" in written
