@@ -62,6 +62,7 @@ def stored_job(
     n_test: int = 40,
     scores: np.ndarray | None = None,
     labels: np.ndarray | None = None,
+    order: np.ndarray | None = None,
     oracle: float | None = None,
     figures: tuple[float | None, ...] = (),
     history: dict[str, list[dict[str, float]]] | None = None,
@@ -89,6 +90,8 @@ def stored_job(
         generator = np.random.default_rng([seed, *method.encode()])
         scores = generator.random((len(labels), len(classes)), dtype=np.float32)
         scores[np.arange(len(labels)), labels] += skill
+    order = np.arange(len(labels)) if order is None else order
+    scores, labels = scores[order], labels[order]
     seen = np.arange(len(classes)) < len(classes) - n_unseen if family == "zero-shot" else np.ones(len(classes), bool)
     if unseen:
         seen = ~np.isin(np.arange(len(classes)), [*unseen])
@@ -101,7 +104,7 @@ def stored_job(
     job |= {"slot_texts": slot_texts} if slot_texts else {}
     job_hash = hashlib.sha256(json.dumps({**job, "limit": limit, "data": fingerprint}).encode()).hexdigest()
     folder = root / "jobs" / folder_name(job_label(identity, method), seed, job_hash)
-    files = write_scores(folder, scored.scores, [f"clip-{at}" for at in range(len(labels))], labels)
+    files = write_scores(folder, scored.scores, [f"clip-{at}" for at in order], labels)
     files |= write_embeddings(folder, embeddings)
     files |= write_domain_map(folder, domains)
     result = Result(

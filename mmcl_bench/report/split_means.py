@@ -15,11 +15,12 @@ from itertools import groupby
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from mmcl_bench.core.text import counted, numbered, with_folds_together
 from mmcl_bench.evaluation.class_folds import PooledDifference, pooled, pooled_difference
-from mmcl_bench.evaluation.metrics import METRICS
+from mmcl_bench.evaluation.metrics import METRICS, Scored
 from mmcl_bench.evaluation.statistics import Interval, split_interval
 from mmcl_bench.report.tables import (
     BEST,
@@ -190,7 +191,8 @@ def lead_over(mean: SplitMean, other: SplitMean) -> PooledDifference | None:
     pairs = [(row.group, theirs[row.group.task_key]) for row in mean.rows if row.group.task_key in theirs]
     if metric not in METRICS or not pairs or not all(_same_labels(a, b) for a, b in pairs):
         return None
-    return pooled_difference(METRICS.get(metric), [a.runs() for a, _ in pairs], [b.runs() for _, b in pairs], LEVEL)
+    of_both = ([_by_clip(group) for group in groups] for groups in zip(*pairs, strict=True))
+    return pooled_difference(METRICS.get(metric), *of_both, LEVEL)
 
 
 def standings(means: Iterable[SplitMean]) -> dict[str, str]:
@@ -210,8 +212,19 @@ def standings(means: Iterable[SplitMean]) -> dict[str, str]:
 
 def _same_labels(a: Group, b: Group) -> bool:
     """Whether two groups have scores of the same clips."""
-    ours, theirs = (group.jobs[0].samples["sample_id"].tolist() for group in (a, b))
-    return bool(ours == theirs)
+    return np.array_equal(np.sort(_clips(a)), np.sort(_clips(b)))
+
+
+def _clips(group: Group) -> np.ndarray:
+    """The names of the clips that are tested, in the order of the score sheets: each split has one of its own."""
+    return group.jobs[0].samples["sample_id"].to_numpy()
+
+
+def _by_clip(group: Group) -> list[Scored]:
+    """The score sheet of each seed by rising name of the clips: intervals tell by their order which clips two splits
+    share."""
+    order = np.argsort(_clips(group))
+    return [sheet.rows(order) for sheet in group.runs()]
 
 
 def means_of(stored: Sequence[Stored]) -> list[SplitMean]:
@@ -386,7 +399,7 @@ def leads(means: Sequence[SplitMean]) -> list[str]:
 
 
 def _pooled(rows: tuple[LeaderboardRow, ...]) -> SplitMean:
-    folds = [row.group.runs() for row in rows]
+    folds = [_by_clip(row.group) for row in rows]
     names = [name for name in rows[0].group.task.metrics if name in METRICS]
     figures = {name: pooled(METRICS.get(name), folds, LEVEL) for name in names}
     return SplitMean(
@@ -397,7 +410,7 @@ def _pooled(rows: tuple[LeaderboardRow, ...]) -> SplitMean:
 
 
 def _mean(rows: tuple[LeaderboardRow, ...]) -> SplitMean:
-    first, splits = rows[0].group, [row.group.runs() for row in rows]
+    first, splits = rows[0].group, [_by_clip(row.group) for row in rows]
     figures = {
         name: split_interval(METRICS.get(name), splits, level=LEVEL, generator=first.generator(f"mean of {name}"))
         for name in first.task.metrics

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from mmcl_bench.report.split_means import (
     without_class_folds,
 )
 from mmcl_bench.report.tables import leaderboard_rows
-from stored_jobs import class_folds
+from stored_jobs import class_folds, stored_job
 
 LABELS = np.arange(40) % 4
 
@@ -110,6 +111,25 @@ def test_class_folds_are_one_column_with_ties_by_their_paired_interval(store_job
     assert keys["eszsl"] == keys["chance"] != keys["devise"], "other folds are another column"
     gap = split_means([row for row in rows if row.group.task.split in ("2/2:fold-1", "2/2:fold-3")])
     assert gap[0].as_row.group.task.split == "2/2:fold-1, 2/2:fold-3"
+
+
+def test_folds_share_their_clips_in_whatever_order_each_stored_them(tmp_path):
+    """As jobs do, whose order of test clips is drawn by task; an interval that took them for other clips is narrower."""
+
+    def store_in_another_order(**given):
+        order = np.random.default_rng(int(given["task_hash"][0])).permutation(40)
+        return stored_job(tmp_path / "shuffled", order=order, **given)
+
+    skills = {"eszsl": 0.5, "devise": 0.45}
+    means, shuffled = (
+        split_means(leaderboard_rows(class_folds(store, skills)))
+        for store in (partial(stored_job, tmp_path), store_in_another_order)
+    )
+    for one, other in zip(means, shuffled, strict=True):
+        for name, figure in one.of_these_classes.items():
+            low_high = (other.of_these_classes[name].low, other.of_these_classes[name].high)
+            assert low_high == pytest.approx((figure.low, figure.high)), name
+    assert leads(shuffled) == leads(means)
 
 
 def test_class_folds_are_in_ranks_and_in_the_overview(store_job, tmp_path):
