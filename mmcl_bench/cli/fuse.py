@@ -60,6 +60,7 @@ def fuse(
     """Fuse the scores of several jobs into a result of its own, and run those of them that are missing."""
     wanted = task_options.find(task, site.data_root)
 
+    from mmcl_bench.core.compute import limit_threads, threads_alone
     from mmcl_bench.report import tables
     from mmcl_bench.running import fusion
 
@@ -87,6 +88,7 @@ def fuse(
     for fusion_job in fusions:
         fusion_job.check()
     where = site.site()
+    limit_threads(threads_alone())
     ran = run_jobs(
         list({job.hash: job for fusion_job in fusions for job in fusion_job.to_run}.values()),
         where,

@@ -106,6 +106,12 @@ def canonical_spec(spec: str) -> str:
     return spec if options is None or defaults is None else options.shown_behind(plain, defaults)
 
 
+def centres(spec: str) -> bool:
+    """Whether a text encoder subtracts the mean over the seen classes from the vectors of all."""
+    options = _options(spec)
+    return options is not None and options.centre
+
+
 def _options(spec: str) -> TextOptions | None:
     """The options of a text encoder; None where it takes none. Raises :class:`UserError` for what does not fit."""
     plain, texts = split_options(spec)

@@ -35,12 +35,17 @@ Progress = Callable[[int, int], None]
 
 
 def cached_text(
-    spec: str, texts: Sequence[str], cache_dir: Path, encoder: TextEncoder | None = None
+    spec: str,
+    texts: Sequence[str],
+    cache_dir: Path,
+    encoder: TextEncoder | None = None,
+    seen: np.ndarray | None = None,
 ) -> tuple[np.ndarray, str]:
     """Embeddings of class texts by the encoder ``spec``: float32 (N, D) and the sha256 of the weights.
 
     Kept under encoder, weights and the sha256 of all texts in their order. An encoder that centres them does so
-    afterwards, unless all texts are the same. ``encoder``: one that ``spec`` made before, as loading takes long.
+    afterwards, unless all texts are the same: it subtracts the mean of the ``seen`` ones, bool (N,), by default of all.
+    ``encoder``: one that ``spec`` made before, as loading takes long.
     """
     if not texts:
         raise ValueError("no text to encode")
@@ -55,7 +60,7 @@ def cached_text(
     rows = stored[ARRAY]
     # Encoders of plugins need not know of it.
     if getattr(encoder, "centre", False) and len(set(texts)) > 1:
-        rows = centred(rows, encoder.name)
+        rows = centred(rows, encoder.name, seen)
     return rows, encoder.weight_hash
 
 

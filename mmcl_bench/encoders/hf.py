@@ -61,8 +61,8 @@ class TransformersTextEncoder:
 
     @cached_property
     def weight_hash(self) -> str:
-        """sha256 of the weights file, or of the list of its shards' names and sha256, in hex."""
-        return weights_hash(self._folder)
+        """sha256 of the weights and of the files that say how a text is cut into tokens and pooled, in hex."""
+        return hashlib.sha256(f"{weights_hash(self._folder)} {settings_hash(self._folder)}".encode()).hexdigest()
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """float32 (N, D), unit rows where the model's own files ask for it."""
@@ -218,6 +218,16 @@ def weights_hash(folder: Path) -> str:
         return file_hash(files[0])
     listing = "".join(f"{path.name}:{file_hash(path)}\n" for path in files)
     return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def settings_hash(folder: Path) -> str:
+    """sha256 of the files that say how images and texts are prepared and pooled: chat template, tokenizer, sizes."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".json", ".jinja", ".txt", ".model") and path.is_file():
+            digest.update(path.relative_to(folder).as_posix().encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -7,7 +7,6 @@ instruction (LLaVA, Qwen-VL, GLM-4V, DeepSeek-VL and what else answers to ``Auto
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.encoders.hf import load_local, load_trained, model_folder, model_name, weights_hash
+from mmcl_bench.encoders.hf import load_local, load_trained, model_folder, model_name, settings_hash, weights_hash
 
 if TYPE_CHECKING:
     import torch
@@ -73,7 +72,7 @@ class MultimodalModel:
         return {
             "encoder": self.name,
             "weights": self.weight_hash,
-            "files": self._hash_of_small_files(),
+            "files": settings_hash(self._folder),
             "precision": self.precision,
             "longest": str(self.longest),
         }
@@ -176,12 +175,3 @@ class MultimodalModel:
         for setting in _UNSAMPLED:
             setattr(model.generation_config, setting, None)
         return model.eval().to(self.device)
-
-    def _hash_of_small_files(self) -> str:
-        """sha256 of the files that say how images and text are prepared: chat template, tokenizer, sizes."""
-        digest = hashlib.sha256()
-        for path in sorted(self._folder.rglob("*")):
-            if path.suffix in (".json", ".jinja", ".txt", ".model") and path.is_file():
-                digest.update(path.relative_to(self._folder).as_posix().encode())
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-        return digest.hexdigest()

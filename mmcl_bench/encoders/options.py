@@ -72,12 +72,12 @@ def split_options(spec: str) -> tuple[str, dict[str, str]]:
     return plain, parse_bracketed(f"[{listed}", f"encoder {spec!r}")[1]
 
 
-def centred(rows: np.ndarray, encoder: str) -> np.ndarray:
-    """float32 (K, D): rows of several texts, less their mean.
+def centred(rows: np.ndarray, encoder: str, of: np.ndarray | None = None) -> np.ndarray:
+    """float32 (K, D): rows of several texts, less the mean of all, or of those ``of`` which (K,) is True.
 
     Raises :class:`UserError` where all rows are the same, so that nothing would be left.
     """
-    spread = rows - rows.mean(axis=0, dtype=np.float64)
+    spread = rows - rows[slice(None) if of is None else of].mean(axis=0, dtype=np.float64)
     if np.linalg.norm(spread, axis=1).max() <= _SAME * np.linalg.norm(rows, axis=1).max():
         raise UserError(f"encoder {encoder}: all texts get the same vector; choose another layer, pooling or prompt")
     less: np.ndarray = spread.astype(np.float32)

@@ -21,7 +21,6 @@ from mmcl_bench.core.grants import Setting
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.datasets.readers import READERS
 from mmcl_bench.datasets.store import OTHER_SUBJECTS, SkeletonDataset
-from mmcl_bench.encoders import TextEncoder
 from mmcl_bench.evaluation.metrics import Scored
 from mmcl_bench.protocols.cards import Task
 from mmcl_bench.protocols.problem import ClassTable, ClipView, LabelledClips, Problem, UnlabelledPairs
@@ -29,6 +28,8 @@ from mmcl_bench.skeleton.clips import Modality
 
 VALIDATION_SHARE = 0.2
 """Share of the training subjects that a selection fit holds out."""
+HELD_OUT = "held out"
+"""A validation note, where single clips are held out and those of the same person or performance may train."""
 
 
 @dataclass(frozen=True)
@@ -332,14 +333,6 @@ class Protocol(ABC):
         values: np.ndarray = features.values
         return values
 
-    def _embed(self, texts: Sequence[str], spec: str, encoder: TextEncoder) -> np.ndarray:
-        """float32 (K, D) unit rows."""
-        from mmcl_bench.encoders.cache import cached_text
-
-        embeddings, self.weight_hashes[spec] = cached_text(spec, texts, self.cache, encoder)
-        unit: np.ndarray = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-        return unit
-
     def _shuffled(self, rows: Rows, purpose: str) -> Rows:
         order = self.generator(f"order of {purpose}").permutation(len(rows))
         return rows.where(order)
@@ -379,7 +372,7 @@ class Protocol(ABC):
                 of_what = (
                     f"all that train are of one {whose}" if is_one else "it tells neither subjects nor performances"
                 )
-                self.validation_notes["held out"] = (
+                self.validation_notes[HELD_OUT] = (
                     f"single clips of {rows.dataset.card.name}, as {of_what}: another camera's clip of the same "
                     "performance may train"
                 )
@@ -394,7 +387,7 @@ class Protocol(ABC):
     def _held_out_people(self, rows: Rows, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """:meth:`_held_out_of_one` of clips that show several people: whole clips' people are held out, in random
         order, until they are a fifth of all."""
-        people = _people_of_clips(rows)
+        people = people_of_clips(rows)
         groups = sorted(set(people), key=sorted)
         wanted = max(1, round(VALIDATION_SHARE * len(frozenset[int]().union(*groups))))
         held_out: frozenset[int] = frozenset()
@@ -403,7 +396,7 @@ class Protocol(ABC):
                 held_out |= groups[at]
         masks = [np.array([fits(clip) for clip in people]) for fits in (held_out.isdisjoint, held_out.issuperset)]
         if not masks[0].any():
-            self.validation_notes["held out"] = "single clips, as those of other people would leave none to train with"
+            self.validation_notes[HELD_OUT] = "single clips, as those of other people would leave none to train with"
             masks[1] = generator.random(len(rows)) < VALIDATION_SHARE
             masks[0] = ~masks[1]
         return masks[0], masks[1]
@@ -430,7 +423,7 @@ def _people(rows: Rows) -> np.ndarray:
     first = rows.of_index("subject")
     if OTHER_SUBJECTS in rows.dataset.index:
         connected: dict[int, frozenset[int]] = {}
-        for people in set(_people_of_clips(rows)):
+        for people in set(people_of_clips(rows)):
             joined = people.union(*(connected.get(number, ()) for number in people))
             connected |= dict.fromkeys(joined, joined)
         first = np.array([min(connected[number]) for number in first])
@@ -438,7 +431,7 @@ def _people(rows: Rows) -> np.ndarray:
     return numbers.astype(np.int64)
 
 
-def _people_of_clips(rows: Rows) -> list[frozenset[int]]:
+def people_of_clips(rows: Rows) -> list[frozenset[int]]:
     """The subjects of each clip of a set that has :data:`.store.OTHER_SUBJECTS`."""
     pairs = zip(rows.of_index("subject").tolist(), rows.of_index(OTHER_SUBJECTS), strict=True)
     return [frozenset((first, *others.tolist())) for first, others in pairs]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -28,9 +28,17 @@ class ByTexts(Protocol):
     def _embedded(self, classes: ClassTable) -> ClassTable:
         """Classes with their texts, and those of the text slots, embedded."""
         from mmcl_bench.encoders import text_encoder
+        from mmcl_bench.encoders.cache import cached_text
 
         spec = self.task.parameters["text"]
-        embed = partial(self._embed, spec=spec, encoder=text_encoder(spec))  # whose weights are loaded once
+        encoder = text_encoder(spec)  # whose weights are loaded once
+
+        def embed(texts: Sequence[str]) -> np.ndarray:
+            # Were unseen classes part of the mean that is subtracted, training would depend on their texts.
+            rows, self.weight_hashes[spec] = cached_text(spec, texts, self.cache, encoder, classes.seen)
+            unit: np.ndarray = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+            return unit
+
         slots = {slot: embed(self._slot_texts(slot)) for slot in self.needs.text_slots}
         return replace(classes, embeddings=embed(classes.texts or ()), slots=slots)
 

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -268,13 +269,21 @@ class Task:
         if self.card.family == "transfer":
             shared = [[each.name, dict(each.labels)] for each in self.shared_classes]
             joined = [[dict(each.labels), text.name] for each, text in self.source_classes] if self.by_texts else []
-            return {"side": side, "shared": shared, "joined": joined, "texts": self.by_texts and self.class_texts()}
+            texts = {"texts": self.by_texts and self.class_texts()} | (self._centre() if self.by_texts else {})
+            return {"side": side, "shared": shared, "joined": joined, **texts}
         return {
             "side": side,
             "unseen": self.zero_shot_split.unseen,
             "validation_unseen": self.zero_shot_split.validation_unseen,
             "texts": self.class_texts(),
+            **self._centre(),
         }
+
+    def _centre(self) -> dict[str, str]:
+        """Of which texts the encoder subtracts the mean; empty where it does not."""
+        from mmcl_bench.encoders import centres
+
+        return {"centre": "seen classes"} if centres(self.parameters["text"]) else {}
 
     @cached_property
     def _tested(self) -> DatasetFacts:
@@ -290,16 +299,17 @@ class Task:
 
     @cached_property
     def _trained(self) -> tuple[DatasetFacts, ...]:
-        """Transfer: the facts of the sources. Refuses one that holds recordings of the target in another form."""
+        """Transfer: the facts of the sources. Refuses two sets, the target among them, of the same recordings in
+        different forms."""
         from mmcl_bench.protocols.dataset_facts import dataset_facts
 
         sources = tuple(dataset_facts(name, self._data_root) for name in self.card.sources)
-        collection = self._tested.collection
-        if collection and (same := [source.name for source in sources if source.collection == collection]):
-            raise UserError(
-                f"{self.card.path}: {same[0]} and {self.card.dataset} are both {collection}, so that the same "
-                "recordings would train and be tested; choose sets of other recordings"
-            )
+        for one, other in combinations((*sources, self._tested), 2):
+            if one.collection and one.collection == other.collection:
+                raise UserError(
+                    f"{self.card.path}: {one.name} and {other.name} are both {one.collection}, so that the same "
+                    "recordings would train and be tested or held out; choose sets of other recordings"
+                )
         return sources
 
     @cached_property

@@ -9,8 +9,8 @@ import numpy as np
 
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.datasets.readers import READERS
-from mmcl_bench.datasets.store import SkeletonDataset
-from mmcl_bench.protocols.base import Protocol, Rows, people_of_all, side_rows
+from mmcl_bench.datasets.store import OTHER_SUBJECTS, SkeletonDataset
+from mmcl_bench.protocols.base import HELD_OUT, Protocol, Rows, people_of_all, people_of_clips, side_rows
 from mmcl_bench.protocols.cards import TEST_SIDE, TESTED, VALIDATION_PARTS
 from mmcl_bench.protocols.problem import ClassTable, UnlabelledPairs
 
@@ -49,15 +49,23 @@ class Supervised(Protocol):
     def _unlabelled_pairs(self, held_out: Rows | None) -> UnlabelledPairs | None:
         rows = self._training_side()
         wanted = ~self._has_label(rows)
-        if held_out is not None:
-            recordings = self._recordings(rows)
-            if len(np.unique(recordings)) > 1:
-                wanted &= ~np.isin(recordings, recordings[np.isin(rows.rows, held_out.rows)])
+        if held_out is not None and HELD_OUT not in self.validation_notes:
+            wanted &= ~self._shows_someone_of(rows, held_out)
         if not self.needs.unlabelled or not wanted.any():
             return None
         rows = self._shuffled(rows.where(wanted), "unlabelled")
         rows = rows.where(np.arange(len(rows))[: self.limit])
         return UnlabelledPairs(self._view(rows), self._features(rows, frozenset(self.needs.encoders)))
+
+    def _shows_someone_of(self, rows: Rows, others: Rows) -> np.ndarray:
+        """(N,) bool: which clips show a person of some other clips, or are of the same performances; none where all
+        clips are of one."""
+        if OTHER_SUBJECTS in self._dataset.index:
+            theirs = frozenset[int]().union(*people_of_clips(others))
+            return np.array([not theirs.isdisjoint(clip) for clip in people_of_clips(rows)])
+        recordings = self._recordings(rows)
+        several = len(np.unique(recordings)) > 1
+        return several & np.isin(recordings, recordings[np.isin(rows.rows, others.rows)])
 
     def _test(self) -> Rows:
         return self._side(1)

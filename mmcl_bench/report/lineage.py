@@ -110,6 +110,8 @@ def _calibration(result: Result) -> str:
 def _oracle(result: Result) -> str:
     if (oracle := result.oracle) is None:
         return ""
+    if (result.best_on_test or 0) > oracle.value:
+        return f"the chosen step is better on test than the {len(oracle.epochs_tried)} tried beside it"
     best = f"{oracle.metric} {100 * oracle.value:.1f} % after epoch {oracle.epoch}"
     return f"{best}, best on test of {len(oracle.epochs_tried)}: never ranked"
 

@@ -145,7 +145,7 @@ def _oracle_minus_honest(rows: Sequence[LeaderboardRow]) -> Interval | None:
         return None
     means = [fmean(found) for found in of_tasks]
     interval = mean_interval(means if len(means) > 1 else of_tasks[0], LEVEL)
-    # The honest step is among those that the oracle chooses from.
+    # The best step is never worse than the honest one.
     low, high = np.clip([interval.low, interval.high], 0, 1).tolist()
     return replace(interval, low=low, high=high)
 
@@ -154,11 +154,8 @@ def _differences(group: Group) -> list[float]:
     """Best test figure less the honest one, for each seed that has both; of class folds, for each fold."""
     if isinstance(group, FoldsGroup):
         return [fmean(found) for fold in group.folds if (found := _differences(fold))]
-    metric = group.task.main_metric
-    pairs = [(job.result.oracle, job.result.metrics[metric].value) for job in group.jobs]
-    return [
-        oracle.value - honest for oracle, honest in pairs if oracle and oracle.metric == metric and honest is not None
-    ]
+    pairs = [(job.result.best_on_test, job.result.metrics[group.task.main_metric].value) for job in group.jobs]
+    return [best - honest for best, honest in pairs if best is not None and honest is not None]
 
 
 def _place(method: MethodOverTasks) -> tuple[int, int, float, str]:

@@ -191,8 +191,8 @@ def lead_over(mean: SplitMean, other: SplitMean) -> PooledDifference | None:
     pairs = [(row.group, theirs[row.group.task_key]) for row in mean.rows if row.group.task_key in theirs]
     if metric not in METRICS or not pairs or not all(_same_labels(a, b) for a, b in pairs):
         return None
-    of_both = ([_by_clip(group) for group in groups] for groups in zip(*pairs, strict=True))
-    return pooled_difference(METRICS.get(metric), *of_both, LEVEL)
+    ours, others = ([_by_clip(group) for group in groups] for groups in zip(*pairs, strict=True))
+    return pooled_difference(METRICS.get(metric), ours, others, LEVEL)
 
 
 def standings(means: Iterable[SplitMean]) -> dict[str, str]:
@@ -217,7 +217,8 @@ def _same_labels(a: Group, b: Group) -> bool:
 
 def _clips(group: Group) -> np.ndarray:
     """The names of the clips that are tested, in the order of the score sheets: each split has one of its own."""
-    return group.jobs[0].samples["sample_id"].to_numpy()
+    names: np.ndarray = group.jobs[0].samples["sample_id"].to_numpy()
+    return names
 
 
 def _by_clip(group: Group) -> list[Scored]:

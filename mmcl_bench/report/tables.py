@@ -464,8 +464,7 @@ def _stored_interval(group: Group, name: str) -> Interval:
 
 
 def _oracle(group: Group) -> float:
-    oracles = [job.result.oracle for job in group.jobs]
-    values = [oracle.value for oracle in oracles if oracle and oracle.metric == group.task.main_metric]
+    values = [best for job in group.jobs if (best := job.result.best_on_test) is not None]
     return sum(values) / len(values) if len(values) == len(group.jobs) else math.nan
 
 

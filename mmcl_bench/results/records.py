@@ -115,7 +115,7 @@ class Selection(_Record):
 
 
 class Oracle(_Record):
-    """The best test figure over the kept epochs of the final fit, which ends at the chosen one; never ranked."""
+    """The best test figure over some of the kept epochs of the final fit; never ranked."""
 
     metric: str
     value: float
@@ -181,3 +181,12 @@ class Result(_Record):
     """sha256 of the other files."""
     seal: str | None = None
     """sha256 of ``result.json`` with zeros in this place; None in results of a version that wrote none."""
+
+    @property
+    def best_on_test(self) -> float | None:
+        """The main metric by the oracle, or the honest figure where that is higher: the oracle tries some of the epochs
+        alone, and the chosen one need not be among them. None where there is no oracle."""
+        if self.oracle is None or self.oracle.metric != self.task.main_metric:
+            return None
+        honest = self.metrics[self.oracle.metric].value
+        return self.oracle.value if honest is None else max(self.oracle.value, honest)

@@ -462,7 +462,6 @@ def _rows_of(stored: Stored) -> list[dict[str, Any]]:
         "job": result.job_hash,
         "folder": str(stored.folder),
     }
-    oracle = {result.oracle.metric: result.oracle.value} if result.oracle else {}
     return [
         {
             **shared,
@@ -472,7 +471,7 @@ def _rows_of(stored: Stored) -> list[dict[str, Any]]:
             "low": figure.low,
             "high": figure.high,
             "n": figure.n,
-            "oracle": oracle.get(name),
+            "oracle": result.best_on_test if name == result.task.main_metric else None,
         }
         for name, figure in result.metrics.items()
     ]

@@ -26,7 +26,7 @@ from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.results.records import SCHEMA
 from mmcl_bench.results.store import LONGEST_NAME, OF_FIGURES, RESULT
 from mmcl_bench.running.runner import RunSite, why_checkpoints_stale
-from mmcl_bench.running.validity import checkpoint_environment, what_differs, why_stale
+from mmcl_bench.running.validity import checkpoint_environment, encoder_weights, what_differs, why_stale
 from mmcl_bench.running.work_folder import FAILURE, has_checkpoints, read_failure, time_spent
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class _Here:
                 return state, why
         else:
             state, why = State.MISSING, ""
-        environment = self._environment(fingerprints)
+        environment = self._environment(fingerprints) | encoder_weights(job, self.where.weights)
         failure = read_failure(folder) if (folder / FAILURE).exists() else None
         if failure is not None and what_differs(failure.environment, environment) is None:
             return State.FAILED, failure.error

@@ -39,7 +39,7 @@ from mmcl_bench.running.fit_ahead import FitAhead
 from mmcl_bench.running.identity import locked_folder, result_folder
 from mmcl_bench.running.jobs import Job
 from mmcl_bench.running.recording import History, JobOutput, selection_record, write_sheets
-from mmcl_bench.running.validity import WeightHashes, checkpoint_environment, what_differs, why_stale
+from mmcl_bench.running.validity import WeightHashes, checkpoint_environment, encoder_weights, what_differs, why_stale
 from mmcl_bench.running.work_folder import FAILURE, WorkTime, forget_failure, has_checkpoints, record_failure
 
 ORACLE_EPOCHS = 10
@@ -102,7 +102,7 @@ def run_job(job: Job, where: RunSite, fresh: bool = False, wait: bool = True) ->
             return stored, False
         if why_not:
             _LOG.warning("%s: %s; it is run again", folder, why_not)
-        environment = checkpoint_environment(fingerprints, where.device)
+        environment = checkpoint_environment(fingerprints, where.device) | encoder_weights(job, where.weights)
         remove_drafts(folder)
         if fresh or _work_is_stale(folder, environment):
             shutil.rmtree(folder / "work", ignore_errors=True)

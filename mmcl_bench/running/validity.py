@@ -85,6 +85,12 @@ def checkpoint_environment(fingerprints: Mapping[str, str], device: str) -> dict
     return {"mmcl_bench": __version__, **versions, "device": device.partition(":")[0], **fingerprints}
 
 
+def encoder_weights(job: Job, weights: WeightHashes) -> dict[str, str]:
+    """As a part of that environment: which weights the job's frozen encoders have, of those that are installed."""
+    found = {f"weights of {spec}": weights.of(spec, modality) for spec, modality in _encoders(job).items()}
+    return {name: value[:12] for name, value in found.items() if value is not None}
+
+
 def what_differs(former: object, now: Mapping[str, str | None]) -> str | None:
     """What has changed in :func:`checkpoint_environment`, in a few words; None where nothing has.
 

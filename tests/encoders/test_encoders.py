@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -373,6 +374,15 @@ def test_pooling_follows_the_files_of_sentence_transformers(tmp_path: Path) -> N
     assert "not supported" in one_line(lambda: read_pooling(tmp_path))
     (tmp_path / "modules.json").write_text(json.dumps([*modules, {"type": "a.Dense", "path": "3"}]))
     assert "Dense" in one_line(lambda: read_pooling(tmp_path))
+
+
+def test_another_pooling_in_a_folder_makes_it_another_encoder(bert_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(bert_folder, tmp_path / "model")
+    before = text_encoder(f"hf:{folder}").weight_hash
+    assert before == text_encoder(f"hf:{bert_folder}").weight_hash
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
+    assert text_encoder(f"hf:{folder}").weight_hash != before
 
 
 def test_each_pooling_takes_its_own_tokens() -> None:

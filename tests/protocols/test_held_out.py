@@ -155,3 +155,14 @@ def test_people_whom_clips_show_together_are_one_subject_to_a_method(tmp_path: P
     number = {int(one): {int(n) for n in subjects[first == one]} for one in first}
     assert number[1] == number[2]
     assert len({*map(frozenset, number.values())}) == 3
+
+
+def test_unlabelled_pairs_of_a_selection_fit_show_no_one_who_is_held_out(tmp_path: Path) -> None:
+    """Each person stands beside the next one, so that clips connect all of them."""
+    chain = of_pairs(((one, one + 1) for one in range(1, 13)), 10)
+    protocol = rules(tmp_path, "supervised/nw-ucla[split=x-view,labels=25%]", chain)
+    _, validation = parts(protocol)
+    rows = protocol._training_side()
+    shown = protocol._shows_someone_of(rows, validation)
+    assert 0 < shown.sum() < len(rows)
+    assert not people(rows.where(~shown)) & people(validation)

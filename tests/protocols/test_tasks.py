@@ -210,6 +210,9 @@ def test_a_transfer_between_two_forms_of_the_same_recordings_is_refused(tmp_path
     for source, target in permutations([*published, "ntu60-raw"], 2):
         with pytest.raises(UserError, match=f"{source} and {target} are both NTU RGB"):
             load_task(f"transfer/{source}-to-{target}", tmp_path)
+    # Clips of people that are held out of one source would train in the other.
+    with pytest.raises(UserError, match="ntu120-pyskl and ntu60 are both NTU RGB"):
+        load_task("transfer/ntu120-pyskl-and-ntu60-to-pku-mmd", tmp_path)
 
 
 def test_a_card_may_leave_duplicates_out_by_itself_and_the_name_tells_what_was_chosen(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from mmcl_bench.core.grants import Setting
+from mmcl_bench.report.lineage import origin_of
 from mmcl_bench.report.methods_by_task import frame_of, methods_by_task
 from mmcl_bench.report.page import build_report
 from mmcl_bench.report.split_means import means_of
@@ -36,6 +37,15 @@ def test_oracle_minus_honest_is_a_mean_over_tasks_of_means_over_seeds(store_job)
     interval = found.oracle_minus_honest
     assert interval.value == pytest.approx(np.mean(of_tasks))
     assert (interval.low, interval.high) == pytest.approx((max(low, 0), min(high, 1)))
+
+
+def test_a_chosen_step_that_the_oracle_did_not_try_may_be_the_best_on_test(store_job, tmp_path):
+    job = store_job(**ZERO_SHOT, oracle=0.01)
+    (found,) = leaderboard_rows([job])
+    assert found.oracle == honest(job) > 0.01
+    assert found.oracle_minus_honest == 0
+    assert "chosen step" in dict(origin_of(found.group))["Oracle"]
+    assert read_results(tmp_path).set_index("metric").loc["zsl_top1", "oracle"] == honest(job)
 
 
 def test_one_run_has_no_interval_and_a_method_without_steps_no_oracle(store_job):

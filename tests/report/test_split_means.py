@@ -114,7 +114,7 @@ def test_class_folds_are_one_column_with_ties_by_their_paired_interval(store_job
 
 
 def test_folds_share_their_clips_in_whatever_order_each_stored_them(tmp_path):
-    """As jobs do, whose order of test clips is drawn by task; an interval that took them for other clips is narrower."""
+    """Each task draws an order of its own; intervals that took clips in another order for others would be narrower."""
 
     def store_in_another_order(**given):
         order = np.random.default_rng(int(given["task_hash"][0])).permutation(40)

@@ -15,7 +15,8 @@ from mmcl_bench.protocols.catalogue import load_task
 RESULTS = Path(__file__).parents[2] / "results"
 OWN_SETS = ("supervised/jhmdb14@2", "supervised/jhmdb14-answers@2", "zero-shot/jhmdb14@3")
 SEVERAL_FOLDS = re.compile(r"(fold-\d+)( to fold-\d+)?(, [^],]*fold-\d+( to fold-\d+)?)*")
-TABLES = sorted({path.name for path in RESULTS.glob("*.csv")} - {"published.csv", "differences.csv"})
+OTHERS = {"published.csv", "differences.csv", "transfer-choices.csv"}
+TABLES = sorted({path.name for path in RESULTS.glob("*.csv")} - OTHERS)
 NUMBER = re.compile(r"(split=[^],]*?)-\d+( to [^],]*)?(?=[],])")
 
 

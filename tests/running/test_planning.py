@@ -89,6 +89,17 @@ def test_checkpoints_of_another_torch_are_stale(where: RunSite) -> None:
     assert "torch 1.0" in planned.why
 
 
+def test_checkpoints_that_learned_from_another_encoder_are_stale(where: RunSite) -> None:
+    settings = {"epochs": "3", "min_steps": "0", "streams": "joint", "n_frames": "8", "selection": "fixed"}
+    wanted = job(0, "mmcl", "zero-shot/nw-ucla[split=8/2]", **settings)
+    folder = stopped(wanted, where)
+    assert only(wanted, where).state is State.PARTIAL
+    edit(folder / "work" / ENVIRONMENT, lambda environment: environment.update({"weights of minilm": "0" * 12}))
+    planned = only(wanted, where)
+    assert planned.state is State.STALE
+    assert "weights of minilm" in planned.why
+
+
 def test_results_of_other_data_are_stale(where: RunSite, tmp_path: Path) -> None:
     run_job(job(), where)
     write_toy(tmp_path / "data", "nw-ucla", 10, 4, 3)

@@ -52,9 +52,10 @@ class Gate:
 
 def gate_inputs(unseen: np.ndarray, seen: np.ndarray, temperature: float, top: int) -> np.ndarray:
     """(N, 2 * top): the largest probabilities of the unseen classes (N, U), largest first, and of the seen ones, whose
-    logits (N, S) are divided by the temperature."""
+    logits (N, S) are divided by the temperature. Fewer classes than ``top`` have probabilities of 0 behind theirs."""
     both = (unseen, softmax(seen / temperature, axis=1))
-    return np.concatenate([-np.sort(-probabilities, axis=1)[:, :top] for probabilities in both], axis=1)
+    largest = [-np.sort(-probabilities, axis=1)[:, :top] for probabilities in both]
+    return np.concatenate([np.pad(each, ((0, 0), (0, top - each.shape[1]))) for each in largest], axis=1)
 
 
 def fit_gate(draws: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Gate:
