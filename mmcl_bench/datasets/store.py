@@ -406,6 +406,9 @@ def fingerprint(dataset: SkeletonDataset) -> str:
     digest = hashlib.sha256(json.dumps(dataset.tracks.shape[1:]).encode())
     if isinstance(dataset.card.layout, Layout):
         digest.update(json.dumps(asdict(dataset.card.layout), sort_keys=True).encode())
+    elif dataset.card.reader == "custom":
+        # Other readers have one layout each; another one of one's own set may have as many joints, in another order.
+        digest.update(dataset.card.layout.encode())
     facts = dataset.index[["sample_id", "label", "subject", "camera", "setup", "fold", "content"]]
     for *values, fold, content in facts.itertuples(index=False):
         digest.update(json.dumps([*values, fold] if fold else values).encode())

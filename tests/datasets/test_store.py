@@ -24,7 +24,7 @@ from mmcl_bench.datasets.store import (
 )
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from prepared import write_dataset
-from toys import tiny_card
+from toys import tiny_card, toy_clip
 
 JOINTS = 4
 DESCRIBE = tiny_card(modalities=(Modality.SKELETON, Modality.RGB, Modality.INSTRUCT))
@@ -123,6 +123,14 @@ def test_any_change_of_content_changes_the_fingerprint(tmp_path: Path, change) -
     before = write_dataset(tmp_path / "before", clips, JOINTS, DESCRIBE).card.fingerprint
     after = write_dataset(tmp_path / "after", [*clips[:3], change(clips[3]), *clips[4:]], JOINTS, DESCRIBE)
     assert after.card.fingerprint != before
+
+
+def test_another_layout_with_as_many_joints_makes_other_data_of_ones_own_set(tmp_path: Path) -> None:
+    found = set()
+    for layout in ("cad60-15", "florence-15", "nite-15"):
+        card = tiny_card(reader="custom", layout=layout)
+        found.add(write_dataset(tmp_path / layout, [toy_clip(0, 0, 1, 1, 15)], 15, card).card.fingerprint)
+    assert len(found) == 3
 
 
 def test_the_fingerprint_can_be_checked_against_the_files(written: SkeletonDataset) -> None:
