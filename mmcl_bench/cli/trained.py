@@ -62,4 +62,4 @@ def trained_model(
     stored = find_job(paths.results_root(results), job, method, seed)
     model = TrainedModel.of(stored, find_device(device))
     classes = read_texts(texts) if texts else key_values("--text", text)
-    return model.with_texts(classes, paths.data_root(data_root) / "cache") if classes else model
+    return model.with_texts(classes, paths.data_root(data_root)) if classes else model

@@ -84,12 +84,13 @@ class TrainedModel:
         (trained_on, *_) = self.stored.result.task.datasets
         return trained_on if trained_on in READERS and not READERS.get(trained_on).embedded else None
 
-    def with_texts(self, texts: Mapping[str, str], cache: Path) -> TrainedModel:
+    def with_texts(self, texts: Mapping[str, str], data_root: Path) -> TrainedModel:
         """The model with all its classes replaced by those of ``texts``, descriptions by class name.
 
         Raises :class:`UserError` when the model does not use class texts, or when the text encoder of its task has
         other weights than in training.
         """
+        from mmcl_bench.encoders import centres
         from mmcl_bench.encoders.cache import cached_text
 
         if len(texts) < 2:
@@ -101,11 +102,23 @@ class TrainedModel:
                 f"{record.task.identity}: its classes are known by training clips, not by texts; leave the texts out, "
                 "or choose a zero-shot job"
             )
-        embeddings, weight_hash = cached_text(encoder, list(texts.values()), cache)
+        # What an encoder subtracts from all vectors is the mean of the texts that were learned.
+        learned = self._learned_texts(data_root) if centres(encoder) else []
+        seen = np.arange(len(learned) + len(texts)) < len(learned) if learned else None
+        embeddings, weight_hash = cached_text(encoder, [*learned, *texts.values()], data_root / "cache", seen=seen)
+        embeddings = embeddings[len(learned) :]
         if record.provenance.weight_hashes.get(encoder, weight_hash) != weight_hash:
             raise UserError(f"text encoder {encoder}: its weights are not those that {self.stored.folder} learned with")
         self.method.replace_classes(embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True))
         return replace(self, classes=tuple(texts), seen=np.zeros(len(texts), dtype=bool))
+
+    def _learned_texts(self, data_root: Path) -> list[str]:
+        """Those of the job's seen classes. In a transfer by texts, the sources' classes come before the candidates."""
+        from mmcl_bench.protocols.catalogue import load_task
+
+        texts = load_task(self.stored.result.task.identity, data_root).class_texts()
+        seen = [*(True for _ in texts[len(self.seen) :]), *self.seen]
+        return [text for text, is_seen in zip(texts, seen, strict=True) if is_seen]
 
     def probabilities(self, clips: ClipView, calibrated: bool = False) -> np.ndarray:
         """float64 (N, K): softmax of the scores; ``calibrated`` subtracts the job's calibration from seen classes."""

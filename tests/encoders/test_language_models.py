@@ -18,9 +18,14 @@ from mmcl_bench.datasets.store import SkeletonDataset
 from mmcl_bench.encoders import canonical_spec, gguf, hf, smollm2, text_encoder
 from mmcl_bench.encoders.cache import cached_text
 from mmcl_bench.encoders.options import centred
+from mmcl_bench.inference.predict import TrainedModel
+from mmcl_bench.methods import METHODS
 from mmcl_bench.protocols import PROTOCOLS
 from mmcl_bench.protocols.base import Needs
 from mmcl_bench.protocols.catalogue import load_task
+from mmcl_bench.protocols.problem import ClipView
+from mmcl_bench.running.jobs import make_job
+from mmcl_bench.running.runner import RunSite, run_job
 from tiny_gguf import TOKENS, tiny_llama, write_gguf
 
 TEXTS = ["drink a", "kick the ball", "drink tea.", "sit"]
@@ -267,6 +272,23 @@ def test_a_task_gets_unit_rows_less_the_mean_of_seen_texts(file: Path, toy_data_
     spread = raw - raw[classes.seen].mean(axis=0)
     assert 0 < classes.seen.sum() < len(raw)
     np.testing.assert_allclose(rows, spread / np.linalg.norm(spread, axis=1, keepdims=True), atol=1e-5)
+
+
+@needs_gguf
+def test_texts_of_other_classes_are_centred_as_those_that_a_model_learned(
+    file: Path, toy_data_root: Path, tmp_path: Path
+) -> None:
+    """So that the unseen classes alone, given as new ones, have the scores that they have in the job."""
+    task = load_task("zero-shot/nw-ucla[split=8/2]", toy_data_root, text=f"gguf:{file}")
+    job = make_job(task, METHODS.get("devise-joints"), 0, overrides={"penalties": "1"})
+    stored, _ = run_job(job, RunSite(toy_data_root, tmp_path))
+    unseen = ~np.array(stored.result.seen)
+    names, texts = (np.array(each)[unseen].tolist() for each in (stored.result.classes, task.class_texts()))
+    model = TrainedModel.of(stored).with_texts(dict(zip(names, texts, strict=True)), toy_data_root)
+    dataset = SkeletonDataset.open(toy_data_root / "nw-ucla")
+    rows = [dataset.index.sample_id.tolist().index(name) for name in stored.samples.sample_id[:8]]
+    clips = ClipView([dataset.bodies(row) for row in rows], dataset.index.n_frames[rows].tolist(), dataset.card.layout)
+    np.testing.assert_allclose(model.method.score(clips), stored.scores[:8, unseen], atol=1e-5)
 
 
 def test_naming_a_language_model_imports_no_torch() -> None:
