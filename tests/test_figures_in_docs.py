@@ -11,7 +11,7 @@ A figure, or a table of them, says in an HTML comment where it comes from::
 A figure is in percent, of the row of the csv that has these values. One with bounds, such as ``9.8 [4.5, 15.0]``, names
 three columns, such as ``difference/low/high``. A value may be a pattern, or several with ``|`` between them, and stands
 in quotes if it has a space or a ``|``; ``!`` before it leaves rows out. Of several rows a figure is the ``mean:top1``,
-or their ``median:``, ``min:`` or ``max:``; ``half:zsl_top1`` is half the width of an interval. With
+or their ``median:``, ``min:`` or ``max:``; ``max:half:zsl_top1`` is of half the widths of intervals. With
 ``less=source-only`` it is the mean over tasks of the difference to the rows of that method, and its bounds are those of
 Student's t interval over tasks.
 
@@ -93,12 +93,15 @@ def named(match: re.Match[str], read: Read) -> tuple[str, pd.DataFrame, pd.DataF
     less = wanted.pop("less", None)
     rows = chosen(read(match["file"]), wanted)
     assert len(rows) == 1 or (len(rows) and (less or ":" in column)), f"{match[0]} names {len(rows)} rows"
-    return column, rows, chosen(read(match["file"]), {**wanted, "method": less}) if less else rows[:0]
+    base = chosen(read(match["file"]), {**wanted, "method": less}) if less else rows[:0]
+    assert len(base) or not less, f"{match[0]} names no row of {less}"
+    return column, rows, base
 
 
 def gain(rows: pd.DataFrame, base: pd.DataFrame, column: str, with_bounds: bool) -> list[float | None]:
     """The mean difference over the tasks that both have, and its t interval, in percent."""
-    assert rows["task"].is_unique, "several rows of one task"
+    assert not rows["task"].duplicated().any(), "several rows of one task"
+    assert not base["task"].duplicated().any(), "several rows of one task, with which these are compared"
     of_rows, of_base = (pd.to_numeric(each.set_index("task")[column]) for each in (rows, base))
     differences = 100 * (of_rows - of_base).dropna()
     bounds = t.interval(0.95, len(differences) - 1, differences.mean(), differences.sem()) if with_bounds else ()

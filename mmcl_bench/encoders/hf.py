@@ -62,7 +62,7 @@ class TransformersTextEncoder:
     @cached_property
     def weight_hash(self) -> str:
         """sha256 of the weights and of the files that say how a text is cut into tokens and pooled, in hex."""
-        return hashlib.sha256(f"{weights_hash(self._folder)} {settings_hash(self._folder)}".encode()).hexdigest()
+        return folder_hash(self._folder)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """float32 (N, D), unit rows where the model's own files ask for it."""
@@ -218,6 +218,11 @@ def weights_hash(folder: Path) -> str:
         return file_hash(files[0])
     listing = "".join(f"{path.name}:{file_hash(path)}\n" for path in files)
     return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def folder_hash(folder: Path) -> str:
+    """sha256 of all that the numbers of a transformers folder depend on, in hex."""
+    return hashlib.sha256(f"{weights_hash(folder)} {settings_hash(folder)}".encode()).hexdigest()
 
 
 def settings_hash(folder: Path) -> str:

@@ -31,7 +31,7 @@ class TextOptions(BaseModel):
     prompt: str = PLACE
     """What the model reads, with the text in the place of ``{}``."""
     centre: bool = False
-    """Class texts: whether the mean vector over the classes of the task is subtracted."""
+    """Class texts: whether the mean vector over the seen classes of the task is subtracted."""
 
     @field_validator("prompt")
     @classmethod
@@ -72,13 +72,16 @@ def split_options(spec: str) -> tuple[str, dict[str, str]]:
     return plain, parse_bracketed(f"[{listed}", f"encoder {spec!r}")[1]
 
 
-def centred(rows: np.ndarray, encoder: str, of: np.ndarray | None = None) -> np.ndarray:
-    """float32 (K, D): rows of several texts, less the mean of all, or of those ``of`` which (K,) is True.
+def centred(rows: np.ndarray, encoder: str, seen: np.ndarray | None = None) -> np.ndarray:
+    """float32 (K, D): rows of several texts, less the mean of all, or of the ``seen`` ones, bool (K,).
 
-    Raises :class:`UserError` where all rows are the same, so that nothing would be left.
+    Raises :class:`UserError` where a row is that mean, so that nothing of it would be left.
     """
-    spread = rows - rows[slice(None) if of is None else of].mean(axis=0, dtype=np.float64)
-    if np.linalg.norm(spread, axis=1).max() <= _SAME * np.linalg.norm(rows, axis=1).max():
-        raise UserError(f"encoder {encoder}: all texts get the same vector; choose another layer, pooling or prompt")
+    spread = rows - rows[slice(None) if seen is None else seen].mean(axis=0, dtype=np.float64)
+    if np.linalg.norm(spread, axis=1).min() <= _SAME * np.linalg.norm(rows, axis=1).max():
+        raise UserError(
+            f"encoder {encoder}: a text, or all of them, get the mean vector, of which centring leaves nothing; choose "
+            "another layer, pooling or prompt, or centre=false"
+        )
     less: np.ndarray = spread.astype(np.float32)
     return less

@@ -28,7 +28,8 @@ SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 class SmolLM2:
-    """The mean over the tokens of the last layer, 576 features, centred over the classes; options say otherwise."""
+    """The mean over the tokens of the last layer, 576 features, less the mean of the seen classes; options say
+    otherwise."""
 
     weight_hash = SHA256
 

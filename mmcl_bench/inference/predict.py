@@ -113,12 +113,21 @@ class TrainedModel:
         return replace(self, classes=tuple(texts), seen=np.zeros(len(texts), dtype=bool))
 
     def _learned_texts(self, data_root: Path) -> list[str]:
-        """Those of the job's seen classes. In a transfer by texts, the sources' classes come before the candidates."""
+        """Those of the classes that the job trained on: in a transfer by texts, the sources' classes, which come before
+        the candidates, and else the seen ones.
+
+        Raises :class:`UserError` where the task is not here as it was.
+        """
         from mmcl_bench.protocols.catalogue import load_task
 
-        texts = load_task(self.stored.result.task.identity, data_root).class_texts()
-        seen = [*(True for _ in texts[len(self.seen) :]), *self.seen]
-        return [text for text, is_seen in zip(texts, seen, strict=True) if is_seen]
+        record = self.stored.result.task
+        task = load_task(record.identity, data_root)
+        if task.hash != record.hash:
+            raise UserError(f"{record.identity}: is not the task that {self.stored.folder} learned; run the job again")
+        texts = list(task.class_texts())
+        if task.by_texts:
+            return texts[: len(texts) - len(self.seen)]
+        return [text for text, is_seen in zip(texts, self.seen, strict=True) if is_seen]
 
     def probabilities(self, clips: ClipView, calibrated: bool = False) -> np.ndarray:
         """float64 (N, K): softmax of the scores; ``calibrated`` subtracts the job's calibration from seen classes."""

@@ -35,8 +35,8 @@ class DatasetFacts:
     splits: Mapping[str, Split]
     """Zero-shot splits by name; none where none are defined."""
     collection: str = ""
-    """What its recordings are of; sets of one collection share them. Empty for a user's own set and a synthetic one,
-    whose recordings may be any."""
+    """The collection that its recordings come from; sets of one share them. Empty for a user's own set and a synthetic
+    one, whose recordings may be any."""
 
     def split(self, name: str) -> Split:
         """Raises :class:`UserError` with the nearest names when there is none."""

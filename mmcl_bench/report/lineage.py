@@ -110,10 +110,14 @@ def _calibration(result: Result) -> str:
 def _oracle(result: Result) -> str:
     if (oracle := result.oracle) is None:
         return ""
-    if (result.best_on_test or 0) > oracle.value:
-        return f"the chosen step is better on test than the {len(oracle.epochs_tried)} tried beside it"
-    best = f"{oracle.metric} {100 * oracle.value:.1f} % after epoch {oracle.epoch}"
-    return f"{best}, best on test of {len(oracle.epochs_tried)}: never ranked"
+    tried, best = len(oracle.epochs_tried), result.best_on_test
+    if best is not None and best > oracle.value:
+        return (
+            f"{oracle.metric} {100 * best:.1f} % after the chosen step, above all {tried} that were tried: never ranked"
+        )
+    return (
+        f"{oracle.metric} {100 * oracle.value:.1f} % after epoch {oracle.epoch}, best on test of {tried}: never ranked"
+    )
 
 
 def _commit(result: Result) -> str:

@@ -189,7 +189,7 @@ def lead_over(mean: SplitMean, other: SplitMean) -> PooledDifference | None:
     metric = mean.group.task.main_metric
     theirs = {row.group.task_key: row.group for row in other.rows}
     pairs = [(row.group, theirs[row.group.task_key]) for row in mean.rows if row.group.task_key in theirs]
-    if metric not in METRICS or not pairs or not all(_same_labels(a, b) for a, b in pairs):
+    if metric not in METRICS or not pairs or not all(_same_clips(a, b) for a, b in pairs):
         return None
     ours, others = ([_by_clip(group) for group in groups] for groups in zip(*pairs, strict=True))
     return pooled_difference(METRICS.get(metric), ours, others, LEVEL)
@@ -210,7 +210,7 @@ def standings(means: Iterable[SplitMean]) -> dict[str, str]:
     return found
 
 
-def _same_labels(a: Group, b: Group) -> bool:
+def _same_clips(a: Group, b: Group) -> bool:
     """Whether two groups have scores of the same clips."""
     return np.array_equal(np.sort(_clips(a)), np.sort(_clips(b)))
 
@@ -222,8 +222,8 @@ def _clips(group: Group) -> np.ndarray:
 
 
 def _by_clip(group: Group) -> list[Scored]:
-    """The score sheet of each seed by rising name of the clips: intervals tell by their order which clips two splits
-    share."""
+    """The score sheet of each seed by rising name of the clips: by that order intervals tell that splits have the same
+    clips. Where each split tests others of them, as with ``unseen_clips=all``, those that two share count twice."""
     order = np.argsort(_clips(group))
     return [sheet.rows(order) for sheet in group.runs()]
 

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import pandas as pd
 
 from mmcl_bench.core import paths
-from mmcl_bench.core.compute import find_device, limit_threads, threads_alone
+from mmcl_bench.core.compute import find_device, threads_alone
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.settings import setting_text
 from mmcl_bench.inference.predict import TrainedModel, find_job
@@ -119,7 +119,9 @@ def run(
         {key: value if isinstance(value, str) else setting_text(value) for key, value in (settings or {}).items()},
         limit,
     )
-    limit_threads(threads_alone())
+    import torch
+
+    torch.set_num_threads(threads_alone())
     stored = []
     for job in jobs:
         ran, place = _RUN.get(METHODS.get(job.method)), (where.results_root, job.hash)

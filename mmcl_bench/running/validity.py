@@ -86,7 +86,8 @@ def checkpoint_environment(fingerprints: Mapping[str, str], device: str) -> dict
 
 
 def encoder_weights(job: Job, weights: WeightHashes) -> dict[str, str]:
-    """As a part of that environment: which weights the job's frozen encoders have, of those that are installed."""
+    """For :func:`checkpoint_environment`: the first digits of the hashes of the job's frozen encoders, as far as they
+    are installed."""
     found = {f"weights of {spec}": weights.of(spec, modality) for spec, modality in _encoders(job).items()}
     return {name: value[:12] for name, value in found.items() if value is not None}
 

@@ -135,9 +135,9 @@ class TransformersDetector:
 
     @cached_property
     def weight_hash(self) -> str:
-        from mmcl_bench.encoders.hf import weights_hash
+        from mmcl_bench.encoders.hf import folder_hash
 
-        return weights_hash(self._folder)
+        return folder_hash(self._folder)
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
         import torch

@@ -244,7 +244,7 @@ def test_equal_texts_are_not_centred_and_equal_vectors_of_different_texts_are_re
     same, _ = cached_text(f"gguf:{file}", ["sit", "sit"], tmp_path)
     np.testing.assert_array_equal(same, text_encoder(f"gguf:{file}").encode(["sit", "sit"]))
     spec = f"gguf:{file}[layer=0,pooling=last,prompt={PROMPT}]"
-    assert "all texts get the same vector" in one_line(lambda: cached_text(spec, ["sit", "stand"], tmp_path))
+    assert "all of them, get the mean vector" in one_line(lambda: cached_text(spec, ["sit", "stand"], tmp_path))
 
 
 @needs_gguf

@@ -159,10 +159,16 @@ def test_people_whom_clips_show_together_are_one_subject_to_a_method(tmp_path: P
 
 def test_unlabelled_pairs_of_a_selection_fit_show_no_one_who_is_held_out(tmp_path: Path) -> None:
     """Each person stands beside the next one, so that clips connect all of them."""
-    chain = of_pairs(((one, one + 1) for one in range(1, 13)), 10)
-    protocol = rules(tmp_path, "supervised/nw-ucla[split=x-view,labels=25%]", chain)
+    chain = list(of_pairs(((one, one + 1) for one in range(1, 13)), 10))
+    tested = [replace(clip, sample_id=f"t-{clip.sample_id}", camera=3) for clip in chain[:10]]
+    labelled = rules(tmp_path, "supervised/nw-ucla[split=x-view,labels=25%]", iter([*chain, *tested]))
+    needs = Needs(unlabelled=True)
+    protocol = PROTOCOLS.get("supervised")(labelled.task, labelled.data, needs, labelled.cache)
     _, validation = parts(protocol)
-    rows = protocol._training_side()
-    shown = protocol._shows_someone_of(rows, validation)
-    assert 0 < shown.sum() < len(rows)
-    assert not people(rows.where(~shown)) & people(validation)
+    held_out = people(validation)
+    free = [clip for clip in chain if not held_out & {clip.subject, *clip.other_subjects}]
+    final, first = protocol.final_problem().unlabelled, protocol.selection_problem().unlabelled
+    assert final is not None
+    assert first is not None
+    assert 0 < len(first.clips) < len(final.clips)
+    assert len(first.clips) <= len(free)

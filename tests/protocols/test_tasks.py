@@ -210,6 +210,8 @@ def test_a_transfer_between_two_forms_of_the_same_recordings_is_refused(tmp_path
     for source, target in permutations([*published, "ntu60-raw"], 2):
         with pytest.raises(UserError, match=f"{source} and {target} are both NTU RGB"):
             load_task(f"transfer/{source}-to-{target}", tmp_path)
+    with pytest.raises(UserError, match="ntu60 and ntu120 are both NTU RGB"):
+        _ = load_task("transfer/ntu60-to-ntu120[classes=texts]", tmp_path).hash
     # Clips of people that are held out of one source would train in the other.
     with pytest.raises(UserError, match="ntu120-pyskl and ntu60 are both NTU RGB"):
         load_task("transfer/ntu120-pyskl-and-ntu60-to-pku-mmd", tmp_path)

@@ -105,8 +105,8 @@ class Reader(ABC):
     """What clips of validation must not share with those that train: the column of the index that numbers performers or
     recorded performances; ``clip`` where every clip is a recording of its own; None where the files tell nothing."""
     collection: ClassVar[str] = ""
-    """What its recordings are of, where other readers read them too, in another form or a part of them. Sets of one
-    collection are never source and target of a transfer."""
+    """The collection that its recordings come from, where other readers read them too, in another form or a part of
+    them. No transfer has two sets of one collection."""
     homepage: ClassVar[str]
     citation: ClassVar[str]
     published: ClassVar[str] = ""
