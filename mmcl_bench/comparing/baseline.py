@@ -268,11 +268,12 @@ def row_of(group: Group) -> Row:
 def with_reruns(row: Row, rerun: Row) -> Row:
     """The row with what the same seeds, run elsewhere, say of its noise; as it was where they share none.
 
-    Raises :class:`UserError` where the two are not of the same task and samples.
+    Raises :class:`UserError` where the two are not of the same task, method and samples.
     """
-    if (row.task_hash, row.samples) != (rerun.task_hash, rerun.samples):
+    if not made_alike(row, rerun) or row.samples != rerun.samples:
         raise UserError(
-            f"{row.name}: the reruns are of another version of the task, or of other samples; run them again"
+            f"{row.name}: the reruns are of another version of the task or the method, of other settings or samples; "
+            "run them again"
         )
     again = {seed.seed: place for place, seed in enumerate(rerun.seeds)}
     pairs = [(place, again[seed.seed]) for place, seed in enumerate(row.seeds) if seed.seed in again]
@@ -289,6 +290,12 @@ def with_reruns(row: Row, rerun: Row) -> Row:
         environments=rerun.environments,
     )
     return row.model_copy(update={"reruns": measured})
+
+
+def made_alike(row: Row, other: Row) -> bool:
+    """Whether two rows are of one task and one method with the same settings, so that noise alone parts their seeds."""
+    facts = [(each.task_hash, each.method_version, each.settings) for each in (row, other)]
+    return facts[0] == facts[1]
 
 
 def key_of(task: str, label: str, incomplete: str = "") -> str:

@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from mmcl_bench.comparing.baseline import Baseline, Drop, Row, key_of, row_of
+from mmcl_bench.comparing.baseline import Baseline, Drop, Row, key_of, made_alike, row_of
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.results.groups import Group, group_jobs, unlimited
 from mmcl_bench.results.store import Stored
@@ -227,9 +227,14 @@ def _compared(row: Row, now: Row, noise: RowNoise, level: float, only_seeds: boo
 
 
 def same_scores(row: Row, now: Row) -> bool:
-    """Whether every seed of now has the scores of the baseline's, to the last bit."""
-    before = {seed.seed: seed.scores for seed in row.seeds}
-    return all(before.get(seed.seed) == seed.scores for seed in now.seeds)
+    """Whether every seed of now has the scores of the baseline's, to the last bit, and its figure: what makes a figure
+    of scores may have changed as well."""
+    before = {seed.seed: (seed.scores, _rounded(seed.figures[row.metric])) for seed in row.seeds}
+    return all(before.get(seed.seed) == (seed.scores, _rounded(seed.figures[row.metric])) for seed in now.seeds)
+
+
+def _rounded(figure: float | None) -> float | None:
+    return None if figure is None else round(figure, 9)
 
 
 def accepted(before: Baseline, rows: Sequence[Row], reason: str | None = None) -> Baseline:
@@ -264,7 +269,7 @@ def _with_history(row: Row, former: Row | None, drop: Drop | None) -> Row:
     if former is None:
         return row
     drops = (*former.drops, *([drop] if drop is not None else []))
-    same = (row.task_hash, row.method_version) == (former.task_hash, former.method_version)
+    same = made_alike(row, former)
     keeps_reruns = row.reruns is None and same
     return row.model_copy(update={"drops": drops, "reruns": former.reruns if keeps_reruns else row.reruns})
 

@@ -292,12 +292,13 @@ def _changes(
     for pair in pairs:
         rows = np.flatnonzero(metric.counted(pair.a))
         of_a, of_b, truth = metric.predicted(pair.a)[rows], metric.predicted(pair.b)[rows], pair.a.labels[rows]
-        right_a, right_b = of_a == truth, of_b == truth
+        right_a, right_b = metric.right(pair.a)[rows], metric.right(pair.b)[rows]
         tallied = (np.ones_like(right_a), right_a, right_b, right_a & ~right_b, right_b & ~right_a)
         counts += np.stack([np.bincount(truth[hit], minlength=n_classes) for hit in tallied])
-        changed = of_a != of_b
-        for row, true, ours, theirs in zip(*(each[changed] for each in (rows, truth, of_a, of_b)), strict=True):
-            outcome = "won" if ours == true else "lost" if theirs == true else "wrong"
+        changed = (of_a != of_b) | (right_a != right_b)
+        facts = (rows, truth, of_a, of_b, right_a, right_b)
+        for row, true, ours, theirs, is_a, is_b in zip(*(each[changed] for each in facts), strict=True):
+            outcome = "won" if is_a and not is_b else "lost" if is_b and not is_a else "right" if is_a else "wrong"
             clip = str(pair.sample_ids[row])
             changes.append(Change(pair.seed, clip, classes[true], classes[ours], classes[theirs], outcome))
     seen = pairs[0].a.seen

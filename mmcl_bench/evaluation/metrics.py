@@ -279,6 +279,11 @@ class Metric(ABC):
         """int64 (N,), the predicted class of each sample among the metric's candidate classes, as a column."""
         return scored.competition.unseen_column if self.contest == "unseen" else predictions(scored)
 
+    def right(self, scored: Scored) -> np.ndarray:
+        """bool (N,), the samples that are right, whether or not they count."""
+        right: np.ndarray = self.predicted(scored) == scored.labels
+        return right
+
     def cells(self, scored: Scored) -> np.ndarray:
         """int64 (N,), the cell of each sample. The metric depends only on the total weight of each cell, not on how it
         is spread over the samples of the cell. By default every sample is its own cell."""
@@ -332,9 +337,7 @@ class _OfRightSamples(Metric):
         return super().predicted(scored) if self.top is None else scored.scores.argmax(axis=1)
 
     def right(self, scored: Scored) -> np.ndarray:
-        """bool (N,), the samples that are right, whether or not they count."""
-        right: np.ndarray = self.predicted(scored) == scored.labels if self.top is None else _rank(scored) < self.top
-        return right
+        return super().right(scored) if self.top is None else _rank(scored) < self.top
 
     def _outcome(self, scored: Scored) -> np.ndarray:
         """int64 (N,): 0 where a sample does not count, 1 where it is wrong, 2 where it is right."""

@@ -10,7 +10,7 @@ import io
 import re
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -95,6 +95,15 @@ _LEFT_OUT = {"font-family", "vector-effect", "stroke-dashoffset"}
 def look(place: int) -> tuple[str, str]:
     """Colour and marker of the method, class or curve at a place of its list."""
     return LIGHT[PALETTE[place % len(PALETTE)]], MARKERS[(place + place // len(PALETTE)) % len(MARKERS)]
+
+
+VALUES = ", values "
+"""Stands between a method's label and a number, where its preset has had several meanings."""
+
+
+def look_of(looks: Mapping[str, tuple[str, str]], name: str) -> tuple[str, str]:
+    """Colour and marker of a method by its label, with or without such a number."""
+    return looks[name] if name in looks else looks[name.rpartition(VALUES)[0]]
 
 
 def shortened(text: str, letters: int) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 from mmcl_bench.evaluation.metrics import GZSL_H
 from mmcl_bench.evaluation.statistics import Interval
 from mmcl_bench.report import figures
+from mmcl_bench.report.drawing import VALUES
 from mmcl_bench.report.figures import Cell, HeatMap
 from mmcl_bench.report.tables import LeaderboardRow, percent, percent_value
 from mmcl_bench.results.groups import Group, metric_title
@@ -109,8 +110,15 @@ def _table(methods: Sequence[Mapping[str, LeaderboardRow]]) -> EncoderTable:
         without_encoder(next(iter(methods[0].values())).group),
         tuple(sorted({encoder for rows in methods for encoder in rows})),
         tuple(metrics),
-        {next(iter(rows.values())).group.label: rows for rows in methods},
+        dict(zip(_names(methods), methods, strict=True)),
     )
+
+
+def _names(methods: Sequence[Mapping[str, LeaderboardRow]]) -> list[str]:
+    """A label each, with a number where a preset has had several meanings."""
+    labels = [next(iter(rows.values())).group.label for rows in methods]
+    of_each = [(label, labels[: at + 1].count(label), labels.count(label)) for at, label in enumerate(labels)]
+    return [label if total == 1 else f"{label}{VALUES}{number} of {total}" for label, number, total in of_each]
 
 
 def _largest_difference(rows: Iterable[LeaderboardRow], metric: str) -> float:

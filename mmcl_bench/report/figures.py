@@ -17,7 +17,7 @@ from mmcl_bench.evaluation.choosing import TITLES, column_of
 from mmcl_bench.evaluation.metrics import GZSL_SEEN, GZSL_UNSEEN, Scored, seen_unseen_curve
 from mmcl_bench.evaluation.ranks import Ranks
 from mmcl_bench.evaluation.statistics import Interval
-from mmcl_bench.report.drawing import LIGHT, MARKERS, TIP, add_text, extent_of, look, shortened
+from mmcl_bench.report.drawing import LIGHT, MARKERS, TIP, add_text, extent_of, look, look_of, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -329,7 +329,7 @@ def accuracy_against_cost(metric: str, methods: Sequence[MethodCost], looks: Loo
     """A point a method; a line joins those that no other beats in both time and accuracy."""
     figure, (axes,) = _panels(1, 430, max(300, 14 * len(methods)))
     for method in sorted(methods, key=lambda method: -method.accuracy):
-        color, marker = looks[method.label]
+        color, marker = look_of(looks, method.label)
         name = shortened(method.label, _MOST_LETTERS)
         place = (max(method.seconds, 1e-3), 100 * method.accuracy)
         axes.plot(*place, marker, color=color, markersize=7, label=name, linestyle="none", gid=TIP + method.tip)
@@ -409,16 +409,21 @@ _ACCURACIES = ("validation", "accuracy")
 _TITLES = {"accuracy": "training"}
 
 
+def curves_of(runs: Sequence[Training]) -> dict[str, list[str]]:
+    """The columns of losses and of accuracies, those of both that any run has."""
+    columns = dict.fromkeys(name for run in runs for rows in run.phases.values() for row in rows for name in row)
+    accuracies = [name for name in _ACCURACIES if name in columns]
+    losses = [name for name in columns if name not in (*_ACCURACIES, "epoch", *map(column_of, TITLES))]
+    return {label: names for label, names in (("loss", losses), ("accuracy", accuracies)) if names}
+
+
 def training_curves(runs: Sequence[Training]) -> Figure:
     """A column a phase: losses above, accuracy in training and on validation below where there is any; a line a seed.
 
     A dashed line marks each seed's chosen epoch in the phase that chose. The first column has the keys.
     """
     phases = list(dict.fromkeys(name for run in runs for name, rows in run.phases.items() if rows))
-    columns = dict.fromkeys(name for run in runs for rows in run.phases.values() for row in rows for name in row)
-    accuracies = [name for name in _ACCURACIES if name in columns]
-    losses = [name for name in columns if name not in (*_ACCURACIES, "epoch", *map(column_of, TITLES))]
-    blocks = {label: names for label, names in (("loss", losses), ("accuracy", accuracies)) if names}
+    blocks = curves_of(runs)
     longest = max(map(len, blocks.values()))
     figure, panels = _panels(len(phases) * len(blocks), 236, 140, len(phases), (64, 52 + 14 * longest))
     for number, axes in enumerate(panels):
@@ -581,7 +586,7 @@ def critical_difference(ranks: Ranks, looks: Looks) -> Figure:
         label_fmt_left="{label}  {rank:.2f}",
         label_fmt_right="{rank:.2f}  {label}",
         text_h_margin=0.02 * n,
-        color_palette={name: looks[label][0] for name, label in zip(names, ranks.methods, strict=True)},
+        color_palette={name: look_of(looks, label)[0] for name, label in zip(names, ranks.methods, strict=True)},
         elbow_props={"linewidth": 1},
         crossbar_props={"color": LIGHT["ink"], "linewidth": 3},
         marker_props={"s": 26, "marker": MARKERS[0]},

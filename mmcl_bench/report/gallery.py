@@ -211,9 +211,9 @@ def group_figures(group: Group) -> Iterator[GroupFigure]:
         if mapped is not None:
             heading = f"Clips of unseen classes among class texts: {label}, seed {group.seeds[0]}"
             yield "map", heading, partial(figures.sample_map, mapped)
-    if any(rows for job in group.jobs for rows in job.result.history.values()):
-        results = [job.result for job in group.jobs]
-        curves = [figures.Training(each.seed, each.history, _epoch(each.selection.chosen)) for each in results]
+    results = [job.result for job in group.jobs]
+    curves = [figures.Training(each.seed, each.history, _epoch(each.selection.chosen)) for each in results]
+    if figures.curves_of(curves):
         yield "training", f"Training: {label}", partial(figures.training_curves, curves)
     accuracies = np.stack([per_class_accuracy(run) for run in runs])
     draw = partial(figures.per_class_accuracy, classes, accuracies, runs[0].seen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ import pandas as pd
 
 from mmcl_bench.evaluation.statistics import Interval, mean_interval
 from mmcl_bench.report.figures import MethodIntervals
+from mmcl_bench.report.ranking import of_last_wording, settings_of
 from mmcl_bench.report.split_means import FoldsGroup
 from mmcl_bench.report.tables import COSTS, LEVEL, LeaderboardRow, cost_text, costs_of, percent
 from mmcl_bench.results.groups import SETTINGS, Group, metric_title
@@ -94,9 +94,9 @@ def methods_by_task(rows: Sequence[LeaderboardRow]) -> MethodsByTask | None:
 def methods_over_tasks(rows: Sequence[LeaderboardRow]) -> tuple[MethodOverTasks, ...]:
     """The methods of the rows of one family, in the order of :attr:`MethodsByTask.methods`."""
     of_method: dict[tuple[str, str], list[LeaderboardRow]] = defaultdict(list)
-    for row in rows:
+    for row in of_last_wording(rows):
         # What a preset means may have changed between two results of one label.
-        of_method[row.group.label, json.dumps(row.group.method.settings, sort_keys=True)].append(row)
+        of_method[row.group.label, settings_of(row)].append(row)
     methods = (MethodOverTasks(tuple(own), _oracle_minus_honest(own)) for own in of_method.values())
     return tuple(sorted(methods, key=_place))
 

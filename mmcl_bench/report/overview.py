@@ -18,7 +18,7 @@ from mmcl_bench.core.text import counted, some_of
 from mmcl_bench.report import figures
 from mmcl_bench.report.figures import Cell, HeatMap, Looks, MethodCost
 from mmcl_bench.report.methods_by_task import MethodsByTask
-from mmcl_bench.report.ranking import CHANCE, on_shared_tasks, one_copy, one_encoder, told_apart
+from mmcl_bench.report.ranking import CHANCE, of_last_wording, on_shared_tasks, one_copy, one_encoder, told_apart
 from mmcl_bench.report.tables import (
     BEST,
     TIE_MARK,
@@ -75,7 +75,7 @@ class Costs:
 
 def costs(rows: Sequence[LeaderboardRow]) -> Costs | None:
     """Of the rows of a family on whole data whose time is known, chance apart; None for fewer than two methods."""
-    alike = one_copy(one_encoder(rows))
+    alike = of_last_wording(one_copy(one_encoder(rows)))
     names = told_apart(alike)
     known = {
         (row.group.task_key, names[row.group.key]): row

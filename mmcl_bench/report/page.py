@@ -426,7 +426,9 @@ class _Builder:
                 caption = f"Gain over source only in points, {setting}"
                 draw = gains(table, setting, self.gallery.looks)
             if draw:
-                stem = slug(f"{name} {table.kind} {setting}")
+                # Names of files are cut, and kinds that name a file are long.
+                digest = hashlib.sha256(table.kind.encode()).hexdigest()[:8]
+                stem = slug(f"{name} {table.kind if len(table.kind) < 30 else digest} {setting}")
                 drawn.append(self.gallery.add(stem, f"{caption}: {table.kind}\n{title}", draw))
         return drawn
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from mmcl_bench.evaluation.ranks import Ranks, ranks
+from mmcl_bench.report.drawing import VALUES
 from mmcl_bench.report.encoders import without_encoder
 from mmcl_bench.report.tables import LeaderboardRow
 from mmcl_bench.results.groups import SETTINGS
@@ -36,7 +37,7 @@ def rankings(rows: Sequence[LeaderboardRow]) -> dict[tuple[str, str], Ranking]:
     By setting and kind of classes, which is empty in other families. In the order of :data:`.groups.SETTINGS`.
     """
     together: dict[tuple[str, str], list[LeaderboardRow]] = defaultdict(list)
-    for row in one_copy(one_encoder(rows)):
+    for row in of_last_wording(one_copy(one_encoder(rows))):
         if not row.group.incomplete:
             together[row.group.setting, row.group.task.parameters.get("classes", "")].append(row)
     keys = sorted(together, key=lambda key: (SETTINGS.index(key[0]), key[1]))
@@ -57,7 +58,7 @@ def one_encoder(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
 
 def one_copy(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
     """The rows with each task on whole data of one content and with class texts of one wording alone, so that it does
-    not count twice: those of most rows."""
+    not count twice: those of most rows. Texts that a method alone reads are another matter."""
     under: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         if not row.group.incomplete:
@@ -66,11 +67,26 @@ def one_copy(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
     return [row for row in rows if kept.get(row.group.task.identity) == row.group.task_key]
 
 
+def of_last_wording(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
+    """The rows with each method under one wording of the texts of its slots alone, so that it does not count twice on a
+    task: that which was run last."""
+    kept: dict[tuple[str, str, str], LeaderboardRow] = {}
+    for row in sorted(rows, key=lambda row: row.group.started):
+        kept[row.group.task_key, row.group.label, settings_of(row)] = row
+    left = {row.group.key for row in kept.values()}
+    return [row for row in rows if row.group.key in left]
+
+
+def settings_of(row: LeaderboardRow) -> str:
+    """All that the preset and the settings of a row's method mean, as text."""
+    return json.dumps(row.group.method.settings, sort_keys=True)
+
+
 def told_apart(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
     """A name of its own for each method with its preset and settings, by key of the row's group: its label, and a
     number where what a preset means has changed between results of one label."""
     of_label: dict[str, list[str]] = {}
-    made = {row.group.key: json.dumps(row.group.method.settings, sort_keys=True) for row in rows}
+    made = {row.group.key: settings_of(row) for row in rows}
     for row in rows:
         known = of_label.setdefault(row.group.label, [])
         known += [made[row.group.key]] if made[row.group.key] not in known else []
@@ -78,7 +94,7 @@ def told_apart(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
     for row in rows:
         label, known = row.group.label, of_label[row.group.label]
         number = known.index(made[row.group.key]) + 1
-        found[row.group.key] = label if len(known) == 1 else f"{label}, values {number} of {len(known)}"
+        found[row.group.key] = label if len(known) == 1 else f"{label}{VALUES}{number} of {len(known)}"
     return found
 
 

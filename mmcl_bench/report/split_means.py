@@ -31,6 +31,7 @@ from mmcl_bench.report.tables import (
     leaderboard_rows,
     percent,
     signed_percent,
+    stored_mean,
 )
 from mmcl_bench.report.tables import frame_of as leaderboard_of
 from mmcl_bench.results.groups import SETTINGS, Group, group_jobs, metric_names, metric_title
@@ -245,7 +246,7 @@ def pooled_keys(groups: Iterable[Group]) -> set[str]:
     """Keys of those groups that are a method on one of several class folds of a task: these are pooled, and are no
     rows of their own."""
     folds = [group for group in groups if group.task.is_class_fold]
-    several = Counter(_key(group)[:-1] for group in folds)
+    several = Counter(key[:-1] for key in {_key(group) for group in folds})
     return {group.key for group in folds if several[_key(group)[:-1]] > 1}
 
 
@@ -401,13 +402,14 @@ def leads(means: Sequence[SplitMean]) -> list[str]:
 
 def _pooled(rows: tuple[LeaderboardRow, ...]) -> SplitMean:
     folds = [_by_clip(row.group) for row in rows]
-    names = [name for name in rows[0].group.task.metrics if name in METRICS]
-    figures = {name: pooled(METRICS.get(name), folds, LEVEL) for name in names}
-    return SplitMean(
-        rows,
-        {name: figure.of_other_classes for name, figure in figures.items()},
-        {name: figure.of_these_classes for name, figure in figures.items()},
-    )
+    of_other_classes, of_these_classes = {}, {}
+    for name in rows[0].group.task.metrics:
+        if name in METRICS:
+            figure = pooled(METRICS.get(name), folds, LEVEL)
+            of_other_classes[name], of_these_classes[name] = figure.of_other_classes, figure.of_these_classes
+        else:
+            of_other_classes[name] = of_these_classes[name] = stored_mean([row.group for row in rows], name)
+    return SplitMean(rows, of_other_classes, of_these_classes)
 
 
 def _mean(rows: tuple[LeaderboardRow, ...]) -> SplitMean:

@@ -443,15 +443,15 @@ def _figures(group: Group) -> dict[str, Interval]:
             over_runs=len(runs) >= FEWEST_RUNS,
         )
         if name in METRICS
-        else _stored_mean(group, name)
+        else stored_mean([group], name)
         for name in group.task.metrics
     }
 
 
-def _stored_mean(group: Group, name: str) -> Interval:
+def stored_mean(groups: Sequence[Group], name: str) -> Interval:
     """The mean of what the jobs themselves wrote, without an interval: the plugin that defines the metric is not
     here."""
-    figures = [job.result.metrics[name] for job in group.jobs]
+    figures = [job.result.metrics[name] for group in groups for job in group.jobs]
     values = [math.nan if figure.value is None else figure.value for figure in figures]
     return Interval(sum(values) / len(values), math.nan, math.nan, figures[0].n, LEVEL)
 

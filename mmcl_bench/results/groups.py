@@ -148,7 +148,7 @@ class Group:
     def command_of(self, n_seeds: int) -> str:
         """The shell command that makes jobs of so many seeds."""
         if self.foreign:
-            return shlex.join(["mmcl-bench", *self._score_verb()])
+            return " && ".join(shlex.join(["mmcl-bench", *group._score_verb()]) for group in self._scored_together())
         words = ["mmcl-bench", *self._verb(), "--preset", self.method.preset, "--seeds", str(n_seeds)]
         words += [word for assignment in self.assignments() for word in ("--set", assignment)]
         if self.first.limit is not None:
@@ -199,11 +199,26 @@ class Group:
             return {}
         return {name: self.method.overrides[name] for name in FUSION_OPTIONS if name in self.method.overrides}
 
+    def _scored_together(self) -> list[Group]:
+        """Of foreign scores, the jobs that one command stores: all, where their seeds count on and one calibration was
+        given; else each alone."""
+        count_on = self.seeds == tuple(range(self.seeds[0], self.seeds[0] + len(self.jobs)))
+        return (
+            [self]
+            if count_on and len({_given_calibration(job) for job in self.jobs}) == 1
+            else [Group((job,)) for job in self.jobs]
+        )
+
     def _score_verb(self) -> list[str]:
         files = list(dict.fromkeys(str(job.result.notes.get("file", "FILE")) for job in self.jobs))
         seed = ["--seed", str(self.seeds[0])] if self.seeds[0] else []
         granted = [] if self.method.setting is Setting.INDUCTIVE else ["--setting", str(self.method.setting)]
-        return ["score", *files, "--task", self.task.identity, "--name", self.method.name, *seed, *granted, "--store"]
+        given = _given_calibration(self.jobs[0])
+        calibration = [] if given is None else ["--calibration", repr(given)]
+        if self.jobs[0].result.notes.get("calibration") == "validation":
+            calibration = [word for _ in files for word in ("--validation", "VALIDATION-FILE")]
+        named = ["--task", self.task.identity, "--name", self.method.name]
+        return ["score", *files, *named, *seed, *granted, *calibration, "--store"]
 
     def _verb(self) -> list[str]:
         """The verb, and what it takes beside settings."""
@@ -217,6 +232,11 @@ class Group:
         options = self._fusion_options()
         shown = sorted((name, value) for name, value in self.method.overrides.items() if name not in options)
         return [f"{name}={setting_text(value)}" for name, value in shown]
+
+
+def _given_calibration(job: Stored) -> float | None:
+    """Of foreign scores, the calibration that came with them; None where none did."""
+    return job.result.selection.calibration if job.result.notes.get("calibration") == "given" else None
 
 
 def group_jobs(stored: Iterable[Stored]) -> list[Group]:

@@ -413,3 +413,16 @@ class TestLeaderboards:
 )
 def test_a_glob_takes_brackets_as_they_are(pattern: str, expected: bool) -> None:
     assert matches("zero-shot/nw-ucla@2[split=8/2]", pattern) is expected
+
+
+def test_by_class_a_clip_is_right_as_the_metric_says(tmp_path: Path) -> None:
+    """By top-5 a clip is right whose class is second of six, whatever the first is; of a class each, one is last."""
+    truth, hot = np.arange(60) % 6, np.eye(6, dtype=np.float32)
+    second = hot[(truth + 1) % 6] + hot[truth] / 2
+    one_last = np.where(np.arange(60)[:, None] < 6, hot[(truth + 1) % 6] - hot[truth], second)
+    for name, scores in (("ours", second), ("theirs", one_last)):
+        given = {"classes": tuple("abcdef"), "labels": truth, "metrics": ("top1", "top5")}
+        stored_job(tmp_path, method=name, scores=scores, **given)  # type: ignore[arg-type]
+    (task,) = compared("ours", "theirs", tmp_path, metric="top5").tasks
+    assert [(each.a, each.b, each.won, each.lost) for each in task.classes] == [(1.0, pytest.approx(0.9), 1, 0)] * 6
+    assert {change.outcome for change in task.changes} == {"won"}

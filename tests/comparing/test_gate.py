@@ -269,6 +269,26 @@ def test_the_same_scores_are_the_same_however_few_seeds_are_run() -> None:
     assert (judged.verdict, judged.difference) == (Verdict.SAME, 0)
 
 
+def test_another_figure_of_the_same_scores_is_compared() -> None:
+    """Of a metric that changed, or another calibration."""
+    before = row(np.random.default_rng(0).random((4, 200)) < 0.8)
+    seeds = [seed.model_copy(update={"figures": {"top1": 0.1}}) for seed in before.seeds]
+    now = before.model_copy(update={"seeds": tuple(seeds), "figures": {"top1": 0.1}})
+    (judged,) = verdicts([before], [now])
+    assert judged.verdict is Verdict.FELL
+    assert judged.difference == pytest.approx(0.1 - before.figure)
+
+
+@pytest.mark.parametrize("change", [{"method_version": 2}, {"settings": {"epochs": 9}}, {"task_hash": "other"}])
+def test_reruns_of_another_version_are_no_noise(change: dict[str, Any]) -> None:
+    right = np.random.default_rng(0).random((4, 200)) < 0.8
+    with pytest.raises(UserError, match="the reruns are of another version"):
+        with_reruns(row(right), row(~right, **change))
+    measured = with_reruns(row(right), row(right))
+    (kept,) = accepted(Baseline(rows=(measured,)), [row(right, **change)], "another version").rows
+    assert kept.reruns is None
+
+
 def test_measured_reruns_are_compared_seed_by_seed() -> None:
     generator = np.random.default_rng(0)
     right = generator.random((4, 200)) < np.linspace(0.5, 0.9, 4)[:, None]

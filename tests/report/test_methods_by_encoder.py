@@ -37,6 +37,16 @@ def tables_of(*jobs):
     return encoder_tables(leaderboard_rows(jobs))
 
 
+def test_methods_of_one_label_are_all_there(store_job):
+    jobs = [
+        run(store_job, encoder, epochs / 10, settings={"epochs": epochs})
+        for epochs in (2, 5)
+        for encoder in ("minilm", LAYER)
+    ]
+    (table,) = tables_of(*jobs)
+    assert list(table.methods) == ["devise (quick), values 1 of 2", "devise (quick), values 2 of 2"]
+
+
 def test_a_method_stands_under_every_encoder_that_it_ran_with(store_job):
     jobs = [
         *(run(store_job, "minilm", share, seed=seed) for seed, share in enumerate((0.4, 0.6))),

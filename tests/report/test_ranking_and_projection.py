@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mmcl_bench.evaluation.metrics import Scored
+from mmcl_bench.report.methods_by_task import methods_by_task
 from mmcl_bench.report.page import build_report
 from mmcl_bench.report.projection import map_samples, plane
 from mmcl_bench.report.ranking import rank_methods, rankings
@@ -41,6 +42,31 @@ def test_the_newest_version_of_a_method_is_ranked(store_job, tmp_path):
     ranks = (tmp_path / "reports" / "tables" / "supervised-ranks.csv").read_text()
     assert ranks == "Method,Mean rank\na (quick),1.00\nb (quick),2.00\n"
     assert "3 of older versions left out" in summary.page.read_text(encoding="utf-8")
+
+
+def test_a_method_counts_under_the_wording_of_its_own_texts_that_ran_last(store_job):
+    others = [store_job(name=task, method="b", skill=0.4) for task in "xyz"]
+    wordings = [
+        store_job(name=task, method="a", skill=skill, slot_texts=texts, started=f"2024-05-0{day}T10:00:00+00:00")
+        for task in "xyz"
+        for texts, skill, day in (("old", 0.0, 1), ("new", 0.9, 2))
+    ]
+    rows = leaderboard_rows([*others, *wordings])
+    assert rankings(rows)["inductive", ""].ranks.methods == ("a (quick)", "b (quick)")
+    best = next(method for method in methods_by_task(rows).methods if method.group.method.name == "a")
+    assert len(best.rows) == 3
+    assert best.mean > 0.8
+
+
+@pytest.mark.parametrize("fit_seconds", [None, 1.0])
+def test_a_report_tells_values_of_a_preset_apart_that_changed_its_meaning(store_job, tmp_path, fit_seconds):
+    for task in "xyz":
+        store_job(name=task, method="b", skill=0.4, fit_seconds=fit_seconds)
+        for epochs in (2, 5):
+            store_job(name=task, method="a", skill=epochs / 6, settings={"epochs": epochs}, fit_seconds=fit_seconds)
+    build_report(tmp_path, tmp_path / "reports", "tasks")
+    ranks = (tmp_path / "reports" / "tables" / "supervised-ranks.csv").read_text()
+    assert ranks.count(", values ") == 2
 
 
 def test_a_method_that_adapts_a_base_is_as_old_as_that(store_job):

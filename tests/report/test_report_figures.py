@@ -104,6 +104,10 @@ def test_the_seen_unseen_curve_marks_the_calibrated_and_the_plain_operating_poin
     assert {(0, 100), (100, 0)} <= set(map(tuple, curve.get_xydata().tolist()))
 
 
+def test_steps_without_a_loss_or_an_accuracy_have_no_curves():
+    assert figures.curves_of([figures.Training(0, {"final": [{"epoch": 1, "dev_score": 0.5}]}, None)]) == {}
+
+
 def test_training_curves_show_losses_by_phase_and_the_chosen_epoch():
     rows = [
         {"epoch": 1.0, "loss": 2.0, "validation": 0.3, "accuracy": 0.4},

@@ -22,6 +22,7 @@ from mmcl_bench.report.split_means import (
     without_class_folds,
 )
 from mmcl_bench.report.tables import leaderboard_rows
+from mmcl_bench.results.store import write_result
 from stored_jobs import class_folds, stored_job
 
 LABELS = np.arange(40) % 4
@@ -88,6 +89,20 @@ def test_a_method_with_a_single_class_fold_is_a_row_of_its_own(store_job):
     (part,) = means_of(several[:3])
     assert part.classes == "each of 4 classes unseen 1 to 2 times"
     assert np.isnan(part.of_these_classes["zsl_top1"].low)
+
+
+def test_two_wordings_of_a_single_class_fold_stay_rows_of_their_own(store_job):
+    jobs = [class_folds(store_job, {"star": 0.5}, slot_texts=texts)[0] for texts in ("1", "2")]
+    assert without_class_folds(jobs) == jobs
+
+
+def test_class_folds_by_a_metric_whose_plugin_is_not_here_have_its_mean(store_job, tmp_path):
+    for job in class_folds(store_job, {"devise": 0.5, "eszsl": 0.4}):
+        task = job.result.task.model_copy(update={"metrics": ("mine",), "main_metric": "mine"})
+        figures = {"mine": job.result.metrics["zsl_top1"]}
+        write_result(job.folder, job.result.model_copy(update={"task": task, "metrics": figures}))
+    page = build_report(tmp_path, tmp_path / "reports", "tasks").page.read_text()
+    assert "mine" in page
 
 
 def test_class_folds_are_one_column_with_ties_by_their_paired_interval(store_job):

@@ -27,6 +27,7 @@ from mmcl_bench.core.grants import Setting
 from mmcl_bench.evaluation.metrics import METRICS, fit_calibration
 from mmcl_bench.protocols.catalogue import load_task
 from mmcl_bench.report.page import build_report
+from mmcl_bench.results.groups import group_jobs
 from mmcl_bench.results.store import Stored, read_results, stored_results
 from mmcl_bench.running.foreign import ForeignRun, ScoredTask, entry_of_scores, write_template
 from mmcl_bench.running.fusion import FUSION
@@ -681,6 +682,18 @@ class TestStoring:
         assert (row["method"], row["preset"], row["selection"], row["seeds"]) == ("theirs", "foreign", "unknown", 2)
         assert row["setting"] == "transductive"
         assert set(read_results(tmp_path / "results")["selection"]) == {"unknown"}
+
+    def test_the_command_of_a_row_has_its_calibration_and_every_seed(
+        self, zero_shot: ScoredTask, tmp_path: Path
+    ) -> None:
+        for seed, calibration in ((0, 1.5), (2, 1.5)):
+            file = written(score_file(zero_shot, synthetic_scores(zero_shot, seed)), tmp_path)
+            ForeignRun(zero_shot, "theirs", seed, file, zero_shot.calibration(calibration, None)).store(tmp_path)
+        (group,) = group_jobs(stored_results(tmp_path))
+        first, second = (command.split(" --task ") for command in group.command.split(" && "))
+        assert first[0] == second[0] == "mmcl-bench score theirs.csv"
+        assert first[1].endswith("--name theirs --calibration 1.5 --store")
+        assert second[1].endswith("--name theirs --seed 2 --calibration 1.5 --store")
 
     def test_a_second_file_takes_the_place_of_the_first(self, supervised: ScoredTask, tmp_path: Path) -> None:
         first = stored_run(supervised, tmp_path)
