@@ -169,6 +169,7 @@ def _source(
     device: str,
 ) -> VideoSource:
     from mmcl_bench.core.errors import UserError
+    from mmcl_bench.encoders.features import LONGEST_SIDE
     from mmcl_bench.video.build import VideoSource
     from mmcl_bench.video.strips import StripForm
 
@@ -183,6 +184,11 @@ def _source(
     if match is None:
         raise UserError(f"--size {size}: expected two numbers of pixels from 10 to 9999, such as 128x224")
     form = StripForm(int(match[1]), int(match[2]))
+    if max(form.crops * form.width, form.height) > LONGEST_SIDE:
+        raise UserError(
+            f"--size {size}: {form.crops} images side by side are {form.crops * form.width}x{form.height}; they may be "
+            f"at most {LONGEST_SIDE} each way"
+        )
     return VideoSource(videos, pattern, skeletons, detector, form, device)
 
 

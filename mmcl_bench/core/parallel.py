@@ -49,9 +49,13 @@ def in_order(
                 return
             yield from running.popleft().result()
     except BrokenProcessPool as error:
-        raise UserError("a process was killed, most likely for want of memory; try --workers 1") from error
+        raise ProcessKilledError("a process was killed, most likely for want of memory; try --workers 1") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+class ProcessKilledError(UserError):
+    """What was made so far is whole, and may be gone on from."""
 
 
 _make: Callable[[Any], Any] | None = None

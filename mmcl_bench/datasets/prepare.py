@@ -19,6 +19,7 @@ from filelock import FileLock
 
 from mmcl_bench.core import paths
 from mmcl_bench.core.errors import UserError
+from mmcl_bench.core.parallel import ProcessKilledError
 from mmcl_bench.core.registry import unknown
 from mmcl_bench.datasets.completeness import with_completeness
 from mmcl_bench.datasets.formats.archive import SYNTHETIC_MARK, Archive, base_name
@@ -220,6 +221,8 @@ def _write(
             done += len(stretch.units)
             advance(done, len(units))
         dataset = put_together(folder, [stretch.part for stretch in stretches], n_joints, card)
+    except ProcessKilledError:
+        raise
     except UserError:
         shutil.rmtree(parts, ignore_errors=True)
         raise

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from mmcl_bench.core.errors import UserError
@@ -81,8 +81,8 @@ class Addition(BaseModel):
     """Strips are the images, answers the answers of the set; of features there may be any number, by name."""
     name: str
     modality: Modality
-    file: str
-    """In the folder of the set."""
+    file: str = Field(pattern=r"^[^/\\:]*[^/\\:.][^/\\:]*$")
+    """In the folder of the set: a bare name, as it is removed once another addition takes its place."""
     sha256: str
     """Of the content, however the file encodes it."""
     n_clips: int
@@ -360,20 +360,32 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     draft.mkdir()
     try:
         yield draft
-        replaced = target.with_name(f"{draft.name}-replaced")
         if target.is_dir():
-            target.rename(replaced)
+            target.rename(draft.with_name(f"{draft.name}{_REPLACED}"))
         draft.rename(target)
-        shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        _put_back(target, f"{draft.name}{_REPLACED}")
 
 
 def remove_drafts(target: Path) -> None:
     """Removes what killed runs of :func:`atomic_folder` left. Only for who knows that no other run is writing."""
     target = target.resolve()
+    for replaced in target.parent.glob(_draft_name(target, f"*{_REPLACED}")):
+        _put_back(target, replaced.name)
     for draft in target.parent.glob(_draft_name(target, "*")):
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _put_back(target: Path, replaced: str) -> None:
+    """Removes the former folder if another one took its place; else, after a stop between both, it is the target."""
+    former = target.with_name(replaced)
+    if not target.exists() and former.is_dir():
+        former.rename(target)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+_REPLACED = "-replaced"
 
 
 def _draft_name(target: Path, token: str) -> str:

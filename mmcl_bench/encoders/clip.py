@@ -161,7 +161,8 @@ def cached_weights(architecture: str) -> Path:
             return found
     raise UserError(
         f"encoder 'clip:{architecture}': its weights are not on this machine and nothing is downloaded; get "
-        f"open_clip_model.safetensors of {_a_repository(architecture)} and write clip:{architecture}:<path>"
+        f"open_clip_model.safetensors of {_a_repository(architecture)} and write "
+        f"clip:{_trained_as(architecture)}:<path>"
     )
 
 
@@ -192,8 +193,19 @@ def _in_cache(tag: Mapping[str, Any]) -> Path | None:
 
 
 def _a_repository(architecture: str) -> str:
-    repositories = (str(tag.get("hf_hub", "")).rstrip("/") for tag in tags(architecture))
-    return next((repository for repository in repositories if repository), architecture)
+    return str(_first_on_the_hub(architecture).get("hf_hub", architecture)).rstrip("/")
+
+
+def _trained_as(architecture: str) -> str:
+    """The architecture with the activation that those weights were trained with: their file does not tell it."""
+    import open_clip
+
+    quick, wanted = f"{architecture}-quickgelu", _first_on_the_hub(architecture).get("quick_gelu")
+    return quick if wanted and quick in open_clip.list_models() else architecture
+
+
+def _first_on_the_hub(architecture: str) -> Mapping[str, Any]:
+    return next((tag for tag in tags(architecture) if tag.get("hf_hub")), {})
 
 
 class ClipFamily(EncoderFamily):

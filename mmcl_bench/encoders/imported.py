@@ -15,7 +15,7 @@ import numpy as np
 from mmcl_bench.core.errors import UserError
 from mmcl_bench.core.files import read_text
 from mmcl_bench.core.text import some_of
-from mmcl_bench.datasets.formats.archive import BadFile
+from mmcl_bench.datasets.formats.archive import BadFile, FolderArchive
 from mmcl_bench.datasets.formats.npy import read_array
 
 SAMPLE_IDS = "sample_ids.txt"
@@ -42,12 +42,18 @@ def read_features(folder: Path, sample_ids: Sequence[str], skip_bad: bool = Fals
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give one with an .npy file a clip, or a matrix and {SAMPLE_IDS}")
     vectors = _of_matrix(folder) if (folder / SAMPLE_IDS).is_file() else None
+    files = FolderArchive(folder)
+    names = set(files.names())
     found: dict[int, np.ndarray] = {}
     lacking: dict[str, str] = {}
     for row, sample_id in enumerate(sample_ids):
         try:
-            path = folder / f"{sample_id}.npy"
-            found[row] = _vector(path) if vectors is None else _row(vectors, sample_id)
+            if vectors is not None:
+                found[row] = _row(vectors, sample_id)
+            elif (name := f"{sample_id}.npy") in names:  # below the folder, wherever the name of the clip points
+                found[row] = _flat(read_array(files.read(name)))
+            else:
+                raise BadFile(NO_FILE)
         except BadFile as error:
             lacking[sample_id] = str(error)
     _refuse(folder, lacking, len(sample_ids), skip_bad)
@@ -73,8 +79,9 @@ def _of_matrix(folder: Path) -> dict[str, np.ndarray]:
     if len(matrices) != 1:
         raise UserError(f"{folder}: holds {SAMPLE_IDS} and {len(matrices)} .npy files; one matrix belongs there")
     try:
-        sample_ids = read_text(folder / SAMPLE_IDS).split()
-        matrix = _numbers(matrices[0])
+        lines = map(str.strip, read_text(folder / SAMPLE_IDS).splitlines())
+        sample_ids = [line for line in lines if line]
+        matrix = read_array(matrices[0].read_bytes())
     except (BadFile, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{matrices[0]}: {error}; write it again") from error
     if matrix.ndim < 2 or len(matrix) != len(sample_ids):
@@ -90,20 +97,6 @@ def _row(vectors: dict[str, np.ndarray], sample_id: str) -> np.ndarray:
     if sample_id not in vectors:
         raise BadFile(NO_FILE)
     return _flat(vectors[sample_id])
-
-
-def _vector(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise BadFile(NO_FILE)
-    return _flat(_numbers(path))
-
-
-def _numbers(path: Path) -> np.ndarray:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BadFile(f"cannot be read ({error.strerror})") from error
-    return read_array(content)
 
 
 def _flat(array: np.ndarray) -> np.ndarray:

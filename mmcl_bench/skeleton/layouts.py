@@ -181,7 +181,7 @@ class LayoutTable(Fact):
     """A layout as a file says it: ``protocols/layouts``, and ``[layout]`` in a ``dataset.toml``."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)] = "own"
-    joints: Annotated[tuple[Joint, ...], Field(max_length=1000)]
+    joints: Annotated[tuple[Joint, ...], Field(min_length=1, max_length=1000)]
     """In the order of the arrays."""
     bones: tuple[Annotated[tuple[Joint, ...], Field(min_length=2)], ...]
     """Pairs of joints, or longer chains of them, in any direction."""

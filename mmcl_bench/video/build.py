@@ -221,8 +221,9 @@ def _make_parts(
     advance: Advance | None,
     workers: int | None,
 ) -> dict[str, str]:
-    """Makes the parts that are missing, and says which clips have no strip, and why."""
-    waiting = [stretch for stretch in stretches if not stretch.is_done]
+    """Makes the parts that are missing, and says which clips have no strip, and why. What could not be read before is
+    tried again, unless it is to be skipped: the reason may be gone while the file is the same."""
+    waiting = [stretch for stretch in stretches if not stretch.is_done or (not skip_bad and stretch.read_bad())]
     todo = {stretch.part for stretch in waiting}
     total, done = sum(len(stretch.sample_ids) for stretch in stretches), 0
     lacking: dict[str, str] = {}

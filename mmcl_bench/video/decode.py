@@ -100,6 +100,9 @@ def _opened(video: BinaryIO) -> InputContainer:
     if not container.streams.video:
         container.close()
         raise BadFile("has no pictures in it")
+    if getattr(container.streams.video[0], "codec_context", None) is None:
+        container.close()
+        raise BadFile("has pictures in a form that is not known here; convert it, for example to H.264")
     return container
 
 

@@ -169,6 +169,7 @@ def test_what_a_classifier_sees_is_an_answer_that_a_text_encoder_reads(capsys: p
         (["build", "nw-ucla", "--videos", "videos"], "say how to find people"),
         (["build", "nw-ucla", "--videos", "videos", "--crop", "nome"], "choose person or none"),
         (["build", "nw-ucla", "--videos", "videos", "--crop", "none", "--size", "big"], "expected two numbers"),
+        (["build", "nw-ucla", "--videos", "videos", "--crop", "none", "--size", "1700x48"], "at most 8192 each way"),
         (["build", "nw-ucla", "--videos", "videos", "--crop", "none", "--detector", "hf:x"], "leave out --skeletons"),
         (["build", "nw-ucla", "--videos", "nowhere", "--crop", "none"], "no such file or folder"),
         (["build", "nw-ucla", "--videos", "videos", "--detector", "torchvision:yolo"], "has no model 'yolo'"),

@@ -576,6 +576,7 @@ def test_key_points_of_images_are_so_in_a_layout_of_their_own(source: Path) -> N
         ('joints = ["head",', 'joints = ["neck",', "layout.joints: neck stands twice"),
         ('joints = ["head",', 'joints = ["he ad",', "layout.joints.0: "),
         ("joints =", "joint =", "layout.joints: Field required"),
+        ("joints =", "joints = []\nother =", "layout.joints: "),
         ("[layout]", '[layout]\nname = "kinect-v2"', "layout.name: kinect-v2 is the name of a layout that is there"),
         ("[layout]", '[layout]\nhip = "head"', "layout.hip: Extra inputs"),
         ("[layout]", '[layout]\ncentre = "navel"', "layout.centre: unknown joint 'navel'"),

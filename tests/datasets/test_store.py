@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from mmcl_bench.datasets.store import (
     TRACKS,
     Clip,
     SkeletonDataset,
+    atomic_folder,
     fingerprint,
     remove_drafts,
 )
@@ -235,3 +237,37 @@ def test_a_card_of_another_format_says_what_to_type(written: SkeletonDataset) ->
 def test_a_folder_that_is_not_there_says_what_to_type(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run mmcl-bench data prepare tiny"):
         SkeletonDataset.open(tmp_path / "tiny")
+
+
+@pytest.mark.parametrize("file", ["../precious.txt", "/etc/passwd", "..", "a/b", "a\\b"])
+def test_an_addition_is_a_file_of_the_set_itself(file: str, written: SkeletonDataset) -> None:
+    """Its file is removed once another takes its place."""
+    card = json.loads((written.folder / CARD).read_text())
+    card["additions"] = [
+        {"kind": "features", "name": "x", "modality": "rgb", "file": file, "sha256": "0", "n_clips": 1}
+    ]
+    (written.folder / CARD).write_text(json.dumps(card))
+    with pytest.raises(UserError, match="not a card"):
+        SkeletonDataset.open(written.folder)
+
+
+def test_a_stop_while_a_set_is_replaced_leaves_the_former_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "set"
+    target.mkdir()
+    (target / "former").touch()
+    rename = Path.rename
+
+    def stopped(path: Path, to: Path) -> Path:
+        if to == target and not path.name.endswith("-replaced"):
+            raise KeyboardInterrupt
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", stopped)
+    with pytest.raises(KeyboardInterrupt), atomic_folder(target) as draft:
+        (draft / "new").touch()
+    assert [path.name for path in target.iterdir()] == ["former"]
+    # A kill leaves no time to put it back.
+    rename(target, tmp_path / ".set.draft-1-replaced")
+    (tmp_path / ".set.draft-1").mkdir()
+    remove_drafts(target)
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["set", "set/former"]

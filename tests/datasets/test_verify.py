@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from mmcl_bench.datasets.audit.verify import prepared_folders, verify
 from mmcl_bench.datasets.store import CARD, INDEX, INSTRUCT, RGB, TRACKS, Clip, SkeletonDataset
 from mmcl_bench.skeleton.clips import BodyTrack, Modality
 from prepared import write_dataset
-from toys import tiny_card
+from toys import tiny_card, toy_clip
 
 DESCRIBE = tiny_card(reader="small", modalities=(Modality.SKELETON, Modality.RGB, Modality.INSTRUCT))
 
@@ -169,3 +170,9 @@ def test_sets_under_a_root_are_listed_without_drafts(whole: Path) -> None:
         assert prepared_folders(whole.parent) == [whole]
     finally:
         shutil.rmtree(whole.parent / ".tiny.draft-1")
+
+
+def test_whole_numbers_as_names_of_clips_stand_by_value(tmp_path: Path) -> None:
+    clips = [replace(toy_clip(0, number % 2, 1, 1, 25), sample_id=str(number)) for number in range(1, 13)]
+    written = write_dataset(tmp_path / "numbered", clips, 25, tiny_card(layout="kinect-v2"))
+    assert verify(written.folder, lambda done, total: None).card.n_clips == 12

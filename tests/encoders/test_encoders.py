@@ -235,7 +235,7 @@ def test_a_text_spec_that_cannot_be_met_is_refused_in_one_line(spec: str, words:
         ("timm:resnet34", "write timm:resnet34:<path>"),
         ("timm:resnett", "Did you mean"),
         ("timm:resnet34.no_such_tag", "no model"),
-        ("clip:ViT-B-32", "write clip:ViT-B-32:<path>"),
+        ("clip:ViT-B-32", "write clip:ViT-B-32-quickgelu:<path>"),
         ("clip:ViTB32", "Did you mean ViT-B-32"),
     ],
 )

@@ -27,6 +27,20 @@ def test_rows_of_a_matrix_find_their_clips_and_others_are_passed_over(tmp_path: 
     assert found.features.dtype == np.float32
 
 
+def test_names_of_clips_may_have_blanks_and_never_lead_out_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "given").mkdir()
+    np.save(tmp_path / "secret.npy", np.ones(2))
+    np.save(tmp_path / "given" / "a.npy", np.ones(2))
+    (tmp_path / "given" / "linked.npy").symlink_to(tmp_path / "secret.npy")
+    names = ["../secret", "a", "linked", "n" * 300]
+    found = read_features(tmp_path / "given", names, skip_bad=True)
+    assert found.rows.tolist() == [1]
+    assert list(found.lacking) == ["../secret", "linked", "n" * 300]
+    matrix = write_matrix(tmp_path, np.arange(4.0).reshape(2, 2), "a 1\n b 2 \n\n")
+    (tmp_path / "secret.npy").unlink()
+    assert read_features(matrix, ["a 1", "b 2"]).rows.tolist() == [0, 1]
+
+
 def test_token_features_are_averaged(tmp_path: Path) -> None:
     for at, name in enumerate(IDS):
         np.save(tmp_path / f"{name}.npy", np.full((at + 1, 4), at, dtype=np.float16))

@@ -54,6 +54,13 @@ def sound_alone() -> bytes:
     return buffer.getvalue()
 
 
+def test_pictures_in_an_unknown_form_are_refused(tmp_path: Path) -> None:
+    content = write_video(tmp_path / "walk.avi", walk(3)).read_bytes()
+    assert content.count(b"FMP4") == 2
+    with pytest.raises(BadFile, match="in a form that is not known here"):
+        sample_evenly(io.BytesIO(content.replace(b"FMP4", b"ZZZZ")), 5)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

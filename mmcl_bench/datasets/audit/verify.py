@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from mmcl_bench.core.errors import UserError
-from mmcl_bench.core.text import counted
+from mmcl_bench.core.text import counted, sorted_names
 from mmcl_bench.datasets.audit.sequential import read_through
 from mmcl_bench.datasets.store import CARD, INDEX, TRACKS, SkeletonDataset, content_hash, fingerprint
 from mmcl_bench.skeleton.clips import Modality
@@ -49,7 +49,7 @@ def _verify_index(dataset: SkeletonDataset) -> None:
         raise _differs(
             dataset, INDEX, f"holds {counted(len(sample_ids), 'clip')}; {CARD} tells of {dataset.card.n_clips}"
         )
-    if not (sample_ids.is_monotonic_increasing and sample_ids.is_unique):
+    if sample_ids.tolist() != sorted_names(sample_ids) or not sample_ids.is_unique:
         raise _differs(dataset, INDEX, "is not in the order of sample_id")
     n_bodies = dataset.index["track_start"].map(len)
     if (wrong := n_bodies != dataset.index["n_bodies"]).any():
