@@ -111,11 +111,13 @@ class JobOptions(TaskOptions):
         jobs = self._jobs(data_root)
         if self.setting is None:
             return jobs
-        setting_of = {name: METHODS.get(name).setting for name in sorted({job.method for job in jobs})}
-        if self.setting not in setting_of.values():
-            told = ", ".join(f"{name} is {setting}" for name, setting in setting_of.items())
-            raise UserError(f"--setting {self.setting}: no such method is among those that were asked for: {told}")
-        return [job for job in jobs if setting_of[job.method] is self.setting]
+        methods = [METHODS.get(job.method)(**job.settings) for job in jobs]
+        settings = [Setting.UNLABELLED if method.reads_unlabelled else method.setting for method in methods]
+        if self.setting not in settings:
+            told = dict(sorted(zip((job.method for job in jobs), settings, strict=True)))
+            named = ", ".join(f"{name} is {setting}" for name, setting in told.items())
+            raise UserError(f"--setting {self.setting}: no such method is among those that were asked for: {named}")
+        return [job for job, setting in zip(jobs, settings, strict=True) if setting is self.setting]
 
     def fusions(self, data_root: Path | None) -> list[FusionJob]:
         """The fusions of a suite, whose members are among the jobs."""

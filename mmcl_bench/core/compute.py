@@ -58,11 +58,13 @@ def threads_alone() -> int:
 
 
 def limit_threads(threads: int) -> None:
-    """Sets the number of computing threads; fully effective only before the numeric libraries are loaded."""
+    """Sets the number of computing threads, of libraries that are loaded and of those that will be."""
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     import torch
+    from threadpoolctl import threadpool_limits
 
     torch.set_num_threads(threads)
+    threadpool_limits(threads)
 
 
 def threads_each(workers: int) -> int:

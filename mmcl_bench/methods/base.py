@@ -89,7 +89,9 @@ class MethodSettings(BaseModel):
     def shown(cls, settings: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
         """What tables show beside the method and commands set, of settings in full, as plain JSON values: those that
         differ from the preset's."""
-        return {key: value for key, value in settings.items() if key not in preset or value != preset[key]}
+        # Settings that were added later are not there at their default, though the preset may have another value.
+        usual = {key: cls.model_fields[key].default for key in preset if key not in settings}
+        return {key: value for key, value in {**settings, **usual}.items() if key not in preset or value != preset[key]}
 
 
 def _description(settings: type[MethodSettings], name: str) -> str | None:

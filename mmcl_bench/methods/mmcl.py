@@ -148,6 +148,11 @@ class MMCL(NetworkMethod):
                 f"{problem.task}: unlabelled_pairs=true is for supervised tasks, of which some clips may have "
                 "no label; leave it out"
             )
+        if problem.unlabelled is not None and Modality.RGB not in problem.unlabelled.features:
+            raise UserError(
+                f"{problem.task}: unlabelled_pairs=true needs images, which its data lack; leave it out, or add them "
+                "with mmcl-bench features build"
+            )
         report = super().fit(problem, context)
         if problem.unlabelled is not None:
             report.notes["unlabelled_pairs"] = len(problem.unlabelled)
@@ -156,7 +161,7 @@ class MMCL(NetworkMethod):
     def unlabelled_draw(self, problem: Problem) -> UnlabelledDraw | None:
         """As many clips without a label as a step has clips with one, or all where they are fewer."""
         pairs = problem.unlabelled
-        if pairs is None or Modality.RGB not in pairs.features:
+        if pairs is None:
             return None
         prepared, rgb = self.settings.prepare(pairs.clips), torch.from_numpy(pairs.features[Modality.RGB])
 

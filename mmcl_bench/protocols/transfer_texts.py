@@ -48,7 +48,7 @@ class TransferByTexts(ByTexts, Transfer):
     def pseudo_unseen(self) -> tuple[np.ndarray, ...]:
         """One draw, as sources have many classes."""
         with_clips = np.unique(self.train_rows.columns)
-        size = max(2, round(PSEUDO_UNSEEN_SHARE * len(with_clips)))
+        size = min(max(2, round(PSEUDO_UNSEEN_SHARE * len(with_clips))), len(with_clips))
         return (np.sort(self.generator("pseudo-unseen classes").choice(with_clips, size=size, replace=False)),)
 
     @property

@@ -116,13 +116,14 @@ def plan(jobs: Sequence[Job], where: RunSite) -> list[Planned]:
 def totals(planned: Sequence[Planned]) -> Totals:
     """A plan in numbers."""
     open_ = [each for each in planned if each.state is not State.DONE]
-    left = [each for each in open_ if not each.unready]
+    # A run skips what has failed.
+    left = [each for each in open_ if not each.unready and each.state is not State.FAILED]
     return Totals(
         jobs=len(planned),
         by_state=Counter(each.state for each in planned),
         seconds=sum(each.seconds or 0.0 for each in left),
         unknown=sum(each.seconds is None for each in left),
-        unready=len(open_) - len(left),
+        unready=sum(bool(each.unready) for each in open_),
     )
 
 

@@ -215,7 +215,11 @@ class Suite(BaseModel):
         Raises :class:`UserError` for a method that is left without a matrix.
         """
         families = [{task.method_family for task in matrix.bound_tasks(data_root)} for matrix in self.matrix]
-        listed = [chosen_methods(matrix.methods, own) for matrix, own in zip(self.matrix, families, strict=True)]
+        # Of an own set that is absent, nothing is known, and nothing runs.
+        listed = [
+            [] if matrix.absent(data_root) else chosen_methods(matrix.methods, own)
+            for matrix, own in zip(self.matrix, families, strict=True)
+        ]
         known = {each.name for of_matrix in listed for each in of_matrix}
         methods: list[list[str]] = [[] for _ in self.matrix]
         strange: list[ChosenMethod] = []

@@ -94,3 +94,10 @@ def test_wrong_arguments_are_one_line(arguments: dict[str, object], message: str
 def test_a_method_that_cannot_do_the_task_says_which_it_can() -> None:
     with pytest.raises(UserError, match="method devise-joints works on other tasks than supervised: zero-shot"):
         make_job(TASK, METHODS.get("devise-joints"), 0)
+
+
+def test_a_setting_put_back_to_its_default_is_told_where_the_preset_has_another() -> None:
+    job = make_job(TASK, MMCL, 0, preset="strong", overrides={"average": "0"})
+    assert job.overrides == {"average": 0.0}
+    assert make_job(TASK, MMCL, 0, preset="strong").overrides == {}
+    assert make_job(TASK, MMCL, 0, preset="strong", overrides={"average": "0.99"}).overrides == {}

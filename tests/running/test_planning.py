@@ -163,6 +163,7 @@ def test_a_failure_counts_until_what_it_stands_on_changes(where: RunSite) -> Non
     record_failure(folder, job().hash, ValueError("two\nlines"), checkpoint_environment(fingerprint, "cpu"))
     planned = only(job(), where)
     assert (planned.state, planned.why) == (State.FAILED, "ValueError: two lines")
+    assert totals([planned]).unknown == 0, "a run skips it, so it takes no time"
     edit(folder / FAILURE, lambda failure: failure["environment"].update(torch="1.0"))
     assert only(job(), where).state is State.MISSING
     (folder / FAILURE).write_text("{")

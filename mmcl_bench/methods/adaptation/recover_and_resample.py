@@ -16,6 +16,7 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from mmcl_bench.core.seeds import derive_seed
@@ -105,7 +106,9 @@ def learn_recovery(tracks: Tensor, settings: RecoverSettings, seed: int) -> Reco
     start = (1 - share) * torch.rand(settings.transforms, generator=generator)
     ends = tracks[:, :, [0, -1]].transpose(1, 2).flatten(0, 1)
     poses = ends - ends.mean(2, keepdim=True)
-    clusters = KMeans(min(settings.poses, len(poses)), random_state=seed % 2**32).fit(poses.flatten(1).numpy())
+    # Several threads would add up in the order in which they end, which differs from run to run.
+    with threadpool_limits(1, user_api="openmp"):
+        clusters = KMeans(min(settings.poses, len(poses)), random_state=seed % 2**32).fit(poses.flatten(1).numpy())
     centres = torch.from_numpy(clusters.cluster_centers_).to(tracks.dtype).view(-1, *poses.shape[1:])
     return Recover(start, start + share, time_transforms(tracks, start, start + share), centres, settings.probability)
 

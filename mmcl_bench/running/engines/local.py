@@ -33,16 +33,20 @@ class Local(Engine):
     def run(self, assignments: Sequence[Assignment], on_progress: OnProgress) -> Generator[tuple[int, Outcome]]:
         device = assignments[0].where.device if assignments else "cpu"
         workers = self.at_once(len(assignments), device)
+        # The share of the workers that were asked for, not of the jobs that are left, so that a run that was stopped goes
+        # on with as many threads a job as before.
+        asked = self.workers or _devices(device)
+        share = threads_each(asked) if asked > 1 else threads_alone()
         if workers <= 1:
             for place, given in enumerate(assignments):
-                assignment = replace(given, threads=given.threads or threads_alone())
+                assignment = replace(given, threads=given.threads or share)
                 yield place, attempt(assignment, lambda *progress, place=place: on_progress(place, *progress))
             return
         waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
         messages: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         for place in range(len(assignments)):
             waiting.put(place)
-        with _Workers([_Worker(slot, workers, assignments, waiting, messages) for slot in range(workers)]):
+        with _Workers([_Worker(slot, share, assignments, waiting, messages) for slot in range(workers)]):
             left = len(assignments)
             while left:
                 place, message = messages.get()
@@ -76,14 +80,14 @@ class _Worker(threading.Thread):
     def __init__(
         self,
         slot: int,
-        workers: int,
+        threads: int,
         assignments: Sequence[Assignment],
         waiting: queue.SimpleQueue[int],
         messages: queue.SimpleQueue[tuple[int, Any]],
     ) -> None:
         super().__init__(daemon=True)
         self._slot = slot
-        self._threads = threads_each(workers)
+        self._threads = threads
         self._assignments = assignments
         self._waiting = waiting
         self._messages = messages

@@ -31,7 +31,7 @@ class Ray(Engine):
         except ImportError as error:
             raise UserError("engine ray needs ray; pip install 'mmcl-bench[ray]'") from error
         workers = min(self.workers or usable_cores(), len(assignments))
-        cpus = self.number("cpus") or threads_each(workers)
+        cpus = self.number("cpus") or threads_each(self.workers or usable_cores())
         with closing(_Cluster(ray, self.chosen.get("address"), workers * cpus)):
             # A killed worker is the next run's to go on with, as of every engine.
             remote = ray.remote(num_cpus=cpus, num_gpus=self.number("gpus") or 0, max_retries=0)(attempt)
