@@ -33,8 +33,7 @@ class Local(Engine):
     def run(self, assignments: Sequence[Assignment], on_progress: OnProgress) -> Generator[tuple[int, Outcome]]:
         device = assignments[0].where.device if assignments else "cpu"
         workers = self.at_once(len(assignments), device)
-        # The share of the workers that were asked for, not of the jobs that are left, so that a run that was stopped goes
-        # on with as many threads a job as before.
+        # By the workers that were asked for, not by the jobs that are left: after a stop a job has as many as before.
         asked = self.workers or _devices(device)
         share = threads_each(asked) if asked > 1 else threads_alone()
         if workers <= 1:
