@@ -17,7 +17,7 @@ OWN_SETS = ("supervised/jhmdb14@2", "supervised/jhmdb14-answers@2", "zero-shot/j
 SEVERAL_FOLDS = re.compile(r"(fold-\d+)( to fold-\d+)?(, [^],]*fold-\d+( to fold-\d+)?)*")
 OTHERS = {"published.csv", "differences.csv", "transfer-choices.csv"}
 TABLES = sorted({path.name for path in RESULTS.glob("*.csv")} - OTHERS)
-NUMBER = re.compile(r"(split=[^],]*?)-\d+( to [^],]*)?(?=[],])")
+NUMBER = re.compile(r"(split=[^],]*?)-\d+( to [^],]*)?(, [^],=]+)*(?=[],])")
 
 
 def read(name: str) -> pd.DataFrame:
