@@ -187,6 +187,8 @@ class Reader:
             return words
         if "paper" in words:  # members with backbones of their own
             return [*words, *SHORT, "--limit", "20"]
+        # Unlabelled clips teach by their images, which toys lack.
+        words = [word.replace("unlabelled_pairs=true", "unlabelled_pairs=false") for word in words]
         given = any(word.startswith("backbone=") for word in words)
         return [*words, *SHORT, *([] if given else ["--set", f"backbone={SMALL}"])]
 
